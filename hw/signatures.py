@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Payload layouts of the streams between units."""
+
+from amaranth.lib import data
+from xorloom.sw.config import BlockConfig
+
+__all__ = [
+    "beat_layout",
+    "flip_layout",
+    "group_layout",
+    "lane_layout",
+    "patch_grid",
+    "patch_layout",
+]
+
+
+def patch_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
+    """Patches of one cycle, as positions.
+
+    ``positions[k]`` is flipped if ``enable[k]``; ``last`` closes the slice.
+    """
+    position_bits = max(1, (n_out - 1).bit_length())
+    return data.StructLayout(
+        {
+            "positions": data.ArrayLayout(position_bits, patches_per_cycle),
+            "enable": patches_per_cycle,
+            "last": 1,
+        }
+    )
+
+
+def patch_grid(n_out: int) -> tuple[int, int]:
+    """Rows and columns of the grid that a slice is seen as; columns are a power of two."""
+    position_bits = max(1, (n_out - 1).bit_length())
+    columns = 1 << (position_bits // 2)
+    return -(-n_out // columns), columns
+
+
+def flip_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
+    """Patches of one cycle as one-hot signals; a row is zero where there is no patch."""
+    rows, columns = patch_grid(n_out)
+    return data.StructLayout(
+        {
+            "rows": data.ArrayLayout(rows, patches_per_cycle),
+            "columns": data.ArrayLayout(columns, patches_per_cycle),
+            "last": 1,
+        }
+    )
+
+
+def lane_layout() -> data.StructLayout:
+    """Sideband of a lane: is it a slice of the stream, and does the stream end with its group?"""
+    return data.StructLayout({"live": 1, "final": 1})
+
+
+def beat_layout(config: BlockConfig) -> data.StructLayout:
+    """What the parser hands to all lanes in one cycle.
+
+    ``seeds`` are zero but in a group's first cycle. ``live[j]`` says that lane ``j`` holds a slice;
+    ``final`` marks the last group of the stream.
+    """
+    position = data.ArrayLayout(config.position_bits, config.patches_per_cycle)
+    return data.StructLayout(
+        {
+            "seeds": data.ArrayLayout(config.n_in, config.lanes),
+            "positions": data.ArrayLayout(position, config.lanes),
+            "enable": data.ArrayLayout(config.patches_per_cycle, config.lanes),
+            "live": config.lanes,
+            "last": 1,
+            "final": 1,
+        }
+    )
+
+
+def group_layout(config: BlockConfig) -> data.StructLayout:
+    """One decoded group: ``lanes`` slices, which of them are live, and the stream's end."""
+    return data.StructLayout(
+        {
+            "slices": data.ArrayLayout(config.n_out, config.lanes),
+            "live": config.lanes,
+            "final": 1,
+        }
+    )

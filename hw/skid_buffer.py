@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts the ready path of a stream."""
+
+from amaranth.hdl import Module, Mux, Shape, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["SkidBuffer"]
+
+
+class SkidBuffer(wiring.Component):
+    """Two-entry buffer whose ``ready`` is a register. Latency one cycle, one item a cycle.
+
+    Parameters
+    ----------
+    shape : Layout or Shape
+        Payload.
+
+    Members
+    -------
+    i : In(stream.Signature(shape))
+    o : Out(stream.Signature(shape))
+    """
+
+    def __init__(self, shape: data.Layout | Shape) -> None:
+        self._shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the buffer."""
+        m = Module()
+        valid, spare_valid = Signal(), Signal()
+        held = Signal(self._shape, reset_less=True)
+        spare = Signal(self._shape, reset_less=True)
+        moves = Signal()
+        m.d.comb += [
+            moves.eq(~valid | self.o.ready),
+            self.i.ready.eq(~spare_valid),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(held),
+        ]
+        with m.If(moves):
+            m.d.sync += [
+                valid.eq(spare_valid | self.i.valid),
+                spare_valid.eq(0),
+                held.eq(Mux(spare_valid, spare, self.i.payload)),
+            ]
+        with m.Elif(self.i.valid):
+            m.d.sync += spare_valid.eq(1)
+        with m.If(~spare_valid):
+            m.d.sync += spare.eq(self.i.payload)
+        return m

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GOLDEN MODEL: one pure function for every RTL unit, slow and obvious, plain integers only.
+
+These functions are the truth. RTL and fast kernels are tested against them; they are tested
+against independent oracles.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .config import BlockConfig
+from .layout import (
+    CONTROL_AHEAD,
+    COUNT_OFFSET_BITS,
+    HEADER_BYTES,
+    WIDTH_FIELD_BITS,
+    control_threshold_bits,
+    padded,
+)
+
+__all__ = ["Beat", "block_decoder", "bus_words", "patch_unit", "stream_parser", "xor_network"]
+
+
+def xor_network(columns: Sequence[int], seed: int) -> int:
+    """Twin of ``hw.xor_network``: the slice that a seed yields, M @ seed over GF(2).
+
+    ``columns`` are those of :func:`xorloom.sw.taps.columns`.
+    """
+    result = 0
+    for c, column in enumerate(columns):
+        if (seed >> c) & 1:
+            result ^= column
+    return result
+
+
+def patch_unit(value: int, positions: Sequence[int]) -> int:
+    """Twin of ``hw.patch_unit``: flip the bits at ``positions``."""
+    for position in positions:
+        value ^= 1 << position
+    return value
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What the parser hands to the lanes in one cycle.
+
+    ``seeds`` is empty but in a group's first cycle; ``positions[lane]`` are this cycle's patches;
+    ``last`` closes the group.
+    """
+
+    seeds: tuple[int, ...]
+    positions: tuple[tuple[int, ...], ...]
+    last: bool
+
+
+def bus_words(data: bytes, bus_bits: int) -> list[int]:
+    """Bytes to bus words: byte 0 is the least significant byte of word 0."""
+    n = bus_bits // 8
+    return [int.from_bytes(data[i : i + n], "little") for i in range(0, len(data), n)]
+
+
+class _Queue:
+    """A gearbox: bus words in, fields of any width out, bit 0 first."""
+
+    def __init__(self, words: Iterator[int], bus_bits: int) -> None:
+        self._words, self._bus_bits = words, bus_bits
+        self._value = self._level = 0
+
+    def fill(self, bits: int) -> None:
+        """Take bus words until ``bits`` bits are there."""
+        while self._level < bits:
+            self._value |= next(self._words) << self._level
+            self._level += self._bus_bits
+
+    def take(self, bits: int) -> int:
+        """Remove and return the oldest ``bits`` bits."""
+        result = self._value & ((1 << bits) - 1)
+        self._value >>= bits
+        self._level -= bits
+        return result
+
+
+def stream_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
+    """Twin of ``hw.stream_parser``: the beats of one memory stream, header to CRC.
+
+    A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
+    """
+    lanes, bus_bits = config.lanes, config.bus_bits
+    skip = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus_bits
+    header = sum(word << (i * bus_bits) for i, word in enumerate(words[:skip]))
+    count = (header >> COUNT_OFFSET_BITS) & 0xFFFFFFFF
+    groups = -(-count // lanes)
+    source = iter(words[skip:])
+    control, seed, patch = (_Queue(source, bus_bits) for _ in range(3))
+    threshold = control_threshold_bits(config)
+    width = next_width = 0
+    parsed = 0
+
+    def next_counts() -> list[int]:
+        nonlocal width, next_width, parsed
+        if parsed == 0:
+            control.fill(threshold)
+            next_width = control.take(WIDTH_FIELD_BITS)
+        control.fill(threshold)
+        if parsed % config.block_groups == 0:
+            width, next_width = next_width, control.take(WIDTH_FIELD_BITS)
+        parsed += 1
+        return [control.take(width) for _ in range(lanes)]
+
+    ahead: list[list[int]] = []
+    for g in range(groups):
+        while parsed < min(groups, g + 1 + CONTROL_AHEAD):
+            ahead.append(next_counts())
+        left = ahead.pop(0)
+        seed.fill(lanes * config.n_in)
+        seeds = tuple(seed.take(config.n_in) for _ in range(lanes))
+        while True:
+            now = [min(n, config.patches_per_cycle) for n in left]
+            left = [n - m for n, m in zip(left, now, strict=True)]
+            patch.fill(sum(now) * config.position_bits)
+            positions: list[list[int]] = [[] for _ in range(lanes)]
+            for k in range(config.patches_per_cycle):
+                for lane in range(lanes):
+                    if now[lane] > k:
+                        positions[lane].append(patch.take(config.position_bits))
+            yield Beat(seeds, tuple(map(tuple, positions)), not any(left))
+            seeds = ()
+            if not any(left):
+                break
+
+
+def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
+    """Twin of ``hw.block_decoder``: bus words in, one integer of ``lanes * n_out`` bits a group.
+
+    Lane ``j`` stands in bits ``j * n_out`` onwards. Lanes past the last slice have seed 0.
+    """
+    groups: list[int] = []
+    slices = [0] * config.lanes
+    for beat in stream_parser(config, words):
+        if beat.seeds:
+            slices = [xor_network(columns, seed) for seed in beat.seeds]
+        pairs = zip(slices, beat.positions, strict=True)
+        slices = [patch_unit(value, positions) for value, positions in pairs]
+        if beat.last:
+            groups.append(sum(v << (j * config.n_out) for j, v in enumerate(slices)))
+    return groups

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed errors. Every message says what is wrong, where, and what to do about it."""
+
+__all__ = ["CapacityError", "ConfigError", "FormatError", "ToolError", "XorloomError", "check_range"]
+
+
+class XorloomError(Exception):
+    """Base of every error that a user can cause."""
+
+
+class ConfigError(XorloomError, ValueError):
+    """An argument is out of range or two arguments do not fit: argument, value, allowed range."""
+
+
+class FormatError(XorloomError, ValueError):
+    """A file or stream is damaged or not ours: where, expected, found."""
+
+
+class CapacityError(XorloomError, ValueError):
+    """Valid data that needs more than the format or configuration allows."""
+
+
+class ToolError(XorloomError, RuntimeError):
+    """An external tool is missing or failed: command and log path."""
+
+
+def check_range(name: str, value: object, low: int, high: int, hint: str = "") -> int:
+    """Return ``value`` as a plain ``int`` if ``low <= value <= high``.
+
+    Raises
+    ------
+    ConfigError
+        If ``value`` is not an integer in the range; ``hint`` is appended in parentheses.
+    """
+    tail = f" ({hint})" if hint else ""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ConfigError(f"{name} must be an integer, not {value!r}{tail}")
+    number = int(value.__index__())
+    if not low <= number <= high:
+        raise ConfigError(f"{name} must be between {low} and {high}, not {number}{tail}")
+    return number

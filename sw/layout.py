@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bit positions of the memory stream: header, trailer, control fields, word order constants.
+
+``FORMAT.md`` is the prose; the numbers live here and nowhere else.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from .config import BlockConfig
+from .errors import CapacityError, FormatError
+
+__all__ = [
+    "CONTROL_AHEAD",
+    "COUNT_OFFSET_BITS",
+    "CRC_BYTES",
+    "HEADER_BYTES",
+    "KIND_BITMAP",
+    "KIND_BLOCK",
+    "VERSION",
+    "WIDTH_FIELD_BITS",
+    "Header",
+    "control_threshold_bits",
+    "network_id",
+    "padded",
+    "seed_bits_per_group",
+]
+
+MAGIC = b"XL"
+VERSION = 1
+KIND_BITMAP = 1
+KIND_BLOCK = 2
+HEADER_BYTES = 16
+CRC_BYTES = 4
+COUNT_OFFSET_BITS = 32
+"""Where the RTL finds ``count`` (32 bits) in the header."""
+WIDTH_FIELD_BITS = 4
+"""Bits of an n_patch width; each block of groups opens with that of the next one."""
+
+CONTROL_AHEAD = 3
+"""Groups whose control words come before the words of the current group."""
+
+_HEADER = struct.Struct("<2sBBIII")
+
+
+def padded(n_bytes: int, bus_bytes: int) -> int:
+    """Round up to whole bus words."""
+    return -(-n_bytes // bus_bytes) * bus_bytes
+
+
+def seed_bits_per_group(config: BlockConfig) -> int:
+    """Seed bits that a group consumes, in its first cycle."""
+    return config.lanes * config.n_in
+
+
+def control_threshold_bits(config: BlockConfig) -> int:
+    """Control bits that must be there before a group is parsed, whatever it needs."""
+    return WIDTH_FIELD_BITS + config.lanes * config.position_bits
+
+
+def network_id(config: BlockConfig) -> int:
+    """CRC-32 of the text ``n_in,n_out,network_seed``: tells one network from another."""
+    text = f"{config.n_in},{config.n_out},{config.network_seed}"
+    return zlib.crc32(text.encode("ascii"))
+
+
+@dataclass(frozen=True)
+class Header:
+    """The 16 bytes that open a memory stream.
+
+    Parameters
+    ----------
+    kind : int
+        ``KIND_BITMAP`` or ``KIND_BLOCK``.
+    count : int
+        Weights (bitmap) or slices (block), 0 to 2**32 - 1.
+    network : int
+        :func:`network_id`, 0 for a bitmap.
+    words : int
+        Bus words between header and CRC.
+    """
+
+    kind: int
+    count: int
+    network: int
+    words: int
+
+    def pack(self) -> bytes:
+        """Return the header's bytes.
+
+        Raises
+        ------
+        CapacityError
+            If a count does not fit 32 bits.
+        """
+        for name in ("count", "words"):
+            if getattr(self, name) >= 1 << 32:
+                raise CapacityError(
+                    f"stream {name} {getattr(self, name)} does not fit 32 bits: split the tensor"
+                )
+        return _HEADER.pack(MAGIC, VERSION, self.kind, self.count, self.network, self.words)
+
+    @classmethod
+    def unpack(cls, data: bytes, where: str) -> "Header":
+        """Read a header; ``where`` names the stream in messages.
+
+        Raises
+        ------
+        FormatError
+            If the bytes are too few, not ours, or of a newer version.
+        """
+        if len(data) < HEADER_BYTES:
+            raise FormatError(
+                f"{where}: stream is {len(data)} bytes, shorter than its {HEADER_BYTES}-byte header"
+            )
+        magic, version, kind, count, network, words = _HEADER.unpack_from(data)
+        if magic != MAGIC:
+            raise FormatError(f"{where}: stream magic must be {MAGIC!r}, found {magic!r}")
+        if version != VERSION:
+            raise FormatError(
+                f"{where}: stream version {version} is not the supported {VERSION}: "
+                "use a newer xorloom"
+            )
+        return cls(kind, count, network, words)
