@@ -2,14 +2,13 @@
 """The block decoder: memory streams in, groups of slices out."""
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import BlockConfig
 
-from .patch_unit import PatchDecoder, PatchUnit
-from .signatures import flip_layout, group_layout, lane_layout
+from .block_lane import BlockLane
+from .signatures import group_layout
 from .stream_parser import StreamParser
-from .xor_network import XorNetwork
 
 __all__ = ["BlockDecoder"]
 
@@ -51,41 +50,26 @@ class BlockDecoder(wiring.Component):
         m.submodules.parser = parser = StreamParser(config)
         wiring.connect(m, wiring.flipped(self.i), parser.i)
         beat = parser.o.p
-        slots = {"n_out": config.n_out, "patches_per_cycle": config.patches_per_cycle}
-        networks, units = [], []
+        lanes = []
         for j in range(config.lanes):
-            m.submodules[f"patch_decoder_{j}"] = decoder = PatchDecoder(**slots)
-            m.submodules[f"network_{j}"] = network = XorNetwork(
-                n_in=config.n_in,
-                rows=config.rows,
-                user=data.StructLayout({"flip": flip_layout(**slots), "lane": lane_layout()}),
-                stages=self._stages,
-            )
-            m.submodules[f"patch_unit_{j}"] = unit = PatchUnit(**slots, user=lane_layout())
+            m.submodules[f"lane_{j}"] = lane = BlockLane(config, stages=self._stages)
             m.d.comb += [
-                network.i.valid.eq(parser.o.valid),
-                network.i.p.seed.eq(beat.seeds[j]),
-                decoder.i.positions.eq(beat.positions[j]),
-                decoder.i.enable.eq(beat.enable[j]),
-                decoder.i.last.eq(beat.last),
-                network.i.p.user.flip.eq(decoder.o),
-                network.i.p.user.lane.live.eq(beat.live[j]),
-                network.i.p.user.lane.final.eq(beat.final),
-                unit.i.valid.eq(network.o.valid),
-                unit.i.p.bits.eq(network.o.p.bits),
-                unit.i.p.flip.eq(network.o.p.user.flip),
-                unit.i.p.user.eq(network.o.p.user.lane),
-                network.o.ready.eq(unit.i.ready),
-                unit.o.ready.eq(self.o.ready),
-                self.o.p.slices[j].eq(unit.o.p.bits),
+                lane.i.valid.eq(parser.o.valid),
+                lane.i.p.seed.eq(beat.seeds[j]),
+                lane.i.p.patch.positions.eq(beat.positions[j]),
+                lane.i.p.patch.enable.eq(beat.enable[j]),
+                lane.i.p.patch.last.eq(beat.last),
+                lane.i.p.user.live.eq(beat.live[j]),
+                lane.i.p.user.final.eq(beat.final),
+                lane.o.ready.eq(self.o.ready),
+                self.o.p.slices[j].eq(lane.o.p.bits),
             ]
-            networks.append(network)
-            units.append(unit)
+            lanes.append(lane)
         # All lanes see the same valid and ready, so they move in lockstep.
         m.d.comb += [
-            parser.o.ready.eq(networks[0].i.ready),
-            self.o.valid.eq(units[0].o.valid),
-            self.o.p.live.eq(Cat(unit.o.p.user.live for unit in units)),
-            self.o.p.final.eq(units[0].o.p.user.final),
+            parser.o.ready.eq(lanes[0].i.ready),
+            self.o.valid.eq(lanes[0].o.valid),
+            self.o.p.live.eq(Cat(lane.o.p.user.live for lane in lanes)),
+            self.o.p.final.eq(lanes[0].o.p.user.final),
         ]
         return m

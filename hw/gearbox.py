@@ -42,9 +42,7 @@ class Gearbox(wiring.Component):
         Empty the queue; no word may enter meanwhile.
     """
 
-    def __init__(
-        self, *, bus_bits: int, unit_bits: int, look_bits: int, enough_bits: int
-    ) -> None:
+    def __init__(self, *, bus_bits: int, unit_bits: int, look_bits: int, enough_bits: int) -> None:
         self._bus_bits, self._look_bits = bus_bits, look_bits
         self.grain = gcd(bus_bits, unit_bits)
         span = -(-(bus_bits - self.grain + look_bits) // bus_bits)
@@ -68,9 +66,7 @@ class Gearbox(wiring.Component):
         """Build the queue."""
         m = Module()
         depth, per_word = self._depth, self._per_word
-        words = [
-            Signal(self._bus_bits, name=f"word_{k}", reset_less=True) for k in range(depth)
-        ]
+        words = [Signal(self._bus_bits, name=f"word_{k}", reset_less=True) for k in range(depth)]
         used = Signal(range(depth + 1))
         enough = Signal()
         level = Signal(range(depth * per_word + 1))

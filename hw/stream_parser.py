@@ -13,7 +13,7 @@ from xorloom.sw.layout import (
     seed_bits_per_group,
 )
 
-from .control_parser import ControlParser, count_layout
+from .control_parser import ControlParser
 from .gearbox import Gearbox
 from .signatures import beat_layout
 from .skid_buffer import SkidBuffer
@@ -21,7 +21,7 @@ from .skid_buffer import SkidBuffer
 __all__ = ["StreamParser"]
 
 
-class Phase(enum.Enum, shape=2):
+class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
     """Where in the stream the next bus word stands."""
 
     HEADER = 0
@@ -124,9 +124,7 @@ class StreamParser(wiring.Component):
             ]
         m.d.sync += [
             seed_level.eq(
-                seed_level
-                + Mux(into_seed, seed_word, 0)
-                - Mux(done & step.first, seed_need, 0)
+                seed_level + Mux(into_seed, seed_word, 0) - Mux(done & step.first, seed_need, 0)
             ),
             patch_level.eq(patch_level + Mux(into_patch, patch_word, 0) - Mux(done, step.need, 0)),
         ]
@@ -280,19 +278,17 @@ class StreamParser(wiring.Component):
             control.count.eq(count),
         ]
         with m.Switch(phase):
-            with m.Case(Phase.HEADER):
-                with m.If(enters):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(place == count_word):
-                        m.d.sync += kept.eq(count_bits)
-                    with m.If(place == head - 1):
-                        m.d.comb += control.start.eq(1)
-                        m.d.sync += place.eq(0)
-                        m.d.sync += phase.eq(Mux(count == 0, Phase.TRAILER, Phase.PAYLOAD))
+            with m.Case(Phase.HEADER), m.If(enters):
+                m.d.sync += place.eq(place + 1)
+                with m.If(place == count_word):
+                    m.d.sync += kept.eq(count_bits)
+                with m.If(place == head - 1):
+                    m.d.comb += control.start.eq(1)
+                    m.d.sync += place.eq(0)
+                    m.d.sync += phase.eq(Mux(count == 0, Phase.TRAILER, Phase.PAYLOAD))
             with m.Case(Phase.PAYLOAD), m.If(finished):
                 m.d.sync += phase.eq(Phase.TRAILER)
             with m.Case(Phase.TRAILER), m.If(enters):
                 m.d.sync += place.eq(place + 1)
                 with m.If(place == tail - 1):
                     m.d.sync += [phase.eq(Phase.HEADER), place.eq(0)]
-

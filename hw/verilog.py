@@ -9,15 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
+from amaranth.hdl import Shape
 from amaranth.lib import wiring
 from xorloom.sw.config import BlockConfig
+from xorloom.sw.errors import ConfigError
 from xorloom.sw.layout import network_id
 
 from .axi_stream import AxiStreamDecoder
+from .block_lane import BlockLane
+from .stream_parser import StreamParser
+from .xor_network import XorNetwork
 
-__all__ = ["TOP", "GeneratedVerilog", "component_verilog", "generate_block", "tool_versions"]
+__all__ = [
+    "TOP",
+    "UNITS",
+    "GeneratedVerilog",
+    "component_verilog",
+    "generate_block",
+    "generate_unit",
+    "tool_versions",
+]
 
 TOP = "xorloom_block_decoder"
+UNITS = ("decoder", "parser", "lane", "network")
+"""What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +74,39 @@ def generate_block(config: BlockConfig, *, stages: int = 1) -> GeneratedVerilog:
     stages : int, 1 or 2
         Registers of the network, see :class:`xorloom.hw.xor_network.XorNetwork`.
     """
-    top = AxiStreamDecoder(config, stages=stages)
-    text = component_verilog(top, TOP)
+    return generate_unit("decoder", config, stages=stages)
+
+
+def generate_unit(unit: str, config: BlockConfig, *, stages: int = 1) -> GeneratedVerilog:
+    """Generate the decoder or one of its units.
+
+    Raises
+    ------
+    ConfigError
+        If the unit is not one of :data:`UNITS`.
+    """
+    if unit not in UNITS:
+        raise ConfigError(f"unit must be one of {', '.join(UNITS)}, not {unit!r}")
+    name = TOP if unit == "decoder" else f"xorloom_{unit}"
+    top: wiring.Component
+    if unit == "decoder":
+        top = AxiStreamDecoder(config, stages=stages)
+    elif unit == "parser":
+        top = StreamParser(config)
+    elif unit == "lane":
+        top = BlockLane(config, stages=stages)
+    else:
+        top = XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
+    text = component_verilog(top, name)
     ports = {
-        name: {"direction": member.flow.name.lower(), "bits": member.shape}
-        for name, member in top.signature.members.items()
+        "__".join(map(str, path)): {
+            "direction": member.flow.name.lower(),
+            "bits": Shape.cast(member.shape).width,
+        }
+        for path, member, _ in top.signature.flatten(top)
     }
     manifest = {
-        "top": TOP,
+        "top": name,
         "codec": "block",
         "config": config.to_dict() | {"stages": stages},
         "network_id": f"{network_id(config):08x}",
@@ -74,4 +114,4 @@ def generate_block(config: BlockConfig, *, stages: int = 1) -> GeneratedVerilog:
         "tools": tool_versions(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-    return GeneratedVerilog(TOP, text, manifest)
+    return GeneratedVerilog(name, text, manifest)

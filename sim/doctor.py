@@ -30,7 +30,7 @@ def missing() -> list[str]:
     """Return one line for each thing that is not there, with the Debian package that has it."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     lines = []
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - runs before pip could refuse
         lines.append(f"Python 3.11 or newer, not {version}: apt-get install python3.11")
     if importlib.util.find_spec("ensurepip") is None:
         lines.append(f"the venv module: apt-get install python{version}-venv")

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -88,6 +89,15 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
+def _quiet_runner(simulator: str) -> Any:
+    """Return cocotb's runner without its announcements of every command."""
+    from cocotb_tools.runner import get_runner
+
+    runner = get_runner(simulator)
+    runner.log.setLevel(logging.WARNING)
+    return runner
+
+
 def _check_simulator(simulator: str) -> None:
     if simulator not in SIMULATORS:
         raise ConfigError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
@@ -113,8 +123,6 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
         If the simulator is missing or the build fails; names the log.
     """
     _check_simulator(simulator)
-    from cocotb_tools.runner import get_runner
-
     versions = [f"{name}={version(name)}" for name in ("cocotb", "verilator")]
     key = json.dumps([text, top, simulator, waves, sys.executable, versions])
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
@@ -131,7 +139,7 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
             values = _verilator_environment() if simulator == "verilator" else {}
             try:
                 with _environment(values):
-                    get_runner(simulator).build(
+                    _quiet_runner(simulator).build(
                         sources=[source],
                         hdl_toplevel=top,
                         build_dir=folder / "obj",
@@ -142,7 +150,9 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
                         log_file=log,
                     )
             except Exception as error:
-                raise ToolError(f"{simulator} build failed: {_last_line(log)} (log: {log})") from error
+                raise ToolError(
+                    f"{simulator} build failed: {_last_line(log)} (log: {log})"
+                ) from error
             done.touch()
     return Build(folder, top, simulator, waves)
 
@@ -175,8 +185,6 @@ def run(
         If the simulator did not come to an end by itself.
     """
     _check_simulator(built.simulator)
-    from cocotb_tools.runner import get_runner
-
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -185,8 +193,7 @@ def run(
         values |= {"PYTHONWARNINGS": "ignore::DeprecationWarning", "COCOTB_LOG_LEVEL": "WARNING"}
         try:
             with _environment(values):
-                runner = get_runner(built.simulator)
-                runner.test(
+                _quiet_runner(built.simulator).test(
                     test_module=module,
                     testcase=testcase,
                     hdl_toplevel=built.top,

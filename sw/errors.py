@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Typed errors. Every message says what is wrong, where, and what to do about it."""
 
-__all__ = ["CapacityError", "ConfigError", "FormatError", "ToolError", "XorloomError", "check_range"]
+__all__ = [
+    "CapacityError",
+    "ConfigError",
+    "FormatError",
+    "ToolError",
+    "XorloomError",
+    "check_range",
+]
 
 
 class XorloomError(Exception):

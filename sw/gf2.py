@@ -59,7 +59,7 @@ def get_bits(words: np.ndarray, start: np.uint64) -> np.uint64:
 
 
 @njit(nogil=True, cache=True)
-def pack_fields(values: np.ndarray, widths: np.ndarray, words: np.ndarray) -> int:
+def pack_fields(values: np.ndarray, widths: np.ndarray, words: np.ndarray) -> np.uint64:
     """Write ``values[i]`` in ``widths[i]`` bits one after the other into zeroed ``words``.
 
     Parameters
@@ -73,7 +73,7 @@ def pack_fields(values: np.ndarray, widths: np.ndarray, words: np.ndarray) -> in
 
     Returns
     -------
-    int
+    uint64
         Bits written.
     """
     at = np.uint64(0)

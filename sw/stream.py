@@ -75,8 +75,8 @@ def _plan(slices: BlockSlices, config: BlockConfig) -> _Plan:
     groups = -(-slices.seeds.size // lanes)
     n_patch = np.zeros((groups, lanes), np.uint16)
     n_patch.reshape(-1)[: slices.n_patch.size] = slices.n_patch
-    most = np.maximum.reduceat(n_patch.max(axis=1), np.arange(0, groups, span)) if groups else []
-    widths = np.array([int(m).bit_length() for m in most], np.uint8)
+    blocks = range(0, groups, span)
+    widths = np.array([int(n_patch[g : g + span].max()).bit_length() for g in blocks], np.uint8)
     groups_a_block = np.minimum(span, groups - np.arange(len(widths)) * span)
     control = int(np.dot(widths.astype(np.int64), groups_a_block)) * lanes
     control += WIDTH_FIELD_BITS * (widths.size + 1 if widths.size else 0)
@@ -162,8 +162,9 @@ def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamB
     fields = (
         (
             np.concatenate([plan.widths[:1].astype(np.uint64), counts.reshape(-1)]),
-            np.concatenate([np.full(plan.widths[:1].size, WIDTH_FIELD_BITS, np.uint8),
-                            sizes.reshape(-1)]),
+            np.concatenate(
+                [np.full(plan.widths[:1].size, WIDTH_FIELD_BITS, np.uint8), sizes.reshape(-1)]
+            ),
         ),
         (slices.seeds, np.array([config.n_in], np.uint8)),
         (positions.astype(np.uint64), np.array([config.position_bits], np.uint8)),

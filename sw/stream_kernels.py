@@ -130,7 +130,7 @@ def schedule(
 
 
 @njit(inline="always")
-def _field(units: np.ndarray, at: int, width: int) -> int:
+def _field(units: np.ndarray, at: int, width: int) -> np.int64:
     """``width`` (at most 15) bits from bit ``at`` of packed uint32 units."""
     index, shift = at >> 5, at & 31
     value = np.uint64(units[index]) >> np.uint64(shift)

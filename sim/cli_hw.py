@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands on hardware: generate, simulate, synth, bandwidth."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli_options import (
+    BlockGroups,
+    BusBits,
+    Json,
+    Lanes,
+    Model,
+    NetworkSeed,
+    NIn,
+    NOut,
+    PatchesPerCycle,
+    Stages,
+    block_config,
+    print_json,
+    print_table,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from xorloom.hw.synth import SynthReport
+
+__all__ = ["COMMANDS", "bandwidth", "generate", "simulate", "synth", "synth_rows"]
+
+SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds")
+
+
+def generate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the Verilog.")],
+    model: Model = None,
+    n_in: NIn = 20,
+    n_out: NOut = None,
+    lanes: Lanes = None,
+    patches_per_cycle: PatchesPerCycle = 1,
+    bus_bits: BusBits = 64,
+    block_groups: BlockGroups = None,
+    network_seed: NetworkSeed = 0,
+    stages: Stages = 1,
+) -> None:
+    """Write the decoder's Verilog and a manifest; the same parameters give the same bytes."""
+    from xorloom.hw.verilog import generate_block
+
+    config = block_config(
+        model, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
+    )
+    for path in generate_block(config, stages=stages).write(output):
+        typer.echo(str(path))
+
+
+def simulate(
+    model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option("--tensor", "-t", help="Tensors, sent back to back; default: the largest."),
+    ] = None,
+    iid: Annotated[
+        float | None, typer.Option(help="Instead of a model: i.i.d. mask of this sparsity.")
+    ] = None,
+    weights: Annotated[int, typer.Option(help="Weights of the i.i.d. mask.")] = 1_000_000,
+    planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
+    memory: Annotated[
+        str | None, typer.Option(help="Let words arrive like this memory, see bandwidth.")
+    ] = None,
+    clock: Annotated[float, typer.Option(help="Decoder clock in MHz, for --memory.")] = 100.0,
+    source: Annotated[
+        str, typer.Option(help="Input stalls: none, random, bursts, slow, or a pattern of . and x.")
+    ] = "none",
+    sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    waves: Annotated[Path | None, typer.Option(help="Write a waveform: .vcd or .fst.")] = None,
+    n_in: NIn = 20,
+    n_out: NOut = None,
+    lanes: Lanes = None,
+    patches_per_cycle: PatchesPerCycle = 1,
+    bus_bits: BusBits = 64,
+    block_groups: BlockGroups = None,
+    network_seed: NetworkSeed = 0,
+    stages: Stages = 1,
+    as_json: Json = False,
+) -> None:
+    """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
+    from .simulate import Case, iid_case, model_case, simulate_case
+
+    case: Case
+    if model is not None:
+        case = model_case(model, tensor or [])
+    else:
+        config = block_config(
+            None, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
+        )
+        case = iid_case(0.91 if iid is None else iid, weights, planes, config, search=n_out is None)
+    with progress_bar("simulate", 1) as step:
+        row = simulate_case(
+            case,
+            memory_name=memory,
+            clock_mhz=clock,
+            source=source,
+            sink=sink,
+            simulator=simulator,
+            stages=stages,
+            waves=waves,
+        )
+        step(case.title)
+    if as_json:
+        print_json(row)
+    elif row["bit_exact"]:
+        print_table("simulation", ("what", "value"), simulation_rows(row))
+    else:
+        typer.echo(f"NOT BIT-EXACT: {row['mismatch']}")
+    if not row["bit_exact"]:
+        raise typer.Exit(1)
+
+
+def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
+    """Return the table of a simulation's result."""
+    return [
+        ("case", str(row["case"])),
+        ("bits checked", f"{row['bits_checked']:,} of {row['slices']:,} slices, all equal"),
+        ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
+        ("cycles", f"{row['cycles']:,}"),
+        (
+            "model",
+            f"{row['model_cycles']:,} cycles ({row['model_limit']}-limited, {row['memory']})",
+        ),
+        ("measured / model", f"{row['cycles_to_model']:.3f}"),
+        ("bus utilisation", f"{100 * row['bus_utilisation']:.1f} %"),  # type: ignore[operator]
+        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+        ("decoder made the bus wait", f"{row['input_waits']:,} cycles"),
+        ("memory made the decoder wait", f"{row['starved']:,} cycles"),
+        ("consumer made the decoder wait", f"{row['output_waits']:,} cycles"),
+    ]
+
+
+def synth(
+    model: Model = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="ecp5, ice40, xilinx7, gates; repeat; default: all."),
+    ] = None,
+    unit: Annotated[
+        str, typer.Option(help="decoder, or a part: parser, lane, network.")
+    ] = "decoder",
+    seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
+    n_in: NIn = 20,
+    n_out: NOut = None,
+    lanes: Lanes = None,
+    patches_per_cycle: PatchesPerCycle = 1,
+    bus_bits: BusBits = 64,
+    block_groups: BlockGroups = None,
+    network_seed: NetworkSeed = 0,
+    stages: Stages = 1,
+    as_json: Json = False,
+) -> None:
+    """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
+    from xorloom.hw.synth import TARGETS, synthesize
+    from xorloom.hw.verilog import generate_unit
+
+    config = block_config(
+        model, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
+    )
+    targets = target or list(TARGETS)
+    verilog = generate_unit(unit, config, stages=stages)
+    steps = len(targets) + (seeds if "ecp5" in targets else 0)
+    with progress_bar("synth", steps) as step:
+        reports = [
+            synthesize(verilog.text, verilog.name, name, seeds=seeds, progress=step)
+            for name in targets
+        ]
+    if as_json:
+        print_json(
+            {
+                "config": config.to_dict() | {"stages": stages},
+                "rows": [report.to_dict() for report in reports],
+            }
+        )
+    else:
+        print_table("synthesis", SYNTH_COLUMNS, synth_rows(reports))
+
+
+def synth_rows(reports: "list[SynthReport]") -> list[tuple[object, ...]]:
+    """Return table rows of synthesis reports."""
+    from xorloom.hw.synth import TARGETS
+
+    return [
+        (
+            report.design,
+            TARGETS[report.target].title,
+            "-" if report.lut is None else f"{report.lut:,}",
+            f"{report.ff:,}",
+            "-" if report.nand2 is None else f"{report.nand2:,.0f}",
+            "-" if report.fmax_mhz is None else f"{report.fmax_mhz:.1f}",
+            "-" if report.fmax_min_mhz is None else f"{report.fmax_min_mhz:.1f}",
+            str(report.seeds) if report.seeds else "-",
+        )
+        for report in reports
+    ]
+
+
+def bandwidth(
+    model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
+    bits_per_weight: Annotated[
+        float | None, typer.Option(help="Instead of a model: total stored bits a weight.")
+    ] = None,
+    sparsity: Annotated[float, typer.Option(help="For --bits-per-weight: of the baselines.")] = 0.9,
+    planes: Annotated[int, typer.Option(help="For --bits-per-weight: of the baselines.")] = 1,
+    clock: Annotated[float, typer.Option(help="Decoder clock in MHz.")] = 100.0,
+    bus_bits: BusBits = 64,
+    as_json: Json = False,
+) -> None:
+    """Weights a second on real memories, beside dense, CSR and bitmask storage (a model)."""
+    from xorloom.sw.compress import tensor_bits
+    from xorloom.sw.container import read_container
+    from xorloom.sw.errors import ConfigError
+
+    from .bandwidth import bandwidth_rows, baseline_bits
+
+    if (model is None) == (bits_per_weight is None):
+        raise ConfigError("give either a compressed model or --bits-per-weight")
+    if model is not None:
+        container = read_container(model)
+        bits = [tensor_bits(container, name) for name in container.tensors]
+        total = sum(bits[1:], start=bits[0])
+        stored, bus_bits = total.total / total.weights, container.config.bus_bits
+        cases = baseline_bits(total.kept / total.weights, total.planes)
+        cases = {k: v + total.scales / total.weights for k, v in cases.items()}
+    else:
+        stored = float(bits_per_weight or 0)
+        cases = baseline_bits(1 - sparsity, planes)
+    if stored <= 0 or clock <= 0:
+        raise ConfigError("bits per weight and clock must be positive")
+    cases["xorloom"] = stored
+    rows = bandwidth_rows(clock, bus_bits, cases)
+    if as_json:
+        print_json(
+            {"clock_mhz": clock, "bus_bits": bus_bits, "bits_per_weight": cases, "rows": rows}
+        )
+        return
+    names = list(cases)
+    title = f"Mweights/s at {clock:g} MHz x {bus_bits} bits (model)"
+    print_table(
+        title,
+        ("memory", "MB/s peak", "efficiency", "one bank", "MB/s here", *names),
+        [
+            (
+                row["title"],
+                f"{row['peak_mbytes_per_s']:,.1f}",
+                f"{row['efficiency']:.3f}",
+                f"{row['efficiency_one_bank']:.3f}",
+                f"{row['bus_mbytes_per_s']:,.1f}",
+                *(f"{row['mweights_per_s'][name]:,.0f}" for name in names),
+            )
+            for row in rows
+        ],
+    )
+    typer.echo("bits a weight: " + ", ".join(f"{k} {v:.3f}" for k, v in cases.items()))
+
+
+COMMANDS = (generate, simulate, synth, bandwidth)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands on models: compress, decompress, inspect, verify."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli_options import (
+    BlockGroups,
+    BusBits,
+    Json,
+    Lanes,
+    NetworkSeed,
+    NIn,
+    NOut,
+    PatchesPerCycle,
+    block_config,
+    print_json,
+    print_table,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from xorloom.sw.config import BlockConfig
+    from xorloom.sw.metrics import TensorBits
+
+__all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
+
+Compressed = Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")]
+BITS_COLUMNS = (
+    *("tensor", "weights", "kept", "index", "seeds", "patches", "scales", "overhead"),
+    *("total", "bound", "value eff."),
+)
+
+
+def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
+    """Return table rows of bits a weight, with the sum last."""
+    total = sum(list(bits.values())[1:], start=next(iter(bits.values())))
+    rows: list[tuple[object, ...]] = []
+    for name, b in [*bits.items(), ("all", total)]:
+        p = b.per_weight()
+        parts = ("index", "seeds", "patches", "scales", "overhead", "total", "bound")
+        cells = [f"{p[key]:.4f}" for key in parts]
+        kept = f"{100 * b.kept / max(1, b.weights):.1f} %"
+        rows.append((name, f"{b.weights:,}", kept, *cells, f"{p['value_efficiency']:.3f}"))
+    return rows
+
+
+def _bits_json(bits: "Mapping[str, TensorBits]") -> dict[str, object]:
+    total = sum(list(bits.values())[1:], start=next(iter(bits.values())))
+    return {"tensors": {n: b.to_dict() for n, b in bits.items()}, "all": total.to_dict()}
+
+
+def _report(
+    title: str, config: "BlockConfig", bits: "Mapping[str, TensorBits]", as_json: bool
+) -> None:
+    if as_json:
+        print_json({"config": config.to_dict()} | _bits_json(bits))
+        return
+    print_table(f"{title}: bits a weight", BITS_COLUMNS, bits_rows(bits))
+    typer.echo(
+        f"decoder: n_in {config.n_in}, n_out {config.n_out}, {config.lanes} lanes, "
+        f"{config.patches_per_cycle} patch(es) a cycle, {config.bus_bits}-bit bus, "
+        f"n_patch width for {config.block_groups} groups"
+    )
+
+
+def _arrays(path: Path | None, what: str) -> "dict[str, np.ndarray]":
+    """Read a file of the user's own masks or codes."""
+    from xorloom.sw.errors import ConfigError
+    from xorloom.sw.model_io import open_model
+
+    if path is None:
+        return {}
+    arrays = {name: tensor.load() for name, tensor in open_model(path).items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "bui":
+            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not bool or integer")
+    return arrays
+
+
+def compress(
+    model: Annotated[
+        Path, typer.Argument(help="Checkpoint: .safetensors, .npz, .onnx, or .pt with torch.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
+    sparsity: Annotated[float, typer.Option(help="Share of pruned weights, in [0, 1).")] = 0.9,
+    scope: Annotated[str, typer.Option(help="Prune per tensor, row, or global.")] = "tensor",
+    quantizer: Annotated[
+        str, typer.Option(help="binary, alternating, ternary or uniform.")
+    ] = "binary",
+    planes: Annotated[int, typer.Option(help="Bits a kept weight, 1 to 8.")] = 1,
+    scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
+    group: Annotated[int, typer.Option(help="Weights a group.")] = 128,
+    scale_dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+    tensors: Annotated[
+        list[str] | None,
+        typer.Option("--tensors", "-t", help="Names or globs; default: all matrices."),
+    ] = None,
+    min_size: Annotated[int, typer.Option(help="Fewest elements of a matrix.")] = 4096,
+    masks: Annotated[
+        Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
+    ] = None,
+    codes: Annotated[
+        Path | None, typer.Option(help="Your own uint8 codes, by tensor name; need masks.")
+    ] = None,
+    n_in: NIn = 20,
+    n_out: NOut = None,
+    lanes: Lanes = None,
+    patches_per_cycle: PatchesPerCycle = 1,
+    bus_bits: BusBits = 64,
+    block_groups: BlockGroups = None,
+    network_seed: NetworkSeed = 0,
+    as_json: Json = False,
+) -> None:
+    """Prune, quantize and encode a model; without --n-out the best slice length is searched."""
+    import numpy as np
+    from xorloom.sw.compress import CompressSpec, compress_model, select
+    from xorloom.sw.errors import ConfigError
+    from xorloom.sw.model_io import open_model
+    from xorloom.sw.quantize import Quantizer
+
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
+    if output.resolve() == model.resolve():
+        raise ConfigError("output must not be the input file")
+    config = block_config(
+        None, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
+    )
+    spec = CompressSpec(
+        sparsity=sparsity,
+        scope=scope,
+        quantizer=Quantizer(quantizer, planes, scale, group, scale_dtype),
+        config=config,
+        search=n_out is None,
+        include=tuple(tensors or ()),
+        min_size=min_size,
+    )
+    source = open_model(model)
+    given = {n: c.astype(np.uint8) for n, c in _checked(_arrays(codes, "codes")).items()}
+    passes = 2 if spec.search else 1
+    count = len(select(source, spec.include, spec.min_size)) * passes
+    with progress_bar("compress", count) as step:
+        config, bits = compress_model(
+            source, output, spec, masks=_arrays(masks, "mask"), codes=given, progress=step
+        )
+    _report(str(output), config, bits, as_json)
+
+
+def _checked(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
+    """Refuse codes that uint8 cannot hold, before they are narrowed."""
+    from xorloom.sw.errors import ConfigError
+
+    for name, array in codes.items():
+        if array.size and (int(array.min()) < 0 or int(array.max()) > 255):
+            raise ConfigError(f"codes of {name!r} must be between 0 and 255")
+    return codes
+
+
+def decompress(
+    model: Compressed,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Plain .safetensors file.")],
+) -> None:
+    """Decode a compressed model into plain weights, checking everything on the way."""
+    from xorloom.sw.compress import decompress_model
+    from xorloom.sw.container import read_container
+
+    with progress_bar("decompress", len(read_container(model).tensors)) as step:
+        shapes = decompress_model(model, output, step)
+    typer.echo(f"{output}: {len(shapes)} tensors decoded")
+
+
+def inspect(
+    model: Compressed,
+    tensor: Annotated[str | None, typer.Option("--tensor", "-t", help="One tensor only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show where the bits of a compressed model go, beside the entropy bound."""
+    from xorloom.sw.compress import tensor_bits
+    from xorloom.sw.container import read_container
+
+    container = read_container(model)
+    names = list(container.tensors) if tensor is None else [tensor]
+    with progress_bar("inspect", len(names)) as step:
+        bits = {}
+        for name in names:
+            bits[name] = tensor_bits(container, name)
+            step(name)
+    _report(str(model), container.config, bits, as_json)
+
+
+def verify(
+    model: Compressed,
+    golden: Annotated[
+        bool, typer.Option(help="Decode with the slow golden model as well, and compare.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Decode everything and check it against the checksums of what was compressed."""
+    from xorloom.sw.compress import verify_tensor
+    from xorloom.sw.container import read_container
+    from xorloom.sw.errors import FormatError
+
+    from .simulate import golden_codes
+
+    container = read_container(model)
+    rows, failures = [], 0
+    with progress_bar("verify", len(container.names)) as step:
+        for name in [*container.tensors, *container.untouched]:
+            try:
+                if name in container.tensors:
+                    decoded = verify_tensor(container, name)
+                    if golden and (golden_codes(container, name) != decoded.codes).any():
+                        raise FormatError(f"{name}: fast decoder and golden model differ")
+                else:
+                    container.raw(name)
+                rows.append({"tensor": name, "ok": True, "message": ""})
+            except FormatError as error:
+                failures += 1
+                rows.append({"tensor": name, "ok": False, "message": str(error)})
+            step(name)
+    if as_json:
+        print_json({"ok": not failures, "tensors": rows})
+    else:
+        for row in rows:
+            if not row["ok"]:
+                typer.echo(f"FAILED {row['message']}")
+        how = " with the fast decoder and the golden model" if golden else ""
+        typer.echo(f"{len(rows) - failures} of {len(rows)} tensors are bit-exact{how}")
+    if failures:
+        raise typer.Exit(1)
+
+
+COMMANDS = (compress, decompress, inspect, verify)

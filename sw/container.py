@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compressed model: a safetensors file with streams, scales and a manifest.
+
+``FORMAT.md``, "Container", is normative.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config import BlockConfig
+from .errors import ConfigError, FormatError
+from .quantize import Quantizer
+from .safetensors_file import DTYPES, read_header, write_tensors
+
+__all__ = [
+    "INDEX",
+    "SCALE",
+    "STREAM",
+    "CompressedTensor",
+    "Container",
+    "read_container",
+    "write_container",
+]
+
+VERSION = 1
+STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
+"""Suffixes of the tensors that replace a compressed one."""
+_KEY = "xorloom"
+_CRC_KEY = "xorloom_header_crc32"
+_CRC_BLANK = "00000000"
+_CRC_FIELD = f'"{_CRC_KEY}":"'.encode()
+
+
+@dataclass(frozen=True)
+class CompressedTensor:
+    """What the manifest says of one compressed tensor.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : str
+        The original's safetensors dtype.
+    planes : int
+    content_crc32 : int
+        CRC-32 of the packed mask followed by the codes, see ``compress.content_crc32``.
+    quantizer : Quantizer or None
+        ``None`` where the user brought codes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    planes: int
+    content_crc32: int
+    quantizer: Quantizer | None
+
+
+@dataclass(frozen=True)
+class Container:
+    """An opened compressed model.
+
+    Parameters
+    ----------
+    path : Path
+    config : BlockConfig
+        The one decoder that reads all of its streams.
+    tensors : dict
+        Compressed tensors by original name.
+    """
+
+    path: Path
+    config: BlockConfig
+    tensors: dict[str, CompressedTensor]
+    _entries: dict[str, Any] = field(repr=False)
+    _crcs: dict[str, int] = field(repr=False)
+    _start: int = field(repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """All tensors of the file, in file order."""
+        return list(self._entries)
+
+    @property
+    def untouched(self) -> list[str]:
+        """Tensors that were passed through."""
+        ours = {n + s for n in self.tensors for s in (STREAM, INDEX, SCALE)}
+        return [name for name in self._entries if name not in ours]
+
+    def entry(self, name: str) -> tuple[str, tuple[int, ...], int]:
+        """Return dtype name, shape and bytes of a tensor of the file."""
+        entry = self._entries[name]
+        low, high = entry["data_offsets"]
+        return entry["dtype"], tuple(entry["shape"]), high - low
+
+    def raw(self, name: str) -> bytes:
+        """Read a tensor's bytes.
+
+        Raises
+        ------
+        FormatError
+            If they do not have the CRC-32 that the manifest gives.
+        """
+        low, high = self._entries[name]["data_offsets"]
+        with self.path.open("rb") as file:
+            file.seek(self._start + low)
+            data = file.read(high - low)
+        if zlib.crc32(data) != self._crcs[name]:
+            raise FormatError(
+                f"{self.path}: tensor {name!r} is damaged: CRC-32 must be "
+                f"{self._crcs[name]:08x}, found {zlib.crc32(data):08x}"
+            )
+        return data
+
+    def array(self, name: str) -> np.ndarray:
+        """Read a tensor of the file as an array."""
+        dtype, shape, _ = self.entry(name)
+        return np.frombuffer(self.raw(name), DTYPES[dtype]).reshape(shape)
+
+    def tensor(self, name: str) -> CompressedTensor:
+        """Return the manifest entry of a compressed tensor.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that name.
+        """
+        if name not in self.tensors:
+            known = ", ".join(list(self.tensors)[:5])
+            raise ConfigError(
+                f"no compressed tensor {name!r} in {self.path} (there is: {known} ...)"
+            )
+        return self.tensors[name]
+
+
+def _header_crc(raw: bytes) -> tuple[int, int]:
+    """Return where the header's CRC stands and what it must be, -1 if there is no place."""
+    at = raw.find(_CRC_FIELD)
+    if at < 0:
+        return -1, 0
+    at += len(_CRC_FIELD)
+    blank = raw[:at] + _CRC_BLANK.encode() + raw[at + len(_CRC_BLANK) :]
+    return at, zlib.crc32(blank)
+
+
+def _seal(raw: bytes) -> bytes:
+    at, crc = _header_crc(raw)
+    return raw[:at] + f"{crc:08x}".encode() + raw[at + len(_CRC_BLANK) :]
+
+
+def write_container(
+    path: Path,
+    config: BlockConfig,
+    tensors: Mapping[str, CompressedTensor],
+    data: Mapping[str, tuple[str, tuple[int, ...], bytes]],
+) -> None:
+    """Write a compressed model; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    data : mapping of name to (dtype name, shape, bytes)
+        Every tensor of the file, in order.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    manifest = {
+        "version": VERSION,
+        "codec": "block",
+        "config": config.to_dict(),
+        "tensors": {
+            name: {
+                "shape": list(t.shape),
+                "dtype": t.dtype,
+                "planes": t.planes,
+                "content_crc32": t.content_crc32,
+                "quantizer": asdict(t.quantizer) if t.quantizer else None,
+            }
+            for name, t in tensors.items()
+        },
+        "crc32": {name: zlib.crc32(buffer) for name, (_, _, buffer) in data.items()},
+    }
+    metadata = {_KEY: json.dumps(manifest, separators=(",", ":")), _CRC_KEY: _CRC_BLANK}
+    entries = {name: (dtype, shape, len(buffer)) for name, (dtype, shape, buffer) in data.items()}
+    write_tensors(path, entries, (buffer for _, _, buffer in data.values()), metadata, _seal)
+
+
+def read_container(path: Path) -> Container:
+    """Open a compressed model and check its header; tensor data is checked when read.
+
+    Raises
+    ------
+    ConfigError
+        If the file does not exist.
+    FormatError
+        If it is damaged, not ours, or of a newer version.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    entries, metadata, raw, start = read_header(path)
+    at, crc = _header_crc(raw)
+    if _KEY not in metadata or at < 0:
+        raise FormatError(f"{path}: not a xorloom file (no {_KEY!r} metadata); compress it first")
+    found = raw[at : at + len(_CRC_BLANK)].decode("ascii", "replace")
+    if found != f"{crc:08x}":
+        raise FormatError(f"{path}: header is damaged: CRC-32 must be {crc:08x}, found {found}")
+    try:
+        manifest = json.loads(metadata[_KEY])
+        version = manifest["version"]
+        if version != VERSION:
+            raise FormatError(
+                f"{path}: file version {version} is not the supported {VERSION}: "
+                "use a newer xorloom"
+            )
+        if manifest["codec"] != "block":
+            raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
+        config = BlockConfig.from_dict(manifest["config"])
+        tensors = {
+            name: CompressedTensor(
+                tuple(t["shape"]),
+                t["dtype"],
+                t["planes"],
+                t["content_crc32"],
+                Quantizer(**t["quantizer"]) if t["quantizer"] else None,
+            )
+            for name, t in manifest["tensors"].items()
+        }
+        crcs = {name: int(manifest["crc32"][name]) for name in entries}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: manifest does not fit: {error}") from error
+    for name, t in tensors.items():
+        needed = [name + STREAM, name + INDEX] + ([name + SCALE] if t.quantizer else [])
+        for part in needed:
+            if part not in entries:
+                raise FormatError(f"{path}: tensor {part!r} is missing")
+    return Container(path, config, tensors, entries, crcs, start)
