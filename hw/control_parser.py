@@ -131,7 +131,7 @@ class ControlParser(wiring.Component):
         primed: Signal,
         settled: Signal,
     ) -> tuple[Signal, Signal]:
-        """Follow the blocks: does the next group open one, and how wide are its fields?"""
+        """Follow the blocks: whether the next group opens one, and how wide its fields are."""
         config = self._config
         opens = Signal()
         width = Signal(range(config.position_bits + 1))

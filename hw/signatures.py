@@ -49,7 +49,7 @@ def flip_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
 
 
 def lane_layout() -> data.StructLayout:
-    """Sideband of a lane: is it a slice of the stream, and does the stream end with its group?"""
+    """Sideband of a lane: whether it holds a slice, and whether the stream ends with its group."""
     return data.StructLayout({"live": 1, "final": 1})
 
 

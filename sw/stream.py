@@ -75,8 +75,10 @@ def _plan(slices: BlockSlices, config: BlockConfig) -> _Plan:
     groups = -(-slices.seeds.size // lanes)
     n_patch = np.zeros((groups, lanes), np.uint16)
     n_patch.reshape(-1)[: slices.n_patch.size] = slices.n_patch
-    blocks = range(0, groups, span)
-    widths = np.array([int(n_patch[g : g + span].max()).bit_length() for g in blocks], np.uint8)
+    most = np.zeros(0, np.uint16)
+    if groups:
+        most = np.maximum.reduceat(n_patch.max(axis=1), np.arange(0, groups, span))
+    widths = np.ceil(np.log2(most + 1.0)).astype(np.uint8)  # bit lengths
     groups_a_block = np.minimum(span, groups - np.arange(len(widths)) * span)
     control = int(np.dot(widths.astype(np.int64), groups_a_block)) * lanes
     control += WIDTH_FIELD_BITS * (widths.size + 1 if widths.size else 0)
