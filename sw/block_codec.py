@@ -96,7 +96,8 @@ def encode(
     check_codes(mask, codes, planes)
     flat = codes.reshape(-1)
     n_slices = -(-flat.size // config.n_out)
-    packed = pack_bool(mask)
+    # The last slice reads the mask up to its full length: everything beyond is a don't care.
+    packed = pack_bool(mask, -(-n_slices * config.n_out // 64) - -(-flat.size // 64) + 2)
     rows = np.array(config.rows, np.uint64)
     seeds = np.zeros(n_slices * planes, np.uint64)
     n_patch = np.zeros(n_slices * planes, np.uint16)

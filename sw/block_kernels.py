@@ -31,7 +31,7 @@ def encode_slices(
     Parameters
     ----------
     mask : (m,) uint64
-        Packed care mask with two spare words.
+        Packed care mask, zero up to the end of the last slice and two words beyond.
     codes : (n,) uint8
         Codes below ``2**planes``; read at care positions only.
     rows : (n_out,) uint64

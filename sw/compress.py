@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 SCOPES = ("tensor", "row", "global")
+MASK = ".mask"
+"""Suffix of the mask that comes back beside the user's own codes."""
 
 Progress = Callable[[str, str], None]
 """Called with a stage and what was finished in it."""
@@ -118,9 +120,12 @@ def select(model: Mapping[str, ModelTensor], include: Sequence[str], min_size: i
     names: set[str] = set()
     for pattern in include:
         if pattern in model:
-            if not model[pattern].is_float or not model[pattern].size:
-                what = f"{model[pattern].dtype} of shape {model[pattern].shape}"
-                raise ConfigError(f"tensor {pattern!r} is {what}, not floating-point weights")
+            if not model[pattern].is_float:
+                raise ConfigError(
+                    f"tensor {pattern!r} is {model[pattern].dtype}, not floating point"
+                )
+            if not model[pattern].size:
+                raise ConfigError(f"tensor {pattern!r} of shape {model[pattern].shape} is empty")
             names.add(pattern)
             continue
         found = {name for name in qualified if fnmatch.fnmatchcase(name, pattern)}
@@ -225,6 +230,13 @@ def compress_model(
     """
     names = select(model, spec.include, spec.min_size)
     own_codes = codes or {}
+    for name in names:
+        suffixes = (STREAM, INDEX, SCALE, *([MASK] if name in own_codes else []))
+        for taken in (name + suffix for suffix in suffixes):
+            if taken in model:
+                raise ConfigError(
+                    f"tensor {taken!r} is in the way of what {name!r} becomes: rename it"
+                )
     for name in own_codes:
         if name not in names or name not in (masks or {}):
             raise ConfigError(f"codes of {name!r} need a compressed tensor and a mask of that name")
@@ -321,7 +333,7 @@ def verify_tensor(container: Container, name: str) -> Quantized:
 def tensor_bits(container: Container, name: str) -> TensorBits:
     """Count the bits of one tensor of a file."""
     info, config = container.tensor(name), container.config
-    decoded = decode_tensor(container, name)
+    decoded = verify_tensor(container, name)
     slices = stream.unpack_block(container.raw(name + STREAM), config, name)
     bits = stream.block_bits(slices, config)
     index_bits = container.entry(name + INDEX)[2] * 8
@@ -356,7 +368,7 @@ def decompress_model(
         size = int(np.prod(info.shape, dtype=np.int64))
         if info.quantizer is None:
             entries[name] = ("U8", info.shape, size)
-            entries[name + ".mask"] = ("BOOL", info.shape, size)
+            entries[name + MASK] = ("BOOL", info.shape, size)
         else:
             entries[name] = (info.dtype, info.shape, size * DTYPES[info.dtype].itemsize)
 

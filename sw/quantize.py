@@ -235,6 +235,12 @@ def quantize(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> Qua
             f"scale {np.abs(scales).max():.3g} does not fit {quantizer.scale_dtype} "
             "(use scale_dtype float32)"
         )
+    lost = (scales != 0) & (stored == 0)
+    if lost.any():
+        raise ConfigError(
+            f"scale {np.abs(scales[lost]).max():.3g} is zero in {quantizer.scale_dtype} "
+            "(use scale_dtype float32)"
+        )
     codes = np.zeros(weights.size, np.uint8)
     codes[keep] = kept
     return Quantized(keep.reshape(mask.shape).copy(), codes.reshape(mask.shape), stored)
@@ -263,7 +269,10 @@ def dequantize(quantized: Quantized, quantizer: Quantizer) -> np.ndarray:
         level = (codes & np.uint8((1 << (quantizer.planes - 1)) - 1)).astype(np.float32) + 1
         values = np.where(codes >> top, level, -level) * scales[:, 0]
     else:
-        values = (_signs(codes, quantizer.terms).astype(np.float32) * scales).sum(axis=1)
+        values = np.zeros(codes.size, np.float32)
+        for b in range(quantizer.terms):  # one term at a time: the order is part of the format
+            positive = (codes >> np.uint8(b)) & np.uint8(1)
+            values += np.where(positive, scales[:, b], -scales[:, b])
     out = np.zeros(keep.size, np.float32)
     out[keep] = values
     return out.reshape(shape)
