@@ -99,7 +99,9 @@ def compress(
     scale_dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     tensors: Annotated[
         list[str] | None,
-        typer.Option("--tensors", "-t", help="Names or globs; default: all matrices."),
+        typer.Option(
+            "--tensors", "-t", help="Exact names, or globs over matrices; default: all matrices."
+        ),
     ] = None,
     min_size: Annotated[int, typer.Option(help="Fewest elements of a matrix.")] = 4096,
     masks: Annotated[

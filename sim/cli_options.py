@@ -34,14 +34,28 @@ __all__ = [
 ]
 
 NIn = Annotated[int, typer.Option("--n-in", help="Seed bits a slice, 1 to 64.")]
-NOut = Annotated[int | None, typer.Option("--n-out", help="Weights a slice, 1 to 32768.")]
+NOut = Annotated[
+    int | None,
+    typer.Option(
+        "--n-out",
+        help="Weights a slice, 1 to 32768.",
+        show_default="searched where there is data to encode, else 200",
+    ),
+]
 Lanes = Annotated[
-    int | None, typer.Option(help="Slices a cycle, 1 to 64.", show_default="bus width / n_in")
+    int | None,
+    typer.Option(
+        help="Slices a cycle, 1 to 64.", show_default="as many as fit a bus word, at least 1"
+    ),
 ]
 PatchesPerCycle = Annotated[int, typer.Option(help="Patches a lane applies a cycle, 1 to 16.")]
 BusBits = Annotated[int, typer.Option(help="Memory word: 32, 64, 128, 256 or 512 bits.")]
 BlockGroups = Annotated[
-    int | None, typer.Option(help="Groups of slices that share an n_patch width, 2 to 65536.")
+    int | None,
+    typer.Option(
+        help="Groups of slices that share an n_patch width, 2 to 65536.",
+        show_default="searched with --n-out, else 16",
+    ),
 ]
 NetworkSeed = Annotated[int, typer.Option(help="Seed of the XOR network.")]
 Stages = Annotated[
