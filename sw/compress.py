@@ -246,6 +246,11 @@ def compress_model(
         for name in names:
             if name in own_codes:
                 given = own_codes[name]
+                if given.shape != model[name].shape:
+                    raise ConfigError(
+                        f"codes of {name!r} are {given.shape}, must be {model[name].shape} "
+                        "like the tensor"
+                    )
                 mask = mask_of(name, given)
                 yield name, Quantized(mask, given, np.zeros((0, 0), np.float16))
             else:

@@ -50,15 +50,20 @@ class BlockConfig:
     network_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range("n_in", self.n_in, 1, N_IN_MAX, "use more lanes for more bits a cycle")
-        check_range("n_out", self.n_out, 1, N_OUT_MAX)
-        check_range("lanes", self.lanes, 1, 64)
-        check_range("patches_per_cycle", self.patches_per_cycle, 1, 16)
-        check_range("block_groups", self.block_groups, 2, 65536)
-        check_range("network_seed", self.network_seed, 0, (1 << 64) - 1)
-        if self.bus_bits not in BUS_BITS:
+        limits: dict[str, tuple[Any, ...]] = {
+            "n_in": (1, N_IN_MAX, "use more lanes for more bits a cycle"),
+            "n_out": (1, N_OUT_MAX),
+            "lanes": (1, 64),
+            "patches_per_cycle": (1, 16),
+            "block_groups": (2, 65536),
+            "network_seed": (0, (1 << 64) - 1),
+        }
+        for name, limit in limits.items():  # plain int: NumPy's cannot index Amaranth values
+            object.__setattr__(self, name, check_range(name, getattr(self, name), *limit))
+        if not hasattr(self.bus_bits, "__index__") or self.bus_bits not in BUS_BITS:
             choices = ", ".join(map(str, BUS_BITS))
             raise ConfigError(f"bus_bits must be one of {choices}, not {self.bus_bits!r}")
+        object.__setattr__(self, "bus_bits", int(self.bus_bits))
 
     @property
     def position_bits(self) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .block_codec import PLANES_MAX
 from .config import BlockConfig
-from .errors import ConfigError, FormatError
+from .errors import ConfigError, FormatError, check_range
 from .quantize import Quantizer
 from .safetensors_file import DTYPES, read_header, write_tensors
 
@@ -152,6 +153,20 @@ def _seal(raw: bytes) -> bytes:
     return raw[:at] + f"{crc:08x}".encode() + raw[at + len(_CRC_BLANK) :]
 
 
+def _compressed(facts: Mapping[str, Any]) -> CompressedTensor:
+    """Read and check a tensor's entry of the manifest; ``ValueError`` tells what does not fit."""
+    shape = tuple(check_range("shape", n, 0, 1 << 48) for n in facts["shape"])
+    if facts["dtype"] not in DTYPES:
+        raise ValueError(f"unknown dtype {facts['dtype']!r}")
+    return CompressedTensor(
+        shape,
+        facts["dtype"],
+        check_range("planes", facts["planes"], 1, PLANES_MAX),
+        check_range("content_crc32", facts["content_crc32"], 0, (1 << 32) - 1),
+        Quantizer(**facts["quantizer"]) if facts["quantizer"] else None,
+    )
+
+
 def write_container(
     path: Path,
     config: BlockConfig,
@@ -221,16 +236,7 @@ def read_container(path: Path) -> Container:
         if manifest["codec"] != "block":
             raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
         config = BlockConfig.from_dict(manifest["config"])
-        tensors = {
-            name: CompressedTensor(
-                tuple(t["shape"]),
-                t["dtype"],
-                t["planes"],
-                t["content_crc32"],
-                Quantizer(**t["quantizer"]) if t["quantizer"] else None,
-            )
-            for name, t in manifest["tensors"].items()
-        }
+        tensors = {name: _compressed(t) for name, t in manifest["tensors"].items()}
         crcs = {name: int(manifest["crc32"][name]) for name in entries}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, FormatError):

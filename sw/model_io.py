@@ -59,9 +59,13 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> dict[str, ModelTensor]:
     def keep(array: np.ndarray) -> Callable[[], np.ndarray]:
         return lambda: array
 
+    little = {
+        name: array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array
+        for name, array in arrays.items()
+    }
     return {
         name: ModelTensor(name, dtype_name(array.dtype), array.shape, keep(array))
-        for name, array in arrays.items()
+        for name, array in little.items()
     }
 
 
@@ -96,6 +100,8 @@ def _open_onnx(path: Path) -> dict[str, ModelTensor]:
     from onnx import numpy_helper
 
     model = onnx.load(str(path))
+    if not model.ir_version:
+        raise FormatError(f"{path}: not an ONNX model, or empty")
     return _from_arrays(
         {t.name: np.asarray(numpy_helper.to_array(t)) for t in model.graph.initializer}
     )

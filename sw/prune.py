@@ -83,9 +83,9 @@ def prune_rows(weights: np.ndarray, sparsity: float) -> np.ndarray:
     """Like :func:`prune_tensor`, for every row (first axis) on its own."""
     check_sparsity(sparsity)
     check_weights(weights)
-    flat = np.abs(weights).reshape(weights.shape[0], -1) if weights.ndim else np.abs(weights)
-    if weights.ndim < 2:
+    if weights.ndim < 2 or weights.size == 0:
         return prune_tensor(weights, sparsity)
+    flat = np.abs(weights).reshape(weights.shape[0], -1)
     count = _kept(flat.shape[1], sparsity)
     return np.stack([_keep_largest(row, count) for row in flat]).reshape(weights.shape)
 
@@ -99,6 +99,8 @@ def prune_global(tensors: Sequence[np.ndarray], sparsity: float) -> list[np.ndar
         If the sparsity is out of range or a weight is not finite.
     """
     check_sparsity(sparsity)
+    if not tensors:
+        return []
     for weights in tensors:
         check_weights(weights)
     magnitude = np.concatenate([np.abs(weights).reshape(-1) for weights in tensors])

@@ -16,7 +16,7 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from .errors import FormatError
+from .errors import ConfigError, FormatError
 
 __all__ = ["DTYPES", "dtype_name", "read_header", "replace_on_success", "write_tensors"]
 
@@ -64,7 +64,7 @@ def _entry_ok(entry: Any, end: int) -> bool:
     whole = [shape, offsets]
     if not all(isinstance(v, list) and all(type(n) is int and n >= 0 for n in v) for v in whole):
         return False
-    if entry["dtype"] not in DTYPES or len(offsets) != 2:
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES or len(offsets) != 2:
         return False
     size = DTYPES[entry["dtype"]].itemsize
     for n in shape:
@@ -150,10 +150,14 @@ def write_tensors(
 
     Raises
     ------
+    ConfigError
+        If a tensor has the reserved name ``__metadata__``.
     OSError
         If the file cannot be written; nothing is left behind.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    if header.keys() & entries.keys():
+        raise ConfigError("safetensors reserves the name '__metadata__': rename that tensor")
     at = 0
     for name, (dtype, shape, size) in entries.items():
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}

@@ -50,8 +50,9 @@ def cut_sample(plane: Plane, total_weights: int) -> list[Plane]:
     if every <= 1:
         return [plane]
     mask, codes = mask.reshape(-1), codes.reshape(-1)
-    starts = range(0, mask.size, _RUN * every)
-    return [(mask[s : s + _RUN].copy(), codes[s : s + _RUN].copy(), q) for s in starts]
+    run = min(_RUN, -(-mask.size // every))
+    starts = range(0, mask.size, max(1, run) * every)
+    return [(mask[s : s + run].copy(), codes[s : s + run].copy(), q) for s in starts]
 
 
 def _cost(planes: Sequence[Plane], config: BlockConfig) -> SearchPoint:

@@ -157,9 +157,9 @@ def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamB
     groups = plan.n_patch.shape[0]
     body = np.zeros((counts.shape[0] * span, lanes), np.uint64)
     body[:groups] = plan.n_patch
-    counts[:, 1:] = body.reshape(counts.shape[0], -1)
+    counts[:, 1:] = body.reshape(len(plan.widths), span * lanes)
     live = np.repeat(np.arange(counts.shape[0] * span) < groups, lanes)
-    sizes[:, 1:] = plan.widths[:, None] * live.reshape(counts.shape[0], -1)
+    sizes[:, 1:] = plan.widths[:, None] * live.reshape(len(plan.widths), span * lanes)
     positions = kernels.order_patches(plan.n_patch, slices.patches, True)
     fields = (
         (
@@ -218,7 +218,6 @@ def unpack_block(data: bytes, config: BlockConfig, where: str = "stream") -> Blo
         n_patch,
         count,
         config.block_groups,
-        config.patches_per_cycle,
         config.bus_bits // 32,
         WIDTH_FIELD_BITS,
         config.position_bits,
@@ -238,7 +237,7 @@ def unpack_block(data: bytes, config: BlockConfig, where: str = "stream") -> Blo
             kernels.BAD_COUNT: f"n_patch at group {place} exceeds what n_out or count allow",
             kernels.BAD_PADDING: f"has data after its last slice (bus word {place})",
         }[status]
-        raise FormatError(f"{where}: stream {reason} (is it made for these lanes and patches?)")
+        raise FormatError(f"{where}: stream {reason} (is it made for these lanes and this bus?)")
     positions = _fields(patch, place, config.position_bits).astype(np.uint16)
     patches = kernels.order_patches(n_patch, positions, False)
     flat = n_patch.reshape(-1)[:count].copy()
@@ -287,6 +286,8 @@ def unpack_bitmap(
         If the stream is truncated, damaged, or of another size.
     """
     header, payload = _unframe(data, bus_bits // 8, KIND_BITMAP, where)
+    if header.network:
+        raise FormatError(f"{where}: network id must be 0 for a bitmap, found {header.network:08x}")
     size = int(np.prod(shape, dtype=np.int64))
     if header.count != size or header.words != -(-size // bus_bits):
         raise FormatError(f"{where}: bitmap must hold {size} weights, found {header.count}")

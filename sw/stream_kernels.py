@@ -56,15 +56,6 @@ def order_patches(n_patch: np.ndarray, patches: np.ndarray, to_stream: bool) -> 
     return out
 
 
-@njit(inline="always")
-def _round_patches(n_patch: np.ndarray, g: int, done: int, per_cycle: int) -> int:
-    """Patches that group ``g`` takes in the round after ``done`` patches a lane."""
-    total = 0
-    for lane in range(n_patch.shape[1]):
-        total += max(0, min(int(n_patch[g, lane]) - done, per_cycle))
-    return total
-
-
 @njit(nogil=True, cache=True)
 def schedule(
     n_patch: np.ndarray,
@@ -114,18 +105,16 @@ def schedule(
             words += 1
             seeds += bus_bits
         seeds -= seed_bits
-        done = 0
-        while True:
-            need = _round_patches(n_patch, g, done, per_cycle) * position_bits
-            while patch < need:
-                kinds[words] = PATCH
-                words += 1
-                patch += bus_bits
-            patch -= need
-            done += per_cycle
-            steps += 1
-            if _round_patches(n_patch, g, done, per_cycle) == 0:
-                break
+        most = 0
+        for lane in range(lanes):
+            count = int(n_patch[g, lane])
+            patch -= count * position_bits
+            most = max(most, count)
+        while patch < 0:
+            kinds[words] = PATCH
+            words += 1
+            patch += bus_bits
+        steps += max(1, -(-most // per_cycle))
     return words, steps
 
 
@@ -163,7 +152,6 @@ def parse(
     n_patch: np.ndarray,
     n_slices: int,
     block_groups: int,
-    per_cycle: int,
     word_units: int,
     width_field_bits: int,
     width_max: int,
@@ -239,20 +227,15 @@ def parse(
             word += 1
             seeds += bus_bits
         seeds -= seed_bits
-        done = 0
-        while True:
-            need = _round_patches(n_patch, g, done, per_cycle) * position_bits
-            while patch < need:
-                if word == n_words:
-                    return TOO_SHORT, word
-                _copy(payload, word, patch_units, n_patches, word_units)
-                n_patches += 1
-                word += 1
-                patch += bus_bits
-            patch -= need
-            done += per_cycle
-            if _round_patches(n_patch, g, done, per_cycle) == 0:
-                break
+        for lane in range(lanes):
+            patch -= int(n_patch[g, lane]) * position_bits
+        while patch < 0:
+            if word == n_words:
+                return TOO_SHORT, word
+            _copy(payload, word, patch_units, n_patches, word_units)
+            n_patches += 1
+            word += 1
+            patch += bus_bits
     if word != n_words:
         return BAD_PADDING, word
     if not (
