@@ -50,8 +50,11 @@ class GeneratedVerilog:
         texts = self.text, json.dumps(self.manifest, indent=2, sort_keys=True) + "\n"
         for path, text in zip(paths, texts, strict=True):
             partial = path.with_name(path.name + ".partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
+            try:
+                partial.write_text(text, encoding="utf-8")
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         return paths
 
 

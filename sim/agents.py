@@ -89,6 +89,7 @@ class Bench:
         self.dut.aresetn.value = 0
         for _ in range(clocks):
             await RisingEdge(self.dut.aclk)
+        self._running = False
 
     async def _count(self) -> None:
         """Count clocks from the first input transfer to the last output transfer."""
@@ -100,6 +101,7 @@ class Bench:
             out_valid, out_ready = bool(dut.m_axis_tvalid.value), bool(dut.m_axis_tready.value)
             self._running |= in_valid and in_ready
             if not self._running:
+                since = dict.fromkeys(counts, 0)
                 continue
             since["cycles"] += 1
             since["words"] += in_valid and in_ready

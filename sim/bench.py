@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from xorloom.sw import block_codec, stream
 from xorloom.sw.config import BlockConfig
+from xorloom.sw.prune import check_sparsity
 from xorloom.sw.search import SearchPoint, curve, search_block
 
 from .datasets import iid
@@ -23,7 +24,7 @@ _SEED = 2020
 
 def lanes_for(n_in: int, bus_bits: int) -> int:
     """Lanes whose seeds fill one bus word."""
-    return max(1, bus_bits // n_in)
+    return max(1, bus_bits // max(1, n_in))
 
 
 def value_rows(
@@ -40,7 +41,7 @@ def value_rows(
     positions, padding and CRC. ``efficiency`` is ``planes * (kept / weights) / bits_per_weight``.
     """
     rows = []
-    for sparsity in sparsities:
+    for sparsity in map(check_sparsity, sparsities):
         mask, codes = iid(weights, sparsity, planes, _SEED)
         kept = int(np.count_nonzero(mask))
         for n_in in n_ins:

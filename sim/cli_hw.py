@@ -73,7 +73,9 @@ def simulate(
     ] = "none",
     sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
-    waves: Annotated[Path | None, typer.Option(help="Write a waveform: .vcd or .fst.")] = None,
+    waves: Annotated[
+        Path | None, typer.Option(help="Write a waveform: .vcd (Verilator) or .fst (Icarus).")
+    ] = None,
     n_in: NIn = 20,
     n_out: NOut = None,
     lanes: Lanes = None,
@@ -214,9 +216,12 @@ def bandwidth(
     as_json: Json = False,
 ) -> None:
     """Weights a second on real memories, beside dense, CSR and bitmask storage (a model)."""
+    from xorloom.sw.block_codec import PLANES_MAX
     from xorloom.sw.compress import tensor_bits
+    from xorloom.sw.config import BlockConfig
     from xorloom.sw.container import read_container
-    from xorloom.sw.errors import ConfigError
+    from xorloom.sw.errors import ConfigError, check_range
+    from xorloom.sw.prune import check_sparsity
 
     from .bandwidth import bandwidth_rows, baseline_bits
 
@@ -231,9 +236,11 @@ def bandwidth(
         cases = {k: v + total.scales / total.weights for k, v in cases.items()}
     else:
         stored = float(bits_per_weight or 0)
+        sparsity, planes = check_sparsity(sparsity), check_range("planes", planes, 1, PLANES_MAX)
         cases = baseline_bits(1 - sparsity, planes)
-    if stored <= 0 or clock <= 0:
+    if not (stored > 0 and clock > 0):
         raise ConfigError("bits per weight and clock must be positive")
+    BlockConfig(bus_bits=bus_bits)
     cases["xorloom"] = stored
     rows = bandwidth_rows(clock, bus_bits, cases)
     if as_json:

@@ -24,6 +24,8 @@ from xorloom.sw.errors import ConfigError, ToolError
 __all__ = ["SIMULATORS", "Build", "build", "cache_folder", "icarus_text", "run"]
 
 SIMULATORS = ("verilator", "icarus")
+WAVES = {"verilator": ".vcd", "icarus": ".fst"}
+"""Waveform format of each simulator."""
 
 
 def cache_folder() -> Path:
@@ -185,6 +187,10 @@ def run(
         If the simulator did not come to an end by itself.
     """
     _check_simulator(built.simulator)
+    if waves_to is not None and waves_to.suffix != WAVES[built.simulator]:
+        raise ConfigError(
+            f"{built.simulator} writes {WAVES[built.simulator]} waveforms, not {waves_to.name!r}"
+        )
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -206,12 +212,15 @@ def run(
                     log_file=log,
                     timescale=("1ns", "1ps"),
                 )
-        except Exception as error:
-            kept = cache_folder() / "last-failed-run.log"
-            shutil.copyfile(log, kept)
-            raise ToolError(
-                f"{built.simulator} run failed: {_last_line(kept)} (log: {kept})"
-            ) from error
+        except (Exception, SystemExit) as error:
+            # The runner also exits when a test failed; then there are results.
+            if not (folder / "results.xml").exists():
+                kept = cache_folder() / "last-failed-run.log"
+                log.touch()
+                shutil.copyfile(log, kept)
+                raise ToolError(
+                    f"{built.simulator} run failed: {_last_line(kept)} (log: {kept})"
+                ) from error
         report = folder / "report.json"
         result = json.loads(report.read_text()) if report.exists() else {}
         failure = _failure(folder / "results.xml")

@@ -23,6 +23,9 @@ from .bandwidth import memory, model_cycles
 from .datasets import iid
 from .runner import build, run
 
+STALLS = ("none", "random", "bursts", "slow")
+"""Named stall patterns, see :func:`xorloom.sim.agents.stalls`."""
+
 __all__ = [
     "Case",
     "SimulationResult",
@@ -238,6 +241,15 @@ def simulate_case(
     ToolError
         If the simulator is missing or crashes.
     """
+    if not clock_mhz > 0:
+        raise ConfigError(f"clock must be positive, not {clock_mhz} MHz")
+    for side, pattern in (("source", source), ("sink", sink)):
+        if pattern not in STALLS and (set(pattern) - {".", "x"} or "." not in pattern):
+            names = ", ".join(STALLS)
+            raise ConfigError(
+                f"{side} pattern must be {names}, or of . (go) and x (wait) with at least one ., "
+                f"not {pattern!r}"
+            )
     rate = 1.0
     if memory_name is not None:
         if source != "none":

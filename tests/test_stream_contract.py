@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stream contract, proved: an offer stays, unchanged, until it is taken.
+
+Proofs are by temporal induction in Yosys, from any state and for all inputs (reset included).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.block_decoder import BlockDecoder
+from xorloom.hw.block_lane import BlockLane
+from xorloom.hw.patch_unit import PatchUnit
+from xorloom.hw.skid_buffer import SkidBuffer
+from xorloom.hw.stream_parser import StreamParser
+from xorloom.hw.synth import yosys
+from xorloom.hw.xor_network import XorNetwork
+from xorloom.sw.config import BlockConfig
+from xorloom.sw.errors import ToolError
+
+CONFIG = BlockConfig(n_in=5, n_out=11, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
+
+
+class HoldMonitor(wiring.Component):
+    """``bad`` if the unit's output of this clock breaks a promise of the clock before."""
+
+    def __init__(self, dut: wiring.Component) -> None:
+        self._dut = dut
+        payload = Value.cast(dut.i.payload).shape()
+        super().__init__(
+            {
+                "valid": In(1),
+                "payload": In(payload),
+                "ready": In(1),
+                "bad": Out(1),
+                "stalled": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        offer = Value.cast(dut.o.payload)
+        before = Signal.like(offer, reset_less=True)
+        stalled = Signal()
+        m.d.comb += [
+            dut.i.valid.eq(self.valid),
+            Value.cast(dut.i.payload).eq(self.payload),
+            dut.o.ready.eq(self.ready),
+            self.stalled.eq(stalled),
+            self.bad.eq(stalled & (~dut.o.valid | (offer != before))),
+        ]
+        m.d.sync += [stalled.eq(dut.o.valid & ~self.ready), before.eq(offer)]
+        return m
+
+
+class _Unit(wiring.Component):
+    """One register in, one out, to be broken by a subclass."""
+
+    def __init__(self) -> None:
+        port = stream.Signature(unsigned(4))
+        super().__init__({"i": In(port), "o": Out(port)})
+
+
+class ForgetfulRegister(_Unit):
+    """Broken: takes a new payload while the old one waits."""
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        valid, held = Signal(), Signal(4)
+        m.d.comb += [self.i.ready.eq(1), self.o.valid.eq(valid), self.o.payload.eq(held)]
+        with m.If(self.i.valid):
+            m.d.sync += held.eq(self.i.payload)
+        m.d.sync += valid.eq(self.i.valid | (valid & ~self.o.ready))
+        return m
+
+
+class FickleRegister(_Unit):
+    """Broken: withdraws its offer after one clock."""
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        valid, held = Signal(), Signal(4)
+        m.d.comb += [self.i.ready.eq(1), self.o.valid.eq(valid), self.o.payload.eq(held)]
+        m.d.sync += valid.eq(self.i.valid & ~valid)
+        with m.If(~valid):
+            m.d.sync += held.eq(self.i.payload)
+        return m
+
+
+class PassThrough(_Unit):
+    """Broken: hands on what a careless source offers."""
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
+        return m
+
+
+UNITS: dict[str, Callable[[], wiring.Component]] = {
+    "skid_buffer": lambda: SkidBuffer(data.StructLayout({"a": 3, "b": 2})),
+    "xor_network_1_stage": lambda: XorNetwork(n_in=CONFIG.n_in, rows=CONFIG.rows),
+    "xor_network_2_stages": lambda: XorNetwork(n_in=CONFIG.n_in, rows=CONFIG.rows, stages=2),
+    "patch_unit": lambda: PatchUnit(
+        n_out=7, patches_per_cycle=2, user=data.StructLayout({"tag": 3})
+    ),
+    "block_lane": lambda: BlockLane(CONFIG),
+    "block_lane_2_stages": lambda: BlockLane(CONFIG, stages=2),
+    "stream_parser": lambda: StreamParser(CONFIG),
+    # One lane: that lanes move in lockstep is not inductive by itself.
+    "block_decoder_1_lane": lambda: BlockDecoder(replace(CONFIG, lanes=1)),
+}
+BROKEN = {unit.__name__: unit for unit in (ForgetfulRegister, FickleRegister, PassThrough)}
+
+
+def netlist(dut: wiring.Component, folder: Path) -> list[str]:
+    """Write the unit under its monitor; return the passes that read and flatten it."""
+    path = folder / "top.il"
+    path.write_text(rtlil.convert(HoldMonitor(dut), name="top", emit_src=False))
+    return [f"read_rtlil {path}", "prep -top top -flatten", "memory_map", "async2sync"]
+
+
+def never(what: str) -> str:
+    """Pass that fails unless signal ``what`` is proved to be always 0."""
+    return f"sat -verify -tempinduct -maxsteps 3 -prove {what} 0 top"
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_stream_output_holds_its_offer_until_taken(name: str, tmp_path: Path) -> None:
+    yosys([*netlist(UNITS[name](), tmp_path), never("bad")], tmp_path / f"{name}.log")
+    assert "Induction step proven: SUCCESS!" in (tmp_path / f"{name}.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["skid_buffer", "xor_network_2_stages", "patch_unit"])
+def test_stream_output_can_be_stalled_so_the_proof_is_not_empty(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="proof did fail"):
+        yosys([*netlist(UNITS[name](), tmp_path), never("stalled")], tmp_path / "log")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_stream_contract_proof_fails_for_a_broken_unit(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="proof did fail"):
+        yosys([*netlist(BROKEN[name](), tmp_path), never("bad")], tmp_path / "log")

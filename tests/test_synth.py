@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesis reports: sane counts on every target, Fmax, errors that name a log."""
+
+import re
+from pathlib import Path
+
+import pytest
+from xorloom.hw.synth import TARGETS, SynthReport, synthesize, yosys
+from xorloom.hw.verilog import generate_unit
+from xorloom.sw.config import BlockConfig
+from xorloom.sw.errors import ConfigError, ToolError
+
+SMALL = BlockConfig(n_in=8, n_out=16, lanes=2, bus_bits=32, block_groups=2)
+PAPER = BlockConfig(n_in=20, n_out=200)
+
+
+def unit_report(unit: str, config: BlockConfig, target: str, seeds: int = 0) -> SynthReport:
+    verilog = generate_unit(unit, config)
+    return synthesize(verilog.text, verilog.name, target, seeds=seeds)
+
+
+def test_synthesize_patch_correction_costs_about_one_lut_a_bit() -> None:
+    network, lane = (unit_report(unit, PAPER, "ecp5") for unit in ("network", "lane"))
+    assert network.lut is not None
+    assert lane.lut is not None
+    # 200 bits, and the decoding of positions to rows and columns.
+    assert 200 <= lane.lut - network.lut <= 260
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_synthesize_counts_are_sane_on_every_target(target: str) -> None:
+    steps: list[str] = []
+    verilog = generate_unit("decoder", SMALL)
+    report = synthesize(verilog.text, verilog.name, target, seeds=0, progress=steps.append)
+    assert (report.design, report.target) == (verilog.name, target)
+    assert steps == [f"yosys {target}"]
+    # Two 16-bit slices held in three ranks of registers, gearboxes of several 32-bit words.
+    assert 400 < report.ff < 2000
+    assert (report.fmax_mhz, report.fmax_min_mhz, report.seeds) == (None, None, 0)
+    if target == "gates":
+        assert report.lut is None
+        assert report.nand2 is not None
+        assert report.nand2 > 5.67 * report.ff, "flip-flops alone weigh 5.67 each"
+    else:
+        assert report.nand2 is None
+        assert report.lut is not None
+        assert 200 < report.lut < 3000
+    assert set(report.to_dict()) == set(SynthReport.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_synthesize_counts_a_literal_design(target: str) -> None:
+    # Two registers, one of them the XOR of three inputs: one LUT wherever there are LUTs.
+    text = (
+        "module t(input clk, input a, input b, input c, output reg q, output reg r);\n"
+        "always @(posedge clk) begin q <= a ^ b ^ c; r <= a; end\nendmodule\n"
+    )
+    report = synthesize(text, "t", target, seeds=0)
+    assert report.ff == 2
+    assert report.lut == (None if target == "gates" else 1)
+    if target == "gates":
+        assert report.nand2 == pytest.approx(2 * 5.67 + 2 * 2.0)
+
+
+def test_synthesize_reports_fmax_over_placement_seeds() -> None:
+    steps: list[str] = []
+    verilog = generate_unit("network", SMALL)
+    report = synthesize(verilog.text, verilog.name, "ecp5", seeds=1, progress=steps.append)
+    assert report.seeds == 1
+    assert report.fmax_mhz is not None
+    assert report.fmax_mhz == report.fmax_min_mhz
+    assert 50 < report.fmax_mhz < 2000
+    assert steps == ["yosys ecp5", "nextpnr seed 1"]
+
+
+def test_synthesize_refuses_an_unknown_target() -> None:
+    with pytest.raises(
+        ConfigError, match="target must be one of ecp5, ice40, xilinx7, gates, not 'ecp6'"
+    ):
+        synthesize("", "t", "ecp6")
+
+
+def test_synthesize_broken_verilog_names_error_and_log() -> None:
+    with pytest.raises(ToolError, match="yosys failed with exit code") as caught:
+        synthesize("module t(input a;\nendmodule\n", "t", "ecp5", seeds=0)
+    assert "syntax error" in str(caught.value)
+    log = re.search(r"\(log: (.*)\)", str(caught.value))
+    assert log is not None
+    assert "syntax error" in Path(log[1]).read_text()
+
+
+def test_synthesize_cell_without_weight_is_an_error() -> None:
+    text = "(* blackbox *)\nmodule box(input a, output q);\nendmodule\n"
+    text += "module t(input a, output q);\nbox b(.a(a), .q(q));\nendmodule\n"
+    with pytest.raises(ToolError, match=r"yosys left cells without a NAND2 weight: .*box"):
+        synthesize(text, "t", "gates")
+
+
+def test_yosys_unknown_pass_is_a_tool_error(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"yosys failed with exit code .*no_such_pass"):
+        yosys(["no_such_pass"], tmp_path / "yosys.log")
