@@ -17,8 +17,8 @@ def step_layout(config: BlockConfig) -> data.StructLayout:
 
     ``left``: n_patch that remain, this cycle's included; ``enable[k * lanes + j]``: lane ``j``
     takes its ``k``-th patch of this cycle, the one after ``rank`` others; ``count``: all of them;
-    ``next_count``: those of the group's next cycle; ``last``: the group ends here; ``live[j]``: lane ``j`` holds a slice; ``final``: the stream
-    ends with this group.
+    ``next_count``: those of the group's next cycle; ``last``: the group ends here; ``live[j]``:
+    lane ``j`` holds a slice; ``final``: the stream ends with this group.
     """
     slots = config.lanes * config.patches_per_cycle
     return data.StructLayout(
@@ -66,8 +66,9 @@ class ControlParser(wiring.Component):
 
     The width of a block of groups is announced when the block before it opens, so how much a
     group takes from the queue is always known a cycle ahead. A first cycle cuts the fields out of
-    the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin: ``sw.decoder.stream_parser``
-    (``next_counts``). Source: Kwon et al., CVPR 2020, section 4 (blocked n_patch assignment).
+    the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin:
+    ``sw.decoder.stream_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020, section 4
+    (blocked n_patch assignment).
 
     Parameters
     ----------
