@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the control substream: the n_patch counts of one group at a time."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import BlockConfig
@@ -9,18 +9,56 @@ from xorloom.sw.layout import CONTROL_AHEAD, WIDTH_FIELD_BITS, control_threshold
 
 from .gearbox import Gearbox
 
-__all__ = ["ControlParser", "count_layout"]
+__all__ = ["ControlParser", "plan_round", "step_layout"]
 
 
-def count_layout(config: BlockConfig) -> data.StructLayout:
-    """n_patch of a group's lanes, which lanes hold a slice, and whether the stream ends here."""
+def step_layout(config: BlockConfig) -> data.StructLayout:
+    """What the lanes do in one cycle.
+
+    ``left``: n_patch that remain, this cycle's included; ``enable[k * lanes + j]``: lane ``j``
+    takes its ``k``-th patch of this cycle, the one after ``rank`` others; ``count``: all of them;
+    ``next_count``: those of the group's next cycle; ``last``: the group ends here; ``live[j]``:
+    lane ``j`` holds a slice; ``final``: the stream ends with this group.
+    """
+    slots = config.lanes * config.patches_per_cycle
     return data.StructLayout(
         {
-            "n_patch": data.ArrayLayout(config.position_bits, config.lanes),
+            "left": data.ArrayLayout(config.position_bits, config.lanes),
+            "enable": slots,
+            "rank": data.ArrayLayout(range(slots + 1), slots),
+            "count": range(slots + 1),
+            "next_count": range(slots + 1),
+            "last": 1,
             "live": config.lanes,
             "final": 1,
         }
     )
+
+
+def plan_round(config: BlockConfig, left: data.View, done: int) -> dict[str, Value]:
+    """Return what :func:`step_layout` tells of the round after ``done`` patches."""
+    lanes, per_cycle = config.lanes, config.patches_per_cycle
+    flags = [left[j] > done + k for k in range(per_cycle) for j in range(lanes)]
+    more = Cat(left[j] > done + per_cycle for j in range(lanes)).any()
+    ranks: list[Value] = [C(0, 1)]
+    for flag in flags:
+        ranks.append(ranks[-1] + flag)
+    width = len(flags).bit_length()
+    return {
+        "enable": Cat(flags),
+        "rank": Cat((rank | C(0, width))[:width] for rank in ranks[:-1]),
+        "count": ranks[-1],
+        "next_count": _count(config, left, done + per_cycle),
+        "last": ~more,
+    }
+
+
+def _count(config: BlockConfig, left: data.View, done: int) -> Value:
+    """Patches of the round after ``done`` patches."""
+    flags = [
+        left[j] > done + k for k in range(config.patches_per_cycle) for j in range(config.lanes)
+    ]
+    return sum(flags[1:], start=flags[0])
 
 
 class ControlParser(wiring.Component):
@@ -28,8 +66,9 @@ class ControlParser(wiring.Component):
 
     The width of a block of groups is announced when the block before it opens, so how much a
     group takes from the queue is always known a cycle ahead. A first cycle cuts the fields out of
-    the gearbox, a second one sorts them by lane. Twin: ``sw.decoder.stream_parser``
-    (``next_counts``). Source: Kwon et al., CVPR 2020, section 4 (blocked n_patch assignment).
+    the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin:
+    ``sw.decoder.stream_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020, section 4
+    (blocked n_patch assignment).
 
     Parameters
     ----------
@@ -46,8 +85,8 @@ class ControlParser(wiring.Component):
         The stream's next word is a control word; no other may enter before it.
     ahead : Out(1)
         The control words that precede the current group's other words have all entered.
-    o : Out(stream.Signature(count_layout))
-        Groups after the current one, in order.
+    o : Out(stream.Signature(step_layout(config)))
+        First steps of the groups after the current one, in order.
     """
 
     def __init__(self, config: BlockConfig) -> None:
@@ -59,7 +98,7 @@ class ControlParser(wiring.Component):
                 "i": In(stream.Signature(config.bus_bits)),
                 "hungry": Out(1),
                 "ahead": Out(1),
-                "o": Out(stream.Signature(count_layout(config))),
+                "o": Out(stream.Signature(step_layout(config))),
             }
         )
 
@@ -102,24 +141,35 @@ class ControlParser(wiring.Component):
 
         opens, width = self._widths(m, box, go, parse, primed, settled)
 
-        cut = Signal(count_layout(config), reset_less=True)
+        ends = data.StructLayout({"live": lanes, "final": 1})
         cut_fields = Signal(lanes * width_max, reset_less=True)
         cut_width = Signal.like(width, reset_less=True)
-        cut_valid = Signal()
+        cut_ends, sorted_ends = Signal(ends, reset_less=True), Signal(ends, reset_less=True)
+        counts = Signal(data.ArrayLayout(width_max, lanes), reset_less=True)
+        cut_valid, counts_valid = Signal(), Signal()
         m.d.sync += [
             cut_valid.eq(parse),
             cut_fields.eq(Mux(opens, box.o[WIDTH_FIELD_BITS:], box.o)),
             cut_width.eq(width),
-            cut.live.eq(Cat(left > j for j in range(lanes))),
-            cut.final.eq(final),
+            cut_ends.live.eq(Cat(left > j for j in range(lanes))),
+            cut_ends.final.eq(final),
+            counts_valid.eq(cut_valid),
+            counts.eq(0),
+            sorted_ends.eq(cut_ends),
         ]
-        counts = Signal(data.ArrayLayout(width_max, lanes))
         with m.Switch(cut_width):
             for w in range(1, width_max + 1):
                 with m.Case(w):
                     fields = [cut_fields[j * w : (j + 1) * w] for j in range(lanes)]
-                    m.d.comb += [counts[j].eq(field) for j, field in enumerate(fields)]
-        self._queue(m, cut, counts, cut_valid, leaves)
+                    m.d.sync += [counts[j].eq(field) for j, field in enumerate(fields)]
+        entry = Signal(step_layout(config))
+        m.d.comb += [
+            entry.left.eq(counts),
+            entry.live.eq(sorted_ends.live),
+            entry.final.eq(sorted_ends.final),
+        ]
+        m.d.comb += [entry[key].eq(value) for key, value in plan_round(config, counts, 0).items()]
+        self._queue(m, entry, counts_valid, leaves)
         return m
 
     def _widths(
@@ -170,22 +220,17 @@ class ControlParser(wiring.Component):
             m.d.sync += [primed.eq(0), settled.eq(0), take.eq(WIDTH_FIELD_BITS)]
         return opens, width
 
-    def _queue(
-        self, m: Module, cut: data.View, counts: data.View, cut_valid: Signal, leaves: Signal
-    ) -> None:
+    def _queue(self, m: Module, entry: data.View, enters: Signal, leaves: Signal) -> None:
         """Keep the groups ahead; there is always room, because ``known`` counts them."""
-        slots = [Signal(cut.shape(), reset_less=True) for _ in range(CONTROL_AHEAD)]
+        slots = [Signal(entry.shape(), reset_less=True) for _ in range(CONTROL_AHEAD)]
         queued = Signal(range(CONTROL_AHEAD + 1))
         place = Signal.like(queued)
-        entry = Signal(cut.shape())
         m.d.comb += [
-            entry.eq(cut),
-            entry.n_patch.eq(counts),
             place.eq(queued - leaves),
             self.o.valid.eq(queued != 0),
             self.o.payload.eq(slots[0]),
         ]
-        m.d.sync += queued.eq(place + cut_valid)
+        m.d.sync += queued.eq(place + enters)
         for n, slot in enumerate(slots):
             above = slots[n + 1] if n + 1 < CONTROL_AHEAD else entry
             with m.If(leaves | (queued == n)):

@@ -70,7 +70,7 @@ class Gearbox(wiring.Component):
         used = Signal(range(depth + 1))
         enough = Signal()
         level = Signal(range(depth * per_word + 1))
-        offset = Signal(range(per_word))
+        offset = Signal(max(1, (per_word - 1).bit_length()))
         window = Cat(words[: self._window])
         if per_word > 1:
             window = window >> (offset << (self.grain.bit_length() - 1))

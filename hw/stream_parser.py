@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sorts the bus words of a memory stream into gearboxes and issues beats to the lanes."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import BlockConfig
@@ -13,7 +13,8 @@ from xorloom.sw.layout import (
     seed_bits_per_group,
 )
 
-from .control_parser import ControlParser
+from .budget import Budget
+from .control_parser import ControlParser, plan_round, step_layout
 from .gearbox import Gearbox
 from .signatures import beat_layout
 from .skid_buffer import SkidBuffer
@@ -79,134 +80,92 @@ class StreamParser(wiring.Component):
         )
 
         phase = Signal(Phase)
-        payload = Signal()
         busy = Signal()
-        done = Signal()
-        step = Signal(self._step_layout(patches.grain), reset_less=True)
-        rest = self._next_step(m, step, control, busy, done, patches.grain)
+        first = Signal()
+        step = Signal(step_layout(config), reset_less=True)
+        fresh = Signal(init=1)  # the next step opens a group
+        rest = self._next_step(m, step, fresh, control)
 
-        # Bits that entered minus bits of finished steps: these counts decide the word order.
-        seed_need = seed_bits // seeds.grain
-        seed_word, patch_word = bus // seeds.grain, bus // patches.grain
-        seed_level = Signal(range(seed_need + seed_word + 1))
-        patch_level = Signal(range(patches.take_max + patch_word + 1))
-        lack_seed, lack_patch, one_short = Signal(), Signal(), Signal()
+        m.submodules.seed_budget = seed_budget = Budget(
+            word=bus // seeds.grain, need_max=seeds.take_max
+        )
+        m.submodules.patch_budget = patch_budget = Budget(
+            word=bus // patches.grain, need_max=patches.take_max
+        )
+        budgets = (seed_budget, patch_budget)
+        done, load = Signal(), Signal()
         to_seed, to_patch = Signal(), Signal()
-        into_seed, into_patch = Signal(), Signal()
         token_ready = Signal()
+        more = Signal()  # there is a next step
+        per_patch = config.position_bits // patches.grain
         m.d.comb += [
-            payload.eq(phase == Phase.PAYLOAD),
-            lack_seed.eq(step.first & (seed_level < seed_need)),
-            lack_patch.eq(patch_level < step.need),
-            one_short.eq(  # a single word completes the step
-                Mux(
-                    lack_seed,
-                    (seed_level + seed_word >= seed_need) & ~lack_patch,
-                    patch_level + patch_word >= step.need,
-                )
-            ),
-            to_seed.eq(busy & control.ahead & lack_seed),
-            to_patch.eq(busy & control.ahead & ~lack_seed & lack_patch),
-            into_seed.eq(seeds.i.valid & seeds.i.ready),
-            into_patch.eq(patches.i.valid & patches.i.ready),
+            to_seed.eq(busy & control.ahead & seed_budget.lack),
+            to_patch.eq(busy & control.ahead & ~seed_budget.lack & patch_budget.lack),
+            seed_budget.enter.eq(seeds.i.valid & seeds.i.ready),
+            patch_budget.enter.eq(patches.i.valid & patches.i.ready),
             done.eq(
                 busy
                 & control.ahead
                 & token_ready
-                & ((~lack_seed & ~lack_patch) | (one_short & (into_seed | into_patch)))
+                & Mux(
+                    seed_budget.lack,
+                    seed_budget.enter & seed_budget.short & ~patch_budget.lack,
+                    ~patch_budget.lack | (patch_budget.enter & patch_budget.short),
+                )
             ),
-            control.o.ready.eq(~busy | (done & step.last)),
+            load.eq(~busy | done),
+            control.o.ready.eq(load & fresh),
+            more.eq(control.o.valid | ~fresh),
+            seed_budget.next_need.eq(Mux(more & fresh, seeds.take_max, 0)),
+            patch_budget.next_need.eq(
+                Mux(fresh, Mux(control.o.valid, control.o.p.count, 0), step.next_count) * per_patch
+            ),
         ]
+        for budget in budgets:
+            m.d.comb += [budget.load.eq(load), budget.clear.eq(phase == Phase.HEADER)]
         for box, chosen in ((control, control.hungry), (seeds, to_seed), (patches, to_patch)):
             m.d.comb += [
                 box.i.payload.eq(self.i.payload),
-                box.i.valid.eq(self.i.valid & payload & chosen),
+                box.i.valid.eq(self.i.valid & chosen),
             ]
-        m.d.sync += [
-            seed_level.eq(
-                seed_level + Mux(into_seed, seed_word, 0) - Mux(done & step.first, seed_need, 0)
-            ),
-            patch_level.eq(patch_level + Mux(into_patch, patch_word, 0) - Mux(done, step.need, 0)),
-        ]
-        with m.If(control.o.ready | done):
-            m.d.sync += step.eq(rest)
-        with m.If(control.o.ready):
-            m.d.sync += busy.eq(control.o.valid)
+        with m.If(load):
+            m.d.sync += [
+                busy.eq(more),
+                first.eq(fresh),
+                fresh.eq(~more | rest.last),
+                step.eq(rest),
+            ]
 
-        token_valid = self._issue(m, step, done, token_ready, seeds, patches)
+        need = patch_budget.need
+        token_valid = self._issue(m, step, first, need, done, token_ready, seeds, patches)
         self._stream_ends(m, phase, control, token_valid, done & step.last & step.final)
         with m.If(phase == Phase.HEADER):
             m.d.comb += [seeds.flush.eq(1), patches.flush.eq(1)]
-            m.d.sync += [seed_level.eq(0), patch_level.eq(0)]
         m.d.comb += self.i.ready.eq(
-            Mux(
-                payload,
-                (control.hungry & control.i.ready)
-                | (to_seed & seeds.i.ready)
-                | (to_patch & patches.i.ready),
-                ~token_valid,
-            )
+            (control.hungry & control.i.ready)
+            | (to_seed & seeds.i.ready)
+            | (to_patch & patches.i.ready)
+            | ((phase != Phase.PAYLOAD) & ~token_valid)
         )
         return m
 
-    def _step_layout(self, patch_grain: int) -> data.StructLayout:
-        """What the lanes do in one cycle.
-
-        ``enable[k * lanes + j]``: lane ``j`` takes its ``k``-th patch of this cycle, the one after
-        ``rank`` others; ``need`` is all of them in units of the patch gearbox.
-        """
-        config = self._config
-        slots = config.lanes * config.patches_per_cycle
-        need_max = slots * config.position_bits // patch_grain
-        return data.StructLayout(
-            {
-                "left": data.ArrayLayout(config.position_bits, config.lanes),
-                "enable": slots,
-                "rank": data.ArrayLayout(range(slots + 1), slots),
-                "need": range(need_max + 1),
-                "live": config.lanes,
-                "first": 1,
-                "last": 1,
-                "final": 1,
-            }
-        )
-
     def _next_step(
-        self,
-        m: Module,
-        step: data.View,
-        control: ControlParser,
-        busy: Signal,
-        done: Signal,
-        patch_grain: int,
+        self, m: Module, step: data.View, fresh: Signal, control: ControlParser
     ) -> data.View:
-        """Return the step after this one: more patches of the group, or a new group."""
+        """Return the step after this one."""
         config = self._config
-        lanes, per_cycle = config.lanes, config.patches_per_cycle
+        per_cycle = config.patches_per_cycle
+        again = Signal(step.shape())
         rest = Signal(step.shape())
-        fresh = Signal()
-        m.d.comb += fresh.eq(~busy | step.last)
-        for j in range(lanes):
-            m.d.comb += rest.left[j].eq(
-                Mux(
-                    fresh,
-                    control.o.p.n_patch[j],
-                    Mux(step.left[j] > per_cycle, step.left[j] - per_cycle, 0),
-                )
-            )
-        flags = [rest.left[j] > k for k in range(per_cycle) for j in range(lanes)]
-        more = Cat(rest.left[j] > per_cycle for j in range(lanes)).any()
-        count: Value = C(0, 1)
-        for n, flag in enumerate(flags):
-            m.d.comb += rest.rank[n].eq(count)
-            count = count + flag
         m.d.comb += [
-            rest.enable.eq(Cat(flags)),
-            rest.need.eq(count * (config.position_bits // patch_grain)),
-            rest.first.eq(fresh),
-            rest.last.eq(~more),
-            rest.live.eq(Mux(fresh, control.o.p.live, step.live)),
-            rest.final.eq(Mux(fresh, control.o.p.final, step.final)),
+            again.eq(step),
+            rest.eq(Mux(fresh, control.o.payload.as_value(), again.as_value())),
+        ]
+        plan = plan_round(config, step.left, per_cycle)
+        m.d.comb += [again[key].eq(value) for key, value in plan.items()]
+        m.d.comb += [
+            again.left[j].eq(Mux(step.left[j] > per_cycle, step.left[j] - per_cycle, 0))
+            for j in range(config.lanes)
         ]
         return rest
 
@@ -214,6 +173,8 @@ class StreamParser(wiring.Component):
         self,
         m: Module,
         step: data.View,
+        first: Signal,
+        need: Signal,
         done: Signal,
         token_ready: Signal,
         seeds: Gearbox,
@@ -224,6 +185,8 @@ class StreamParser(wiring.Component):
         m.submodules.skid = skid = SkidBuffer(beat_layout(config))
         wiring.connect(m, skid.o, wiring.flipped(self.o))
         token = Signal(step.shape(), reset_less=True)
+        token_first = Signal(reset_less=True)
+        token_need = Signal.like(need, reset_less=True)
         token_valid = Signal()
         issue = Signal()
         beat = skid.i.p
@@ -231,11 +194,11 @@ class StreamParser(wiring.Component):
             issue.eq(token_valid & skid.i.ready),
             token_ready.eq(~token_valid | skid.i.ready),
             seeds.take.eq(seeds.take_max),
-            seeds.go.eq(issue & token.first),
-            patches.take.eq(token.need),
+            seeds.go.eq(issue & token_first),
+            patches.take.eq(token_need),
             patches.go.eq(issue),
             skid.i.valid.eq(token_valid),
-            beat.seeds.eq(Mux(token.first, seeds.o, 0)),
+            beat.seeds.eq(Mux(token_first, seeds.o, 0)),
             beat.live.eq(token.live),
             beat.last.eq(token.last),
             beat.final.eq(token.final),
@@ -250,7 +213,12 @@ class StreamParser(wiring.Component):
                     beat.enable[j][k].eq(token.enable[slot]),
                 ]
         with m.If(token_ready):
-            m.d.sync += [token_valid.eq(done), token.eq(step)]
+            m.d.sync += [
+                token_valid.eq(done),
+                token.eq(step),
+                token_first.eq(first),
+                token_need.eq(need),
+            ]
         return token_valid
 
     def _stream_ends(

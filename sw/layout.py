@@ -38,7 +38,7 @@ COUNT_OFFSET_BITS = 32
 WIDTH_FIELD_BITS = 4
 """Bits of an n_patch width; each block of groups opens with that of the next one."""
 
-CONTROL_AHEAD = 3
+CONTROL_AHEAD = 4
 """Groups whose control words come before the words of the current group."""
 
 _HEADER = struct.Struct("<2sBBIII")
