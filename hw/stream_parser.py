@@ -234,7 +234,7 @@ class StreamParser(wiring.Component):
         bus = config.bus_bits
         head = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus
         tail = padded(CRC_BYTES, config.bus_bytes) * 8 // bus
-        place = Signal(range(max(head, tail)))
+        place = Signal(range(max(head, tail, 2)))
         count_word = COUNT_OFFSET_BITS // bus
         count_bits = self.i.payload[COUNT_OFFSET_BITS % bus :][:32]
         count = Signal(32)

@@ -15,7 +15,7 @@ from typing import Any
 
 from xorloom.sw.errors import ConfigError, ToolError
 
-__all__ = ["TARGETS", "SynthReport", "synthesize"]
+__all__ = ["TARGETS", "SynthReport", "synthesize", "yosys"]
 
 _NAND2_WEIGHTS = {
     # Ref: Nangate45 open cell library, typical corner: cell area / area of NAND2_X1

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -21,8 +20,9 @@ from typing import Any
 from filelock import FileLock
 from xorloom.sw.errors import ConfigError, ToolError
 
-__all__ = ["SIMULATORS", "Build", "build", "cache_folder", "icarus_text", "run"]
+__all__ = ["SIMULATORS", "WAVES", "Build", "build", "cache_folder", "run"]
 
+_RECIPE = 2  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
 WAVES = {"verilator": ".vcd", "icarus": ".fst"}
 """Waveform format of each simulator."""
@@ -46,13 +46,16 @@ class Build:
     waves: bool
 
 
-def icarus_text(text: str) -> str:
-    """Make Verilog-2005 start right on event simulators.
+def _without_processes(source: Path, top: str) -> None:
+    """Rewrite Verilog so that only clocked processes are left, for event-driven simulators.
 
-    ``always @*`` waits for a first change, so outputs that depend on constants stay X at time 0;
-    ``always_comb`` runs once at the start.
+    ``always @*`` waits for a first change, so it leaves X at time 0; as ``always_comb``, Icarus
+    makes it sensitive to whole vectors, and decoders with part selects oscillate.
     """
-    return re.sub(r"always @\*", "always_comb", text)
+    from xorloom.hw.synth import yosys
+
+    passes = [f"read_verilog {source.name}", f"hierarchy -top {top}", "proc"]
+    yosys([*passes, f"write_verilog -noattr {source.name}"], source.parent / "proc.log")
 
 
 def _verilator_environment() -> dict[str, str]:
@@ -125,8 +128,8 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
         If the simulator is missing or the build fails; names the log.
     """
     _check_simulator(simulator)
-    versions = [f"{name}={version(name)}" for name in ("cocotb", "verilator")]
-    key = json.dumps([text, top, simulator, waves, sys.executable, versions])
+    versions = [f"{name}={version(name)}" for name in ("cocotb", "verilator", "pyosys", "xorloom")]
+    key = json.dumps([text, top, simulator, waves, sys.executable, versions, _RECIPE])
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
     folder = cache_folder() / "sim" / f"{top}-{simulator}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,9 +137,9 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
     with FileLock(folder / "lock"):
         if not done.exists():
             source, log = folder / f"{top}.v", folder / "build.log"
-            if simulator == "icarus":
-                source, text = source.with_suffix(".sv"), icarus_text(text)
             source.write_text(text, encoding="utf-8")
+            if simulator == "icarus":
+                _without_processes(source, top)
             args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
             values = _verilator_environment() if simulator == "verilator" else {}
             try:

@@ -39,7 +39,8 @@ WIDTH_FIELD_BITS = 4
 """Bits of an n_patch width; each block of groups opens with that of the next one."""
 
 CONTROL_AHEAD = 4
-"""Groups whose control words come before the words of the current group."""
+"""Groups whose control words come before the words of the current group (an argument of the
+kernels: a compiled kernel in a cache would keep a global's old value)."""
 
 _HEADER = struct.Struct("<2sBBIII")
 

@@ -17,6 +17,7 @@ from .config import BlockConfig
 from .errors import CapacityError, FormatError
 from .gf2 import pack_bool, pack_fields, unpack_bool
 from .layout import (
+    CONTROL_AHEAD,
     CRC_BYTES,
     HEADER_BYTES,
     KIND_BITMAP,
@@ -90,6 +91,7 @@ def _plan(slices: BlockSlices, config: BlockConfig) -> _Plan:
         n_patch,
         widths,
         span,
+        CONTROL_AHEAD,
         config.patches_per_cycle,
         config.bus_bits,
         WIDTH_FIELD_BITS,
@@ -218,6 +220,7 @@ def unpack_block(data: bytes, config: BlockConfig, where: str = "stream") -> Blo
         n_patch,
         count,
         config.block_groups,
+        CONTROL_AHEAD,
         config.bus_bits // 32,
         WIDTH_FIELD_BITS,
         config.position_bits,

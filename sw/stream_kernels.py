@@ -7,8 +7,6 @@ The order is defined by logical emissions, never by cycles; see ``FORMAT.md``, "
 import numpy as np
 from numba import njit
 
-from .layout import CONTROL_AHEAD
-
 __all__ = ["CONTROL", "OK", "PATCH", "SEED", "order_patches", "parse", "schedule"]
 
 CONTROL, SEED, PATCH = 0, 1, 2
@@ -61,6 +59,7 @@ def schedule(
     n_patch: np.ndarray,
     widths: np.ndarray,
     block_groups: int,
+    ahead: int,
     per_cycle: int,
     bus_bits: int,
     width_field_bits: int,
@@ -90,7 +89,7 @@ def schedule(
     parsed = -1
     for g in range(groups):
         # Item -1 is the first block's width, item n is group n.
-        while parsed < groups and parsed <= g + CONTROL_AHEAD:
+        while parsed < groups and parsed <= g + ahead:
             while control < control_threshold:
                 kinds[words] = CONTROL
                 words += 1
@@ -152,6 +151,7 @@ def parse(
     n_patch: np.ndarray,
     n_slices: int,
     block_groups: int,
+    ahead: int,
     word_units: int,
     width_field_bits: int,
     width_max: int,
@@ -188,7 +188,7 @@ def parse(
     at = 0
     width = next_width = 0
     for g in range(groups):
-        while parsed < groups and parsed <= g + CONTROL_AHEAD:
+        while parsed < groups and parsed <= g + ahead:
             while control < control_threshold:
                 if word == n_words:
                     return TOO_SHORT, word

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from xorloom.sim import runner
-from xorloom.sim.runner import Build, build, cache_folder, icarus_text, run
+from xorloom.sim.runner import Build, build, cache_folder, run
 from xorloom.sw.errors import ConfigError, ToolError
 
 TEXT = "module t(input a, output q);\nassign q = a;\nendmodule\n"
@@ -111,13 +111,15 @@ def test_build_of_broken_verilog_names_error_and_log(
     assert "syntax error" in Path(log[1]).read_text()
 
 
-def test_build_for_icarus_gets_always_comb(
+def test_build_for_icarus_has_clocked_processes_only(
     fake: FakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}")
-    text = "module t(output reg q);\nalways @* q = 1;\nendmodule\n"
+    text = (
+        "module t(input a, b, output reg q);\nalways @* begin q = a; if (b) q = 0; end\nendmodule\n"
+    )
     built = build(text, "t", simulator="icarus")
-    assert "always_comb q = 1;" in (built.folder / "t.sv").read_text()
+    assert "always" not in (built.folder / "t.v").read_text()
     assert fake.builds[0]["build_args"] == []
 
 
@@ -133,13 +135,6 @@ def test_build_and_run_put_the_environment_back(fake: FakeRunner) -> None:
     assert (Path(inside["VERILATOR_ROOT"]) / "bin").is_dir()
     assert inside["PATH"].startswith(str(Path(inside["VERILATOR_ROOT"]) / "bin"))
     assert f"PYTHON3={sys.executable}" in inside["MAKEFLAGS"]
-
-
-def test_icarus_text_replaces_every_implicit_sensitivity_list() -> None:
-    text = "always @* begin\nend\nalways @(posedge clk) q <= d;\n  always @* x = y;\n"
-    assert icarus_text(text) == (
-        "always_comb begin\nend\nalways @(posedge clk) q <= d;\n  always_comb x = y;\n"
-    )
 
 
 def test_run_returns_what_the_test_reported(fake: FakeRunner) -> None:

@@ -10,6 +10,7 @@ from xorloom.sw import decoder, stream_kernels
 from xorloom.sw.block_codec import BlockSlices, encode
 from xorloom.sw.config import BUS_BITS, BlockConfig
 from xorloom.sw.errors import CapacityError, FormatError
+from xorloom.sw.layout import CONTROL_AHEAD
 from xorloom.sw.stream import block_bits, pack_bitmap, pack_block, unpack_bitmap, unpack_block
 
 SMALL = BlockConfig(n_in=4, n_out=10, lanes=2, bus_bits=32, block_groups=2, network_seed=1)
@@ -232,7 +233,7 @@ def test_parse_kernel_equals_its_python_function():
     for kernel in (stream_kernels.parse, stream_kernels.parse.py_func):
         n_patch = np.zeros((3, 2), np.uint16)
         parts = [np.zeros(units.size + 2, np.uint32) for _ in range(3)]
-        status = kernel(units, n_patch, 5, 2, 1, 4, 4, 9, 12, 8, 4, 4, *parts)
+        status = kernel(units, n_patch, 5, 2, CONTROL_AHEAD, 1, 4, 4, 9, 12, 8, 4, 4, *parts)
         outcomes.append((status, n_patch.tolist(), [part.tolist() for part in parts]))
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][0] == (stream_kernels.OK, 7)
