@@ -216,8 +216,10 @@ def run(
                     timescale=("1ns", "1ps"),
                 )
         except (Exception, SystemExit) as error:
-            # The runner also exits when a test failed; then there are results.
-            if not (folder / "results.xml").exists():
+            # The runner also exits when a test failed; that is a result, not a crash.
+            results = folder / "results.xml"
+            failed = isinstance(error, SystemExit) and results.exists() and _failure(results)
+            if not failed:
                 kept = cache_folder() / "last-failed-run.log"
                 log.touch()
                 shutil.copyfile(log, kept)

@@ -70,7 +70,7 @@ def format_stream(config, patch_lists, seeds, widths=None, control_tail=(), edit
 
     following = -1
     for g in range(groups):
-        while following < groups and following <= g + 3:
+        while following < groups and following <= g + 4:
             fetch("control", 4 + lanes * depth)
             level["control"] -= sum(width for _, width in items[following])
             following += 1
