@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -264,3 +268,24 @@ def test_check_codes_shows_the_first_code_that_is_too_large():
     check_codes(np.ones((2, 2), np.bool_), codes, 3)
     with pytest.raises(ConfigError, match=r"code 7 at \(1, 0\) needs more than 2 planes \(raise"):
         check_codes(np.ones((2, 2), np.bool_), codes, 2)
+
+
+def test_kernels_stay_inside_their_arrays(tmp_path):
+    code = """
+import numpy as np
+from xorloom.sw import block_codec, stream
+from xorloom.sw.config import BlockConfig
+
+rng = np.random.default_rng(7)
+for size, n_out, planes in ((6144, 32768, 1), (100, 333, 3), (1, 4096, 1), (7000, 190, 2)):
+    mask, codes = rng.random(size) >= 0.9, rng.integers(0, 1 << planes, size).astype(np.uint8)
+    config = BlockConfig(n_out=n_out)
+    data, _ = stream.pack_block(block_codec.encode(mask, codes, planes, config), config)
+    decoded = block_codec.decode(stream.unpack_block(data, config), mask, planes, config)
+    assert (decoded == np.where(mask, codes, 0)).all()
+"""
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | checked, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
