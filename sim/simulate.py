@@ -282,6 +282,7 @@ def simulate_case(
         | result.to_dict()
         | {
             "bit_exact": True,
+            "bits_checked": case.slices * case.config.n_out,
             "model_cycles": model.total,
             "model_limit": model.limit,
             "cycles_to_model": result.cycles / model.total,
