@@ -19,7 +19,7 @@ class BlockDecoder(wiring.Component):
     Lane ``j`` of group ``g`` decodes slice ``g * lanes + j``. A group leaves every cycle in which
     memory has delivered its words, as long as no slice has more than ``patches_per_cycle``
     patches; more patches take more cycles. Full back-pressure; streams chain back to back.
-    Twin: ``sw.decoder.block_decoder``. Source: Kwon et al., CVPR 2020, sections 3 and 5.
+    Twin: ``sw.decoder.block_decoder``. Source: Kwon et al., CVPR 2020.
 
     Parameters
     ----------

@@ -67,8 +67,8 @@ class ControlParser(wiring.Component):
     The width of a block of groups is announced when the block before it opens, so how much a
     group takes from the queue is always known a cycle ahead. A first cycle cuts the fields out of
     the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin:
-    ``sw.decoder.stream_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020, section 4
-    (blocked n_patch assignment).
+    ``sw.decoder.stream_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020,
+    blocked n_patch assignment.
 
     Parameters
     ----------

@@ -218,7 +218,7 @@ def quantize(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> Qua
     flat = weights.reshape(-1).astype(np.float64)
     keep = mask.reshape(-1)
     if quantizer.method == "ternary":
-        # Ref: Li and Liu, 2016, eq. 6: threshold 0.7 * E|w|, here over the weights that are kept
+        # Ref: Li and Liu, 2016: threshold 0.7 * E|w|, here over the weights that are kept
         mean = _mean(np.abs(flat[keep]), group_of[keep], groups)
         keep = keep & (np.abs(flat) > 0.7 * mean[group_of])
     values, group = flat[keep], group_of[keep]

@@ -55,7 +55,7 @@ def block_network(n_in: int, n_out: int, seed: int = 0) -> tuple[int, ...]:
     matrix does not have rank ``min(n_in, n_out)``, it is thrown away whole and the next one is
     drawn from where the generator stands, so no seed bit is ever without effect.
 
-    Source: Kwon et al., CVPR 2020 (arXiv 1905.10138), section 3: a random fixed M over GF(2).
+    Source: Kwon et al., CVPR 2020 (arXiv 1905.10138): a random fixed M over GF(2).
 
     Parameters
     ----------

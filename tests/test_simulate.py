@@ -233,6 +233,14 @@ def test_decoder_delivers_a_group_a_cycle_when_no_step_needs_two_words(config: B
     assert long - short == 100, "one group a cycle"
 
 
+@pytest.mark.xfail(strict=True, reason="a step that needs two words takes two cycles")
+def test_decoder_delivers_a_group_a_cycle_when_the_bus_keeps_up() -> None:
+    # A group takes at most 60 seed, 54 patch and 6 count bits of a 128-bit word.
+    short, long = (throughput(groups, [0, 1, 2, 3], BUS_128) for groups in (150, 250))
+    assert 0 < short - 150 < LATENCY
+    assert long - short == 100, "one group a cycle"
+
+
 @pytest.mark.parametrize("n_patch", [[0, 1, 2, 3], [7], [0, 0, 20]], ids=str)
 def test_decoder_cycles_follow_from_words_and_steps(n_patch: list[int]) -> None:
     throughput(120, n_patch, BUS_128)
