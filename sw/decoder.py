@@ -8,7 +8,7 @@ against independent oracles.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .config import BlockConfig
+from .config import BlockConfig, DecoderConfig, WindowConfig
 from .layout import (
     CONTROL_AHEAD,
     COUNT_OFFSET_BITS,
@@ -18,7 +18,16 @@ from .layout import (
     padded,
 )
 
-__all__ = ["Beat", "block_decoder", "bus_words", "patch_unit", "stream_parser", "xor_network"]
+__all__ = [
+    "Beat",
+    "block_decoder",
+    "bus_words",
+    "patch_unit",
+    "stream_parser",
+    "window_control",
+    "window_decoder",
+    "xor_network",
+]
 
 
 def xor_network(columns: Sequence[int], seed: int) -> int:
@@ -80,17 +89,22 @@ class _Queue:
         return result
 
 
+def _payload(config: DecoderConfig, words: Sequence[int]) -> tuple[int, Iterator[int]]:
+    """Return the header's count and the words after the header."""
+    bus_bits = config.bus_bits
+    skip = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus_bits
+    header = sum(word << (i * bus_bits) for i, word in enumerate(words[:skip]))
+    return (header >> COUNT_OFFSET_BITS) & 0xFFFFFFFF, iter(words[skip:])
+
+
 def stream_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
     """Twin of ``hw.stream_parser``: the beats of one memory stream, header to CRC.
 
     A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
     """
     lanes, bus_bits = config.lanes, config.bus_bits
-    skip = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus_bits
-    header = sum(word << (i * bus_bits) for i, word in enumerate(words[:skip]))
-    count = (header >> COUNT_OFFSET_BITS) & 0xFFFFFFFF
+    count, source = _payload(config, words)
     groups = -(-count // lanes)
-    source = iter(words[skip:])
     control, seed, patch = (_Queue(source, bus_bits) for _ in range(3))
     threshold = control_threshold_bits(config)
     width = next_width = 0
@@ -144,3 +158,58 @@ def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[i
         if beat.last:
             groups.append(sum(v << (j * config.n_out) for j, v in enumerate(slices)))
     return groups
+
+
+def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """Twin of ``hw.window_control``: the window and the patch positions of every slice.
+
+    A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
+    """
+    count, source = _payload(config, words)
+    seeds = _Queue(source, config.bus_bits)
+    index_bits = (config.frame - 1).bit_length()
+    mask = (1 << config.window) - 1
+    window = 0
+    place = 0  # slices of the frame that have left
+    steps = 0  # of the frame
+    credit = -config.preload_steps * config.frame
+    patch: tuple[int, int] | None = None  # slice of the frame, position
+    fresh, entry_due = True, False  # the next chunk opens a frame; it opens with a patch entry
+    for _ in range(count):
+        while True:
+            seeds.fill(config.n_in)
+            chunk = seeds.take(config.n_in)
+            window = (window >> config.n_in | chunk << (config.window - config.n_in)) & mask
+            entry = chunk
+            if fresh:
+                rate = chunk & ((1 << config.rate_bits) - 1)
+                steps = config.frame + (rate << config.rate_shift)
+                entry >>= config.rate_bits
+            if config.patches and (fresh or entry_due):
+                index = entry >> 1 & (config.frame - 1)
+                position = entry >> (1 + index_bits) & ((1 << config.position_bits) - 1)
+                patch = (index, position) if entry & 1 else None
+            fresh = entry_due = False
+            credit += config.frame
+            if credit >= steps:
+                break
+        credit -= steps
+        positions = [patch[1]] if patch is not None and patch[0] == place else []
+        entry_due = bool(positions)
+        if positions:
+            patch = None
+        place += 1
+        if place == config.frame:
+            place, fresh = 0, True
+        yield window, positions
+
+
+def window_decoder(config: WindowConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
+    """Twin of ``hw.window_decoder``: bus words in, one integer of ``n_out`` bits a slice.
+
+    ``columns`` are those of the network's rows, see :func:`xorloom.sw.taps.columns`.
+    """
+    return [
+        patch_unit(xor_network(columns, window), positions)
+        for window, positions in window_control(config, words)
+    ]

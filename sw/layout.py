@@ -8,7 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from .config import BlockConfig
+from .config import BlockConfig, WindowConfig
 from .errors import CapacityError, FormatError
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "HEADER_BYTES",
     "KIND_BITMAP",
     "KIND_BLOCK",
+    "KIND_WINDOW",
     "VERSION",
     "WIDTH_FIELD_BITS",
     "Header",
@@ -31,6 +32,7 @@ MAGIC = b"XL"
 VERSION = 1
 KIND_BITMAP = 1
 KIND_BLOCK = 2
+KIND_WINDOW = 3
 HEADER_BYTES = 16
 CRC_BYTES = 4
 COUNT_OFFSET_BITS = 32
@@ -60,10 +62,9 @@ def control_threshold_bits(config: BlockConfig) -> int:
     return WIDTH_FIELD_BITS + config.lanes * config.position_bits
 
 
-def network_id(config: BlockConfig) -> int:
-    """CRC-32 of the text ``n_in,n_out,network_seed``: tells one network from another."""
-    text = f"{config.n_in},{config.n_out},{config.network_seed}"
-    return zlib.crc32(text.encode("ascii"))
+def network_id(config: BlockConfig | WindowConfig) -> int:
+    """CRC-32 of the configuration's ``identity``: tells one network from another."""
+    return zlib.crc32(config.identity.encode("ascii"))
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Header:
     Parameters
     ----------
     kind : int
-        ``KIND_BITMAP`` or ``KIND_BLOCK``.
+        ``KIND_BITMAP``, ``KIND_BLOCK`` or ``KIND_WINDOW``.
     count : int
-        Weights (bitmap) or slices (block), 0 to 2**32 - 1.
+        Weights (bitmap) or slices, 0 to 2**32 - 1.
     network : int
         :func:`network_id`, 0 for a bitmap.
     words : int
