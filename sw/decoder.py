@@ -163,6 +163,7 @@ def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[i
 def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
     """Twin of ``hw.window_control``: the window and the patch positions of every slice.
 
+    The header counts slice bits: all slices have ``n_out``, the last one may have fewer.
     A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
     """
     count, source = _payload(config, words)
@@ -175,7 +176,7 @@ def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple
     credit = -config.preload_steps * config.frame
     patch: tuple[int, int] | None = None  # slice of the frame, position
     fresh, entry_due = True, False  # the next chunk opens a frame; it opens with a patch entry
-    for _ in range(count):
+    for _ in range(-(-count // config.n_out)):
         while True:
             seeds.fill(config.n_in)
             chunk = seeds.take(config.n_in)
@@ -207,7 +208,7 @@ def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple
 def window_decoder(config: WindowConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
     """Twin of ``hw.window_decoder``: bus words in, one integer of ``n_out`` bits a slice.
 
-    ``columns`` are those of the network's rows, see :func:`xorloom.sw.taps.columns`.
+    Bits of the last slice beyond the header's count have no meaning. ``columns`` are those of the network's rows, see :func:`xorloom.sw.taps.columns`.
     """
     return [
         patch_unit(xor_network(columns, window), positions)

@@ -76,7 +76,7 @@ class Header:
     kind : int
         ``KIND_BITMAP``, ``KIND_BLOCK`` or ``KIND_WINDOW``.
     count : int
-        Weights (bitmap) or slices, 0 to 2**32 - 1.
+        Weights (bitmap), slices (block) or slice bits (window), 0 to 2**32 - 1.
     network : int
         :func:`network_id`, 0 for a bitmap.
     words : int
