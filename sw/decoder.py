@@ -208,7 +208,8 @@ def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple
 def window_decoder(config: WindowConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
     """Twin of ``hw.window_decoder``: bus words in, one integer of ``n_out`` bits a slice.
 
-    Bits of the last slice beyond the header's count have no meaning. ``columns`` are those of the network's rows, see :func:`xorloom.sw.taps.columns`.
+    Bits of the last slice beyond the header's count have no meaning. ``columns`` are those of the
+    network's rows, see :func:`xorloom.sw.taps.columns`.
     """
     return [
         patch_unit(xor_network(columns, window), positions)
