@@ -4,7 +4,7 @@
 import numpy as np
 from numba import njit
 
-from .gf2 import get_bits, lowest_bit, parity
+from .gf2 import get_bits, highest_bit, lowest_bit, parity
 
 __all__ = ["decode_slices", "encode_slices"]
 
@@ -82,7 +82,7 @@ def encode_slices(
             seed = np.uint64(0)
             rest = have
             while rest:  # back-substitution, highest pivot first; free seed bits stay 0
-                pivot = np.uint64(63) - _leading_zeros(rest)
+                pivot = highest_bit(rest)
                 rest ^= _ONE << pivot
                 bit = ((right[pivot] >> np.uint64(b)) & _ONE) ^ parity(basis[pivot] & seed)
                 seed |= bit << pivot
@@ -95,18 +95,6 @@ def encode_slices(
             seeds[s * planes + b] = seed
             n_patch[s * planes + b] = count
     return written
-
-
-@njit(inline="always")
-def _leading_zeros(word: np.uint64) -> np.uint64:
-    """Leading zeros of a non-zero word, through the trailing-zero scan of its top bit."""
-    word |= word >> np.uint64(1)
-    word |= word >> np.uint64(2)
-    word |= word >> np.uint64(4)
-    word |= word >> np.uint64(8)
-    word |= word >> np.uint64(16)
-    word |= word >> np.uint64(32)
-    return np.uint64(63) - lowest_bit(word ^ (word >> np.uint64(1)))
 
 
 @njit(nogil=True, cache=True)

@@ -11,7 +11,17 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["get_bits", "lowest_bit", "pack_bool", "pack_fields", "parity", "unpack_bool"]
+__all__ = [
+    "count_bits",
+    "get_bits",
+    "highest_bit",
+    "lowest_bit",
+    "pack_bool",
+    "pack_fields",
+    "parity",
+    "put_bits",
+    "unpack_bool",
+]
 
 
 def _llvm_scan(name: str, has_flag: bool) -> Any:
@@ -33,6 +43,7 @@ def _llvm_scan(name: str, has_flag: bool) -> Any:
 
 
 _cttz = _llvm_scan("llvm.cttz", has_flag=True)
+_ctlz = _llvm_scan("llvm.ctlz", has_flag=True)
 _ctpop = _llvm_scan("llvm.ctpop", has_flag=False)
 
 
@@ -40,6 +51,18 @@ _ctpop = _llvm_scan("llvm.ctpop", has_flag=False)
 def lowest_bit(word: np.uint64) -> np.uint64:
     """Index of the lowest set bit; 64 for zero."""
     return _cttz(word)
+
+
+@njit(inline="always")
+def highest_bit(word: np.uint64) -> np.uint64:
+    """Index of the highest set bit of a non-zero word."""
+    return np.uint64(63) - _ctlz(word)
+
+
+@njit(inline="always")
+def count_bits(word: np.uint64) -> np.int64:
+    """Number of set bits."""
+    return np.int64(_ctpop(word))
 
 
 @njit(inline="always")
@@ -56,6 +79,15 @@ def get_bits(words: np.ndarray, start: np.uint64) -> np.uint64:
     if shift:
         value |= words[index + np.uint64(1)] << (np.uint64(64) - shift)
     return value
+
+
+@njit(inline="always")
+def put_bits(words: np.ndarray, start: np.uint64, value: np.uint64) -> None:
+    """OR ``value`` into ``words`` from bit ``start`` on; needs one spare word at the end."""
+    index, shift = start >> np.uint64(6), start & np.uint64(63)
+    words[index] |= value << shift
+    if shift:
+        words[index + np.uint64(1)] |= value >> (np.uint64(64) - shift)
 
 
 @njit(nogil=True, cache=True)
