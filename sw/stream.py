@@ -7,7 +7,7 @@ normative; positions come from ``layout``.
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -33,18 +33,21 @@ from .layout import (
 __all__ = [
     "StreamBits",
     "block_bits",
+    "frame_payload",
     "pack_bitmap",
     "pack_block",
     "unpack_bitmap",
+    "unframe_payload",
     "unpack_block",
 ]
 
 
 @dataclass(frozen=True)
 class StreamBits:
-    """Where the bits of a block stream go, and how many cycles it takes at full supply.
+    """Where the bits of a value plane go, and how many cycles it takes at full supply.
 
-    ``overhead`` is header, CRC and padding to bus words; ``steps`` is decoder cycles when memory
+    ``control`` is n_patch fields (block) or rate words (window); ``overhead`` is header, CRC and
+    padding to bus words; ``words`` is payload bus words; ``steps`` is decoder cycles when memory
     never waits; all others are bits.
     """
 
@@ -59,6 +62,9 @@ class StreamBits:
     def total(self) -> int:
         """All bits of the stream."""
         return self.seeds + self.control + self.patches + self.overhead
+
+    def __add__(self, other: "StreamBits") -> "StreamBits":
+        return StreamBits(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -111,14 +117,14 @@ def block_bits(slices: BlockSlices, config: BlockConfig) -> StreamBits:
     return _plan(slices, config).bits
 
 
-def _frame(header: Header, payload: bytes, bus_bytes: int) -> bytes:
+def frame_payload(header: Header, payload: bytes, bus_bytes: int) -> bytes:
     """Put header and CRC around whole bus words."""
     head = header.pack().ljust(padded(HEADER_BYTES, bus_bytes), b"\0")
     crc = struct.pack("<I", zlib.crc32(payload, zlib.crc32(head)))
     return head + payload + crc.ljust(padded(CRC_BYTES, bus_bytes), b"\0")
 
 
-def _unframe(data: bytes, bus_bytes: int, kind: int, where: str) -> tuple[Header, memoryview]:
+def unframe_payload(data: bytes, bus_bytes: int, kind: int, where: str) -> tuple[Header, memoryview]:
     """Check everything that does not depend on the payload's meaning."""
     header = Header.unpack(data, where)
     if header.kind != kind:
@@ -181,7 +187,7 @@ def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamB
         pack_fields(values, widths, words)
         payload[chosen] = words.view(np.uint8)[:n_bytes].reshape(-1, config.bus_bytes)
     header = Header(KIND_BLOCK, slices.seeds.size, network_id(config), plan.bits.words)
-    return _frame(header, payload.tobytes(), config.bus_bytes), plan.bits
+    return frame_payload(header, payload.tobytes(), config.bus_bytes), plan.bits
 
 
 def _fields(units: np.ndarray, count: int, width: int) -> np.ndarray:
@@ -202,7 +208,7 @@ def unpack_block(data: bytes, config: BlockConfig, where: str = "stream") -> Blo
     FormatError
         If the stream is truncated, damaged, or made for another network or layout.
     """
-    header, payload = _unframe(data, config.bus_bytes, KIND_BLOCK, where)
+    header, payload = unframe_payload(data, config.bus_bytes, KIND_BLOCK, where)
     if header.network != network_id(config):
         raise FormatError(
             f"{where}: network id must be {network_id(config):08x} for n_in {config.n_in}, "
@@ -275,7 +281,7 @@ def pack_bitmap(mask: np.ndarray, bus_bits: int) -> bytes:
     bus_bytes = bus_bits // 8
     words = -(-mask.size // bus_bits)
     payload = pack_bool(mask, spare_words=8).view(np.uint8)[: words * bus_bytes]
-    return _frame(Header(KIND_BITMAP, mask.size, 0, words), payload.tobytes(), bus_bytes)
+    return frame_payload(Header(KIND_BITMAP, mask.size, 0, words), payload.tobytes(), bus_bytes)
 
 
 def unpack_bitmap(
@@ -288,7 +294,7 @@ def unpack_bitmap(
     FormatError
         If the stream is truncated, damaged, or of another size.
     """
-    header, payload = _unframe(data, bus_bits // 8, KIND_BITMAP, where)
+    header, payload = unframe_payload(data, bus_bits // 8, KIND_BITMAP, where)
     if header.network:
         raise FormatError(f"{where}: network id must be 0 for a bitmap, found {header.network:08x}")
     size = int(np.prod(shape, dtype=np.int64))

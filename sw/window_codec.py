@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "encode",
     "per_slice",
+    "read_stream",
     "stream_counts",
 ]
 
@@ -292,12 +293,53 @@ def _network(config: WindowConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
+def _walk(
+    seeds: np.ndarray, n_chunks: int, count: int, config: WindowConfig, where: str
+) -> tuple[np.ndarray, np.ndarray, SeedStream]:
+    """Follow rate words and patches; return chunks and patch of every slice, and the stream."""
+    slices = -(-count // config.n_out)
+    ends, flips = np.zeros(slices, np.int64), np.zeros(slices, np.int64)
+    facts = np.zeros((-(-slices // config.frame), 2), np.int64)
+    status, place = kernels.walk(
+        seeds, n_chunks, _geometry(config), config.n_out, ends, flips, facts
+    )
+    if status == kernels.BAD_RATE:
+        raise FormatError(
+            f"{where}: rate word of frame {place} ({facts[place, 0]}) asks for more than the "
+            f"stream's {n_chunks} chunks of {config.n_in} bits"
+        )
+    if status == kernels.BAD_PATCH:
+        raise FormatError(f"{where}: patch entry in frame {place} fits no slice of the frame")
+    return ends, flips, SeedStream(seeds, place, count, facts)
+
+
+def read_stream(
+    seeds: np.ndarray, n_chunks: int, count: int, config: WindowConfig, where: str
+) -> SeedStream:
+    """Make a stream of packed seed bits out of a file.
+
+    Parameters
+    ----------
+    seeds : (ceil(n_chunks * n_in / 64) + 2,) uint64
+    n_chunks : int
+        Chunks there are at most; the rate words tell how many are used.
+    count : int
+        Slice bits.
+
+    Raises
+    ------
+    FormatError
+        If rate words or patch entries do not fit the length; ``where`` names the stream.
+    """
+    return _walk(seeds, n_chunks, count, config, where)[2]
+
+
 def decode(
     encoded: WindowStreams,
     mask: np.ndarray,
     planes: int,
     config: WindowConfig,
-    where: str = "streams",
+    where: str = "stream",
 ) -> np.ndarray:
     """Return the codes, uint8 of ``mask``'s shape, 0 where pruned: the fast twin of ``decoder``.
 
@@ -312,31 +354,19 @@ def decode(
     words = np.zeros((planes, -(-total * lane_count // 64) + 2), np.uint64)
     first = 0
     for k, stream in enumerate(encoded.streams):
-        slices = -(-stream.count // config.n_out)
-        facts = np.zeros((-(-slices // config.frame), 2), np.int64)
-        status, frame = kernels.decode_stream(
+        ends, flips, _ = _walk(stream.seeds, stream.chunks, stream.count, config, f"{where}: {k}")
+        kernels.decode_slices(
             stream.seeds,
-            stream.chunks,
-            slices,
+            ends,
+            flips,
             first,
             _geometry(config),
             *_network(config),
             places,
             planes,
             words,
-            facts,
         )
-        if status != kernels.OK:
-            what = (
-                f"frame {frame}: patch entry does not fit its frame"
-                if status == kernels.BAD_PATCH
-                else f"frame {frame}: rate word needs more than the {stream.chunks} chunks there are"
-                if frame >= 0
-                else f"rate words leave some of its {stream.chunks} chunks over"
-            )
-            raise FormatError(f"{where}: stream {k}: {what}")
-        stream.facts[:] = facts
-        first += slices
+        first += ends.size
     care = pack_bool(_flat(mask, encoded.order), spare_words=0)
     codes = np.zeros(mask.size, np.uint8)
     for b in range(planes):

@@ -8,10 +8,10 @@ from .gf2 import get_bits, put_bits
 from .orders import Lanes
 from .window_kernels import Geometry
 
-__all__ = ["BAD_LENGTH", "BAD_PATCH", "OK", "decode_stream"]
+__all__ = ["BAD_PATCH", "BAD_RATE", "OK", "decode_slices", "walk"]
 
-OK, BAD_LENGTH, BAD_PATCH = 0, 1, 2
-"""Outcome of :func:`decode_stream`."""
+OK, BAD_RATE, BAD_PATCH = 0, 1, 2
+"""Outcome of :func:`walk`."""
 _ONE = np.uint64(1)
 _BLOCK = 64
 
@@ -108,10 +108,85 @@ def _deposit_slices(
 
 
 @njit(nogil=True, cache=True)
-def decode_stream(
+def walk(
     seeds: np.ndarray,
     n_chunks: int,
-    n_slices: int,
+    shape: Geometry,
+    n_out: int,
+    ends: np.ndarray,
+    flips: np.ndarray,
+    facts: np.ndarray,
+) -> tuple[int, int]:
+    """Follow the rate words and patch entries of one seed stream.
+
+    Parameters
+    ----------
+    seeds : (ceil(n_chunks * n_in / 64) + 2,) uint64
+    n_chunks : int
+        Chunks there are at most.
+    ends : (slices,) int64, out
+        Chunks that have entered the window when a slice leaves.
+    flips : (slices,) int64, out
+        Output to invert, or -1.
+    facts : (frames, 2) int64, out, zeroed
+        Rate word and patches of every frame.
+
+    Returns
+    -------
+    (status, place) : tuple of int
+        ``OK`` and the chunks used; else ``BAD_RATE`` or ``BAD_PATCH`` and the frame.
+    """
+    frame = shape.frame
+    rate_mask = (_ONE << np.uint64(shape.rate_bits)) - _ONE
+    entry_mask = (_ONE << np.uint64(shape.patch_bits)) - _ONE
+    chunk = 0
+    credit = -shape.preload_steps * frame
+    steps = 0
+    waiting, waiting_lane = -1, 0
+    due = False
+    for e in range(ends.size):
+        f, place = e // frame, e % frame
+        fresh = place == 0
+        while True:
+            if chunk == n_chunks:
+                return BAD_RATE, f
+            opening = np.uint64(chunk * shape.n_in)
+            if fresh:
+                rate = np.int64(get_bits(seeds, opening) & rate_mask)
+                steps = frame + (rate << shape.rate_shift)
+                facts[f, 0] = rate
+                due = shape.patch_bits > 0
+                opening += np.uint64(shape.rate_bits)
+            if due:
+                entry = np.int64(get_bits(seeds, opening) & entry_mask)
+                if entry & 1:
+                    waiting = (entry >> 1) & (frame - 1)
+                    waiting_lane = entry >> (1 + shape.index_bits)
+                    if waiting < place or waiting_lane >= n_out:
+                        return BAD_PATCH, f
+            fresh = due = False
+            chunk += 1
+            credit += frame
+            if credit >= steps:
+                break
+        credit -= steps
+        ends[e] = chunk
+        flips[e] = -1
+        if waiting == place:
+            flips[e] = waiting_lane
+            facts[f, 1] += 1
+            waiting = -1
+            due = shape.patch_bits > 0
+        if waiting >= 0 and (place == frame - 1 or e == ends.size - 1):
+            return BAD_PATCH, f
+    return OK, chunk
+
+
+@njit(nogil=True, cache=True)
+def decode_slices(
+    seeds: np.ndarray,
+    ends: np.ndarray,
+    flips: np.ndarray,
     first: int,
     shape: Geometry,
     parities: np.ndarray,
@@ -120,98 +195,38 @@ def decode_stream(
     where: Lanes,
     planes: int,
     out: np.ndarray,
-    facts: np.ndarray,
-) -> tuple[int, int]:
+) -> None:
     """Decode one seed stream into packed bit planes.
 
     Parameters
     ----------
-    seeds : (ceil(n_chunks * n_in / 64) + 2,) uint64
+    seeds, ends, flips
+        See :func:`walk`.
     first : int
         Number of the stream's first slice in its tensor.
     parities, own, picks : (shared, parity_taps), (n_out, own_taps), (n_out, shared_taps) int64
         The network.
     out : (planes, ceil(slices of the tensor * lanes / 64) + 2) uint64, out, zeroed
         Bits in the order's own sequence of weights.
-    facts : (frames, 2) int64, out
-        Rate word and patches of every frame.
-
-    Returns
-    -------
-    (status, place) : tuple of int
-        ``OK``; ``BAD_LENGTH`` and the frame in which the rate words want more chunks than there
-        are, or -1 if chunks are left over; ``BAD_PATCH`` and the frame.
     """
-    window, n_in, frame = shape.window, shape.n_in, shape.frame
-    n_out = own.shape[0]
-    inputs = np.zeros(window, np.uint64)
-    outputs = np.zeros(n_out, np.uint64)
+    n_words = shape.window // 64
+    inputs = np.zeros(shape.window, np.uint64)
+    outputs = np.zeros(own.shape[0], np.uint64)
     shared = np.zeros(parities.shape[0], np.uint64)
     turned = np.zeros(_BLOCK, np.uint64)
-    flip_slice = np.zeros(_BLOCK, np.int64)
-    flip_lane = np.zeros(_BLOCK, np.int64)
-    rate_mask = (_ONE << np.uint64(shape.rate_bits)) - _ONE
-    flips = 0
-    chunk = 0
-    credit = -shape.preload_steps * frame
-    steps = 0
-    pending, pending_lane = -1, 0
-    due = False
-    run_by_slices = where.step != 1 or where.start.size == 1
-    for e in range(n_slices):
-        place = e % frame
-        fresh = place == 0
-        while True:
-            if chunk == n_chunks:
-                return BAD_LENGTH, e // frame
-            if fresh:
-                rate = np.int64(get_bits(seeds, np.uint64(chunk * n_in)) & rate_mask)
-                steps = frame + (rate << shape.rate_shift)
-                facts[e // frame, 0] = rate
-            if shape.patch_bits and (fresh or due):
-                if pending >= 0:
-                    return BAD_PATCH, e // frame
-                offset = shape.rate_bits if fresh else 0
-                entry = np.int64(
-                    get_bits(seeds, np.uint64(chunk * n_in + offset))
-                    & ((_ONE << np.uint64(shape.patch_bits)) - _ONE)
-                )
-                pending = -1
-                if entry & 1:
-                    pending = (entry >> 1) & (frame - 1)
-                    pending_lane = entry >> (1 + shape.index_bits)
-                    if pending < place or pending_lane >= n_out:
-                        return BAD_PATCH, e // frame
-            fresh = due = False
-            chunk += 1
-            credit += frame
-            if credit >= steps:
-                break
-        credit -= steps
-        k = e % _BLOCK
-        if pending == place:
-            flip_slice[flips], flip_lane[flips] = k, pending_lane
-            flips += 1
-            facts[e // frame, 1] += 1
-            pending = -1
-            due = True
-        start = chunk * n_in - window
-        for w in range(window // 64):
-            inputs[w * 64 + k] = get_bits(seeds, np.uint64(start + 64 * w))
-        if k == _BLOCK - 1 or e == n_slices - 1:
-            for w in range(0, window, 64):
-                _transpose(inputs, w)
-            _evaluate(inputs, parities, own, picks, shared, outputs)
-            for i in range(flips):
-                outputs[flip_lane[i]] ^= _ONE << np.uint64(flip_slice[i])
-            flips = 0
-            at = first + e - k
-            if run_by_slices:
-                _deposit_slices(outputs, where.start.size, planes, at, k + 1, turned, out)
-            else:
-                _deposit_lanes(outputs, where, planes, at, k + 1, out)
-    if pending >= 0:
-        return BAD_PATCH, n_slices // frame
-    if chunk != n_chunks:
-        return BAD_LENGTH, -1
-    return OK, 0
+    for base in range(0, ends.size, _BLOCK):
+        count = min(_BLOCK, ends.size - base)
+        for k in range(count):
+            start = ends[base + k] * shape.n_in - shape.window
+            for w in range(n_words):
+                inputs[w * _BLOCK + k] = get_bits(seeds, np.uint64(start + _BLOCK * w))
+        for w in range(n_words):
+            _transpose(inputs, w * _BLOCK)
+        _evaluate(inputs, parities, own, picks, shared, outputs)
+        for k in range(count):
+            if flips[base + k] >= 0:
+                outputs[flips[base + k]] ^= _ONE << np.uint64(k)
+        if where.step == 1:
+            _deposit_lanes(outputs, where, planes, first + base, count, out)
+        else:
+            _deposit_slices(outputs, where.start.size, planes, first + base, count, turned, out)
