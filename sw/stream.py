@@ -124,7 +124,9 @@ def frame_payload(header: Header, payload: bytes, bus_bytes: int) -> bytes:
     return head + payload + crc.ljust(padded(CRC_BYTES, bus_bytes), b"\0")
 
 
-def unframe_payload(data: bytes, bus_bytes: int, kind: int, where: str) -> tuple[Header, memoryview]:
+def unframe_payload(
+    data: bytes, bus_bytes: int, kind: int, where: str
+) -> tuple[Header, memoryview]:
     """Check everything that does not depend on the payload's meaning."""
     header = Header.unpack(data, where)
     if header.kind != kind:
