@@ -36,8 +36,8 @@ __all__ = [
     "frame_payload",
     "pack_bitmap",
     "pack_block",
-    "unpack_bitmap",
     "unframe_payload",
+    "unpack_bitmap",
     "unpack_block",
 ]
 
