@@ -15,7 +15,7 @@ import numpy as np
 from .block_kernels import decode_slices, encode_slices
 from .config import BlockConfig
 from .errors import ConfigError, check_range
-from .gf2 import pack_bool, unpack_bool
+from .gf2 import pack_bool, unpack_planes
 
 __all__ = ["PLANES_MAX", "BlockSlices", "check_codes", "decode", "encode", "threads_default"]
 
@@ -140,11 +140,4 @@ def decode(slices: BlockSlices, mask: np.ndarray, planes: int, config: BlockConf
         slices.seeds, slices.n_patch, slices.patches, _tables(config), config.n_out, planes, words
     )
     care = pack_bool(mask, spare_words=0)
-    codes = np.zeros(mask.size, np.uint8)
-    for b in range(planes):
-        plane = unpack_bool(words[b, : care.size] & care, mask.size).view(np.uint8)
-        if b == 0:
-            codes = plane
-        else:
-            codes |= plane << np.uint8(b)
-    return codes.reshape(mask.shape)
+    return unpack_planes(words[:, : care.size] & care, mask.size).reshape(mask.shape)

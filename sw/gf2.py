@@ -21,6 +21,7 @@ __all__ = [
     "parity",
     "put_bits",
     "unpack_bool",
+    "unpack_planes",
 ]
 
 
@@ -132,3 +133,11 @@ def pack_bool(bits: np.ndarray, spare_words: int = 2) -> np.ndarray:
 def unpack_bool(words: np.ndarray, count: int) -> np.ndarray:
     """Return the first ``count`` packed bits as a (count,) boolean array."""
     return np.unpackbits(words.view(np.uint8), count=count, bitorder="little").view(np.bool_)
+
+
+def unpack_planes(words: np.ndarray, count: int) -> np.ndarray:
+    """Return the first ``count`` codes of packed bit planes (planes, words) as (count,) uint8."""
+    codes = unpack_bool(words[0], count).view(np.uint8)
+    for b in range(1, words.shape[0]):
+        codes |= unpack_bool(words[b], count).view(np.uint8) << np.uint8(b)
+    return codes

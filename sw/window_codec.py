@@ -18,7 +18,7 @@ from . import window_kernels
 from .block_codec import check_codes, threads_default
 from .config import WindowConfig
 from .errors import CapacityError, FormatError, check_range
-from .gf2 import pack_bool, unpack_bool
+from .gf2 import pack_bool, unpack_planes
 from .orders import ORDERS, check_order, gather, lanes, needs_transpose, slice_count
 from .window_kernels import Basis, Geometry, encode_stream, solve
 
@@ -368,13 +368,7 @@ def decode(
         )
         first += ends.size
     care = pack_bool(_flat(mask, encoded.order), spare_words=0)
-    codes = np.zeros(mask.size, np.uint8)
-    for b in range(planes):
-        plane = unpack_bool(words[b, : care.size] & care, mask.size).view(np.uint8)
-        if b == 0:
-            codes = plane
-        else:
-            codes |= plane << np.uint8(b)
+    codes = unpack_planes(words[:, : care.size] & care, mask.size)
     if needs_transpose(encoded.order) and mask.ndim > 1:
         codes = codes.reshape(-1, mask.shape[0]).T
     return np.ascontiguousarray(codes).reshape(mask.shape)

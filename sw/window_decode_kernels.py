@@ -152,13 +152,13 @@ def walk(
                 return BAD_RATE, f
             opening = np.uint64(chunk * shape.n_in)
             if fresh:
-                rate = np.int64(get_bits(seeds, opening) & rate_mask)
+                rate = int(get_bits(seeds, opening) & rate_mask)
                 steps = frame + (rate << shape.rate_shift)
                 facts[f, 0] = rate
                 due = shape.patch_bits > 0
                 opening += np.uint64(shape.rate_bits)
             if due:
-                entry = np.int64(get_bits(seeds, opening) & entry_mask)
+                entry = int(get_bits(seeds, opening) & entry_mask)
                 if entry & 1:
                     waiting = (entry >> 1) & (frame - 1)
                     waiting_lane = entry >> (1 + shape.index_bits)

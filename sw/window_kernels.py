@@ -169,7 +169,7 @@ def _encode_slice(
                 last = row[i + n]
                 if i == n:
                     if last >> _TOP:
-                        return logged, np.int64(j)
+                        return logged, int(j)
                     break
                 row[i + n] = last & ~(_ONE << _TOP)  # the right-hand side moves on with the tail
                 i += _ONE

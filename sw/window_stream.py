@@ -67,7 +67,7 @@ def split_streams(data: bytes, config: WindowConfig, where: str) -> list[bytes]:
         If the last one is not whole.
     """
     edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
-    parts = []
+    parts: list[bytes] = []
     at = 0
     while at < len(data):
         header = Header.unpack(data[at : at + HEADER_BYTES], f"{where}: stream {len(parts)}")
