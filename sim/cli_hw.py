@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .cli_options import (
-    BlockGroups,
-    BusBits,
+    ConfigOptions,
     Json,
-    Lanes,
-    Model,
-    NetworkSeed,
-    NIn,
-    NOut,
-    PatchesPerCycle,
-    Stages,
-    block_config,
+    config_options,
     print_json,
     print_table,
     progress_bar,
@@ -31,28 +23,19 @@ __all__ = ["COMMANDS", "bandwidth", "generate", "simulate", "synth", "synth_rows
 SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds")
 
 
+@config_options()
 def generate(
+    options: ConfigOptions,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the Verilog.")],
-    model: Model = None,
-    n_in: NIn = 20,
-    n_out: NOut = None,
-    lanes: Lanes = None,
-    patches_per_cycle: PatchesPerCycle = 1,
-    bus_bits: BusBits = 64,
-    block_groups: BlockGroups = None,
-    network_seed: NetworkSeed = 0,
-    stages: Stages = 1,
 ) -> None:
     """Write the decoder's Verilog and a manifest; the same parameters give the same bytes."""
-    from xorloom.hw.verilog import generate_block
+    from xorloom.hw.verilog import generate
 
-    config = block_config(
-        model, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
-    )
-    for path in generate_block(config, stages=stages).write(output):
+    for path in generate(options.config(), stages=options.stages or 1).write(output):
         typer.echo(str(path))
 
 
+@config_options("model")
 def simulate(
     model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
     tensor: Annotated[
@@ -76,14 +59,8 @@ def simulate(
     waves: Annotated[
         Path | None, typer.Option(help="Write a waveform: .vcd (Verilator) or .fst (Icarus).")
     ] = None,
-    n_in: NIn = 20,
-    n_out: NOut = None,
-    lanes: Lanes = None,
-    patches_per_cycle: PatchesPerCycle = 1,
-    bus_bits: BusBits = 64,
-    block_groups: BlockGroups = None,
-    network_seed: NetworkSeed = 0,
-    stages: Stages = 1,
+    *,
+    options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
     """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
@@ -93,10 +70,10 @@ def simulate(
     if model is not None:
         case = model_case(model, tensor or [])
     else:
-        config = block_config(
-            None, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
-        )
-        case = iid_case(0.91 if iid is None else iid, weights, planes, config, search=n_out is None)
+        config = options.config()
+        free = options.n_out if config.codec == "block" else options.n_in
+        sparsity = 0.91 if iid is None else iid
+        case = iid_case(sparsity, weights, planes, config, search=free is None)
     with progress_bar("simulate", 1) as step:
         row = simulate_case(
             case,
@@ -105,7 +82,7 @@ def simulate(
             source=source,
             sink=sink,
             simulator=simulator,
-            stages=stages,
+            stages=options.stages or 1,
             waves=waves,
         )
         step(case.title)
@@ -139,33 +116,26 @@ def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
     ]
 
 
+@config_options()
 def synth(
-    model: Model = None,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", help="ecp5, ice40, xilinx7, gates; repeat; default: all."),
     ] = None,
     unit: Annotated[
-        str, typer.Option(help="decoder, or a part: parser, lane, network.")
+        str,
+        typer.Option(help="decoder, or a part: control, network (window); parser, lane, network."),
     ] = "decoder",
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
-    n_in: NIn = 20,
-    n_out: NOut = None,
-    lanes: Lanes = None,
-    patches_per_cycle: PatchesPerCycle = 1,
-    bus_bits: BusBits = 64,
-    block_groups: BlockGroups = None,
-    network_seed: NetworkSeed = 0,
-    stages: Stages = 1,
+    *,
+    options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
     """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
     from xorloom.hw.synth import TARGETS, synthesize
     from xorloom.hw.verilog import generate_unit
 
-    config = block_config(
-        model, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
-    )
+    config, stages = options.config(), options.stages or 1
     targets = target or list(TARGETS)
     verilog = generate_unit(unit, config, stages=stages)
     steps = len(targets) + (seeds if "ecp5" in targets else 0)
@@ -177,7 +147,8 @@ def synth(
     if as_json:
         print_json(
             {
-                "config": config.to_dict() | {"stages": stages},
+                "codec": config.codec,
+                "config": verilog.manifest["config"],
                 "rows": [report.to_dict() for report in reports],
             }
         )
@@ -212,13 +183,13 @@ def bandwidth(
     sparsity: Annotated[float, typer.Option(help="For --bits-per-weight: of the baselines.")] = 0.9,
     planes: Annotated[int, typer.Option(help="For --bits-per-weight: of the baselines.")] = 1,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz.")] = 100.0,
-    bus_bits: BusBits = 64,
+    bus_bits: Annotated[int, typer.Option(help="Memory word in bits.")] = 64,
     as_json: Json = False,
 ) -> None:
     """Weights a second on real memories, beside dense, CSR and bitmask storage (a model)."""
     from xorloom.sw.block_codec import PLANES_MAX
     from xorloom.sw.compress import tensor_bits
-    from xorloom.sw.config import BlockConfig
+    from xorloom.sw.config import check_bus
     from xorloom.sw.container import read_container
     from xorloom.sw.errors import ConfigError, check_range
     from xorloom.sw.prune import check_sparsity
@@ -240,7 +211,7 @@ def bandwidth(
         cases = baseline_bits(1 - sparsity, planes)
     if not (stored > 0 and clock > 0):
         raise ConfigError("bits per weight and clock must be positive")
-    BlockConfig(bus_bits=bus_bits)
+    check_bus(bus_bits)
     cases["xorloom"] = stored
     rows = bandwidth_rows(clock, bus_bits, cases)
     if as_json:

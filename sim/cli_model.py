@@ -2,20 +2,14 @@
 """Commands on models: compress, decompress, inspect, verify."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .cli_options import (
-    BlockGroups,
-    BusBits,
+    ConfigOptions,
     Json,
-    Lanes,
-    NetworkSeed,
-    NIn,
-    NOut,
-    PatchesPerCycle,
-    block_config,
+    config_options,
     print_json,
     print_table,
     progress_bar,
@@ -25,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
-    from xorloom.sw.config import BlockConfig
     from xorloom.sw.metrics import TensorBits
+    from xorloom.sw.value_plane import Config
 
 __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
 
@@ -55,18 +49,40 @@ def _bits_json(bits: "Mapping[str, TensorBits]") -> dict[str, object]:
     return {"tensors": {n: b.to_dict() for n, b in bits.items()}, "all": total.to_dict()}
 
 
-def _report(
-    title: str, config: "BlockConfig", bits: "Mapping[str, TensorBits]", as_json: bool
-) -> None:
+def _report(title: str, config: "Config", bits: "Mapping[str, TensorBits]", as_json: bool) -> None:
     if as_json:
-        print_json({"config": config.to_dict()} | _bits_json(bits))
+        print_json({"codec": config.codec, "config": config.to_dict()} | _bits_json(bits))
         return
     print_table(f"{title}: bits a weight", BITS_COLUMNS, bits_rows(bits))
-    typer.echo(
-        f"decoder: n_in {config.n_in}, n_out {config.n_out}, {config.lanes} lanes, "
-        f"{config.patches_per_cycle} patch(es) a cycle, {config.bus_bits}-bit bus, "
-        f"n_patch width for {config.block_groups} groups"
-    )
+    typer.echo(describe(config))
+
+
+def describe(config: "Config") -> str:
+    """Return one line on a decoder's parameters."""
+    return f"{config.codec} decoder: " + ", ".join(f"{k} {v}" for k, v in config.to_dict().items())
+
+
+_FRAME_COLUMNS = (
+    *("tensor", "order", "streams", "slices", "frames"),
+    *("fewest", "median", "most", "steps", "patches"),
+)
+
+
+def _frame_rows(frames: "Mapping[str, dict[str, Any]]") -> list[tuple[object, ...]]:
+    """Return table rows of the frames' rates; ``steps`` is all of them."""
+    rows: list[tuple[object, ...]] = []
+    for name, facts in frames.items():
+        steps = sorted(facts["steps"]) or [0]
+        rates = [steps[k] / facts["frame_slices"] for k in (0, len(steps) // 2, -1)]
+        cells = [f"{rate:.3f}" for rate in rates]
+        counts = (facts["streams"], facts["slices"], len(facts["steps"]))
+        rows.append(
+            (
+                *(name, facts["order"], *(f"{n:,}" for n in counts), *cells),
+                *(f"{sum(facts['steps']):,}", f"{sum(facts['patches']):,}"),
+            )
+        )
+    return rows
 
 
 def _arrays(path: Path | None, what: str) -> "dict[str, np.ndarray]":
@@ -83,6 +99,7 @@ def _arrays(path: Path | None, what: str) -> "dict[str, np.ndarray]":
     return arrays
 
 
+@config_options("model", "stages")
 def compress(
     model: Annotated[
         Path, typer.Argument(help="Checkpoint: .safetensors, .npz, .onnx, or .pt with torch.")
@@ -110,16 +127,17 @@ def compress(
     codes: Annotated[
         Path | None, typer.Option(help="Your own uint8 codes, by tensor name; need masks.")
     ] = None,
-    n_in: NIn = 20,
-    n_out: NOut = None,
-    lanes: Lanes = None,
-    patches_per_cycle: PatchesPerCycle = 1,
-    bus_bits: BusBits = 64,
-    block_groups: BlockGroups = None,
-    network_seed: NetworkSeed = 0,
+    order: Annotated[
+        str,
+        typer.Option(
+            help="window: auto, row, column, strided, strided-column, skewed, skewed-column."
+        ),
+    ] = "auto",
+    *,
+    options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
-    """Prune, quantize and encode a model; without --n-out the best slice length is searched."""
+    """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
     import numpy as np
     from xorloom.sw.compress import CompressSpec, compress_model, select
     from xorloom.sw.errors import ConfigError
@@ -130,15 +148,16 @@ def compress(
         raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
     if output.resolve() == model.resolve():
         raise ConfigError("output must not be the input file")
-    config = block_config(
-        None, n_in, n_out, lanes, patches_per_cycle, bus_bits, block_groups, network_seed
-    )
+    config = options.config()
+    if order != "auto" and config.codec == "block":
+        raise ConfigError("--order belongs to --value window, not block")
     spec = CompressSpec(
         sparsity=sparsity,
         scope=scope,
         quantizer=Quantizer(quantizer, planes, scale, group, scale_dtype),
         config=config,
-        search=n_out is None,
+        order=order,
+        search=(options.n_out if config.codec == "block" else options.n_in) is None,
         include=tuple(tensors or ()),
         min_size=min_size,
     )
@@ -182,17 +201,26 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
-    from xorloom.sw.compress import tensor_bits
+    from xorloom.sw.compress import tensor_bits, tensor_frames
     from xorloom.sw.container import read_container
 
     container = read_container(model)
     names = list(container.tensors) if tensor is None else [tensor]
     with progress_bar("inspect", len(names)) as step:
-        bits = {}
+        bits, frames = {}, {}
         for name in names:
             bits[name] = tensor_bits(container, name)
+            rates = tensor_frames(container, name)
+            if rates is not None:
+                frames[name] = rates
             step(name)
-    _report(str(model), container.config, bits, as_json)
+    if as_json:
+        report = {"codec": container.config.codec, "config": container.config.to_dict()}
+        print_json(report | _bits_json(bits) | {"frames": frames})
+        return
+    _report(str(model), container.config, bits, as_json=False)
+    if frames:
+        print_table("frames: steps a slice", _FRAME_COLUMNS, _frame_rows(frames))
 
 
 def verify(

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that several commands share, and how they print."""
 
+import functools
+import inspect
 import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,85 +17,175 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xorloom.sw.config import BlockConfig
+    from xorloom.sw.value_plane import Config
 
 __all__ = [
-    "BlockGroups",
-    "BusBits",
+    "ConfigOptions",
     "Json",
-    "Lanes",
-    "Model",
-    "NIn",
-    "NOut",
-    "NetworkSeed",
-    "PatchesPerCycle",
-    "Stages",
-    "block_config",
+    "config_options",
     "print_json",
     "print_table",
     "progress_bar",
 ]
 
-NIn = Annotated[int, typer.Option("--n-in", help="Seed bits a slice, 1 to 64.")]
-NOut = Annotated[
-    int | None,
-    typer.Option(
-        "--n-out",
-        help="Weights a slice, 1 to 32768.",
-        show_default="searched where there is data to encode, else 200",
-    ),
-]
-Lanes = Annotated[
-    int | None,
-    typer.Option(
-        help="Slices a cycle, 1 to 64.", show_default="as many as fit a bus word, at least 1"
-    ),
-]
-PatchesPerCycle = Annotated[int, typer.Option(help="Patches a lane applies a cycle, 1 to 16.")]
-BusBits = Annotated[int, typer.Option(help="Memory word: 32, 64, 128, 256 or 512 bits.")]
-BlockGroups = Annotated[
-    int | None,
-    typer.Option(
-        help="Groups of slices that share an n_patch width, 2 to 65536.",
-        show_default="searched with --n-out, else 16",
-    ),
-]
-NetworkSeed = Annotated[int, typer.Option(help="Seed of the XOR network.")]
-Stages = Annotated[
-    int, typer.Option(min=1, max=2, help="Registers of the network; 2 needs fewer LUTs.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Model = Annotated[
-    Path | None,
-    typer.Option("--model", help="Take the decoder's parameters from a compressed model."),
-]
 
 
-def block_config(
-    model: Path | None,
-    n_in: int,
-    n_out: int | None,
-    lanes: int | None,
-    patches_per_cycle: int,
-    bus_bits: int,
-    block_groups: int | None,
-    network_seed: int,
-) -> "BlockConfig":
-    """Build a configuration from options, or read it from a compressed model."""
-    from xorloom.sw.config import BlockConfig
-    from xorloom.sw.container import read_container
+def _option(*names: str, default: str = "", text: str) -> Any:
+    return typer.Option(*names, help=text, show_default=default or False)
 
-    if model is not None:
-        return read_container(model).config
-    return BlockConfig(
-        n_in=n_in,
-        n_out=200 if n_out is None else n_out,
-        lanes=max(1, bus_bits // max(1, n_in)) if lanes is None else lanes,
-        patches_per_cycle=patches_per_cycle,
-        bus_bits=bus_bits,
-        block_groups=16 if block_groups is None else block_groups,
-        network_seed=network_seed,
-    )
+
+@dataclass(frozen=True)
+class ConfigOptions:
+    """The decoder's parameters as given on the command line; ``None``: not given.
+
+    :func:`config_options` turns every field into an option of a command.
+    """
+
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Take the decoder's parameters from a compressed model."),
+    ] = None
+    value: Annotated[str, typer.Option("--value", help="Value codec: window or block.")] = "window"
+    n_in: Annotated[
+        int | None,
+        _option(
+            "--n-in",
+            default="window: by density, else 16; block: 20",
+            text="Seed bits a cycle (window: 8 to 256) or a slice (block: 1 to 64).",
+        ),
+    ] = None
+    n_out: Annotated[
+        int | None,
+        _option(
+            "--n-out",
+            default="window: 512; block: searched, else 200",
+            text="Slice bits (window: 64 to 2048; block: 1 to 32768).",
+        ),
+    ] = None
+    bus_bits: Annotated[
+        int, typer.Option("--bus-bits", help="Memory word: 32, 64, 128, 256 or 512 bits.")
+    ] = 64
+    network_seed: Annotated[
+        int, typer.Option("--network-seed", help="Seed of the XOR network.")
+    ] = 0
+    window: Annotated[
+        int | None,
+        _option("--window", default="n_out, at least 512", text="window: seed bits in view."),
+    ] = None
+    own_taps: Annotated[
+        int | None, _option("--own-taps", default="1", text="window: window bits an output takes.")
+    ] = None
+    shared_taps: Annotated[
+        int | None,
+        _option("--shared-taps", default="3", text="window: shared parities an output takes."),
+    ] = None
+    shared: Annotated[
+        int | None, _option("--shared", default="n_out / 2", text="window: shared parities.")
+    ] = None
+    parity_taps: Annotated[
+        int | None,
+        _option("--parity-taps", default="4", text="window: window bits of a shared parity."),
+    ] = None
+    frame: Annotated[
+        int | None, _option("--frame", default="128", text="window: slices a rate word.")
+    ] = None
+    patches: Annotated[
+        int | None, _option("--patches", default="0", text="window: patches a slice, 0 or 1.")
+    ] = None
+    lanes: Annotated[
+        int | None,
+        _option("--lanes", default="as many as fit a bus word", text="block: slices a cycle."),
+    ] = None
+    patches_per_cycle: Annotated[
+        int | None,
+        _option("--patches-per-cycle", default="1", text="block: patches a lane applies a cycle."),
+    ] = None
+    block_groups: Annotated[
+        int | None,
+        _option(
+            "--block-groups",
+            default="searched with --n-out, else 16",
+            text="block: groups of slices that share an n_patch width.",
+        ),
+    ] = None
+    stages: Annotated[
+        int | None,
+        typer.Option(
+            "--stages",
+            min=1,
+            max=2,
+            show_default="1",
+            help="block: registers of the network; 2 needs fewer LUTs.",
+        ),
+    ] = None
+
+    def config(self) -> "Config":
+        """Build the configuration, or read it from the compressed model.
+
+        Raises
+        ------
+        ConfigError
+            If a parameter is out of range or belongs to the other codec.
+        """
+        from xorloom.sw.config import BlockConfig, WindowConfig
+        from xorloom.sw.container import read_container
+        from xorloom.sw.errors import ConfigError
+
+        if self.model is not None:
+            return read_container(self.model).config
+        if self.value not in _OWN:
+            raise ConfigError(f"value codec must be window or block, not {self.value!r}")
+        for codec, names in _OWN.items():
+            for name in names:
+                if codec != self.value and getattr(self, name) is not None:
+                    option = name.replace("_", "-")
+                    raise ConfigError(f"--{option} belongs to --value {codec}, not {self.value}")
+        names = ("n_in", "n_out", "bus_bits", "network_seed", *_OWN[self.value])
+        given = {n: v for n in names if (v := getattr(self, n)) is not None and n != "stages"}
+        if self.value == "block":
+            n_in = given.get("n_in", BlockConfig.n_in)
+            given.setdefault("lanes", max(1, self.bus_bits // max(1, n_in)))
+            return BlockConfig(**given)
+        n_out = given.get("n_out", WindowConfig.n_out)
+        given.setdefault("window", max(WindowConfig.window, n_out))
+        given.setdefault("shared", n_out // 2 if given.get("shared_taps", 3) else 0)
+        return WindowConfig(**given)
+
+
+_OWN = {
+    "window": (
+        *("window", "own_taps", "shared_taps", "shared", "parity_taps", "frame", "patches"),
+    ),
+    "block": ("lanes", "patches_per_cycle", "block_groups", "stages"),
+}
+"""Options of one codec only."""
+
+
+def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    """Give a command all fields of :class:`ConfigOptions` as options, but those named.
+
+    The command takes them as one argument, ``options``.
+    """
+    known = inspect.signature(ConfigOptions).parameters.values()
+    fields = [p.replace(kind=p.KEYWORD_ONLY) for p in known if p.name not in without]
+
+    def decorate(command: "Callable[..., None]") -> "Callable[..., None]":
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.name != "options"]
+        own = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            options = ConfigOptions(**{p.name: given.pop(p.name) for p in fields})
+            command(options=options, **given)
+
+        parameters = [*own[:-1], *fields, *own[-1:]]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
 
 
 def print_json(value: Any) -> None:

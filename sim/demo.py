@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Prune, quantize, encode, verify, generate, simulate and synthesize MiniLM-L6 matrices."""
     from xorloom.hw.synth import TARGETS, synthesize
-    from xorloom.hw.verilog import generate_block
+    from xorloom.hw.verilog import generate
     from xorloom.sw.compress import CompressSpec, compress_model, verify_tensor
     from xorloom.sw.config import BlockConfig
     from xorloom.sw.container import read_container
@@ -62,7 +62,7 @@ def demo(
             for name in container.tensors
         )
     with _stage(4, "generate Verilog", as_json):
-        verilog = generate_block(config)
+        verilog = generate(config)
         paths = verilog.write(output / "verilog")
     with _stage(5, "build the simulation and run the largest matrix", as_json):
         row = simulate_case(model_case(compressed, []))

@@ -171,7 +171,7 @@ def run(
     ----------
     built : Build
     module : str
-        Python module with the testbench, e.g. ``xorloom.sim.tb_block_decoder``.
+        Python module with the testbench, e.g. ``xorloom.sim.tb_decoder``.
     testcase : str
     job : dict
         JSON-able; the test reads it with :func:`xorloom.sim.agents.read_job`.

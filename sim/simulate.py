@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xorloom.hw.verilog import GeneratedVerilog, generate_block
-from xorloom.sw import block_codec, stream
-from xorloom.sw.compress import decode_tensor
-from xorloom.sw.config import BlockConfig
+from xorloom.hw.verilog import GeneratedVerilog, generate
+from xorloom.sw import decoder
+from xorloom.sw.compress import decode_tensor, tensor_steps
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.container import STREAM, Container, read_container
-from xorloom.sw.decoder import block_decoder, bus_words
 from xorloom.sw.errors import ConfigError
+from xorloom.sw.layout import COUNT_OFFSET_BITS
+from xorloom.sw.orders import lanes, needs_transpose, slice_count
 from xorloom.sw.prune import check_sparsity
-from xorloom.sw.search import cut_sample, search_block
+from xorloom.sw.search import cut_sample, search_block, search_window
 from xorloom.sw.taps import columns
+from xorloom.sw.value_plane import Config, encode_value
+from xorloom.sw.window_stream import split_streams
 
 from .bandwidth import memory, model_cycles
 from .datasets import iid
@@ -29,12 +32,13 @@ STALLS = ("none", "random", "bursts", "slow")
 __all__ = [
     "Case",
     "SimulationResult",
+    "beat_bytes",
     "expected_frame",
     "golden_codes",
     "iid_case",
     "model_case",
-    "simulate_block",
     "simulate_case",
+    "simulate_streams",
 ]
 
 
@@ -63,18 +67,33 @@ class SimulationResult:
         return asdict(self) | {"bus_utilisation": self.bus_utilisation}
 
 
-def expected_frame(stream: bytes, config: BlockConfig) -> bytes:
+def beat_bytes(config: Config) -> int:
+    """Bytes of an output beat: a group of slices (block) or a slice (window)."""
+    lanes = config.lanes if isinstance(config, BlockConfig) else 1
+    return -(-lanes * config.n_out // 8)
+
+
+def expected_frame(stream: bytes, config: Config) -> bytes:
     """Return the bytes that the decoder must put on ``m_axis`` for one memory stream."""
-    groups = block_decoder(
-        config, columns(config.rows, config.n_in), bus_words(stream, config.bus_bits)
-    )
-    group_bytes = -(-config.lanes * config.n_out // 8)
-    return b"".join(group.to_bytes(group_bytes, "little") for group in groups)
+    words = decoder.bus_words(stream, config.bus_bits)
+    if isinstance(config, WindowConfig):
+        network = columns(config.network.rows, config.window)
+        beats = decoder.window_decoder(config, network, words)
+    else:
+        beats = decoder.block_decoder(config, columns(config.rows, config.n_in), words)
+    return b"".join(beat.to_bytes(beat_bytes(config), "little") for beat in beats)
 
 
-def simulate_block(
+def _valid_bits(stream: bytes, config: WindowConfig) -> int:
+    """Bits that count in the last slice of a memory stream."""
+    at = COUNT_OFFSET_BITS // 8
+    count = int.from_bytes(stream[at : at + 4], "little")
+    return (count - 1) % config.n_out + 1
+
+
+def simulate_streams(
     streams: Sequence[bytes],
-    config: BlockConfig,
+    config: Config,
     *,
     verilog: GeneratedVerilog | None = None,
     stages: int = 1,
@@ -91,7 +110,7 @@ def simulate_block(
     ----------
     streams : sequence of bytes
         Memory streams with at least one slice each, sent back to back.
-    config : BlockConfig
+    config : BlockConfig or WindowConfig
     verilog : GeneratedVerilog, optional
         Generated from ``config`` if not given.
     source, sink : str
@@ -109,7 +128,7 @@ def simulate_block(
     ToolError
         If the simulator is missing or crashes.
     """
-    verilog = verilog or generate_block(config, stages=stages)
+    verilog = verilog or generate(config, stages=stages)
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
@@ -117,19 +136,22 @@ def simulate_block(
             "streams": [],
             "expected": [],
             "n_out": config.n_out,
-            "group_bytes": -(-config.lanes * config.n_out // 8),
+            "beat_bytes": beat_bytes(config),
+            "valid_bits": [],
             "source": source,
             "sink": sink,
             "seed": seed,
             "reset_after": list(reset_after),
         }
+        if isinstance(config, WindowConfig):
+            job["valid_bits"] = [_valid_bits(stream, config) for stream in streams]
         for number, stream in enumerate(streams):
             for kind, data in (("streams", stream), ("expected", expected_frame(stream, config))):
                 path = folder / f"{kind}-{number}"
                 path.write_bytes(data)
                 job[kind].append(str(path))
         test = "recovers_from_reset_mid_stream" if reset_after else "decodes_streams"
-        result = run(built, "xorloom.sim.tb_block_decoder", test, job, waves_to=waves_to)
+        result = run(built, "xorloom.sim.tb_decoder", test, job, waves_to=waves_to)
     if "failure" in result:
         return str(result["failure"])
     return SimulationResult(**result)
@@ -142,14 +164,14 @@ class Case:
     Parameters
     ----------
     title : str
-    config : BlockConfig
+    config : BlockConfig or WindowConfig
     streams : tuple of bytes
     weights, slices, words, steps : int
         Sums over the streams; ``words`` counts header and CRC words as well.
     """
 
     title: str
-    config: BlockConfig
+    config: Config
     streams: tuple[bytes, ...]
     weights: int
     slices: int
@@ -157,18 +179,27 @@ class Case:
     steps: int
 
 
-def _case(
-    title: str, config: BlockConfig, parts: Sequence[tuple[bytes, block_codec.BlockSlices, int]]
-) -> Case:
+def _case(title: str, config: Config, parts: Sequence[tuple[bytes, int, int, int]]) -> Case:
+    """Sum up (streams of a tensor, weights, slices, steps)."""
+    streams: list[bytes] = []
+    for data, _, _, _ in parts:
+        streams += split_streams(data, config, title)
     return Case(
         title,
         config,
-        tuple(data for data, _, _ in parts),
-        sum(weights for _, _, weights in parts),
-        sum(slices.seeds.size for _, slices, _ in parts),
-        sum(len(data) // config.bus_bytes for data, _, _ in parts),
-        sum(stream.block_bits(slices, config).steps for _, slices, _ in parts),
+        tuple(streams),
+        sum(part[1] for part in parts),
+        sum(part[2] for part in parts),
+        sum(len(data) // config.bus_bytes for data in streams),
+        sum(part[3] for part in parts),
     )
+
+
+def _slices(weights: int, planes: int, config: Config) -> int:
+    """Slices of a tensor."""
+    if isinstance(config, WindowConfig):
+        return slice_count(weights, config.n_out // planes)
+    return slice_count(weights, config.n_out) * planes
 
 
 def model_case(path: Path, names: Sequence[str]) -> Case:
@@ -185,17 +216,20 @@ def model_case(path: Path, names: Sequence[str]) -> Case:
     if not names:
         names = [max(container.tensors, key=lambda n: int(np.prod(container.tensors[n].shape)))]
     parts = []
+    config = container.config
     for name in names:
-        decoded = decode_tensor(container, name)
-        data = container.raw(name + STREAM)
-        slices = stream.unpack_block(data, container.config, name)
-        parts.append((data, slices, decoded.mask.size))
+        info = container.tensor(name)
+        weights = int(np.prod(info.shape, dtype=np.int64))
+        steps = tensor_steps(container, name)
+        parts.append(
+            (container.raw(name + STREAM), weights, _slices(weights, info.planes, config), steps)
+        )
     shapes = ", ".join(f"{n} {'x'.join(map(str, container.tensors[n].shape))}" for n in names)
-    return _case(shapes, container.config, parts)
+    return _case(shapes, config, parts)
 
 
 def iid_case(
-    sparsity: float, weights: int, planes: int, config: BlockConfig, *, search: bool, seed: int = 1
+    sparsity: float, weights: int, planes: int, config: Config, *, search: bool, seed: int = 1
 ) -> Case:
     """Encode random codes under an i.i.d. mask, like AlexNet's pruned FC layers.
 
@@ -209,11 +243,14 @@ def iid_case(
         raise ConfigError(f"weights must be at least 1, not {weights}")
     mask, codes = iid(weights, sparsity, planes, seed)
     if search:
-        config = search_block(cut_sample((mask, codes, planes), weights), config).config
-    slices = block_codec.encode(mask, codes, planes, config)
-    data, _ = stream.pack_block(slices, config)
+        sample = cut_sample((mask, codes, planes), weights)
+        if isinstance(config, BlockConfig):
+            config = search_block(sample, config).config
+        else:
+            config = search_window(sample, config)
+    data, bits, _ = encode_value(mask, codes, planes, config, "row")
     title = f"i.i.d. mask S {sparsity}, {planes} bit, {weights:,} weights"
-    return _case(title, config, [(data, slices, weights)])
+    return _case(title, config, [(data, weights, _slices(weights, planes, config), bits.steps)])
 
 
 def simulate_case(
@@ -265,7 +302,7 @@ def simulate_case(
         "memory": memory_name or "ideal memory",
         "clock_mhz": clock_mhz,
     }
-    result = simulate_block(
+    result = simulate_streams(
         case.streams,
         case.config,
         simulator=simulator,
@@ -295,13 +332,36 @@ def golden_codes(container: Container, name: str) -> np.ndarray:
     """Decode a compressed tensor with the golden model; codes are 0 where pruned."""
     info, config = container.tensor(name), container.config
     mask = decode_tensor(container, name).mask
-    frame = expected_frame(container.raw(name + STREAM), config)
-    group_bits = 8 * (-(-config.lanes * config.n_out // 8))
-    bits = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little").reshape(-1, group_bits)
-    slices = bits[:, : config.lanes * config.n_out].reshape(-1, config.n_out)
-    count = -(-mask.size // config.n_out)
-    planes = slices[: count * info.planes].reshape(count, info.planes, config.n_out)
-    codes = np.zeros(count * config.n_out, np.uint8)
-    for b in range(info.planes):
-        codes |= planes[:, b].reshape(-1) << np.uint8(b)
-    return np.where(mask, codes[: mask.size].reshape(mask.shape), 0).astype(np.uint8)
+    streams = split_streams(container.raw(name + STREAM), config, name)
+    frame = b"".join(expected_frame(data, config) for data in streams)
+    bits = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
+    bits = bits.reshape(-1, 8 * beat_bytes(config))
+    codes: np.ndarray
+    if isinstance(config, WindowConfig):
+        codes = _window_codes(bits, mask.size, info.planes, config, info.layout.order)
+        if needs_transpose(info.layout.order) and mask.ndim > 1:
+            codes = codes.reshape(-1, mask.shape[0]).T
+    else:
+        slices = bits[:, : config.lanes * config.n_out].reshape(-1, config.n_out)
+        count = slice_count(mask.size, config.n_out)
+        planes = slices[: count * info.planes].reshape(count, info.planes, config.n_out)
+        weight = np.left_shift(1, np.arange(info.planes), dtype=np.uint8)[:, None]
+        codes = (planes * weight).sum(axis=1, dtype=np.uint8).reshape(-1)[: mask.size]
+    return np.where(mask, codes.reshape(mask.shape), 0).astype(np.uint8)
+
+
+def _window_codes(
+    slices: np.ndarray, weights: int, planes: int, config: WindowConfig, order: str
+) -> np.ndarray:
+    """Put decoded slice bits (slices, n_out) in the order's own sequence of weights."""
+    per_slice = config.n_out // planes
+    where = lanes(order, weights, per_slice)
+    codes = np.zeros(weights, np.uint8)
+    for lane in range(per_slice):
+        length = int(where.length[lane])
+        if length:
+            turned = (np.arange(length) + where.turn[lane]) % length
+            own = slices[:length, lane * planes : (lane + 1) * planes]
+            place = where.start[lane] + where.step * turned
+            codes[place] = np.packbits(own, axis=1, bitorder="little")[:, 0]
+    return codes

@@ -6,11 +6,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from . import block_codec, prune, stream
-from .config import BlockConfig
+from . import prune, stream
+from .config import BlockConfig, WindowConfig
 from .container import (
     INDEX,
     SCALE,
@@ -25,7 +26,8 @@ from .metrics import TensorBits
 from .model_io import ModelTensor
 from .quantize import Quantized, Quantizer, dequantize, quantize
 from .safetensors_file import DTYPES, write_tensors
-from .search import Plane, cut_sample, search_block
+from .search import Plane, cut_sample, search_block, search_window
+from .value_plane import Config, ValueLayout, decode_value, encode_value, value_bits, value_frames
 
 __all__ = [
     "CompressSpec",
@@ -37,6 +39,8 @@ __all__ = [
     "encode_tensor",
     "select",
     "tensor_bits",
+    "tensor_frames",
+    "tensor_steps",
     "verify_tensor",
 ]
 
@@ -58,9 +62,13 @@ class CompressSpec:
     scope : str
         ``tensor``, ``row`` or ``global`` magnitude pruning.
     quantizer : Quantizer
-    config : BlockConfig
+    config : WindowConfig or BlockConfig
+        The value codec.
+    order : str
+        Weight order of the window codec, see :func:`xorloom.sw.window_codec.encode`.
     search : bool
-        Let :func:`xorloom.sw.search.search_block` choose ``n_out`` and ``block_groups``.
+        Let :func:`xorloom.sw.search.search_block` choose ``n_out`` and ``block_groups``, or
+        :func:`xorloom.sw.search.search_window` ``n_in``.
     include : tuple of str
         Names of tensors, or glob patterns over those that qualify; empty: all that qualify.
     min_size : int
@@ -75,7 +83,8 @@ class CompressSpec:
     sparsity: float = 0.9
     scope: str = "tensor"
     quantizer: Quantizer = field(default_factory=Quantizer)
-    config: BlockConfig = field(default_factory=BlockConfig)
+    config: Config = field(default_factory=WindowConfig)
+    order: str = "auto"
     search: bool = True
     include: tuple[str, ...] = ()
     min_size: int = 4096
@@ -96,6 +105,7 @@ class EncodedTensor:
     bits: TensorBits
     content_crc32: int
     planes: int
+    layout: ValueLayout
 
 
 def content_crc32(mask: np.ndarray, codes: np.ndarray) -> int:
@@ -172,7 +182,12 @@ def _masks(
 
 
 def encode_tensor(
-    quantized: Quantized, planes: int, config: BlockConfig, *, has_scales: bool = True
+    quantized: Quantized,
+    planes: int,
+    config: Config,
+    *,
+    order: str = "auto",
+    has_scales: bool = True,
 ) -> EncodedTensor:
     """Encode one quantized tensor.
 
@@ -184,13 +199,12 @@ def encode_tensor(
         If the tensor is too large for one stream.
     """
     mask, codes = quantized.mask, quantized.codes
-    slices = block_codec.encode(mask, codes, planes, config)
-    value, bits = stream.pack_block(slices, config)
+    value, bits, layout = encode_value(mask, codes, planes, config, order)
     index = stream.pack_bitmap(mask, config.bus_bits)
     scale_bits = quantized.scales.nbytes * 8 if has_scales else 0
     count = TensorBits.of(mask, codes, planes, bits, len(index) * 8, scale_bits)
     scale = quantized.scales if has_scales else None
-    return EncodedTensor(value, index, scale, count, content_crc32(mask, codes), planes)
+    return EncodedTensor(value, index, scale, count, content_crc32(mask, codes), planes, layout)
 
 
 def compress_model(
@@ -201,7 +215,7 @@ def compress_model(
     masks: Mapping[str, np.ndarray] | None = None,
     codes: Mapping[str, np.ndarray] | None = None,
     progress: Progress = lambda stage, what: None,
-) -> tuple[BlockConfig, dict[str, TensorBits]]:
+) -> tuple[Config, dict[str, TensorBits]]:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 
     Parameters
@@ -265,13 +279,18 @@ def compress_model(
         sample: list[Plane] = []
         for _, q in quantized("search"):
             sample += cut_sample((q.mask, q.codes, spec.quantizer.planes), total)
-        config = search_block(sample, config).config
+        if isinstance(config, BlockConfig):
+            config = search_block(sample, config).config
+        else:
+            config = search_window(sample, config)
     tensors: dict[str, CompressedTensor] = {}
     bits: dict[str, TensorBits] = {}
     data: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
     for name, q in quantized("encode"):
         own = name in own_codes
-        encoded = encode_tensor(q, spec.quantizer.planes, config, has_scales=not own)
+        encoded = encode_tensor(
+            q, spec.quantizer.planes, config, order=spec.order, has_scales=not own
+        )
         data[name + STREAM] = ("U8", (len(encoded.stream),), encoded.stream)
         data[name + INDEX] = ("U8", (len(encoded.index),), encoded.index)
         if not own:
@@ -283,6 +302,7 @@ def compress_model(
             spec.quantizer.planes,
             encoded.content_crc32,
             None if own else spec.quantizer,
+            encoded.layout,
         )
         bits[name] = encoded.bits
     for name, tensor in model.items():
@@ -305,11 +325,8 @@ def decode_tensor(container: Container, name: str) -> Quantized:
     info = container.tensor(name)
     config, where = container.config, f"{container.path}: {name}"
     mask = stream.unpack_bitmap(container.raw(name + INDEX), info.shape, config.bus_bits, where)
-    slices = stream.unpack_block(container.raw(name + STREAM), config, where)
-    expected = -(-mask.size // config.n_out) * info.planes
-    if slices.seeds.size != expected:
-        raise FormatError(f"{where}: stream must hold {expected} slices, found {slices.seeds.size}")
-    codes = block_codec.decode(slices, mask, info.planes, config)
+    data = container.raw(name + STREAM)
+    codes = decode_value(data, mask, info.planes, config, info.layout, where)
     scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
     return Quantized(mask, codes, scales)
 
@@ -339,11 +356,27 @@ def tensor_bits(container: Container, name: str) -> TensorBits:
     """Count the bits of one tensor of a file."""
     info, config = container.tensor(name), container.config
     decoded = verify_tensor(container, name)
-    slices = stream.unpack_block(container.raw(name + STREAM), config, name)
-    bits = stream.block_bits(slices, config)
+    data = container.raw(name + STREAM)
+    bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, name)
     index_bits = container.entry(name + INDEX)[2] * 8
     scale_bits = container.entry(name + SCALE)[2] * 8 if info.quantizer else 0
     return TensorBits.of(decoded.mask, decoded.codes, info.planes, bits, index_bits, scale_bits)
+
+
+def tensor_steps(container: Container, name: str) -> int:
+    """Count the decoder steps of one tensor, that is, cycles when memory never waits."""
+    info = container.tensor(name)
+    weights = int(np.prod(info.shape, dtype=np.int64))
+    data = container.raw(name + STREAM)
+    return value_bits(data, weights, info.planes, container.config, info.layout, name).steps
+
+
+def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
+    """Tell the frames' rates of one tensor, see :func:`xorloom.sw.value_plane.value_frames`."""
+    info = container.tensor(name)
+    weights = int(np.prod(info.shape, dtype=np.int64))
+    data = container.raw(name + STREAM)
+    return value_frames(data, weights, info.planes, container.config, info.layout, name)
 
 
 def decompress_model(

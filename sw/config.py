@@ -8,10 +8,24 @@ from typing import Any, Self
 from .errors import ConfigError, check_range
 from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, window_network
 
-__all__ = ["BUS_BITS", "BlockConfig", "DecoderConfig", "WindowConfig"]
+__all__ = ["BUS_BITS", "BlockConfig", "DecoderConfig", "WindowConfig", "check_bus"]
 
 BUS_BITS = (32, 64, 128, 256, 512)
 """Widths of the bus word that the memory stream is made of."""
+
+
+def check_bus(bus_bits: object) -> int:
+    """Return a bus width as a plain int.
+
+    Raises
+    ------
+    ConfigError
+        If it is not one of :data:`BUS_BITS`.
+    """
+    if not hasattr(bus_bits, "__index__") or bus_bits not in BUS_BITS:
+        choices = ", ".join(map(str, BUS_BITS))
+        raise ConfigError(f"bus_bits must be one of {choices}, not {bus_bits!r}")
+    return int(bus_bits.__index__())
 
 
 class DecoderConfig:
@@ -25,10 +39,7 @@ class DecoderConfig:
         """Check ranges and the bus width; make plain ints (NumPy's cannot index Amaranth)."""
         for name, limit in limits.items():
             object.__setattr__(self, name, check_range(name, getattr(self, name), *limit))
-        if not hasattr(self.bus_bits, "__index__") or self.bus_bits not in BUS_BITS:
-            choices = ", ".join(map(str, BUS_BITS))
-            raise ConfigError(f"bus_bits must be one of {choices}, not {self.bus_bits!r}")
-        object.__setattr__(self, "bus_bits", int(self.bus_bits))
+        object.__setattr__(self, "bus_bits", check_bus(self.bus_bits))
 
     @property
     def bus_bytes(self) -> int:

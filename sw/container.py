@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from .block_codec import PLANES_MAX
-from .config import BlockConfig
+from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError, check_range
+from .orders import check_order
 from .quantize import Quantizer
 from .safetensors_file import DTYPES, read_header, write_tensors
+from .value_plane import Config, ValueLayout
 
 __all__ = [
     "INDEX",
@@ -35,6 +37,7 @@ STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 _KEY = "xorloom"
 _CRC_KEY = "xorloom_header_crc32"
 _CRC_BLANK = "00000000"
+_CODECS: dict[str, type[Config]] = {c.codec: c for c in (BlockConfig, WindowConfig)}
 _CRC_FIELD = f'"{_CRC_KEY}":"'.encode()
 
 
@@ -52,6 +55,7 @@ class CompressedTensor:
         CRC-32 of the packed mask followed by the codes, see ``compress.content_crc32``.
     quantizer : Quantizer or None
         ``None`` where the user brought codes.
+    layout : ValueLayout
     """
 
     shape: tuple[int, ...]
@@ -59,6 +63,7 @@ class CompressedTensor:
     planes: int
     content_crc32: int
     quantizer: Quantizer | None
+    layout: ValueLayout = field(default_factory=ValueLayout)
 
 
 @dataclass(frozen=True)
@@ -68,14 +73,14 @@ class Container:
     Parameters
     ----------
     path : Path
-    config : BlockConfig
+    config : BlockConfig or WindowConfig
         The one decoder that reads all of its streams.
     tensors : dict
         Compressed tensors by original name.
     """
 
     path: Path
-    config: BlockConfig
+    config: Config
     tensors: dict[str, CompressedTensor]
     _entries: dict[str, Any] = field(repr=False)
     _crcs: dict[str, int] = field(repr=False)
@@ -153,7 +158,18 @@ def _seal(raw: bytes) -> bytes:
     return raw[:at] + f"{crc:08x}".encode() + raw[at + len(_CRC_BLANK) :]
 
 
-def _compressed(facts: Mapping[str, Any]) -> CompressedTensor:
+def _layout(facts: Mapping[str, Any], codec: type[Config]) -> ValueLayout:
+    """Read a tensor's layout, which only the window codec has."""
+    if codec is BlockConfig:
+        return ValueLayout()
+    limit = 1 << 32
+    return ValueLayout(
+        check_order(facts["order"]),
+        check_range("slices_per_stream", facts["slices_per_stream"], 1, limit),
+    )
+
+
+def _compressed(facts: Mapping[str, Any], codec: type[Config]) -> CompressedTensor:
     """Read and check a tensor's entry of the manifest; ``ValueError`` tells what does not fit."""
     shape = tuple(check_range("shape", n, 0, 1 << 48) for n in facts["shape"])
     if facts["dtype"] not in DTYPES:
@@ -164,12 +180,13 @@ def _compressed(facts: Mapping[str, Any]) -> CompressedTensor:
         check_range("planes", facts["planes"], 1, PLANES_MAX),
         check_range("content_crc32", facts["content_crc32"], 0, (1 << 32) - 1),
         Quantizer(**facts["quantizer"]) if facts["quantizer"] else None,
+        _layout(facts, codec),
     )
 
 
 def write_container(
     path: Path,
-    config: BlockConfig,
+    config: Config,
     tensors: Mapping[str, CompressedTensor],
     data: Mapping[str, tuple[str, tuple[int, ...], bytes]],
 ) -> None:
@@ -187,7 +204,7 @@ def write_container(
     """
     manifest = {
         "version": VERSION,
-        "codec": "block",
+        "codec": config.codec,
         "config": config.to_dict(),
         "tensors": {
             name: {
@@ -197,6 +214,7 @@ def write_container(
                 "content_crc32": t.content_crc32,
                 "quantizer": asdict(t.quantizer) if t.quantizer else None,
             }
+            | (asdict(t.layout) if isinstance(config, WindowConfig) else {})
             for name, t in tensors.items()
         },
         "crc32": {name: zlib.crc32(buffer) for name, (_, _, buffer) in data.items()},
@@ -233,10 +251,11 @@ def read_container(path: Path) -> Container:
                 f"{path}: file version {version} is not the supported {VERSION}: "
                 "use a newer xorloom"
             )
-        if manifest["codec"] != "block":
+        codec = _CODECS.get(manifest["codec"])
+        if codec is None:
             raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
-        config = BlockConfig.from_dict(manifest["config"])
-        tensors = {name: _compressed(t) for name, t in manifest["tensors"].items()}
+        config = codec.from_dict(manifest["config"])
+        tensors = {name: _compressed(t, codec) for name, t in manifest["tensors"].items()}
         crcs = {name: int(manifest["crc32"][name]) for name in entries}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, FormatError):

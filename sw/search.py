@@ -2,22 +2,32 @@
 """Finds the slice length and block size that store a value plane in the fewest bits."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .block_codec import BlockSlices, check_codes, encode
-from .config import BlockConfig
+from .config import BlockConfig, WindowConfig
 from .errors import ConfigError
 from .stream import block_bits
 from .taps import N_OUT_MAX
 
-__all__ = ["SAMPLE_WEIGHTS", "Plane", "SearchPoint", "curve", "cut_sample", "search_block"]
+__all__ = [
+    "SAMPLE_WEIGHTS",
+    "Plane",
+    "SearchPoint",
+    "curve",
+    "cut_sample",
+    "search_block",
+    "search_window",
+]
 
 SAMPLE_WEIGHTS = 4_000_000
 """Weights that :func:`cut_sample` leaves of a model."""
 _BLOCK_GROUPS = (2, 4, 8, 16, 32, 64, 128, 256)
 _RUN = 1 << 16
+_HEADROOM = 0.7
 
 Plane = tuple[np.ndarray, np.ndarray, int]
 """Mask, codes, planes."""
@@ -138,3 +148,34 @@ def search_block(
             break
         low, high = max(1, best - step), min(N_OUT_MAX, best + step)
     return min(tried.values(), key=lambda point: point.total)
+
+
+def search_window(planes: Sequence[Plane], config: WindowConfig) -> WindowConfig:
+    """Choose ``n_in``: as many bits a step as the mean slice can use, so that memory sets the pace.
+
+    A slice takes at least one step, so more than its kept bits would be stored for nothing;
+    ``_HEADROOM`` of the mean leaves room for frames that keep less.
+
+    Parameters
+    ----------
+    planes : sequence of (mask, codes, planes)
+    config : WindowConfig
+        Everything but ``n_in``.
+
+    Raises
+    ------
+    ConfigError
+        If there are no weights.
+    """
+    if not planes:
+        raise ConfigError("nothing to search: no tensor was selected")
+    size = sum(mask.size for mask, _, _ in planes)
+    kept = sum(int(np.count_nonzero(mask)) for mask, _, _ in planes)
+    room = config.n_out * kept / max(1, size) * _HEADROOM
+    fits: list[WindowConfig] = []
+    for n_in in (8, 16, 32, 64, 128, 256):
+        with suppress(ConfigError):  # too wide for the window, or too narrow for patch entries
+            fits.append(replace(config, n_in=n_in))
+    if not fits:
+        raise ConfigError(f"no n_in fits window {config.window} and frame {config.frame}")
+    return max((c for c in fits if c.n_in <= room), key=lambda c: c.n_in, default=fits[0])

@@ -9,7 +9,7 @@ from functools import reduce
 
 import numpy as np
 
-from .config import WindowConfig
+from .config import DecoderConfig, WindowConfig
 from .errors import FormatError
 from .layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
 from .stream import StreamBits, frame_payload, unframe_payload
@@ -58,7 +58,7 @@ def pack_window(encoded: WindowStreams, config: WindowConfig) -> tuple[bytes, St
     return b"".join(parts), window_bits(encoded, config)
 
 
-def split_streams(data: bytes, config: WindowConfig, where: str) -> list[bytes]:
+def split_streams(data: bytes, config: DecoderConfig, where: str) -> list[bytes]:
     """Cut back-to-back memory streams apart by the lengths in their headers.
 
     Raises

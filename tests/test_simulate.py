@@ -30,10 +30,10 @@ from xorloom.sim.simulate import (
     golden_codes,
     iid_case,
     model_case,
-    simulate_block,
     simulate_case,
+    simulate_streams,
 )
-from xorloom.sim.tb_block_decoder import _first_mismatch
+from xorloom.sim.tb_decoder import _first_mismatch
 from xorloom.sw import block_codec, stream
 from xorloom.sw.compress import decode_tensor
 from xorloom.sw.config import BlockConfig
@@ -63,7 +63,7 @@ WIDTHS = {  # configuration, stages
 
 def run(streams: list[bytes], config: BlockConfig, **how: Any) -> SimulationResult:
     """Simulate; fail with the mismatch; check the counters that follow from the streams."""
-    result = simulate_block(streams, config, **how)
+    result = simulate_streams(streams, config, **how)
     assert isinstance(result, SimulationResult), result
     if "reset_after" not in how:  # which adds the words before the reset
         assert result.words == sum(len(data) // config.bus_bytes for data in streams)
@@ -315,7 +315,7 @@ def test_decoder_decodes_a_whole_matrix_of_a_compressed_model(tmp_path: Path) ->
         model_case(target, ["none"])
 
 
-def test_simulate_block_reports_where_a_bit_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     group, lane, bit = 5, 1, 33
     original = expected_frame
 
@@ -326,7 +326,7 @@ def test_simulate_block_reports_where_a_bit_differs(monkeypatch: pytest.MonkeyPa
         return bytes(frame)
 
     monkeypatch.setattr(simulate_module, "expected_frame", corrupted)
-    result = simulate_block([random_stream(BUS_32, 30, 1)], BUS_32)
+    result = simulate_streams([random_stream(BUS_32, 30, 1)], BUS_32)
     assert isinstance(result, str)
     assert re.fullmatch(
         r"stream 0: group 5 lane 1 slice bit 33: expected ([01]), got (?!\1)[01] "
@@ -339,12 +339,12 @@ def test_simulate_block_reports_where_a_bit_differs(monkeypatch: pytest.MonkeyPa
     assert row["mismatch"].startswith("stream 0: group 5 lane 1 slice bit 33: ")
 
 
-def test_simulate_block_reports_a_frame_of_another_length(
+def test_simulate_streams_reports_a_frame_of_another_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     original = expected_frame
     monkeypatch.setattr(simulate_module, "expected_frame", lambda *a: original(*a) + b"\0" * 11)
-    result = simulate_block([random_stream(BUS_32, 4, 1)], BUS_32)
+    result = simulate_streams([random_stream(BUS_32, 4, 1)], BUS_32)
     assert result == "stream 0: frame of 22 bytes, expected 33"
 
 
@@ -358,7 +358,7 @@ def test_first_mismatch_counts_from_bit_zero_of_lane_zero() -> None:
     assert _first_mismatch(want, want, 10, 3) is None
 
 
-def test_simulate_block_writes_a_waveform_on_request(tmp_path: Path) -> None:
+def test_simulate_streams_writes_a_waveform_on_request(tmp_path: Path) -> None:
     waves = tmp_path / "made" / "dump.vcd"
     run([random_stream(BUS_32, 5, 1)], BUS_32, waves_to=waves)
     text = waves.read_text()
@@ -367,7 +367,7 @@ def test_simulate_block_writes_a_waveform_on_request(tmp_path: Path) -> None:
     assert text.count("\n#") > 20, "clock edges"
 
 
-def test_simulate_block_waveform_is_what_its_name_says(tmp_path: Path) -> None:
+def test_simulate_streams_waveform_is_what_its_name_says(tmp_path: Path) -> None:
     waves = tmp_path / "dump.fst"
     with contextlib.suppress(ConfigError):  # refusing the ending would do as well
         run([random_stream(BUS_32, 5, 1)], BUS_32, waves_to=waves)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from xorloom.hw.verilog import TOP, UNITS, GeneratedVerilog, generate_block, generate_unit
+from xorloom.hw.verilog import TOP, UNITS, GeneratedVerilog, generate, generate_unit
 from xorloom.sim.runner import _verilator_environment
 from xorloom.sw.config import BlockConfig
 from xorloom.sw.errors import ConfigError
@@ -50,9 +50,9 @@ def lint(text: str, name: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize("stages", [1, 2])
 def test_generate_block_gives_same_bytes_in_any_process(stages: int) -> None:
     code = (
-        "import hashlib, json; from xorloom.hw.verilog import generate_block;"
+        "import hashlib, json; from xorloom.hw.verilog import generate;"
         "from xorloom.sw.config import BlockConfig;"
-        f"v = generate_block(BlockConfig(**{SMALL.to_dict()!r}), stages={stages});"
+        f"v = generate(BlockConfig(**{SMALL.to_dict()!r}), stages={stages});"
         "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
     )
     outputs = [
@@ -66,13 +66,13 @@ def test_generate_block_gives_same_bytes_in_any_process(stages: int) -> None:
         for seed in ("0", "1")
     ]
     assert outputs[0] == outputs[1]
-    here = generate_block(SMALL, stages=stages)
+    here = generate(SMALL, stages=stages)
     assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
 
 
 def test_generate_block_manifest_describes_the_text() -> None:
     config = replace(SMALL, network_seed=3)
-    verilog = generate_block(config, stages=2)
+    verilog = generate(config, stages=2)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == TOP
     assert f"module {TOP}(" in verilog.text
@@ -100,13 +100,13 @@ def test_generate_block_manifest_describes_the_text() -> None:
 
 
 def test_generate_block_has_no_paths_or_source_attributes() -> None:
-    text = generate_block(SMALL).text
+    text = generate(SMALL).text
     assert "(* src" not in text
     assert str(Path(__file__).parents[1]) not in text
 
 
 def test_generate_block_network_seed_changes_text_and_id() -> None:
-    one, two = (generate_block(replace(SMALL, network_seed=n)) for n in (0, 1))
+    one, two = (generate(replace(SMALL, network_seed=n)) for n in (0, 1))
     assert one.text != two.text
     assert one.manifest["network_id"] != two.manifest["network_id"]
 
@@ -146,12 +146,12 @@ def test_generate_unit_refuses_an_unknown_unit() -> None:
 def test_exported_verilog_lints_without_unwaived_warnings(
     config: BlockConfig, stages: int, waived: set[str], tmp_path: Path
 ) -> None:
-    verilog = generate_block(config, stages=stages)
+    verilog = generate(config, stages=stages)
     assert lint(verilog.text, verilog.name, tmp_path) <= waived
 
 
 def test_every_lint_waiver_is_needed(tmp_path: Path) -> None:
-    verilog = generate_block(BlockConfig())
+    verilog = generate(BlockConfig())
     assert lint(verilog.text, verilog.name, tmp_path) == WAIVED
 
 

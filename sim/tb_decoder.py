@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of the AXI4-Stream block decoder: exported Verilog against the golden model."""
+"""cocotb testbench of the AXI4-Stream decoders: exported Verilog against the golden model."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from xorloom.sim.agents import Bench, read_job, report
 __all__ = ["decodes_streams", "recovers_from_reset_mid_stream"]
 
 
-def _first_mismatch(got: bytes, expected: bytes, n_out: int, group_bytes: int) -> str | None:
+def _first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) -> str | None:
     """Say where two frames differ: slice of the stream, bit, expected, got."""
     if got == expected:
         return None
@@ -21,11 +21,11 @@ def _first_mismatch(got: bytes, expected: bytes, n_out: int, group_bytes: int) -
     a, b = (np.frombuffer(x, np.uint8) for x in (got, expected))
     at = int(np.flatnonzero(a != b)[0])
     bit = int(a[at] ^ b[at])
-    place = (at % group_bytes) * 8 + (bit & -bit).bit_length() - 1
-    group, lane = at // group_bytes, place // n_out
+    place = (at % beat_bytes) * 8 + (bit & -bit).bit_length() - 1
+    beat, lane = at // beat_bytes, place // n_out
     want = (b[at] >> (place % 8)) & 1
     return (
-        f"group {group} lane {lane} slice bit {place % n_out}: expected {want}, got {1 - want} "
+        f"beat {beat} lane {lane} slice bit {place % n_out}: expected {want}, got {1 - want} "
         f"({int(np.count_nonzero(a != b))} bytes differ)"
     )
 
@@ -40,10 +40,13 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
     for number, want in enumerate(expected):
         frame = await bench.sink.recv(compact=False)
         keep = np.frombuffer(bytes(frame.tkeep), np.uint8).astype(bool)
+        if job["valid_bits"] and frame.tuser[-1] != job["valid_bits"][number]:
+            want_bits = job["valid_bits"][number]
+            return {"failure": f"stream {number}: tuser {frame.tuser[-1]}, expected {want_bits}"}
         got = np.frombuffer(bytes(frame.tdata), np.uint8)
         if got[~keep].any():
             return {"failure": f"stream {number}: data in bytes that tkeep masks out"}
-        fault = _first_mismatch(got.tobytes(), want, job["n_out"], job["group_bytes"])
+        fault = _first_mismatch(got.tobytes(), want, job["n_out"], job["beat_bytes"])
         if fault:
             return {"failure": f"stream {number}: {fault}"}
         bits += 8 * int(keep.sum())
