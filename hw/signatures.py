@@ -2,7 +2,7 @@
 """Payload layouts of the streams between units."""
 
 from amaranth.lib import data
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.config import BlockConfig, WindowConfig
 
 __all__ = [
     "beat_layout",
@@ -11,6 +11,7 @@ __all__ = [
     "lane_layout",
     "patch_grid",
     "patch_layout",
+    "slice_layout",
 ]
 
 
@@ -80,4 +81,15 @@ def group_layout(config: BlockConfig) -> data.StructLayout:
             "live": config.lanes,
             "final": 1,
         }
+    )
+
+
+def slice_layout(config: WindowConfig) -> data.StructLayout:
+    """One slice of the window codec.
+
+    ``valid_bits`` of its bits count, from bit 0 on: ``n_out``, fewer in the stream's last slice,
+    which has ``last``.
+    """
+    return data.StructLayout(
+        {"bits": config.n_out, "valid_bits": config.n_out.bit_length(), "last": 1}
     )

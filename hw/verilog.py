@@ -11,20 +11,26 @@ from typing import Any
 from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.layout import network_id
 
 from .axi_stream import AxiStreamDecoder
+from .axi_window import AxiWindowDecoder
 from .block_lane import BlockLane
 from .stream_parser import StreamParser
+from .window_control import WindowControl
+from .window_network import WindowXor
 from .xor_network import XorNetwork
 
 __all__ = [
     "TOP",
     "UNITS",
+    "WINDOW_TOP",
+    "WINDOW_UNITS",
     "GeneratedVerilog",
     "component_verilog",
+    "generate",
     "generate_block",
     "generate_unit",
     "tool_versions",
@@ -33,6 +39,9 @@ __all__ = [
 TOP = "xorloom_block_decoder"
 UNITS = ("decoder", "parser", "lane", "network")
 """What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
+WINDOW_TOP = "xorloom_window_decoder"
+WINDOW_UNITS = ("decoder", "control", "network")
+"""The same for the window codec."""
 
 
 @dataclass(frozen=True)
@@ -80,26 +89,57 @@ def generate_block(config: BlockConfig, *, stages: int = 1) -> GeneratedVerilog:
     return generate_unit("decoder", config, stages=stages)
 
 
-def generate_unit(unit: str, config: BlockConfig, *, stages: int = 1) -> GeneratedVerilog:
+def generate(config: BlockConfig | WindowConfig) -> GeneratedVerilog:
+    """Generate the AXI4-Stream decoder of either codec."""
+    return generate_unit("decoder", config)
+
+
+def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component:
+    if unit == "decoder":
+        return AxiStreamDecoder(config, stages=stages)
+    if unit == "parser":
+        return StreamParser(config)
+    if unit == "lane":
+        return BlockLane(config, stages=stages)
+    return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
+
+
+def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
+    if unit == "decoder":
+        return AxiWindowDecoder(config)
+    return WindowControl(config) if unit == "control" else WindowXor(config)
+
+
+def generate_unit(
+    unit: str, config: BlockConfig | WindowConfig, *, stages: int = 1
+) -> GeneratedVerilog:
     """Generate the decoder or one of its units.
+
+    Parameters
+    ----------
+    unit : str
+        One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS`.
+    config : BlockConfig or WindowConfig
+    stages : int, 1 or 2
+        Registers of the block codec's network; the window codec's has two.
 
     Raises
     ------
     ConfigError
-        If the unit is not one of :data:`UNITS`.
+        If the codec has no such unit.
     """
-    if unit not in UNITS:
-        raise ConfigError(f"unit must be one of {', '.join(UNITS)}, not {unit!r}")
-    name = TOP if unit == "decoder" else f"xorloom_{unit}"
+    units = WINDOW_UNITS if isinstance(config, WindowConfig) else UNITS
+    if unit not in units:
+        raise ConfigError(f"unit must be one of {', '.join(units)}, not {unit!r}")
     top: wiring.Component
-    if unit == "decoder":
-        top = AxiStreamDecoder(config, stages=stages)
-    elif unit == "parser":
-        top = StreamParser(config)
-    elif unit == "lane":
-        top = BlockLane(config, stages=stages)
+    parameters = config.to_dict()
+    if isinstance(config, WindowConfig):
+        name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
+        top = _window_unit(unit, config)
     else:
-        top = XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
+        name = TOP if unit == "decoder" else f"xorloom_{unit}"
+        top = _block_unit(unit, config, stages)
+        parameters |= {"stages": stages}
     text = component_verilog(top, name)
     ports = {
         "__".join(map(str, path)): {
@@ -110,8 +150,8 @@ def generate_unit(unit: str, config: BlockConfig, *, stages: int = 1) -> Generat
     }
     manifest = {
         "top": name,
-        "codec": "block",
-        "config": config.to_dict() | {"stages": stages},
+        "codec": config.codec,
+        "config": parameters,
         "network_id": f"{network_id(config):08x}",
         "ports": ports,
         "tools": tool_versions(),

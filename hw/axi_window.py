@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plain AXI4-Stream shell around the window decoder."""
+
+from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.config import WindowConfig
+
+from .window_decoder import WindowDecoder
+
+__all__ = ["AxiWindowDecoder"]
+
+
+class AxiWindowDecoder(wiring.Component):
+    """Window decoder with AXI4-Stream ports, one clock, active-low synchronous reset.
+
+    A beat of ``m_axis`` is one slice. ``tuser`` says how many of its bits count, from bit 0 on:
+    ``n_out``, fewer in a stream's last slice, which has ``tlast``. ``s_axis_tlast`` is not needed:
+    lengths are in the stream. ``s_axis_tready`` and ``m_axis_tready`` are connected through logic.
+
+    Parameters
+    ----------
+    config : WindowConfig
+
+    Members
+    -------
+    aclk, aresetn : In(1)
+    s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast
+        Memory stream, ``bus_bits`` wide.
+    m_axis_tdata, m_axis_tuser, m_axis_tvalid, m_axis_tready, m_axis_tlast
+        Slices, ``n_out`` bits.
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "aclk": In(1),
+                "aresetn": In(1),
+                "s_axis_tdata": In(config.bus_bits),
+                "s_axis_tvalid": In(1),
+                "s_axis_tready": Out(1),
+                "s_axis_tlast": In(1),
+                "m_axis_tdata": Out(config.n_out),
+                "m_axis_tuser": Out(config.n_out.bit_length()),
+                "m_axis_tvalid": Out(1),
+                "m_axis_tready": In(1),
+                "m_axis_tlast": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Wrap the decoder."""
+        m = Module()
+        m.domains.sync = ClockDomain(local=True)
+        m.submodules.decoder = decoder = WindowDecoder(self._config)
+        m.d.comb += [
+            ClockSignal().eq(self.aclk),
+            ResetSignal().eq(~self.aresetn),
+            decoder.i.valid.eq(self.s_axis_tvalid),
+            decoder.i.payload.eq(self.s_axis_tdata),
+            self.s_axis_tready.eq(decoder.i.ready),
+            self.m_axis_tvalid.eq(decoder.o.valid),
+            self.m_axis_tdata.eq(decoder.o.p.bits),
+            self.m_axis_tuser.eq(decoder.o.p.valid_bits),
+            self.m_axis_tlast.eq(decoder.o.p.last),
+            decoder.o.ready.eq(self.m_axis_tready),
+        ]
+        return m

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The window decoder: memory streams in, slices out."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.config import WindowConfig
+
+from .signatures import slice_layout
+from .slice_pipe import SlicePipe
+from .stream_counters import StreamCounters, counters_layout
+from .window_control import WindowControl
+from .window_network import WindowXor
+from .window_patch import WindowPatch
+from .window_reader import WindowReader
+
+__all__ = ["WindowDecoder"]
+
+
+class WindowDecoder(wiring.Component):
+    """Decoder of the window codec: one step a cycle, at most one slice a step.
+
+    A step shifts ``n_in`` seed bits into the window; the rate control says on which steps the
+    network's outputs are a slice. A slice leaves the window with the step after its own, that is,
+    when the next chunk has come (after the last slice: the CRC word), and is offered
+    ``latency`` cycles later. Full back-pressure; streams chain back to back.
+    Twin: ``sw.decoder.window_decoder``.
+
+    Parameters
+    ----------
+    config : WindowConfig
+    counters : bool
+        Add the port ``counters``.
+
+    Members
+    -------
+    i : In(stream.Signature(bus_bits))
+        Memory streams as ``FORMAT.md`` tells, header to CRC.
+    o : Out(stream.Signature(slice_layout(config)))
+    counters : Out(counters_layout())
+        See :class:`xorloom.hw.stream_counters.StreamCounters`.
+    """
+
+    def __init__(self, config: WindowConfig, *, counters: bool = False) -> None:
+        self._config, self._counters = config, counters
+        self.pipe = SlicePipe(stages=1 + config.patches)
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.bus_bits)),
+                "o": Out(stream.Signature(slice_layout(config))),
+            }
+            | ({"counters": Out(counters_layout())} if counters else {})
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the step that moves a slice out of the window to its being offered."""
+        return self.pipe.latency
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build reader, control, pipeline and network."""
+        m = Module()
+        config = self._config
+        m.submodules.reader = reader = WindowReader(config)
+        m.submodules.control = control = WindowControl(config)
+        m.submodules.pipe = pipe = self.pipe
+        m.submodules.network = network = WindowXor(config)
+        wiring.connect(m, wiring.flipped(self.i), reader.i)
+        m.d.comb += [
+            reader.step.eq(pipe.step),
+            reader.final.eq(control.final),
+            control.head.eq(reader.head),
+            control.count_load.eq(reader.count_load),
+            control.count_settle.eq(reader.count_settle),
+            control.count.eq(reader.count),
+            control.chunk.eq(reader.chunk),
+            control.step.eq(pipe.step),
+            pipe.available.eq(reader.available),
+            # Without patches only slices matter, so the rest does not wait for the output.
+            pipe.token.eq(control.live if config.patches else control.emit),
+            pipe.emit.eq(control.emit),
+            pipe.ready.eq(self.o.ready),
+            network.chunk.eq(reader.chunk),
+            network.step.eq(pipe.step),
+            network.move.eq(pipe.move),
+            self.o.valid.eq(pipe.valid),
+        ]
+        tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1})
+        tails = [Signal(tail, reset_less=True, name=f"tail_{k}") for k in range(2 + config.patches)]
+        with m.If(pipe.step):
+            m.d.sync += [
+                tails[0].valid_bits.eq(control.valid_bits),
+                tails[0].last.eq(control.last),
+            ]
+        with m.If(pipe.move):
+            m.d.sync += [after.eq(before) for before, after in zip(tails, tails[1:], strict=False)]
+        m.d.comb += [
+            self.o.p.bits.eq(network.bits),
+            self.o.p.valid_bits.eq(tails[-1].valid_bits),
+            self.o.p.last.eq(tails[-1].last),
+        ]
+        if config.patches:
+            m.submodules.patch = patch = WindowPatch(config)
+            m.d.comb += [
+                patch.top.eq(network.top),
+                patch.fresh.eq(control.fresh),
+                patch.place.eq(control.place),
+                patch.emit.eq(control.emit),
+                patch.step.eq(pipe.step),
+                patch.accept.eq(pipe.full & pipe.move),
+                patch.move.eq(pipe.move),
+                patch.bits.eq(network.bits),
+                self.o.p.bits.eq(patch.o),
+            ]
+        if self._counters:
+            m.submodules.counters = counters = StreamCounters()
+            m.d.comb += [
+                counters.starved.eq(reader.payload & ~reader.available),
+                counters.stalled.eq(self.o.valid & ~self.o.ready),
+                counters.word.eq(self.i.valid & self.i.ready),
+                counters.taken.eq(self.o.valid & self.o.ready),
+                self.counters.eq(counters.o),
+            ]
+        return m

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames memory streams of the window codec and cuts their payload into chunks."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.config import WindowConfig
+from xorloom.sw.layout import COUNT_OFFSET_BITS, HEADER_BYTES, padded
+
+__all__ = ["WindowReader"]
+
+
+class WindowReader(wiring.Component):
+    """Bus words to chunks of ``n_in`` bits; header and CRC words stay here.
+
+    Every word first enters a register; what it is (header, payload, CRC) is decided there. The
+    payload has no length field that is trusted: it ends where the control says so, in the step
+    that moves the last slice out of the window. That step takes one chunk more than the payload
+    has. With ``n_in <= bus_bits`` it is the padding of the last word or lies in the CRC word,
+    which is discarded in either case. With ``n_in > bus_bits`` the step gets a chunk of which at
+    most the CRC word has come.
+
+    Parameters
+    ----------
+    config : WindowConfig
+
+    Members
+    -------
+    i : In(stream.Signature(bus_bits))
+        Memory streams, header to CRC, back to back.
+    chunk : Out(n_in)
+    available : Out(1)
+        A chunk is there. A register, so that the step enable is one LUT4.
+    step : In(1)
+        Takes the chunk; only while ``available``.
+    final : In(1)
+        The window holds the last slice (or there is none): the next step ends the payload.
+    head : Out(1)
+        Before the payload; all state of the stream is to be cleared.
+    payload : Out(1)
+        In the payload.
+    count_load : Out(1)
+        While high, ``count`` is to be loaded in every cycle; the last value is the header's.
+    count_settle : Out(1)
+        High for one cycle, after the last of ``count_load`` and before the payload.
+    count : Out(32)
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.bus_bits)),
+                "chunk": Out(config.n_in),
+                "available": Out(1),
+                "step": In(1),
+                "final": In(1),
+                "head": Out(1),
+                "payload": Out(1),
+                "count_load": Out(1),
+                "count_settle": Out(1),
+                "count": Out(32),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the reader."""
+        m = Module()
+        config = self._config
+        bus = config.bus_bits
+        # A header of one word is held for two cycles: the count settles in the second.
+        words = max(2, padded(HEADER_BYTES, config.bus_bytes) // config.bus_bytes)
+        alone = bus >= 8 * HEADER_BYTES
+        count_word = COUNT_OFFSET_BITS // bus
+        word = Signal(bus, reset_less=True)
+        held = Signal()  # the register holds a word
+        place = Signal(words, init=1)  # one-hot: header word that is held or comes next
+        head = Signal(init=1)
+        payload = Signal()  # neither: the CRC word
+        begin, end, crc_taken = Signal(), Signal(), Signal()
+        keep = Signal()  # the word stays, though it is none of the payload
+        m.d.comb += [
+            self.head.eq(head),
+            self.payload.eq(payload),
+            self.count_load.eq(head & place[count_word]),
+            self.count_settle.eq(head & held & place[count_word + 1]),
+            keep.eq(head & place[0] if alone else 0),
+            self.count.eq(word[COUNT_OFFSET_BITS % bus :][:32]),
+            begin.eq(head & held & place[-1]),
+            end.eq(self.step & self.final),
+        ]
+        if config.n_in <= bus:
+            self._cut(m, word, held, keep, begin, end, crc_taken)
+        else:
+            self._collect(m, word, held, keep, begin, end, crc_taken)
+        m.d.sync += [
+            held.eq(self.i.valid | ~self.i.ready),
+            payload.eq(begin | (payload & ~end)),
+            head.eq((head & ~begin) | (end & crc_taken) | (~head & ~payload & held)),
+        ]
+        with m.If(head & held):
+            m.d.sync += place.eq(place.rotate_left(1))
+        return m
+
+    def _cut(
+        self,
+        m: Module,
+        word: Signal,
+        held: Signal,
+        keep: Signal,
+        begin: Signal,
+        end: Signal,
+        crc_taken: Signal,
+    ) -> None:
+        """A word holds whole chunks: it shifts to the right."""
+        n_in = self._config.n_in
+        chunks = len(word) // n_in
+        slot = Signal(chunks, init=1)  # one-hot: chunk of the word that stands at its low end
+        available = Signal()
+        more = Signal()  # the word stays for another chunk
+        m.d.comb += [
+            self.chunk.eq(word[:n_in]),
+            self.available.eq(available),
+            crc_taken.eq(slot[0]),
+            more.eq(available & ~slot[-1] & ~self.final),
+            self.i.ready.eq(~held | (~available & ~keep) | (self.step & (slot[-1] | self.final))),
+        ]
+        m.d.sync += available.eq(
+            (begin & self.i.valid)
+            | (self.payload & ~end & (self.i.valid | (available & ~(self.step & slot[-1]))))
+        )
+        with m.If(self.step | ~held | (~available & ~keep)):
+            with m.If(more):
+                m.d.sync += word.eq(word >> n_in)
+            with m.Else():
+                m.d.sync += word.eq(self.i.payload)
+        if chunks > 1:
+            with m.If(self.head):
+                m.d.sync += slot.eq(1)
+            with m.Elif(self.step):
+                m.d.sync += slot.eq(slot.rotate_left(1))
+
+    def _collect(
+        self,
+        m: Module,
+        word: Signal,
+        held: Signal,
+        keep: Signal,
+        begin: Signal,
+        end: Signal,
+        crc_taken: Signal,
+    ) -> None:
+        """A chunk is several words, which shift in at its top."""
+        n_in, bus = self._config.n_in, len(word)
+        chunk = Signal(n_in, reset_less=True)
+        fill = Signal(n_in // bus, init=1)  # one-hot: words of the next chunk that have come
+        available = Signal()
+        accept = Signal()
+        m.d.comb += [
+            self.chunk.eq(chunk),
+            self.available.eq(available),
+            crc_taken.eq(~fill[0]),
+            accept.eq(self.payload & held & ~self.final & (~available | self.step)),
+            self.i.ready.eq(~held | (~self.payload & ~keep) | accept),
+        ]
+        # A step empties the chunk, so a cycle passes before the next one can be complete: the
+        # control's verdict on the step comes in time to stop the words after the CRC.
+        m.d.sync += available.eq(
+            self.payload
+            & ~end
+            & ((accept & fill[-1]) | (available & ~self.step) | (self.final & ~available))
+        )
+        with m.If(self.i.ready):
+            m.d.sync += word.eq(self.i.payload)
+        with m.If(accept):
+            m.d.sync += chunk.eq(Cat(chunk[bus:], word))
+        with m.If(self.head):
+            m.d.sync += fill.eq(1)
+        with m.Elif(accept):
+            m.d.sync += fill.eq(fill.rotate_left(1))
