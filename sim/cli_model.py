@@ -26,7 +26,7 @@ __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "i
 
 Compressed = Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")]
 BITS_COLUMNS = (
-    *("tensor", "weights", "kept", "index", "seeds", "patches", "scales", "overhead"),
+    *("tensor", "weights", "kept", "index", "seeds", "control", "scales", "overhead"),
     *("total", "bound", "value eff."),
 )
 
@@ -37,7 +37,7 @@ def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for name, b in [*bits.items(), ("all", total)]:
         p = b.per_weight()
-        parts = ("index", "seeds", "patches", "scales", "overhead", "total", "bound")
+        parts = ("index", "seeds", "control", "scales", "overhead", "total", "bound")
         cells = [f"{p[key]:.4f}" for key in parts]
         kept = f"{100 * b.kept / max(1, b.weights):.1f} %"
         rows.append((name, f"{b.weights:,}", kept, *cells, f"{p['value_efficiency']:.3f}"))

@@ -27,8 +27,9 @@ def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
 class TensorBits:
     """Where a tensor's bits go. All counts are bits; ``kept`` and ``weights`` are weights.
 
-    ``patches`` is positions and n_patch fields together; ``overhead`` is headers, CRCs and padding
-    of both streams. ``value_entropy`` and ``mask_entropy`` are totals of the zero-order bounds.
+    ``control`` is rate words (window) or n_patch fields (block), and patches; ``overhead`` is
+    headers, CRCs and padding of both streams. ``value_entropy`` and ``mask_entropy`` are totals of
+    the zero-order bounds.
     """
 
     weights: int
@@ -36,7 +37,7 @@ class TensorBits:
     planes: int
     index: int
     seeds: int
-    patches: int
+    control: int
     scales: int
     overhead: int
     mask_entropy: float
@@ -61,7 +62,7 @@ class TensorBits:
             planes=planes,
             index=mask.size,
             seeds=value.seeds,
-            patches=value.control + value.patches,
+            control=value.control + value.patches,
             scales=scale_bits,
             overhead=value.overhead + index_bits - mask.size,
             mask_entropy=mask.size * binary_entropy(density),
@@ -75,18 +76,18 @@ class TensorBits:
     @property
     def total(self) -> int:
         """All stored bits."""
-        return self.index + self.seeds + self.patches + self.scales + self.overhead
+        return self.index + self.seeds + self.control + self.scales + self.overhead
 
     def per_weight(self) -> dict[str, float]:
         """Bits a weight, by part, with total, bounds and value-plane efficiency."""
         n = max(1, self.weights)
-        parts = ("index", "seeds", "patches", "scales", "overhead")
+        parts = ("index", "seeds", "control", "scales", "overhead")
         row: dict[str, float] = {name: getattr(self, name) / n for name in parts}
         row["total"] = self.total / n
         row["mask_entropy"] = self.mask_entropy / n
         row["value_entropy"] = self.value_entropy / n
         row["bound"] = (self.mask_entropy + self.value_entropy + self.scales) / n
-        stored = self.seeds + self.patches
+        stored = self.seeds + self.control
         row["value_efficiency"] = self.planes * self.kept / stored if stored else 0.0
         return row
 

@@ -36,9 +36,14 @@ class ValueLayout:
 
 
 def encode_value(
-    mask: np.ndarray, codes: np.ndarray, planes: int, config: Config, order: str = "auto"
+    mask: np.ndarray,
+    codes: np.ndarray,
+    planes: int,
+    config: Config,
+    order: str = "auto",
+    threads: int | None = None,
 ) -> tuple[bytes, StreamBits, ValueLayout]:
-    """Encode kept codes into memory streams; ``order`` is of the window codec.
+    """Encode kept codes into memory streams; ``order`` is the window codec's.
 
     Raises
     ------
@@ -48,9 +53,9 @@ def encode_value(
         If the tensor does not fit the format or the window.
     """
     if isinstance(config, BlockConfig):
-        slices = block_codec.encode(mask, codes, planes, config)
+        slices = block_codec.encode(mask, codes, planes, config, threads)
         return *stream.pack_block(slices, config), ValueLayout()
-    encoded = window_codec.encode(mask, codes, planes, config, order=order)
+    encoded = window_codec.encode(mask, codes, planes, config, order=order, threads=threads)
     layout = ValueLayout(encoded.order, encoded.slices_per_stream)
     return *window_stream.pack_window(encoded, config), layout
 

@@ -63,10 +63,10 @@ def test_tensor_bits_per_weight_divides_by_the_weights(counted):
     _, _, stored, bits = counted
     row = bits.per_weight()
     assert row["total"] == pytest.approx(stored / 6300)
-    parts = ("index", "seeds", "patches", "scales", "overhead")
+    parts = ("index", "seeds", "control", "scales", "overhead")
     assert sum(row[name] for name in parts) == pytest.approx(row["total"])
     assert row["bound"] == pytest.approx((bits.mask_entropy + bits.value_entropy + 160) / 6300)
-    assert row["value_efficiency"] == pytest.approx(2 * bits.kept / (bits.seeds + bits.patches))
+    assert row["value_efficiency"] == pytest.approx(2 * bits.kept / (bits.seeds + bits.control))
     assert 0.4 < row["value_efficiency"] < 1
 
 
