@@ -334,9 +334,8 @@ def golden_codes(container: Container, name: str) -> np.ndarray:
     mask = decode_tensor(container, name).mask
     streams = split_streams(container.raw(name + STREAM), config, name)
     frame = b"".join(expected_frame(data, config) for data in streams)
-    bits = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
-    bits = bits.reshape(-1, 8 * beat_bytes(config))
-    codes: Any  # mypy would take the first branch's shape for all
+    flat = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
+    bits = flat.reshape(-1, 8 * beat_bytes(config))
     if isinstance(config, WindowConfig):
         codes = _window_codes(bits, mask.size, info.planes, config, info.layout.order)
         if needs_transpose(info.layout.order) and mask.ndim > 1:

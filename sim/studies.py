@@ -25,7 +25,7 @@ __all__ = ["plot_scale", "scale_rows", "tap_rows"]
 
 Progress = Callable[[str], None]
 _SEED = 2020
-_REPEATS = 3
+_REPEATS = 5
 
 
 @dataclass(frozen=True)
