@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FORMAT.md's worked example of the window codec, decoded with what the text says and no more."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import xorloom.sw.config
+from xorloom.sw import window_codec, window_stream
+from xorloom.sw.config import WindowConfig
+
+CONFIG = WindowConfig(
+    n_in=8,
+    n_out=64,
+    window=64,
+    own_taps=1,
+    shared_taps=2,
+    shared=16,
+    parity_taps=3,
+    frame=16,
+    bus_bits=32,
+    network_seed=1,
+)
+
+
+def example() -> dict[str, str]:
+    """Read the example's lines; continuation lines and remarks are cut off."""
+    path = Path(xorloom.sw.config.__file__).with_name("FORMAT.md")
+    text = path.read_text(encoding="utf-8").split("### 7.2 Window codec")[1].split("```")[1]
+    facts: dict[str, str] = {}
+    for line in text.strip("\n").splitlines():
+        key = line[:10].strip() or key
+        facts[key] = facts.get(key, "") + " " + line[10:].split("   ")[0].strip()
+    return {key: value.strip() for key, value in facts.items()}
+
+
+def test_window_example_is_what_the_encoder_writes() -> None:
+    facts = example()
+    mask = np.array([bit == "1" for bit in facts["mask"]])
+    codes = np.array([0 if code == "." else int(code) for code in facts["codes"]], np.uint8)
+    encoded = window_codec.encode(mask, codes, 2, CONFIG, order="skewed")
+    data, _ = window_stream.pack_window(encoded, CONFIG)
+    assert data == bytes.fromhex(facts["stream"])
+    rows = [f"{row:016x}" for row in CONFIG.network.rows]
+    assert facts["rows"].split() == [*rows[:4], "...", rows[-1]]
+    network = CONFIG.network
+    for key, value in (("parities", network.parities), ("own", network.own)):
+        shown = facts[key].removesuffix("...").split()
+        assert shown == [",".join(map(str, taps)) for taps in value[: len(shown)]]
+
+
+def test_window_example_decodes_by_hand() -> None:
+    facts = example()
+    data = bytes.fromhex(facts["stream"])
+    assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little")
+    assert zlib.crc32(CONFIG.identity.encode()) == int.from_bytes(data[8:12], "little")
+    payload = data[16:-4]
+    rows = CONFIG.network.rows
+    # Rate word 0: a slice a step. W - n_in bits enter before, so slice k sees chunks k .. k + 7.
+    for k, want in enumerate(facts["slices"].split()):
+        window = int.from_bytes(payload[k : k + 8], "little")
+        bits = sum(((row & window).bit_count() & 1) << j for j, row in enumerate(rows))
+        assert f"{bits:016x}" == want
+        for lane in range(32 if k == 0 else 18):
+            length = 2 if lane < 18 else 1
+            start = 2 * lane if lane < 18 else 18 + lane
+            turn = (40503 * lane % 65536) * length // 65536
+            code = facts["codes"][start + (k + turn) % length]
+            assert code == "." or int(code) == bits >> (2 * lane) & 3
