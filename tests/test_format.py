@@ -28,6 +28,7 @@ def example() -> dict[str, str]:
     path = Path(xorloom.sw.config.__file__).with_name("FORMAT.md")
     text = path.read_text(encoding="utf-8").split("### 7.2 Window codec")[1].split("```")[1]
     facts: dict[str, str] = {}
+    key = ""
     for line in text.strip("\n").splitlines():
         key = line[:10].strip() or key
         facts[key] = facts.get(key, "") + " " + line[10:].split("   ")[0].strip()
