@@ -218,3 +218,27 @@ def scale(
         print_table("cost", keys, [[row[key] for key in keys] for row in rows])
     if not all(row["lossless"] for row in rows):
         raise typer.Exit(1)
+
+
+@app.command()
+def profile(
+    sparsity: Annotated[list[float] | None, typer.Option(help="Repeat; default: 0.5, 0.9.")] = None,
+    weights: Weights = 20_000_000,
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Where the window codec's time goes, stage by stage, on one core."""
+    from xorloom.sw.prune import check_sparsity
+
+    from .studies import profile_rows
+
+    sparsities = [check_sparsity(s) for s in sparsity or [0.5, 0.9]]
+    with progress_bar("bench", len(sparsities)) as step:
+        rows = profile_rows(sparsities, weights, repeats, progress=step)
+    if as_json:
+        print_json(rows)
+    else:
+        keys = list(rows[0])
+        print_table(
+            f"time, {weights:,} weights", keys, [[row[key] for key in keys] for row in rows]
+        )

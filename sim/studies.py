@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
-from xorloom.sw import window_codec
+from xorloom.sw import window_codec, window_decode_kernels, window_stream
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.errors import CapacityError, ConfigError
 from xorloom.sw.search import search_window
@@ -21,7 +23,7 @@ from xorloom.sw.taps import WindowNetwork, gf2_rank, splitmix64
 
 from .datasets import iid
 
-__all__ = ["plot_scale", "scale_rows", "tap_rows"]
+__all__ = ["plot_scale", "profile_rows", "scale_rows", "tap_rows"]
 
 Progress = Callable[[str], None]
 _SEED = 2020
@@ -223,3 +225,77 @@ def plot_scale(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.suptitle(f"Window codec on one core, i.i.d. mask, S = {rows[0]['sparsity']}")
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+_STAGES = (
+    ("encode", "cut slices out of the tensor", window_codec, "gather"),
+    ("encode", "elimination and rate control", window_codec, "encode_stream"),
+    ("encode", "back-substitution", window_codec, "solve"),
+    ("encode", "bytes, CRC", window_stream, "pack_window"),
+    ("decode", "CRC, checks", window_stream, "unpack_window"),
+    ("decode", "rate words to slices", window_decode_kernels, "walk"),
+    ("decode", "network and weight order", window_decode_kernels, "decode_slices"),
+    ("decode", "pack the mask", window_codec, "pack_bool"),
+    ("decode", "bits to codes", window_codec, "unpack_planes"),
+)
+"""What is timed: direction, stage, and the function as its caller sees it."""
+
+
+def profile_rows(
+    sparsities: Sequence[float], weights: int, repeats: int, progress: Progress = lambda what: None
+) -> list[dict[str, Any]]:
+    """Where the window codec's time goes, on one core: ns a weight, median of ``repeats`` runs.
+
+    ``rest`` is what is in no stage: allocation, counting, the loop in Python. Reading a stream
+    walks its rate words too, so that stage is counted in ``CRC, checks`` once more.
+    """
+    rows = []
+    for sparsity in sparsities:
+        mask, codes = iid(weights, sparsity, 1, _SEED)
+        config = search_window([(mask, codes, 1)], WindowConfig())
+        runs = [_profile(mask, codes, config) for _ in range(repeats + 1)][1:]  # first: compiles
+        for direction, stage in runs[0]:
+            seconds = statistics.median(run[direction, stage] for run in runs)
+            row = {"sparsity": sparsity, "direction": direction, "stage": stage}
+            rows.append(row | {"ns_per_weight": seconds * 1e9 / weights})
+        progress(f"S {sparsity}")
+    return rows
+
+
+def _profile(
+    mask: np.ndarray, codes: np.ndarray, config: WindowConfig
+) -> dict[tuple[str, str], float]:
+    """Seconds of every stage, and of what is left of both directions."""
+    spent = {(direction, stage): 0.0 for direction, stage, _, _ in _STAGES}
+
+    def timed(key: tuple[str, str], function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments, **named)
+            spent[key] += time.perf_counter() - start
+            return result
+
+        return call
+
+    with ExitStack() as stack:
+        for direction, stage, module, name in _STAGES:
+            wrapped = timed((direction, stage), getattr(module, name))
+            stack.enter_context(mock.patch.object(module, name, wrapped))
+        start = time.perf_counter()
+        encoded = window_codec.encode(mask, codes, 1, config, order="row", threads=1)
+        data, _ = window_stream.pack_window(encoded, config)
+        middle = time.perf_counter()
+        again = window_stream.unpack_window(
+            data,
+            config,
+            order="row",
+            weights=mask.size,
+            planes=1,
+            slices_per_stream=encoded.slices_per_stream,
+        )
+        window_codec.decode(again, mask, 1, config)
+        end = time.perf_counter()
+    for direction, total in (("encode", middle - start), ("decode", end - middle)):
+        known = sum(seconds for key, seconds in spent.items() if key[0] == direction)
+        spent[direction, "rest"] = total - known
+    return spent

@@ -106,13 +106,13 @@ def gather(
             if at >= length:
                 at -= length
             weight = where.start[lane] + where.step * at
-            if mask[weight]:
-                code = np.uint64(codes[weight])
-                bit = np.uint64(lane * planes)
-                word, shift = bit >> np.uint64(6), bit & np.uint64(63)
-                care[k, word] |= every << shift
-                value[k, word] |= code << shift
-                if shift + np.uint64(planes) > np.uint64(64):
-                    over = np.uint64(64) - shift
-                    care[k, word + np.uint64(1)] |= every >> over
-                    value[k, word + np.uint64(1)] |= code >> over
+            kept = every * np.uint64(mask[weight])  # no branch: a mask is hard to predict
+            code = np.uint64(codes[weight]) & kept
+            bit = np.uint64(lane * planes)
+            word, shift = bit >> np.uint64(6), bit & np.uint64(63)
+            care[k, word] |= kept << shift
+            value[k, word] |= code << shift
+            if shift + np.uint64(planes) > np.uint64(64):
+                over = np.uint64(64) - shift
+                care[k, word + np.uint64(1)] |= kept >> over
+                value[k, word + np.uint64(1)] |= code >> over
