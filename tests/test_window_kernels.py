@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The window encoder against linear systems made from the stream's definition."""
 
+import os
+import subprocess
+import sys
+
 import galois
 import numpy as np
 import pytest
@@ -259,3 +263,28 @@ def test_encode_target_trades_bits_for_attempts(rng):
     results = [encode(mask, codes, 1, CONFIG, order="row", target=t).streams[0] for t in (0, 60)]
     assert results[0].chunks <= results[1].chunks
     assert results[0].attempts >= results[1].attempts
+
+
+def test_kernels_stay_inside_their_arrays(tmp_path):
+    code = """
+import numpy as np
+from xorloom.sw.config import WindowConfig
+from xorloom.sw.window_codec import decode, encode
+
+rng = np.random.default_rng(7)
+for n_in, n_out, patches, size, planes in (
+    (8, 192, 0, 9000, 3), (64, 64, 0, 4097, 1), (32, 192, 1, 9001, 2), (32, 128, 1, 1, 8)
+):
+    config = WindowConfig(n_in=n_in, n_out=n_out, window=192, frame=16, patches=patches)
+    for keep in (0.05, 0.3, 1.0):
+        mask = rng.random(size) < keep
+        codes = rng.integers(0, 1 << planes, size).astype(np.uint8)
+        for order in ("row", "strided", "skewed"):
+            encoded = encode(mask, codes, planes, config, order=order)
+            assert (decode(encoded, mask, planes, config) == np.where(mask, codes, 0)).all()
+"""
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | checked, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,10 @@ import struct
 import zlib
 
 import numpy as np
+import pytest
 from xorloom.sw.config import WindowConfig
+from xorloom.sw.errors import FormatError
+from xorloom.sw.window_stream import unpack_window
 
 NETWORK_FIELDS = (
     "n_in",
@@ -108,11 +111,11 @@ def window_frame(config, number, chunks, count, **header):
         b"XL",
         1,
         header.get("kind", 3),
-        header.get("count", count),
+        count,
         header.get("network", network_id(config)),
         words,
     )
-    body = head + bytes(-16 % bus) + number.to_bytes(header.get("real", words) * bus, "little")
+    body = head + bytes(-16 % bus) + number.to_bytes(words * bus, "little")
     return body + struct.pack("<I", zlib.crc32(body)) + bytes(-4 % bus)
 
 
@@ -126,3 +129,27 @@ def random_case(rng, shape, sparsity, planes):
     """Random mask and codes; codes of pruned weights are not zero."""
     mask = rng.random(shape) >= sparsity
     return mask, rng.integers(0, 1 << planes, shape, dtype=np.uint8)
+
+
+SMALL = small()
+
+
+def unpack(data, config=SMALL, slices=20, **changes):
+    values = {"order": "row", "weights": slices * config.n_out, "planes": 1}
+    values |= {"slices_per_stream": 1 << 20, "where": "w"}
+    return unpack_window(data, config, **values | changes)
+
+
+def rejected(data, *arguments, **changes):
+    with pytest.raises(FormatError) as caught:
+        unpack(data, *arguments, **changes)
+    assert str(caught.value).startswith("w: ")
+    return str(caught.value)
+
+
+def made(config=SMALL, slices=20, seed=0, rates=None, flips=None, edit=lambda number: number, **h):
+    """A framed random stream; ``edit`` changes its seed bits, ``h`` its header."""
+    rng = np.random.default_rng(seed)
+    number, chunks = random_seeds(config, slices, rng, rates, flips)
+    header = {"count": slices * config.n_out} | h
+    return window_frame(config, edit(number), chunks, **header)
