@@ -7,12 +7,24 @@ import galois
 import numpy as np
 import pytest
 import xorloom.sw.config
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from xorloom.sw import decoder, stream
+from xorloom.sw import decoder, stream, window_codec
 from xorloom.sw.block_codec import BlockSlices, encode
-from xorloom.sw.config import BUS_BITS, BlockConfig
+from xorloom.sw.config import BUS_BITS, BlockConfig, WindowConfig
+from xorloom.sw.errors import CapacityError
 from xorloom.sw.taps import block_network, columns
+from xorloom.sw.window_stream import pack_window
+
+from .window_helpers import (
+    random_case,
+    random_seeds,
+    slice_bits,
+    slice_ends,
+    small,
+    unpack,
+    window_frame,
+)
 
 GF2 = galois.GF(2)
 FORMAT = Path(xorloom.sw.config.__file__).with_name("FORMAT.md")
@@ -204,3 +216,94 @@ def test_stream_of_hand_made_slices_reaches_the_lanes():
         taps[0] | (taps[1] ^ 1 << 9) << 10,
         taps[2] ^ (1 | 1 << 5 | 1 << 9),
     ]
+
+
+WINDOWS = [
+    small(),
+    small(own_taps=7, frame=128, bus_bits=512),  # rate words count several steps
+    small(n_in=32, patches=1, bus_bits=256),
+    small(n_in=32, n_out=192, window=64, patches=1, bus_bits=64),
+    WindowConfig(n_in=64, n_out=128, window=192, frame=16, patches=1, bus_bits=128),
+    WindowConfig(n_in=256, n_out=256, window=256, frame=16, bus_bits=32),  # no preload
+]
+
+
+@st.composite
+def window_streams(draw):
+    """A stream that no encoder made: any seeds, any rate words, any patches."""
+    config = draw(st.sampled_from(WINDOWS))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    slices = draw(st.integers(1, 2 * config.frame + 3 if config.frame < 99 else config.frame + 3))
+    high = draw(st.sampled_from([1, 8, 1 << config.rate_bits]))
+    rates = rng.integers(0, min(high, 1 << config.rate_bits), -(-slices // config.frame)).tolist()
+    flips = {}
+    if config.patches:
+        places = rng.choice(slices, rng.integers(0, slices + 1), replace=False)
+        flips = {int(e): int(rng.integers(0, config.n_out)) for e in places}
+    count = slices * config.n_out - draw(st.integers(0, config.n_out - 1))
+    number, chunks = random_seeds(config, slices, rng, rates, flips)
+    return config, rates, flips, count, number, chunks
+
+
+@given(window_streams())
+def test_window_control_equals_the_closed_form(case):
+    config, rates, flips, count, number, chunks = case
+    words = decoder.bus_words(window_frame(config, number, chunks, count), config.bus_bits)
+    slices = -(-count // config.n_out)
+    ends, _ = slice_ends(config, rates, slices)
+    mask = (1 << config.window) - 1
+    assert list(decoder.window_control(config, words)) == [
+        (number >> end * config.n_in - config.window & mask, [flips[e]] if e in flips else [])
+        for e, end in enumerate(ends)
+    ]
+
+
+@given(window_streams())
+@settings(max_examples=50)
+def test_window_decoder_equals_the_fast_decoder_and_the_closed_form(case):
+    config, _, flips, count, number, chunks = case
+    data = window_frame(config, number, chunks, count)
+    taps = columns(config.network.rows, config.window)
+    slow = decoder.window_decoder(config, taps, decoder.bus_words(data, config.bus_bits))
+    assert slow == slice_bits(config, number, len(slow), flips)
+    mask = np.ones(count, np.bool_)
+    fast = window_codec.decode(unpack(data, config, weights=count), mask, 1, config)
+    for e, value in enumerate(slow):
+        part = fast[e * config.n_out : (e + 1) * config.n_out]
+        assert (part == to_bits(value, config.n_out)[: part.size]).all(), (e, flips.get(e))
+
+
+@given(
+    st.sampled_from(WINDOWS[:5]), st.integers(1, 4), st.floats(0.5, 1), st.integers(0, 2**32 - 1)
+)
+@settings(max_examples=40)
+def test_window_decoder_gives_the_codes_that_were_encoded(config, planes, sparsity, seed):
+    rng = np.random.default_rng(seed)
+    mask, codes = random_case(rng, (int(rng.integers(1, 2000)),), sparsity, planes)
+    try:
+        encoded = window_codec.encode(mask, codes, planes, config, order="row")
+    except CapacityError:
+        assert config.window < config.n_out
+        return
+    data, bits = pack_window(encoded, config)
+    taps = columns(config.network.rows, config.window)
+    words = decoder.bus_words(data, config.bus_bits)
+    slices = decoder.window_decoder(config, taps, words)
+    lanes = config.n_out // planes
+    assert len(slices) == -(-mask.size // lanes)
+    for weight in np.flatnonzero(mask):
+        value = slices[weight // lanes] >> int(weight % lanes) * planes & ((1 << planes) - 1)
+        assert value == codes[weight], (weight // lanes, weight % lanes)
+    short = words[: max(1, 128 // config.bus_bits) + bits.words - 1]
+    with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+        list(decoder.window_control(config, short))
+
+
+def test_window_control_of_a_small_stream_by_hand():
+    # 8 chunks fill the window; a rate of 8 makes 24 steps for 16 slices: 2, 1, 2, 1, ... chunks.
+    config = small()
+    number = sum(byte << 8 * i for i, byte in enumerate([8, *range(1, 64)]))
+    words = decoder.bus_words(window_frame(config, number, 64, 5 * 64), 32)
+    windows = [window.to_bytes(8, "little") for window, _ in decoder.window_control(config, words)]
+    firsts = [2 - 1, 3 - 1, 5 - 1, 6 - 1, 8 - 1]
+    assert windows == [bytes(range(first, first + 8)) for first in firsts]

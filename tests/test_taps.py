@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import itertools
+import re
+import zlib
 
 import galois
 import numpy as np
@@ -7,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.errors import ConfigError
-from xorloom.sw.taps import N_OUT_MAX, block_network, columns, gf2_rank, splitmix64
+from xorloom.sw.taps import (
+    N_OUT_MAX,
+    WindowNetwork,
+    block_network,
+    columns,
+    gf2_rank,
+    splitmix64,
+    window_network,
+)
 
 GF2 = galois.GF(2)
 
@@ -115,3 +125,94 @@ def test_block_network_of_the_formats_redraw_example_draws_four_times_more():
     assert all(rank < 4 for rank in ranks[:4])
     assert ranks[4] == 4
     assert block_network(4, 4, 0) == draws[4]
+
+
+WINDOW_NETWORKS = {
+    "default": (512, 512, 1, 3, 256, 4),
+    "plain": (64, 64, 7, 0, 0, 4),
+    "tall": (64, 192, 5, 0, 0, 4),
+    "wide": (256, 64, 2, 3, 100, 2),
+    "odd": (192, 128, 1, 8, 50, 8),
+    "hand_is_deck": (64, 64, 1, 4, 4, 3),
+}
+
+
+def test_window_network_is_this_one_forever():
+    for _ in range(2):
+        network = window_network(512, 512, 1, 3, 256, 4, 0)
+        assert network.own[:4] == ((4,), (34,), (99,), (286,))
+        assert network.picks[:2] == ((110, 133, 131), (215, 16, 123))
+        assert network.parities[:2] == ((450, 234, 145, 135), (67, 494, 102, 484))
+        assert [f"{row:x}" for row in network.rows[:2]] == [
+            "80000000000040010000020000008800000000000200000000000000004000000000000000000100"
+            "000004000000000000004000040000000000000000000010",
+            "20000000000001000020000000000000000040000000000000000400000001000000000080000000"
+            "0000000000000100000000000004000200408400000",
+        ]
+        text = ",".join(f"{row:x}" for row in network.rows)
+        assert zlib.crc32(text.encode()) == 0x5EC10234
+        window_network.cache_clear()
+
+
+@pytest.mark.parametrize("name", WINDOW_NETWORKS)
+@pytest.mark.parametrize("seed", [0, 2**64 - 1])
+def test_window_network_has_the_asked_shape_and_full_rank(name, seed):
+    window, n_out, own_taps, shared_taps, shared, parity_taps = WINDOW_NETWORKS[name]
+    network = window_network(*WINDOW_NETWORKS[name], seed)
+    for hands, count, size, cards in (
+        (network.own, n_out, own_taps, window),
+        (network.picks, n_out, shared_taps, shared),
+        (network.parities, shared, parity_taps, window),
+    ):
+        assert len(hands) == count
+        assert all(len(set(hand)) == len(hand) == size for hand in hands)
+        uses = np.bincount(np.array(hands, np.int64).reshape(-1), minlength=cards)
+        assert uses.size == cards
+        if cards:
+            assert uses.max() - uses.min() <= 2
+    assert np.linalg.matrix_rank(bits(network.rows, window)) == min(window, n_out)
+
+
+def test_window_network_rows_are_own_bits_and_parities():
+    network = WindowNetwork(((0, 2), (2, 3)), ((1,), (0,)), ((0, 1), (0,)))
+    assert network.rows == (0b1011, 0b0100)  # what two parities share cancels, as does 0 with 0
+
+
+def test_window_network_seeds_give_different_networks():
+    networks = {window_network(64, 64, 5, 0, 0, 4, seed).own for seed in range(8)}
+    assert len(networks) == 8
+
+
+def test_window_network_deals_the_first_deck_by_fisher_yates():
+    draws, deck = splitmix64(0), list(range(64))
+    for i in range(63, 0, -1):
+        k = next(draws) % (i + 1)
+        deck[i], deck[k] = deck[k], deck[i]
+    assert window_network(64, 64, 1, 0, 0, 1, 0).own == tuple((card,) for card in deck)
+
+
+@pytest.mark.parametrize(("window", "n_out"), [(64, 64), (64, 128)])
+def test_window_network_refuses_an_even_number_of_taps(window, n_out):
+    text = (
+        f"an output has 6 taps: with window {window} <= n_out {n_out} it must be an odd number "
+        "(an even one has no network of full rank)"
+    )
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        window_network(window, n_out, 6, 0, 0, 4)
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        window_network(window, n_out, 2, 2, 64, 2)
+
+
+def test_window_network_takes_an_even_number_of_taps_in_a_longer_window():
+    network = window_network(128, 64, 6, 0, 0, 4)
+    assert np.linalg.matrix_rank(bits(network.rows, 128)) == 64
+
+
+def test_window_network_without_full_rank_is_refused():
+    text = (
+        "no network of rank 64 found for own_taps 2, shared_taps 1, shared 2, parity_taps 3 "
+        "(raise own_taps or shared)"
+    )
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        window_network(64, 64, 2, 1, 2, 3)
+    assert window_network(64, 64, 3, 0, 0, 3).rows
