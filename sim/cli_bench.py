@@ -171,16 +171,16 @@ def speed(
 @app.command()
 def taps(
     sparsity: Annotated[
-        list[float] | None, typer.Option(help="Repeat; default: 0.3, 0.5, 0.7, 0.9.")
+        list[float] | None, typer.Option(help="Repeat; default: 0.5, 0.7, 0.9.")
     ] = None,
-    weights: Weights = 2_000_000,
+    weights: Weights = 1_000_000,
     area: Annotated[bool, typer.Option(help="Synthesize the networks.")] = True,
     as_json: Json = False,
 ) -> None:
     """The study behind the window codec's network: taps, shared parities, window, placement."""
     from .studies import tap_rows
 
-    sparsities = sparsity or [0.3, 0.5, 0.7, 0.9]
+    sparsities = sparsity or [0.5, 0.7, 0.9]
     with progress_bar("bench") as step:
         rows = tap_rows(sparsities, weights, area=area, progress=step)
     if as_json:

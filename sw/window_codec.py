@@ -185,7 +185,7 @@ def _frame_bits(config: WindowConfig) -> int:
 
 def _flat(array: np.ndarray, order: str) -> np.ndarray:
     """Flatten in the order's own sequence of weights."""
-    if needs_transpose(order) and array.ndim > 1:
+    if needs_transpose(order) and array.ndim > 1 and array.size:
         array = array.reshape(array.shape[0], -1).T
     return np.ascontiguousarray(array).reshape(-1)
 
@@ -369,6 +369,6 @@ def decode(
         first += ends.size
     care = pack_bool(_flat(mask, encoded.order), spare_words=0)
     codes = unpack_planes(words[:, : care.size] & care, mask.size)
-    if needs_transpose(encoded.order) and mask.ndim > 1:
+    if needs_transpose(encoded.order) and mask.ndim > 1 and mask.size:
         codes = codes.reshape(-1, mask.shape[0]).T
     return np.ascontiguousarray(codes).reshape(mask.shape)

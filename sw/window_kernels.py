@@ -351,7 +351,7 @@ def encode_stream(
             _undo(basis, logged)
             if rate == rate_max:
                 break
-            rate = min(rate_max, rate + grow * (1 + tries // 4))
+            rate = min(rate_max, rate + grow * (1 + tries * tries // 16))
         n_patches = 0
         if shape.patch_bits and (at >= 0 or rate > lowest):
             fits = at < 0
@@ -377,7 +377,7 @@ def encode_stream(
                 tries += 1
                 if n_patches >= 0 or fits or rate == rate_max:
                     break
-                rate = min(rate_max, rate + grow * (1 + tries // 4))
+                rate = min(rate_max, rate + grow * (1 + tries * tries // 16))
             at = 0 if n_patches < 0 else -1
             if fits and n_patches >= 0:
                 cost = (used - chunk) * n_in

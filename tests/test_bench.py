@@ -81,7 +81,7 @@ def test_plot_curve_draws_a_picture(suffix: str, magic: bytes, tmp_path: Path) -
 
 def test_speed_rows_report_median_between_extremes() -> None:
     steps: list[str] = []
-    rows = speed_rows(0.9, 8, WEIGHTS, 3, progress=steps.append)
+    rows = speed_rows(config, 0.9, WEIGHTS, 3, progress=steps.append)
     assert [row["what"] for row in rows] == ["encode", "decode"]
     assert len(steps) == 4, "one run more, which compiles"
     for row in rows:

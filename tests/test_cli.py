@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from xorloom.sim.bandwidth import MEMORIES
 from xorloom.sw.model_io import open_model
 
@@ -29,8 +30,19 @@ COMMANDS = [
     ["bench", "value"],
     ["bench", "curve"],
     ["bench", "speed"],
+    ["bench", "matrices"],
+    ["bench", "taps"],
+    ["bench", "scale"],
 ]
-SMALL = ["--n-in", "8", "--n-out", "30", "--lanes", "2", "--bus-bits", "32"]
+BLOCK = [
+    *("--value", "block", "--n-in", "8", "--n-out", "30", "--lanes", "2", "--bus-bits", "32"),
+]
+WINDOW = [
+    *("--n-in", "8", "--n-out", "64", "--window", "64", "--frame", "16", "--bus-bits", "32"),
+]
+SMALL = {"block": BLOCK, "window": WINDOW}
+TOPS = {"block": "xorloom_block_decoder", "window": "xorloom_window_decoder"}
+ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column")
 
 
 def xorloom(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
@@ -55,10 +67,15 @@ def refuses(text: str, *arguments: object, code: int = 2, **environment: str) ->
     assert done.stdout == ""
 
 
+@pytest.fixture(scope="module", params=["window", "block"])
+def codec(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model, compressed once."""
-    folder = tmp_path_factory.mktemp("cli")
+def folder(codec: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, compressed once with each codec."""
+    folder = tmp_path_factory.mktemp(f"cli_{codec}")
     rng = np.random.default_rng(3)
     np.savez(
         folder / "model.npz",
@@ -70,7 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "compress",
         folder / "model.npz",
         *("-o", folder / "model.xl.safetensors", "--min-size", 100, "--sparsity", 0.8, "--json"),
-        *SMALL,
+        *SMALL[codec],
     )
     (folder / "report.json").write_text(done.stdout)
     return folder
@@ -128,25 +145,60 @@ def test_version_lists_all_tools() -> None:
         assert found[tool] == version(tool)
 
 
-def test_compress_reports_bits_as_json(folder: Path) -> None:
+def test_compress_reports_bits_as_json(codec: str, folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
-    assert set(report) == {"config", "tensors", "all"}
-    assert (report["config"]["n_in"], report["config"]["n_out"]) == (8, 30)
+    assert set(report) == {"codec", "config", "tensors", "all"}
+    assert report["codec"] == codec
+    n_out = {"block": 30, "window": 64}[codec]
+    assert (report["config"]["n_in"], report["config"]["n_out"]) == (8, n_out)
     assert set(report["tensors"]) == {"first", "second"}
     assert report["tensors"]["first"]["weights"] == 2000
     assert report["tensors"]["first"]["kept"] == 400
     assert report["all"]["weights"] == 2600
 
 
-def test_inspect_reports_the_same_bits_as_compress(folder: Path, model: Path) -> None:
-    assert json.loads(xorloom("inspect", model, "--json").stdout) == json.loads(
-        (folder / "report.json").read_text()
-    )
+def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, model: Path) -> None:
+    report = json.loads(xorloom("inspect", model, "--json").stdout)
+    frames = report.pop("frames")
+    assert report == json.loads((folder / "report.json").read_text())
+    assert set(frames) == ({"first", "second"} if codec == "window" else set())
     one = json.loads(xorloom("inspect", model, "--tensor", "second", "--json").stdout)
     assert list(one["tensors"]) == ["second"]
+    assert set(one["frames"]) <= {"second"}
     table = xorloom("inspect", model).stdout
-    for word in ("first", "second", "all", "2,600", "decoder: n_in 8, n_out 30, 2 lanes"):
+    line = {
+        "block": "block decoder: n_in 8, n_out 30, lanes 2, ",
+        "window": "window decoder: n_in 8, n_out 64, window 64, ",
+    }[codec]
+    for word in ("first", "second", "all", "2,600", line):
         assert word in table
+    assert ("frames: steps a slice" in table) == (codec == "window")
+
+
+@pytest.mark.parametrize("codec", ["window"], indirect=True)
+def test_inspect_tells_the_rates_of_every_frame(codec: str, model: Path) -> None:
+    report = json.loads(xorloom("inspect", model, "--json").stdout)
+    for name, weights in (("first", 2000), ("second", 600)):
+        facts = report["frames"][name]
+        assert set(facts) == {"order", "streams", "slices", "frame_slices", "steps", "patches"}
+        assert facts["order"] in ORDERS
+        assert facts["streams"] == 1
+        assert facts["slices"] == -(-weights // 64)
+        assert facts["frame_slices"] == 16
+        assert len(facts["steps"]) == len(facts["patches"]) == -(-facts["slices"] // 16)
+        assert all(steps >= 16 for steps in facts["steps"])
+        assert not any(facts["patches"])
+        steps = report["frames"][name]["steps"]
+        # Every step is a chunk of 8 bits; the last frame ends with its last slice.
+        stored = report["tensors"][name]["seeds"] + report["tensors"][name]["control"]
+        assert stored <= 8 * (64 // 8 - 1 + sum(steps))
+    table = xorloom("inspect", model).stdout
+    fewest, most = (f(report["frames"]["second"]["steps"]) / 16 for f in (min, max))
+    (line,) = [line for line in table.splitlines() if line.split()[:1] == ["second"]][1:]
+    cells = line.split()
+    assert cells[1:5] == [report["frames"]["second"]["order"], "1", "10", "1"]
+    assert (cells[5], cells[7]) == (f"{fewest:.3f}", f"{most:.3f}")
+    assert cells[8:] == [f"{sum(report['frames']['second']['steps'])}", "0"]
 
 
 @pytest.mark.parametrize("golden", [[], ["--golden"]], ids=["fast", "golden"])
@@ -207,7 +259,6 @@ def test_decompress_of_a_damaged_file_leaves_nothing_behind(damaged: Path, tmp_p
     ("options", "text"),
     [
         (["--sparsity", "90"], "sparsity must be in [0, 1), not 90.0"),
-        (["--n-in", "80"], "n_in must be between 1 and 64, not 80 (use more lanes"),
         (["--bus-bits", "48"], "bus_bits must be one of 32, 64, 128, 256, 512, not 48"),
         (["--quantizer", "magic"], "'magic'"),
         (["--scope", "layer"], "scope must be one of tensor, row, global, not 'layer'"),
@@ -216,9 +267,29 @@ def test_decompress_of_a_damaged_file_leaves_nothing_behind(damaged: Path, tmp_p
         (["--masks", "missing.npz"], "missing.npz: no such file"),
         (["--no-such-option"], "--no-such-option"),
         (["--n-out", "many"], "Invalid value for '--n-out'"),
+        (["--n-in", "24"], "n_in must be a power of two, not 24"),
+        (["--n-in", "512"], "n_in must be between 8 and 256, not 512 (more bits a cycle need"),
+        (["--n-out", "100"], "n_out must be a multiple of 64, not 100"),
+        (["--value", "huffman"], "value codec must be window or block, not 'huffman'"),
+        (["--value", "block", "--n-in", "80"], "n_in must be between 1 and 64, not 80 (use more"),
+        (["--lanes", "2"], "--lanes belongs to --value block, not window"),
+        (["--block-groups", "2"], "--block-groups belongs to --value block, not window"),
+        (["--patches-per-cycle", "2"], "--patches-per-cycle belongs to --value block, not window"),
+        (["--value", "block", "--window", "64"], "--window belongs to --value window, not block"),
+        (["--value", "block", "--own-taps", "3"], "--own-taps belongs to --value window, not blo"),
+        (["--value", "block", "--shared-taps", "3"], "--shared-taps belongs to --value window,"),
+        (["--value", "block", "--shared", "3"], "--shared belongs to --value window, not block"),
+        (["--value", "block", "--parity-taps", "3"], "--parity-taps belongs to --value window,"),
+        (["--value", "block", "--frame", "16"], "--frame belongs to --value window, not block"),
+        (["--value", "block", "--patches", "0"], "--patches belongs to --value window, not block"),
+        (["--value", "block", "--order", "row"], "--order belongs to --value window, not block"),
+        (["--order", "diagonal"], "order must be one of row, column, strided, strided-column, sk"),
+        (["--patches", "1", "--n-in", "16"], "with patches, n_in must hold"),
+        (["--shared", "0"], "shared 0 and shared_taps 3 must both be 0 or neither"),
     ],
-    ids=lambda value: value[0].strip("-") if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
+@pytest.mark.parametrize("codec", ["window"], indirect=True)
 def test_compress_with_a_bad_argument_exits_with_2_and_writes_nothing(
     folder: Path, tmp_path: Path, options: list[str], text: str
 ) -> None:
@@ -263,7 +334,7 @@ def test_unknown_command_exits_with_2(command: list[str]) -> None:
 def test_missing_simulator_exits_with_3(tmp_path: Path) -> None:
     refuses(
         "Icarus Verilog is missing: apt-get install iverilog",
-        *("simulate", "--iid", 0.8, "--weights", 500, "--simulator", "icarus", *SMALL),
+        *("simulate", "--iid", 0.8, "--weights", 500, "--simulator", "icarus", *WINDOW),
         code=3,
         PATH=str(tmp_path),
     )
@@ -272,7 +343,7 @@ def test_missing_simulator_exits_with_3(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a system whose g++ can be hidden")
 def test_missing_compiler_exits_with_3_and_names_the_log(tmp_path: Path) -> None:
     done = xorloom(
-        *("simulate", "--iid", 0.8, "--weights", 500, *SMALL),
+        *("simulate", "--iid", 0.8, "--weights", 500, *WINDOW),
         code=3,
         PATH=str(tmp_path),
         XORLOOM_CACHE=str(tmp_path / "cache"),
@@ -290,12 +361,15 @@ def test_missing_compiler_exits_with_3_and_names_the_log(tmp_path: Path) -> None
         (["--memory", "sdr-133", "--source", "random"], "give either a memory or a source"),
         (["--simulator", "vcs"], "simulator must be one of verilator, icarus, not 'vcs'"),
         (["--stages", "3"], "Invalid value for '--stages'"),
+        (["--lanes", "3"], "--lanes belongs to --value block, not window"),
+        (["--stages", "2"], "--stages belongs to --value block, not window"),
+        (["--value", "block"], "--window belongs to --value window, not block"),
         (["--memory", "sdr-133", "--clock", "0"], "clock"),
     ],
     ids=lambda value: value[0].strip("-") if isinstance(value, list) else "",
 )
 def test_simulate_with_a_bad_argument_exits_with_2(options: list[str], text: str) -> None:
-    refuses(text, "simulate", "--weights", 500, *SMALL, *options)
+    refuses(text, "simulate", "--weights", 500, *WINDOW, *options)
 
 
 def test_traceback_is_shown_with_vv_only(tmp_path: Path) -> None:
@@ -309,42 +383,93 @@ def test_traceback_is_shown_with_vv_only(tmp_path: Path) -> None:
     assert quiet.stderr == f"xorloom: {gone}: no such file\n"
 
 
-def test_generate_writes_verilog_and_manifest(tmp_path: Path) -> None:
-    out = xorloom("generate", "-o", tmp_path / "rtl", *SMALL).stdout.split()
-    assert [Path(path).name for path in out] == [
-        "xorloom_block_decoder.v",
-        "xorloom_block_decoder.json",
-    ]
+def test_generate_writes_verilog_and_manifest(codec: str, tmp_path: Path) -> None:
+    top = TOPS[codec]
+    out = xorloom("generate", "-o", tmp_path / "rtl", *SMALL[codec]).stdout.split()
+    assert [Path(path).name for path in out] == [f"{top}.v", f"{top}.json"]
     assert sorted(map(str, (tmp_path / "rtl").iterdir())) == sorted(out)
-    assert "module xorloom_block_decoder(" in Path(out[0]).read_text()
+    assert f"module {top}(" in Path(out[0]).read_text()
     manifest = json.loads(Path(out[1]).read_text())
-    assert manifest["config"]["n_out"] == 30
+    assert manifest["codec"] == codec
+    assert manifest["config"]["n_out"] == {"block": 30, "window": 64}[codec]
 
 
-def test_generate_takes_parameters_from_a_model(model: Path, tmp_path: Path) -> None:
+def test_generate_takes_parameters_from_a_model(codec: str, model: Path, tmp_path: Path) -> None:
     xorloom("generate", "-o", tmp_path / "a", "--model", model)
-    xorloom("generate", "-o", tmp_path / "b", *SMALL)
-    texts = [(tmp_path / f / "xorloom_block_decoder.v").read_text() for f in "ab"]
+    xorloom("generate", "-o", tmp_path / "b", *SMALL[codec])
+    texts = [(tmp_path / f / f"{TOPS[codec]}.v").read_text() for f in "ab"]
     assert texts[0] == texts[1]
 
 
 def test_generate_with_a_bad_argument_writes_nothing(tmp_path: Path) -> None:
-    refuses(
-        "n_in must be between 1 and 64, not 65",
-        *("generate", "-o", tmp_path / "rtl", "--n-in", 65),
-    )
+    for text, options in (
+        ("n_in must be between 1 and 64, not 65", ["--value", "block", "--n-in", 65]),
+        ("n_in must be between 8 and 256, not 4", ["--n-in", 4]),
+        ("--stages belongs to --value block, not window", ["--stages", 2]),
+        ("--shared belongs to --value window, not block", ["--value", "block", "--shared", 8]),
+    ):
+        refuses(text, "generate", "-o", tmp_path / "rtl", *options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_synth_reports_json_and_refuses_unknown_targets() -> None:
-    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *SMALL).stdout
+    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *BLOCK).stdout
     report = json.loads(out)
     assert report["config"]["n_out"] == 30
     (row,) = report["rows"]
     assert (row["design"], row["target"]) == ("xorloom_network", "ice40")
     assert row["lut"] >= 30
-    refuses("target must be one of ecp5", "synth", "--target", "asic", "--unit", "network", *SMALL)
-    refuses("unit must be one of decoder", "synth", "--unit", "core", *SMALL)
+    assert (report["codec"], report["config"]["stages"]) == ("block", 1)
+    refuses("target must be one of ecp5", "synth", "--target", "asic", "--unit", "network", *BLOCK)
+    text = "unit must be one of decoder, parser, lane, network, not 'core'"
+    refuses(text, "synth", "--unit", "core", *BLOCK)
+
+
+def test_synth_of_the_window_codec() -> None:
+    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *WINDOW).stdout
+    report = json.loads(out)
+    assert report["codec"] == "window"
+    assert report["config"]["window"] == 64
+    (row,) = report["rows"]
+    assert (row["design"], row["target"]) == ("xorloom_window_network", "ice40")
+    assert row["lut"] >= 64
+    text = "unit must be one of decoder, control, network, not 'lane'"
+    refuses(text, "synth", "--unit", "lane", *WINDOW)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_compress_keeps_the_order_it_is_given_and_verifies_with_the_golden_model(
+    planes: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(8)
+    np.savez(tmp_path / "m.npz", w=rng.normal(size=(23, 31)).astype(np.float32))
+    plain = []
+    for order in ORDERS:
+        out = tmp_path / f"{order}.safetensors"
+        options = ["--order", order, "--planes", planes, "--sparsity", 0.7, "--min-size", 1]
+        xorloom("compress", tmp_path / "m.npz", "-o", out, *options, *WINDOW)
+        report = json.loads(xorloom("inspect", out, "--json").stdout)
+        assert report["frames"]["w"]["order"] == order
+        assert report["frames"]["w"]["slices"] == -(-23 * 31 // (64 // planes))
+        result = xorloom("verify", out, "--golden").stdout
+        assert result.startswith("1 of 1 tensors are bit-exact with the fast decoder and the golde")
+        xorloom("decompress", out, "-o", tmp_path / f"{order}.plain.safetensors")
+        plain.append(open_model(tmp_path / f"{order}.plain.safetensors")["w"].raw())
+    assert len(set(plain)) == 1, "the order changes no weight"
+
+
+@pytest.mark.parametrize(("sparsity", "n_in"), [(0.5, 128), (0.8, 64), (0.95, 16), (0.99, 8)])
+def test_compress_writes_the_window_codec_and_chooses_n_in_by_density(
+    sparsity: float, n_in: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(9)
+    np.savez(tmp_path / "m.npz", w=rng.normal(size=(128, 128)).astype(np.float32))
+    out = tmp_path / "m.safetensors"
+    done = xorloom("compress", tmp_path / "m.npz", "-o", out, "--sparsity", sparsity, "--json")
+    report = json.loads(done.stdout)
+    assert report["codec"] == "window"
+    expected = {"n_in": n_in, "n_out": 512, "window": 512, "shared": 256, "frame": 128}
+    assert report["config"] | expected == report["config"]
 
 
 def test_bandwidth_reports_every_memory(model: Path) -> None:
@@ -383,15 +508,33 @@ def test_bandwidth_with_a_bad_argument_exits_with_2(arguments: list[str]) -> Non
 
 
 def test_bench_value_reports_documented_keys() -> None:
-    options = ["--sparsity", 0.9, "--n-in", 8, "--weights", 20_000, "--json"]
-    (row,) = json.loads(xorloom("bench", "value", *options).stdout)
-    assert set(row) >= {
-        *("codec", "sparsity", "n_in", "n_out"),
+    options = ["--sparsity", 0.9, "--n-in", 8, "--weights", 20_000, "--no-area", "--json"]
+    window, block = json.loads(xorloom("bench", "value", *options).stdout)
+    common = {
+        *("codec", "sparsity", "n_in", "n_out", "planes", "weights", "lossless"),
         *("bits_per_weight", "efficiency", "patches_per_weight"),
     }
-    assert (row["codec"], row["sparsity"], row["n_in"]) == ("block", 0.9, 8)
+    assert set(window) == common | {"window", "taps"}
+    assert set(block) == common | {"block_groups", "lanes"}
+    for codec, row in (("window", window), ("block", block)):
+        assert (row["codec"], row["sparsity"], row["n_in"]) == (codec, 0.9, 8)
+        assert (row["weights"], row["planes"], row["lossless"]) == (20_000, 1, True)
     table = xorloom("bench", "value", *options[:-1]).stdout
     assert "patches_per_weight" in table
+    for codec in ("window", "block"):
+        (row,) = json.loads(xorloom("bench", "value", *options, "--codec", codec).stdout)
+        assert row == {"window": window, "block": block}[codec]
+
+
+def test_bench_value_picks_n_in_of_the_window_codec_and_counts_its_luts() -> None:
+    options = ["--codec", "window", "--sparsity", 0.97, "--weights", 20_000, "--json"]
+    (row,) = json.loads(xorloom("bench", "value", *options).stdout)
+    assert set(row) == {
+        *("codec", "sparsity", "n_in", "n_out", "planes", "weights", "bits_per_weight"),
+        *("efficiency", "patches_per_weight", "lossless", "window", "taps", "lut4"),
+    }
+    assert (row["n_in"], row["n_out"], row["window"], row["taps"]) == (8, 512, 512, 13)
+    assert 512 < row["lut4"] < 20_000
 
 
 def test_bench_curve_draws_and_reports(tmp_path: Path) -> None:
@@ -403,24 +546,68 @@ def test_bench_curve_draws_and_reports(tmp_path: Path) -> None:
 
 
 def test_bench_speed_reports_encode_and_decode() -> None:
-    options = ["--n-in", 6, "--weights", 5_000, "--repeats", 1, "--json"]
+    options = ["--n-in", 8, "--weights", 5_000, "--repeats", 1, "--json"]
     rows: list[dict[str, Any]] = json.loads(xorloom("bench", "speed", *options).stdout)
-    assert [row["what"] for row in rows] == ["encode", "decode"]
+    expected = [(codec, what) for codec in ("window", "block") for what in ("encode", "decode")]
+    assert [(row["codec"], row["what"]) for row in rows] == expected
+    assert {row["n_in"] for row in rows} == {8}
+    one = json.loads(xorloom("bench", "speed", *options, "--codec", "window").stdout)
+    assert [(row["codec"], row["what"]) for row in one] == expected[:2]
+
+
+def test_bench_scale_reports_and_draws(tmp_path: Path) -> None:
+    plot = tmp_path / "scale.svg"
+    options = ["--weights", 3_000, "--weights", 9_000, "--plot", plot, "--json"]
+    rows = json.loads(xorloom("bench", "scale", *options).stdout)
+    assert [row["weights"] for row in rows] == [3_000, 9_000]
+    assert all(row["lossless"] for row in rows)
+    assert plot.stat().st_size > 1000
+
+
+def test_bench_taps_prints_json_and_a_table() -> None:
+    options = ["--sparsity", 0.9, "--weights", 3_000, "--no-area"]
+    rows = json.loads(xorloom("bench", "taps", *options, "--json").stdout)
+    assert {"network", "window", "taps", "S 0.9"} <= set(rows[0])
+    table = xorloom("bench", "taps", *options).stdout
+    assert "tap networks, 3,000 weights" in table
+    assert "own taps oldest" in table
+
+
+def test_bench_matrices_measures_the_model_of_the_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    weights = np.random.default_rng(1).normal(size=(320, 320)).astype(np.float32)
+    save_file({"encoder.layer.0.x.weight": weights}, cache / "minilm-l6-v2.safetensors")
+    options = ["--sparsity", 0.9, "--codec", "window"]
+    where = {"XORLOOM_CACHE": str(cache)}
+    (row,) = json.loads(xorloom("bench", "matrices", *options, "--json", **where).stdout)
+    assert (row["matrices"], row["weights"], row["lossless"]) == (1, 102_400, True)
+    table = xorloom("bench", "matrices", *options, **where).stdout
+    assert "value plane, MiniLM-L6" in table
+    assert f"{next(iter(row['orders']))} 1" in table
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["value", "--codec", "huffman"], "codec must be block, not 'huffman'"),
+        (["value", "--codec", "huffman"], "codec must be window or block, not 'huffman'"),
         (["value", "--sparsity", "1.5"], "sparsity must be in [0, 1), not 1.5"),
-        (["value", "--n-in", "0"], "n_in must be between 1 and 64, not 0"),
+        (["value", "--n-in", "0", "--codec", "block"], "n_in must be between 1 and 64, not 0"),
+        (["value", "--n-in", "4"], "n_in must be between 8 and 256, not 4"),
+        (["value", "--n-in", "20"], "n_in must be a power of two, not 20"),
+        (["scale", "--sparsity", "1"], "sparsity must be in [0, 1), not 1.0"),
+        (["scale", "--weights", "0"], "weights must be at least 1, not 0"),
+        (["taps", "--sparsity", "1.5"], "sparsity must be in [0, 1), not 1.5"),
+        (["matrices", "--codec", "lz"], "codec must be window or block, not 'lz'"),
+        (["matrices", "--sparsity", "1.5"], "sparsity must be in [0, 1), not 1.5"),
         (["value", "--weights", "0"], "weights"),
         (["curve", "--sparsity", "1"], "sparsity must be in [0, 1), not 1.0"),
         (["speed", "--sparsity", "-0.1"], "sparsity must be in [0, 1), not -0.1"),
-        (["speed", "--n-in", "65"], "n_in must be between 1 and 64, not 65"),
+        (["speed", "--n-in", "65", "--codec", "block"], "n_in must be between 1 and 64, not 65"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bench_with_a_bad_argument_exits_with_2(arguments: list[str], text: str) -> None:
-    options = ["--weights", "1000"] if "--weights" not in arguments else []
+    without = "--weights" in arguments or arguments[0] == "matrices"
+    options = [] if without else ["--weights", "1000"]
     refuses(text, "bench", *arguments, *options)

@@ -295,7 +295,7 @@ def test_decoder_decodes_a_whole_matrix_of_a_compressed_model(tmp_path: Path) ->
     source, target = tmp_path / "model.npz", tmp_path / "model.xl.safetensors"
     np.savez(source, dense=weights, small=weights[:40, :50])
     command = [sys.executable, "-m", "xorloom.sim.cli", "compress", str(source), "-o", str(target)]
-    command += ["--sparsity", "0.9", "--n-out", "200", "--min-size", "1000"]
+    command += ["--value", "block", "--sparsity", "0.9", "--n-out", "200", "--min-size", "1000"]
     subprocess.run(command, check=True, capture_output=True)
     case = model_case(target, [])
     assert case.title == f"dense {weights.shape[0]}x{weights.shape[1]}", "the largest by default"
@@ -329,14 +329,14 @@ def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.Monkey
     result = simulate_streams([random_stream(BUS_32, 30, 1)], BUS_32)
     assert isinstance(result, str)
     assert re.fullmatch(
-        r"stream 0: group 5 lane 1 slice bit 33: expected ([01]), got (?!\1)[01] "
+        r"stream 0: beat 5 lane 1 slice bit 33: expected ([01]), got (?!\1)[01] "
         r"\(1 bytes differ\)",
         result,
     )
     case = iid_case(0.8, 2_000, 1, BUS_32, search=False)
     row = simulate_case(case)
     assert row["bit_exact"] is False
-    assert row["mismatch"].startswith("stream 0: group 5 lane 1 slice bit 33: ")
+    assert row["mismatch"].startswith("stream 0: beat 5 lane 1 slice bit 33: ")
 
 
 def test_simulate_streams_reports_a_frame_of_another_length(
@@ -353,7 +353,7 @@ def test_first_mismatch_counts_from_bit_zero_of_lane_zero() -> None:
     want = bytes([1, 2, 3, 4, 5, 6])
     got = bytes([1, 2, 3, 4, 5 ^ 0x20, 7])
     assert _first_mismatch(got, want, 10, 3) == (
-        "group 1 lane 1 slice bit 3: expected 0, got 1 (2 bytes differ)"
+        "beat 1 lane 1 slice bit 3: expected 0, got 1 (2 bytes differ)"
     )
     assert _first_mismatch(want, want, 10, 3) is None
 
@@ -378,7 +378,8 @@ def test_simulate_streams_waveform_is_what_its_name_says(tmp_path: Path) -> None
 def test_decoder_decodes_on_icarus() -> None:
     # In a process group of its own, which can be ended if the simulation never does.
     command = [sys.executable, "-m", "xorloom.sim.cli", "simulate", "--json"]
-    command += ["--iid", "0.8", "--weights", "3000", "--n-in", "7", "--n-out", "41", "--lanes", "2"]
+    command += ["--value", "block", "--iid", "0.8", "--weights", "3000"]
+    command += ["--n-in", "7", "--n-out", "41", "--lanes", "2"]
     command += ["--simulator", "icarus", "--source", "random", "--sink", "random"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
