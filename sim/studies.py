@@ -42,25 +42,23 @@ class PlacedConfig(WindowConfig):
 
     @property
     def network(self) -> WindowNetwork:
-        """The network, of full rank as far as the placement allows."""
+        """The network; its rank is what the placement gives."""
         generator = splitmix64(self.network_seed)
 
-        def draw(cards: int, size: int, low: int = 0) -> tuple[int, ...]:
+        def draw(cards: int, size: int) -> tuple[int, ...]:
             hand: dict[int, None] = {}
             while len(hand) < size:
-                hand[low + next(generator) % cards] = None
+                hand[next(generator) % cards] = None
             return tuple(hand)
 
         half = self.window // 2
         base = super().network
-        while self.placement == "random":
-            network = WindowNetwork(
+        if self.placement == "random":
+            return WindowNetwork(
                 tuple(draw(self.window, self.parity_taps) for _ in range(self.shared)),
                 tuple(draw(self.window, self.own_taps) for _ in range(self.n_out)),
                 tuple(draw(self.shared, self.shared_taps) for _ in range(self.n_out)),
             )
-            if gf2_rank(network.rows) >= min(self.n_out, self.window) - 1:
-                return network
         low = half if self.placement == "newest" else 0
         own = tuple(tuple(low + tap % half for tap in taps) for taps in base.own)
         return WindowNetwork(base.parities, own, base.picks)
@@ -104,6 +102,7 @@ def tap_rows(
     rows = []
     for name, config in _candidates():
         row: dict[str, Any] = {"network": name, "window": config.window, "taps": config.taps}
+        row["rank"] = gf2_rank(config.network.rows)
         for s, (mask, codes) in zip(sparsities, masks, strict=True):
             try:
                 encoded = window_codec.encode(mask, codes, 1, config, order="row")
