@@ -15,6 +15,10 @@ class SlicePipe(wiring.Component):
     slices move by themselves, so that no slice waits for a chunk once it has left the window.
     All registers behind the parities move together.
 
+    An enable is one LUT, of ``ready`` and registers that nothing else loads. There are two sets of
+    these, for control and data, so that the control is not pulled apart by the data's fan-out. The
+    second set is inverted: synthesis would merge equal registers.
+
     Parameters
     ----------
     stages : int, 1 or more
@@ -22,17 +26,19 @@ class SlicePipe(wiring.Component):
 
     Members
     -------
-    available : In(1)
-        There is a chunk for the window.
+    available_next : In(1)
+        From the next cycle on there is a chunk for the window.
+    available : Out(1)
+        There is one; the same, registered.
     token : In(1)
         What the window holds matters.
     emit : In(1)
         It is a slice; only together with ``token``.
-    step : Out(1)
+    step, data_step : Out(1)
         The window and the parity registers load.
     full : Out(1)
         The parity registers hold a token.
-    move : Out(1)
+    move, data_move : Out(1)
         The registers behind them load.
     valid : Out(1)
         The last register holds a slice.
@@ -44,12 +50,15 @@ class SlicePipe(wiring.Component):
         self._stages = stages
         super().__init__(
             {
-                "available": In(1),
+                "available_next": In(1),
+                "available": Out(1),
                 "token": In(1),
                 "emit": In(1),
                 "step": Out(1),
+                "data_step": Out(1),
                 "full": Out(1),
                 "move": Out(1),
+                "data_move": Out(1),
                 "valid": Out(1),
                 "ready": In(1),
             }
@@ -63,18 +72,39 @@ class SlicePipe(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the flags."""
         m = Module()
-        full, slice_ = Signal(), Signal(reset_less=True)
+        available, full, blocked = Signal(), Signal(), Signal()  # blocked: full, and valid
         valid = Signal(self._stages)
+        no_chunk, flows, empty = Signal(init=1), Signal(init=1), Signal(init=1)  # the data's set
+        holds, enters = Signal(), Signal()
+        before_last, valid_next, blocked_next = Signal(), Signal(), Signal()
+        emitted = Signal(reset_less=True)
+        last = valid[-1]
         m.d.comb += [
+            self.available.eq(available),
             self.full.eq(full),
-            self.valid.eq(valid[-1]),
-            self.move.eq(~valid[-1] | self.ready),
-            # One LUT4: available, full, valid, ready.
-            self.step.eq(self.available & (~full | ~valid[-1] | self.ready)),
+            self.valid.eq(last),
+            self.move.eq(~last | self.ready),
+            self.step.eq(available & (~blocked | self.ready)),
+            self.data_move.eq(empty | self.ready),
+            self.data_step.eq(~no_chunk & (flows | self.ready)),
+            holds.eq(blocked & ~self.ready),
+            enters.eq(available & self.token),
+            before_last.eq(valid[-2] if self._stages > 1 else full & emitted),
+            valid_next.eq(before_last | (last & ~self.ready)),
+            blocked_next.eq(holds | (enters & valid_next)),
         ]
-        m.d.sync += full.eq((self.step & self.token) | (full & ~self.step & ~self.move))
+        m.d.sync += [
+            available.eq(self.available_next),
+            full.eq(holds | enters),
+            blocked.eq(blocked_next),
+            no_chunk.eq(~self.available_next),
+            flows.eq(~blocked_next),
+            empty.eq(~valid_next),
+            last.eq(valid_next),
+        ]
         with m.If(self.step):
-            m.d.sync += slice_.eq(self.emit)
-        with m.If(self.move):
-            m.d.sync += valid.eq(valid << 1 | (full & slice_))
+            m.d.sync += emitted.eq(self.emit)
+        if self._stages > 1:
+            with m.If(self.move):
+                m.d.sync += valid[:-1].eq(valid[:-1] << 1 | (full & emitted))
         return m

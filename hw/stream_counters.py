@@ -30,11 +30,16 @@ class StreamCounters(wiring.Component):
         What happened up to two cycles ago: events are registered before they are counted.
     """
 
-    starved: In(1)
-    stalled: In(1)
-    word: In(1)
-    taken: In(1)
-    o: Out(counters_layout())
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "starved": In(1),
+                "stalled": In(1),
+                "word": In(1),
+                "taken": In(1),
+                "o": Out(counters_layout()),
+            }
+        )
 
     def elaborate(self, _platform: object) -> Module:
         """Build the counters."""

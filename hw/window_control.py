@@ -74,12 +74,13 @@ class WindowControl(wiring.Component):
         config = self._config
         frame = config.frame
         # Not only after a slice: the first step of a stream takes a rate as well.
-        take = Signal(reset_less=True)
+        # (Initial values are what head sets: an ECP5 flip-flop has one value for both.)
+        take = Signal(init=1, reset_less=True)
         live = Signal(reset_less=True)
         fresh = Signal(reset_less=True)
         place = Signal(range(frame), reset_less=True)
         next_place = Signal(range(frame), reset_less=True)  # modulo frame
-        frame_ends = Signal(reset_less=True)  # the adder's carry out: next_place is 0
+        frame_ends = Signal(init=1, reset_less=True)  # the adder's carry out: next_place is 0
         taken = Signal()
         m.d.comb += [
             self.live.eq(live),
@@ -105,7 +106,8 @@ class WindowControl(wiring.Component):
         preload = config.preload_steps * config.frame - 1
         most = max(preload + config.frame_steps_max - config.frame, config.frame - 1)
         shape = signed(bits_for(most) + 1)
-        debt, total, addend = Signal(shape, reset_less=True), Signal(shape), Signal(shape)
+        debt = Signal(shape, init=preload, reset_less=True)
+        total, addend = Signal(shape), Signal(shape)
         new = self.chunk[: config.rate_bits]
         shifted = Cat(Const(0, config.rate_shift), Mux(frame_ends, new, rate))
         m.d.comb += [

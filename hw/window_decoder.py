@@ -67,6 +67,12 @@ class WindowDecoder(wiring.Component):
         m.submodules.network = network = WindowXor(config)
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         m.d.comb += [
+            pipe.available_next.eq(reader.available_next),
+            # Without patches only slices matter, so the rest does not wait for the output.
+            pipe.token.eq(control.live if config.patches else control.emit),
+            pipe.emit.eq(control.emit),
+            pipe.ready.eq(self.o.ready),
+            reader.available.eq(pipe.available),
             reader.step.eq(pipe.step),
             reader.final.eq(control.final),
             control.head.eq(reader.head),
@@ -75,14 +81,9 @@ class WindowDecoder(wiring.Component):
             control.count.eq(reader.count),
             control.chunk.eq(reader.chunk),
             control.step.eq(pipe.step),
-            pipe.available.eq(reader.available),
-            # Without patches only slices matter, so the rest does not wait for the output.
-            pipe.token.eq(control.live if config.patches else control.emit),
-            pipe.emit.eq(control.emit),
-            pipe.ready.eq(self.o.ready),
             network.chunk.eq(reader.chunk),
-            network.step.eq(pipe.step),
-            network.move.eq(pipe.move),
+            network.step.eq(pipe.data_step),
+            network.move.eq(pipe.data_move),
             self.o.valid.eq(pipe.valid),
         ]
         tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1})
@@ -108,7 +109,7 @@ class WindowDecoder(wiring.Component):
                 patch.emit.eq(control.emit),
                 patch.step.eq(pipe.step),
                 patch.accept.eq(pipe.full & pipe.move),
-                patch.move.eq(pipe.move),
+                patch.move.eq(pipe.data_move),
                 patch.bits.eq(network.bits),
                 self.o.p.bits.eq(patch.o),
             ]

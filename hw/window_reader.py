@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames memory streams of the window codec and cuts their payload into chunks."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
@@ -29,8 +29,10 @@ class WindowReader(wiring.Component):
     i : In(stream.Signature(bus_bits))
         Memory streams, header to CRC, back to back.
     chunk : Out(n_in)
-    available : Out(1)
-        A chunk is there. A register, so that the step enable is one LUT4.
+    available_next : Out(1)
+        In the next cycle a chunk is there.
+    available : In(1)
+        The same, registered; see :class:`xorloom.hw.slice_pipe.SlicePipe`.
     step : In(1)
         Takes the chunk; only while ``available``.
     final : In(1)
@@ -52,7 +54,8 @@ class WindowReader(wiring.Component):
             {
                 "i": In(stream.Signature(config.bus_bits)),
                 "chunk": Out(config.n_in),
-                "available": Out(1),
+                "available_next": Out(1),
+                "available": In(1),
                 "step": In(1),
                 "final": In(1),
                 "head": Out(1),
@@ -74,20 +77,22 @@ class WindowReader(wiring.Component):
         count_word = COUNT_OFFSET_BITS // bus
         word = Signal(bus, reset_less=True)
         held = Signal()  # the register holds a word
-        place = Signal(words, init=1)  # one-hot: header word that is held or comes next
         head = Signal(init=1)
+        place = Signal(words, init=1)  # one-hot in the header: its word that is held or comes next
+        settle = Signal()
         payload = Signal()  # neither: the CRC word
-        begin, end, crc_taken = Signal(), Signal(), Signal()
+        begin, end, crc_taken, enters = Signal(), Signal(), Signal(), Signal()
         keep = Signal()  # the word stays, though it is none of the payload
         m.d.comb += [
             self.head.eq(head),
             self.payload.eq(payload),
-            self.count_load.eq(head & place[count_word]),
-            self.count_settle.eq(head & held & place[count_word + 1]),
-            keep.eq(head & place[0] if alone else 0),
+            self.count_load.eq(place[count_word]),
+            self.count_settle.eq(settle),
+            keep.eq(place[0] if alone else 0),
             self.count.eq(word[COUNT_OFFSET_BITS % bus :][:32]),
-            begin.eq(head & held & place[-1]),
+            begin.eq(held & place[-1]),
             end.eq(self.step & self.final),
+            enters.eq((end & crc_taken) | (~head & ~payload & held)),
         ]
         if config.n_in <= bus:
             self._cut(m, word, held, keep, begin, end, crc_taken)
@@ -96,10 +101,12 @@ class WindowReader(wiring.Component):
         m.d.sync += [
             held.eq(self.i.valid | ~self.i.ready),
             payload.eq(begin | (payload & ~end)),
-            head.eq((head & ~begin) | (end & crc_taken) | (~head & ~payload & held)),
+            head.eq((head & ~begin) | enters),
+            settle.eq(held & place[count_word]),
+            place[0].eq((place[0] & ~held) | enters),
         ]
-        with m.If(head & held):
-            m.d.sync += place.eq(place.rotate_left(1))
+        for k in range(1, words):
+            m.d.sync += place[k].eq(Mux(held, place[k - 1], place[k]))
         return m
 
     def _cut(
@@ -116,20 +123,18 @@ class WindowReader(wiring.Component):
         n_in = self._config.n_in
         chunks = len(word) // n_in
         slot = Signal(chunks, init=1)  # one-hot: chunk of the word that stands at its low end
-        available = Signal()
         more = Signal()  # the word stays for another chunk
         m.d.comb += [
             self.chunk.eq(word[:n_in]),
-            self.available.eq(available),
             crc_taken.eq(slot[0]),
-            more.eq(available & ~slot[-1] & ~self.final),
-            self.i.ready.eq(~held | (~available & ~keep) | (self.step & (slot[-1] | self.final))),
+            more.eq(self.available & ~slot[-1] & ~self.final),
+            self.i.ready.eq(~held | (~self.available & ~keep) | (self.step & (slot[-1] | self.final))),
         ]
-        m.d.sync += available.eq(
+        m.d.comb += self.available_next.eq(
             (begin & self.i.valid)
-            | (self.payload & ~end & (self.i.valid | (available & ~(self.step & slot[-1]))))
+            | (self.payload & ~end & (self.i.valid | (self.available & ~(self.step & slot[-1]))))
         )
-        with m.If(self.step | ~held | (~available & ~keep)):
+        with m.If(self.step | ~held | (~self.available & ~keep)):
             with m.If(more):
                 m.d.sync += word.eq(word >> n_in)
             with m.Else():
@@ -154,21 +159,19 @@ class WindowReader(wiring.Component):
         n_in, bus = self._config.n_in, len(word)
         chunk = Signal(n_in, reset_less=True)
         fill = Signal(n_in // bus, init=1)  # one-hot: words of the next chunk that have come
-        available = Signal()
         accept = Signal()
         m.d.comb += [
             self.chunk.eq(chunk),
-            self.available.eq(available),
             crc_taken.eq(~fill[0]),
-            accept.eq(self.payload & held & ~self.final & (~available | self.step)),
+            accept.eq(self.payload & held & ~self.final & (~self.available | self.step)),
             self.i.ready.eq(~held | (~self.payload & ~keep) | accept),
         ]
         # A step empties the chunk, so a cycle passes before the next one can be complete: the
         # control's verdict on the step comes in time to stop the words after the CRC.
-        m.d.sync += available.eq(
+        m.d.comb += self.available_next.eq(
             self.payload
             & ~end
-            & ((accept & fill[-1]) | (available & ~self.step) | (self.final & ~available))
+            & ((accept & fill[-1]) | (self.available & ~self.step) | (self.final & ~self.available))
         )
         with m.If(self.i.ready):
             m.d.sync += word.eq(self.i.payload)

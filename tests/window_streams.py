@@ -50,11 +50,12 @@ class _Tape(Sequence[int]):
                 chunk &= ~(((1 << high) - 1) << (config.rate_bits - high))
             if config.patches and rng.randrange(4):
                 # Both readings of the chunk: entry above the rate word, entry at the low end.
-                index = rng.randrange(config.frame)
-                chunk |= 1 << config.rate_bits | rng.randrange(4) << (config.rate_bits + 1)
+                above = config.rate_bits
+                chunk &= ~((2 * config.frame - 1) << above)
+                chunk |= 1 << above | rng.randrange(4) << (above + 1)
                 if rng.randrange(2):
-                    low = (config.frame - 1) << 1 | 1
-                    chunk = (chunk & ~low) | (index << 1 | 1)
+                    chunk &= ~(2 * config.frame - 1)
+                    chunk |= 1 | rng.randrange(min(config.frame, 32)) << 1
             word |= (chunk & ((1 << unit) - 1)) << at
         return word
 
