@@ -154,6 +154,14 @@ def test_window_network_is_this_one_forever():
         window_network.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("name", "crc"), [("plain", 0x579055C8), ("odd", 0xC541F2AB), ("hand_is_deck", 0xED0689C7)]
+)
+def test_window_network_of_other_shapes_is_this_one_forever(name, crc):
+    text = ",".join(f"{row:x}" for row in window_network(*WINDOW_NETWORKS[name]).rows)
+    assert zlib.crc32(text.encode()) == crc
+
+
 @pytest.mark.parametrize("name", WINDOW_NETWORKS)
 @pytest.mark.parametrize("seed", [0, 2**64 - 1])
 def test_window_network_has_the_asked_shape_and_full_rank(name, seed):
