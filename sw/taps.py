@@ -215,5 +215,5 @@ def window_network(
             return network
     raise ConfigError(
         f"no network of rank {target} found for own_taps {own_taps}, shared_taps {shared_taps}, "
-        f"shared {shared}, parity_taps {parity_taps} (raise own_taps or shared)"
+        f"shared {shared}, parity_taps {parity_taps} (try an odd own_taps, or more shared)"
     )

@@ -43,7 +43,7 @@ class SeedStream:
 
     Parameters
     ----------
-    seeds : (ceil(chunks * n_in / 64) + 2,) uint64
+    seeds : (ceil(chunks * n_in / 64) + 2,) or longer, uint64
         Packed bits.
     chunks : int
         Steps of the window, preload included, ``n_in`` bits each.
@@ -235,7 +235,8 @@ def encode(
     lane_count = per_slice(config, planes)
     total = slice_count(mask.size, lane_count)
     kept = int(np.count_nonzero(mask)) * planes
-    n_streams = max(1, round(kept / STREAM_BITS), -(-total * config.n_out // ((1 << 32) - 1)))
+    most = (1 << 32) - 1 - config.frame * config.n_out  # slice bits that a header can count
+    n_streams = max(1, round(kept / STREAM_BITS), -(-total * config.n_out // most))
     size = max(1, -(-total // n_streams))
     size = -(-size // config.frame) * config.frame  # whole frames
     counts = stream_counts(mask.size, planes, config, size)

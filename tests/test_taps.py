@@ -219,7 +219,7 @@ def test_window_network_takes_an_even_number_of_taps_in_a_longer_window():
 def test_window_network_without_full_rank_is_refused():
     text = (
         "no network of rank 64 found for own_taps 2, shared_taps 1, shared 2, parity_taps 3 "
-        "(raise own_taps or shared)"
+        "(try an odd own_taps, or more shared)"
     )
     with pytest.raises(ConfigError, match=re.escape(text)):
         window_network(64, 64, 2, 1, 2, 3)
