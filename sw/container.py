@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError, check_range
 from .orders import check_order
 from .quantize import Quantizer
-from .safetensors_file import DTYPES, read_header, write_tensors
+from .safetensors_file import DIMENSIONS_MAX, DTYPES, read_header, write_tensors
 from .value_plane import Config, ValueLayout
 
 __all__ = [
@@ -171,7 +172,12 @@ def _layout(facts: Mapping[str, Any], codec: type[Config]) -> ValueLayout:
 
 def _compressed(facts: Mapping[str, Any], codec: type[Config]) -> CompressedTensor:
     """Read and check a tensor's entry of the manifest; ``ValueError`` tells what does not fit."""
-    shape = tuple(check_range("shape", n, 0, 1 << 48) for n in facts["shape"])
+    shape = tuple(check_range("shape", n, 0, 1 << 32) for n in facts["shape"])
+    if len(shape) > DIMENSIONS_MAX or math.prod(n or 1 for n in shape) >= 1 << 32:
+        raise ValueError(
+            f"shape must have at most {DIMENSIONS_MAX} dimensions and below 2**32 weights, "
+            f"not {list(shape)}"
+        )
     if facts["dtype"] not in DTYPES:
         raise ValueError(f"unknown dtype {facts['dtype']!r}")
     return CompressedTensor(
@@ -256,8 +262,11 @@ def read_container(path: Path) -> Container:
             raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
         config = codec.from_dict(manifest["config"])
         tensors = {name: _compressed(t, codec) for name, t in manifest["tensors"].items()}
-        crcs = {name: int(manifest["crc32"][name]) for name in entries}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        crcs = {
+            name: check_range("crc32", manifest["crc32"][name], 0, (1 << 32) - 1)
+            for name in entries
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: manifest does not fit: {error}") from error

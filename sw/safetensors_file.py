@@ -7,6 +7,7 @@ that package.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,14 @@ import numpy as np
 
 from .errors import ConfigError, FormatError
 
-__all__ = ["DTYPES", "dtype_name", "read_header", "replace_on_success", "write_tensors"]
+__all__ = [
+    "DIMENSIONS_MAX",
+    "DTYPES",
+    "dtype_name",
+    "read_header",
+    "replace_on_success",
+    "write_tensors",
+]
 
 DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),
@@ -39,6 +47,7 @@ DTYPES: dict[str, np.dtype] = {
     "C64": np.dtype(np.complex64),
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
+DIMENSIONS_MAX = 64  # Ref: NumPy 2.0.0 release notes, NPY_MAXDIMS
 _LENGTH_BYTES = 8
 _HEADER_MAX = 100_000_000  # Ref: safetensors README, "Format": headers are at most 100 MB
 
@@ -66,9 +75,11 @@ def _entry_ok(entry: Any, end: int) -> bool:
         return False
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES or len(offsets) != 2:
         return False
-    size = DTYPES[entry["dtype"]].itemsize
-    for n in shape:
-        size *= n
+    item = DTYPES[entry["dtype"]].itemsize
+    # An array without elements must still have strides that NumPy can hold.
+    if len(shape) > DIMENSIONS_MAX or item * math.prod(n or 1 for n in shape) >= 1 << 63:
+        return False
+    size = item * math.prod(shape)
     return offsets[1] - offsets[0] == size and offsets[1] <= end
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from .config import DecoderConfig, WindowConfig
 from .errors import FormatError
 from .layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
+from .orders import slice_count
 from .stream import StreamBits, frame_payload, unframe_payload
-from .window_codec import SeedStream, WindowStreams, read_stream, stream_counts
+from .window_codec import SeedStream, WindowStreams, per_slice, read_stream, stream_counts
 
 __all__ = ["pack_window", "split_streams", "unpack_window", "window_bits"]
 
@@ -100,12 +101,14 @@ def unpack_window(
         If a stream is truncated, damaged, made for another network, or does not fit the tensor.
     """
     parts = split_streams(data, config, where)
-    counts = stream_counts(weights, planes, config, slices_per_stream)
-    if len(parts) != len(counts):
+    slices = slice_count(weights, per_slice(config, planes))
+    expected = slice_count(slices, slices_per_stream)
+    if len(parts) != expected:
         raise FormatError(
             f"{where}: {weights} weights in streams of {slices_per_stream} slices must be "
-            f"{len(counts)} streams, found {len(parts)}"
+            f"{expected} streams, found {len(parts)}"
         )
+    counts = stream_counts(weights, planes, config, slices_per_stream)
     streams = []
     for k, (part, count) in enumerate(zip(parts, counts, strict=True)):
         place = f"{where}: stream {k}"
