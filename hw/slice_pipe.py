@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enables and valid flags of the window decoder's pipeline."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,10 +44,16 @@ class SlicePipe(wiring.Component):
         The last register holds a slice.
     ready : In(1)
         It is taken.
+
+    Attributes
+    ----------
+    slices : Signal
+        Which registers, from the parities on, hold a slice. For proofs.
     """
 
     def __init__(self, *, stages: int) -> None:
         self._stages = stages
+        self.slices = Signal(1 + stages)
         super().__init__(
             {
                 "available_next": In(1),
@@ -83,6 +89,7 @@ class SlicePipe(wiring.Component):
             self.available.eq(available),
             self.full.eq(full),
             self.valid.eq(last),
+            self.slices.eq(Cat(full & emitted, valid)),
             self.move.eq(~last | self.ready),
             self.step.eq(available & (~blocked | self.ready)),
             self.data_move.eq(empty | self.ready),

@@ -10,9 +10,7 @@ __all__ = ["StreamCounters", "counters_layout"]
 
 def counters_layout() -> data.StructLayout:
     """All counters, 32 bits each, wrapping."""
-    return data.StructLayout(
-        {name: 32 for name in ("cycles", "starved", "stalled", "words", "slices")}
-    )
+    return data.StructLayout(dict.fromkeys(("cycles", "starved", "stalled", "words", "slices"), 32))
 
 
 class StreamCounters(wiring.Component):

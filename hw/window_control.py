@@ -40,7 +40,7 @@ class WindowControl(wiring.Component):
         If so, it is the stream's last.
     valid_bits : Out(range(n_out + 1))
         If so, how many of its bits count.
-    final : Out(1)
+    ending : Out(1)
         The window holds the last slice, or the stream has none: the next step ends it.
     fresh : Out(1)
         The chunk opened a frame.
@@ -62,7 +62,7 @@ class WindowControl(wiring.Component):
                 "emit": Out(1),
                 "last": Out(1),
                 "valid_bits": Out(range(config.n_out + 1)),
-                "final": Out(1),
+                "ending": Out(1),
                 "fresh": Out(1),
                 "place": Out(range(config.frame)),
             }
@@ -140,7 +140,7 @@ class WindowControl(wiring.Component):
             subtrahend.eq(Mux(self.head, -1, ~units)),
             less.eq(Cat(carry, left) + Cat(Const(1, 1), subtrahend)),
             self.last.eq(left[-1]),
-            self.final.eq(take & left[-1]),
+            self.ending.eq(take & left[-1]),
             full.eq(~low.any()),
             self.valid_bits.eq(
                 Mux(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The window decoder: memory streams in, slices out."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -39,11 +41,16 @@ class WindowDecoder(wiring.Component):
     o : Out(stream.Signature(slice_layout(config)))
     counters : Out(counters_layout())
         See :class:`xorloom.hw.stream_counters.StreamCounters`.
+
+    Attributes
+    ----------
+    pipe, network
+        The submodules. For proofs.
     """
 
     def __init__(self, config: WindowConfig, *, counters: bool = False) -> None:
         self._config, self._counters = config, counters
-        self.pipe = SlicePipe(stages=1 + config.patches)
+        self.pipe, self.network = SlicePipe(stages=1 + config.patches), WindowXor(config)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
@@ -64,7 +71,7 @@ class WindowDecoder(wiring.Component):
         m.submodules.reader = reader = WindowReader(config)
         m.submodules.control = control = WindowControl(config)
         m.submodules.pipe = pipe = self.pipe
-        m.submodules.network = network = WindowXor(config)
+        m.submodules.network = network = self.network
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         m.d.comb += [
             pipe.available_next.eq(reader.available_next),
@@ -74,7 +81,7 @@ class WindowDecoder(wiring.Component):
             pipe.ready.eq(self.o.ready),
             reader.available.eq(pipe.available),
             reader.step.eq(pipe.step),
-            reader.final.eq(control.final),
+            reader.ending.eq(control.ending),
             control.head.eq(reader.head),
             control.count_load.eq(reader.count_load),
             control.count_settle.eq(reader.count_settle),
@@ -94,7 +101,7 @@ class WindowDecoder(wiring.Component):
                 tails[0].last.eq(control.last),
             ]
         with m.If(pipe.move):
-            m.d.sync += [after.eq(before) for before, after in zip(tails, tails[1:], strict=False)]
+            m.d.sync += [after.eq(before) for before, after in pairwise(tails)]
         m.d.comb += [
             self.o.p.bits.eq(network.bits),
             self.o.p.valid_bits.eq(tails[-1].valid_bits),

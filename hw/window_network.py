@@ -36,10 +36,16 @@ class WindowXor(wiring.Component):
     move : In(1)
         The outputs load; at the latest with the second step after the window's last chunk.
     bits : Out(n_out)
+
+    Attributes
+    ----------
+    window, next_bits : Signal
+        The window, and what the outputs would load. For proofs.
     """
 
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
+        self.window, self.next_bits = Signal(config.window), Signal(config.n_out)
         super().__init__(
             {
                 "chunk": In(config.n_in),
@@ -74,11 +80,16 @@ class WindowXor(wiring.Component):
                 inputs.append(parities[len(first)])
                 first.append(Cat(seeds[n_in + t] for t in own[at : at + _LUT]).xor())
             second.append(inputs)
-        m.d.comb += [self.top.eq(seeds[-n_in:]), self.bits.eq(outputs)]
+        m.d.comb += [
+            self.top.eq(seeds[-n_in:]),
+            self.bits.eq(outputs),
+            self.window.eq(seeds[n_in:]),
+            self.next_bits.eq(Cat(Cat(inputs).xor() for inputs in second)),
+        ]
         with m.If(self.step):
             m.d.sync += [seeds.eq(Cat(seeds[n_in:], self.chunk)), parities.eq(Cat(first))]
         with m.If(self.move):
-            m.d.sync += outputs.eq(Cat(Cat(inputs).xor() for inputs in second))
+            m.d.sync += outputs.eq(self.next_bits)
         return m
 
     def _partials(self, own: tuple[int, ...]) -> int:

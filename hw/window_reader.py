@@ -35,7 +35,7 @@ class WindowReader(wiring.Component):
         The same, registered; see :class:`xorloom.hw.slice_pipe.SlicePipe`.
     step : In(1)
         Takes the chunk; only while ``available``.
-    final : In(1)
+    ending : In(1)
         The window holds the last slice (or there is none): the next step ends the payload.
     head : Out(1)
         Before the payload; all state of the stream is to be cleared.
@@ -57,7 +57,7 @@ class WindowReader(wiring.Component):
                 "available_next": Out(1),
                 "available": In(1),
                 "step": In(1),
-                "final": In(1),
+                "ending": In(1),
                 "head": Out(1),
                 "payload": Out(1),
                 "count_load": Out(1),
@@ -91,7 +91,7 @@ class WindowReader(wiring.Component):
             keep.eq(place[0] if alone else 0),
             self.count.eq(word[COUNT_OFFSET_BITS % bus :][:32]),
             begin.eq(held & place[-1]),
-            end.eq(self.step & self.final),
+            end.eq(self.step & self.ending),
             enters.eq((end & crc_taken) | (~head & ~payload & held)),
         ]
         if config.n_in <= bus:
@@ -127,8 +127,10 @@ class WindowReader(wiring.Component):
         m.d.comb += [
             self.chunk.eq(word[:n_in]),
             crc_taken.eq(slot[0]),
-            more.eq(self.available & ~slot[-1] & ~self.final),
-            self.i.ready.eq(~held | (~self.available & ~keep) | (self.step & (slot[-1] | self.final))),
+            more.eq(self.available & ~slot[-1] & ~self.ending),
+            self.i.ready.eq(
+                ~held | (~self.available & ~keep) | (self.step & (slot[-1] | self.ending))
+            ),
         ]
         m.d.comb += self.available_next.eq(
             (begin & self.i.valid)
@@ -163,7 +165,7 @@ class WindowReader(wiring.Component):
         m.d.comb += [
             self.chunk.eq(chunk),
             crc_taken.eq(~fill[0]),
-            accept.eq(self.payload & held & ~self.final & (~self.available | self.step)),
+            accept.eq(self.payload & held & ~self.ending & (~self.available | self.step)),
             self.i.ready.eq(~held | (~self.payload & ~keep) | accept),
         ]
         # A step empties the chunk, so a cycle passes before the next one can be complete: the
@@ -171,7 +173,11 @@ class WindowReader(wiring.Component):
         m.d.comb += self.available_next.eq(
             self.payload
             & ~end
-            & ((accept & fill[-1]) | (self.available & ~self.step) | (self.final & ~self.available))
+            & (
+                (accept & fill[-1])
+                | (self.available & ~self.step)
+                | (self.ending & ~self.available)
+            )
         )
         with m.If(self.i.ready):
             m.d.sync += word.eq(self.i.payload)

@@ -19,11 +19,13 @@ from xorloom.hw.patch_unit import PatchUnit
 from xorloom.hw.skid_buffer import SkidBuffer
 from xorloom.hw.stream_parser import StreamParser
 from xorloom.hw.synth import yosys
+from xorloom.hw.window_decoder import WindowDecoder
 from xorloom.hw.xor_network import XorNetwork
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ToolError
 
 CONFIG = BlockConfig(n_in=5, n_out=11, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
+WINDOW = WindowConfig(n_in=8, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
 
 
 class HoldMonitor(wiring.Component):
@@ -114,6 +116,10 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     "stream_parser": lambda: StreamParser(CONFIG),
     # One lane: that lanes move in lockstep is not inductive by itself.
     "block_decoder_1_lane": lambda: BlockDecoder(replace(CONFIG, lanes=1)),
+    "window_decoder": lambda: WindowDecoder(WINDOW),
+    "window_decoder_n_in_is_bus": lambda: WindowDecoder(replace(WINDOW, n_in=32)),
+    "window_decoder_n_in_is_2_words": lambda: WindowDecoder(replace(WINDOW, n_in=64)),
+    "window_decoder_patches": lambda: WindowDecoder(replace(WINDOW, n_in=32, patches=1)),
 }
 BROKEN = {unit.__name__: unit for unit in (ForgetfulRegister, FickleRegister, PassThrough)}
 

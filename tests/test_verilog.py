@@ -12,13 +12,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from xorloom.hw.verilog import TOP, UNITS, GeneratedVerilog, generate, generate_unit
+from xorloom.hw.verilog import (
+    TOP,
+    UNITS,
+    WINDOW_TOP,
+    WINDOW_UNITS,
+    GeneratedVerilog,
+    generate,
+    generate_unit,
+)
 from xorloom.sim.runner import _verilator_environment
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.layout import network_id
 
 SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
+WINDOW = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
 
 WAIVED = {
     # Yosys writes Verilog-2005 in which these are a matter of style; everything else must be clean.
@@ -99,6 +108,57 @@ def test_generate_manifest_describes_the_text() -> None:
     }
 
 
+def test_generate_window_gives_same_bytes_in_any_process() -> None:
+    code = (
+        "import hashlib, json; from xorloom.hw.verilog import generate;"
+        "from xorloom.sw.config import WindowConfig;"
+        f"v = generate(WindowConfig(**{WINDOW.to_dict()!r}));"
+        "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]
+    assert outputs[0] == outputs[1]
+    here = generate(WINDOW)
+    assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
+
+
+def test_generate_window_manifest_describes_the_text() -> None:
+    verilog = generate(WINDOW)
+    manifest = verilog.manifest
+    assert verilog.name == manifest["top"] == WINDOW_TOP == "xorloom_window_decoder"
+    assert f"module {WINDOW_TOP}(" in verilog.text
+    assert manifest["codec"] == "window"
+    assert manifest["config"] == WINDOW.to_dict()
+    assert manifest["network_id"] == f"{network_id(WINDOW):08x}"
+    assert manifest["sha256"] == hashlib.sha256(verilog.text.encode()).hexdigest()
+    assert manifest["ports"] == {
+        "aclk": {"direction": "in", "bits": 1},
+        "aresetn": {"direction": "in", "bits": 1},
+        "s_axis_tdata": {"direction": "in", "bits": 32},
+        "s_axis_tvalid": {"direction": "in", "bits": 1},
+        "s_axis_tready": {"direction": "out", "bits": 1},
+        "s_axis_tlast": {"direction": "in", "bits": 1},
+        "m_axis_tdata": {"direction": "out", "bits": 64},
+        "m_axis_tuser": {"direction": "out", "bits": 7},
+        "m_axis_tvalid": {"direction": "out", "bits": 1},
+        "m_axis_tready": {"direction": "in", "bits": 1},
+        "m_axis_tlast": {"direction": "out", "bits": 1},
+    }
+
+
+def test_generate_takes_either_codec() -> None:
+    assert generate(SMALL).text == generate_unit("decoder", SMALL).text
+    assert generate(WINDOW).text == generate_unit("decoder", WINDOW).text
+
+
 def test_generate_has_no_paths_or_source_attributes() -> None:
     text = generate(SMALL).text
     assert "(* src" not in text
@@ -111,9 +171,14 @@ def test_generate_network_seed_changes_text_and_id() -> None:
     assert one.manifest["network_id"] != two.manifest["network_id"]
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_generate_unit_makes_every_unit_with_its_ports(unit: str) -> None:
-    verilog = generate_unit(unit, SMALL)
+@pytest.mark.parametrize(
+    ("unit", "config"),
+    [(unit, SMALL) for unit in UNITS] + [(unit, WINDOW) for unit in WINDOW_UNITS],
+)
+def test_generate_unit_makes_every_unit_with_its_ports(
+    unit: str, config: BlockConfig | WindowConfig
+) -> None:
+    verilog = generate_unit(unit, config)
     header = re.search(rf"^module {verilog.name}\((.*?)\);", verilog.text, re.MULTILINE)
     assert header is not None
     in_text = {port.strip() for port in header[1].split(",")}
@@ -129,6 +194,8 @@ def test_generate_unit_refuses_an_unknown_unit() -> None:
         ConfigError, match="unit must be one of decoder, parser, lane, network, not 'core'"
     ):
         generate_unit("core", SMALL)
+    with pytest.raises(ConfigError, match="unit must be one of decoder, control, network, not 'l"):
+        generate_unit("lane", WINDOW)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +215,24 @@ def test_exported_verilog_lints_without_unwaived_warnings(
 ) -> None:
     verilog = generate(config, stages=stages)
     assert lint(verilog.text, verilog.name, tmp_path) <= waived
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        WINDOW,
+        WindowConfig(),
+        replace(WINDOW, n_in=32),
+        replace(WINDOW, n_in=64, patches=1),
+        replace(WINDOW, n_out=192, bus_bits=512),
+    ],
+    ids=["small", "default", "n_in_is_bus", "n_in_2_words_patches", "slices_of_192"],
+)
+def test_exported_window_verilog_lints_without_unwaived_warnings(
+    config: WindowConfig, tmp_path: Path
+) -> None:
+    verilog = generate(config)
+    assert lint(verilog.text, verilog.name, tmp_path) <= WAIVED
 
 
 def test_every_lint_waiver_is_needed(tmp_path: Path) -> None:
