@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -14,17 +16,21 @@ from xorloom.sw.compress import (
     encode_tensor,
     select,
     tensor_bits,
+    tensor_frames,
+    tensor_steps,
     verify_tensor,
 )
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.container import CompressedTensor, read_container, write_container
 from xorloom.sw.errors import ConfigError, FormatError
 from xorloom.sw.model_io import ModelTensor, open_model
+from xorloom.sw.orders import ORDERS
 from xorloom.sw.quantize import Quantized, Quantizer, dequantize, quantize
 from xorloom.sw.safetensors_file import dtype_name
 from xorloom.sw.stream import pack_block
 
 CONFIG = BlockConfig(n_in=8, n_out=40, lanes=2, bus_bits=32)
+WINDOW = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
 
 
 def spec(**options):
@@ -50,11 +56,18 @@ def arrays(rng):
     }
 
 
+@pytest.fixture(params=[CONFIG, WINDOW], ids=["block", "window"])
+def codec(request):
+    """The small configuration of either codec."""
+    return request.param
+
+
 @pytest.fixture
-def round_trip(tmp_path):
+def round_trip(codec, tmp_path):
     """Compress arrays, check all, decompress; return config, container, arrays of the output."""
 
     def run(arrays, options, **given):
+        options = replace(options, config=codec)
         config, bits = compress_model(
             as_model(arrays), tmp_path / "c.safetensors", options, **given
         )
@@ -139,11 +152,11 @@ def test_select_rejects_models_without_large_matrices(arrays):
     ],
 )
 def test_compress_then_decompress_gives_the_dequantized_weights(
-    scope, quantizer, arrays, round_trip
+    scope, quantizer, arrays, round_trip, codec
 ):
     options = spec(sparsity=0.75, scope=scope, quantizer=quantizer)
     config, container, out = round_trip(arrays, options)
-    assert config == CONFIG
+    assert config == codec
     assert set(out) == set(arrays)
     names = ["enc.weight", "dec.weight"]
     assert list(container.tensors) == names
@@ -177,6 +190,59 @@ def test_compress_global_scope_keeps_more_of_larger_weights(arrays, round_trip):
     assert counts[1] > counts[0]
 
 
+@pytest.mark.parametrize("codec", [WINDOW], indirect=True)
+def test_compress_with_search_chooses_n_in_by_density(arrays, round_trip):
+    chosen = {}
+    for sparsity in (0.2, 0.9):
+        config, container, _ = round_trip(arrays, spec(sparsity=sparsity, search=True))
+        assert replace(config, n_in=8) == WINDOW
+        assert set(container.tensors) == {"enc.weight", "dec.weight"}
+        chosen[sparsity] = config.n_in
+    # 51 and 6 of a slice's 64 weights are kept: the next power of two below, 8 at least.
+    assert chosen == {0.2: 32, 0.9: 8}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("codec", [WINDOW], indirect=True)
+def test_compress_stores_the_order_it_was_told(order, arrays, round_trip):
+    _, container, out = round_trip(arrays, spec(sparsity=0.7, order=order))
+    assert {t.layout.order for t in container.tensors.values()} == {order}
+    _, other, same = round_trip(arrays, spec(sparsity=0.7, order="row"))
+    assert all((out[name] == same[name]).all() for name in out)
+    for name, facts in container.tensors.items():
+        assert facts.content_crc32 == other.tensors[name].content_crc32
+
+
+@pytest.mark.parametrize("codec", [WINDOW], indirect=True)
+def test_compress_with_auto_is_no_larger_than_the_worst_order(arrays, round_trip):
+    def stored(order):
+        _, container, _ = round_trip(arrays, spec(sparsity=0.7, order=order))
+        return container.entry("enc.weight.xl_stream")[2]
+
+    assert stored("auto") == min(map(stored, ORDERS))
+
+
+def test_compress_refuses_an_order_it_does_not_know(arrays, tmp_path):
+    text = reject(arrays, tmp_path, spec(config=WINDOW, order="diagonal"))
+    assert text == f"order must be one of {', '.join(ORDERS)}, not 'diagonal'"
+
+
+def test_tensor_frames_tell_orders_and_rates(arrays, codec, tmp_path):
+    compress_model(as_model(arrays), tmp_path / "c", spec(config=codec, order="auto"))
+    container = read_container(tmp_path / "c")
+    frames = tensor_frames(container, "enc.weight")
+    steps = tensor_steps(container, "enc.weight")
+    if codec is CONFIG:
+        assert frames is None
+        return
+    assert (frames["streams"], frames["slices"], frames["frame_slices"]) == (1, 10, 16)
+    assert frames["patches"] == [0]
+    assert frames["order"] == container.tensor("enc.weight").layout.order
+    # The last frame of 10 slices ends early; it takes as many steps a slice as its rate tells.
+    assert steps <= WINDOW.preload_steps + sum(frames["steps"])
+
+
+@pytest.mark.parametrize("codec", [CONFIG], indirect=True)
 def test_compress_with_search_uses_one_decoder_for_all(arrays, round_trip):
     config, container, _ = round_trip(arrays, spec(sparsity=0.8, search=True))
     assert config.n_in == CONFIG.n_in
@@ -221,9 +287,9 @@ def test_compress_reads_a_file_and_may_replace_it(arrays, tmp_path):
     assert (load_file(path)["ids"] == arrays["ids"]).all()
 
 
-def test_compress_is_deterministic(arrays, tmp_path):
+def test_compress_is_deterministic(arrays, codec, tmp_path):
     for name in ("a", "b"):
-        compress_model(as_model(arrays), tmp_path / name, spec(search=True))
+        compress_model(as_model(arrays), tmp_path / name, spec(config=codec, search=True))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

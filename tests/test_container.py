@@ -2,14 +2,25 @@
 import errno
 import json
 import os
+import tracemalloc
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from xorloom.sw.compress import CompressSpec, compress_model, decompress_model, verify_tensor
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.compress import (
+    CompressSpec,
+    compress_model,
+    decode_tensor,
+    decompress_model,
+    tensor_bits,
+    tensor_frames,
+    tensor_steps,
+    verify_tensor,
+)
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.container import CompressedTensor, read_container, write_container
 from xorloom.sw.errors import ConfigError, FormatError
 from xorloom.sw.model_io import open_model
@@ -22,6 +33,14 @@ SPEC = CompressSpec(
     search=False,
     min_size=40,
 )
+WINDOW_SPEC = replace(
+    SPEC,
+    config=WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32),
+    order="strided",
+)
+SPECS = {"block": SPEC, "window": WINDOW_SPEC}
+BOTH = pytest.mark.parametrize("codec", list(SPECS), indirect=True)
+WINDOW = pytest.mark.parametrize("codec", ["window"], indirect=True)
 
 
 @pytest.fixture
@@ -36,9 +55,16 @@ def original(tmp_path, rng):
     return arrays
 
 
+@pytest.fixture(params=["block"])
+def codec(request):
+    """Codec of the compressed file; a test asks for others by indirect parametrization."""
+    return request.param
+
+
 @pytest.fixture
-def compressed(tmp_path, original):
-    compress_model(open_model(tmp_path / "model.safetensors"), tmp_path / "c.safetensors", SPEC)
+def compressed(tmp_path, original, codec):
+    model = open_model(tmp_path / "model.safetensors")
+    compress_model(model, tmp_path / "c.safetensors", SPECS[codec])
     return tmp_path / "c.safetensors"
 
 
@@ -101,28 +127,35 @@ def test_container_is_readable_by_the_safetensors_package(compressed, original):
         assert file.get_tensor("w.xl_scale").dtype == np.float16
 
 
-def test_container_metadata_is_that_of_the_format(compressed):
+@BOTH
+def test_container_metadata_is_that_of_the_format(codec, compressed):
     raw, _ = split(compressed.read_bytes())
     header = json.loads(raw)
     assert next(iter(header)) == "__metadata__"
     assert list(header["__metadata__"]) == ["xorloom", "xorloom_header_crc32"]
     manifest = json.loads(header["__metadata__"]["xorloom"])
     assert set(manifest) == {"version", "codec", "config", "tensors", "crc32"}
-    assert (manifest["version"], manifest["codec"]) == (1, "block")
-    assert manifest["config"] == SPEC.config.to_dict()
+    assert (manifest["version"], manifest["codec"]) == (1, codec)
+    assert manifest["config"] == SPECS[codec].config.to_dict()
+    window = {"order", "slices_per_stream"}
     assert set(manifest["tensors"]["w"]) == {
         "shape",
         "dtype",
         "planes",
         "content_crc32",
         "quantizer",
+        *(window if codec == "window" else ()),
     }
+    if codec == "window":
+        assert manifest["tensors"]["w"]["order"] == "strided"
+        assert manifest["tensors"]["w"]["slices_per_stream"] % 16 == 0
     assert header["__metadata__"]["xorloom_header_crc32"] == header_crc(raw)
     with safe_open(compressed, "np") as file:
         crcs = {name: zlib.crc32(file.get_tensor(name).tobytes()) for name in file.keys()}  # noqa: SIM118
     assert manifest["crc32"] == crcs
 
 
+@BOTH
 def test_container_content_crc_is_that_of_mask_and_kept_codes(compressed):
     container = read_container(compressed)
     decoded = verify_tensor(container, "w")
@@ -134,16 +167,18 @@ def test_container_content_crc_is_that_of_mask_and_kept_codes(compressed):
     assert container.tensors["w"].content_crc32 == zlib.crc32(text)
 
 
-def test_container_names_entries_and_untouched(compressed):
+@BOTH
+def test_container_names_entries_and_untouched(codec, compressed):
     container = read_container(compressed)
     assert set(container.untouched) == {"bias", "steps"}
     assert set(container.names) == {"bias", "steps", "w.xl_stream", "w.xl_index", "w.xl_scale"}
     assert container.entry("bias") == ("F16", (3,), 6)
     assert container.array("steps").tolist() == 7
-    assert container.config == SPEC.config
+    assert container.config == SPECS[codec].config
     assert container.tensor("w").quantizer == SPEC.quantizer
 
 
+@BOTH
 @pytest.mark.parametrize("flip", [0xFF, 0x01])
 def test_read_rejects_every_flipped_byte(flip, compressed, tmp_path):
     data = compressed.read_bytes()
@@ -164,6 +199,7 @@ def test_read_rejects_every_flipped_byte(flip, compressed, tmp_path):
     assert (silent, other) == ([], [])
 
 
+@BOTH
 def test_read_rejects_every_truncation(compressed, tmp_path):
     data = compressed.read_bytes()
     path = tmp_path / "damaged.safetensors"
@@ -191,6 +227,207 @@ def test_read_rejects_another_codec(compressed):
         read_container(compressed)
 
 
+@pytest.mark.parametrize("codec_name", [None, ["window"], 1])
+def test_read_rejects_a_codec_that_is_no_name(codec_name, compressed):
+    rewrite(compressed, lambda manifest: manifest.update(codec=codec_name))
+    with pytest.raises(FormatError, match=r"c\.safetensors: .*(codec|unhashable)"):
+        read_container(compressed)
+
+
+@BOTH
+def test_read_rejects_the_other_codec(codec, compressed):
+    other = "block" if codec == "window" else "window"
+    rewrite(compressed, lambda manifest: manifest.update(codec=other))
+    text = rf"c\.safetensors: manifest does not fit: {other} codec parameters do not fit: missing"
+    with pytest.raises(FormatError, match=text):
+        read_container(compressed)
+
+
+def change_tensor(**values):
+    return lambda manifest: manifest["tensors"]["w"].update(values)
+
+
+def change_config(**values):
+    def change(manifest):
+        manifest["config"].update(values)
+
+    return change
+
+
+@WINDOW
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (change_config(n_in=4), "n_in must be between 8 and 256, not 4"),
+        (change_config(n_in=24), "n_in must be a power of two, not 24"),
+        (change_config(n_in="8"), "n_in must be an integer, not '8'"),
+        (change_config(n_in=8.0), "n_in must be an integer, not 8.0"),
+        (change_config(n_in=True), "n_in must be an integer, not True"),
+        (change_config(n_out=100), "n_out must be a multiple of 64, not 100"),
+        (change_config(n_out=1 << 40), "n_out must be between 64 and 2048, not 1099511627776"),
+        (change_config(window=96), "window must be a multiple of 64, not 96"),
+        (change_config(own_taps=0), "own_taps must be between 1 and 32, not 0"),
+        (change_config(shared_taps=9), "shared_taps must be between 0 and 8, not 9"),
+        (change_config(shared=0), "shared 0 and shared_taps 3 must both be 0 or neither"),
+        (change_config(shared=2), "shared_taps 3 must not exceed shared 2"),
+        (change_config(parity_taps=None), "parity_taps must be an integer, not None"),
+        (change_config(frame=100), "frame must be a power of two, not 100"),
+        (change_config(frame=8), "frame must be between 16 and 1024, not 8"),
+        (change_config(patches=2), "patches must be between 0 and 1, not 2"),
+        (change_config(patches=1), "with patches, n_in must hold"),
+        (change_config(bus_bits=48), "bus_bits must be one of 32, 64, 128, 256, 512, not 48"),
+        (change_config(network_seed=-1), "network_seed must be between 0 and"),
+        (change_config(lanes=1), "window codec parameters do not fit: missing or unknown lanes"),
+        (lambda m: m["config"].pop("frame"), "codec parameters do not fit: missing or unknown fra"),
+        (lambda m: m.update(config=[]), "window codec parameters do not fit: missing or unknown"),
+        (lambda m: m["tensors"]["w"].pop("order"), "'order'"),
+        (lambda m: m["tensors"]["w"].pop("slices_per_stream"), "'slices_per_stream'"),
+    ],
+)
+def test_read_names_what_does_not_fit_in_a_window_manifest(change, text, compressed):
+    rewrite(compressed, change)
+    with pytest.raises(FormatError) as caught:
+        read_container(compressed)
+    assert str(caught.value).startswith(f"{compressed}: manifest does not fit: ")
+    assert text in str(caught.value)
+
+
+@WINDOW
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"order": "diagonal"}, "order must be one of row, column, strided, strided-column, skew"),
+        ({"order": "auto"}, "order must be one of"),
+        ({"order": None}, "order must be one of"),
+        ({"order": ["row"]}, "order must be one of"),
+        ({"slices_per_stream": 0}, "slices_per_stream must be between 1 and 4294967296, not 0"),
+        ({"slices_per_stream": -16}, "slices_per_stream must be between 1 and 4294967296, not -16"),
+        ({"slices_per_stream": 1 << 33}, "slices_per_stream must be between 1 and"),
+        ({"slices_per_stream": "16"}, "slices_per_stream must be an integer, not '16'"),
+        ({"shape": [1 << 31, 22]}, "shape must have at most 64 dimensions and below 2**32 weight"),
+        ({"shape": [1 << 32, 1 << 32]}, "shape must have at most 64 dimensions"),
+        ({"shape": [0, 1 << 31, 1 << 31]}, "shape must have at most 64 dimensions"),
+        ({"shape": [1] * 65}, "shape must have at most 64 dimensions"),
+    ],
+)
+def test_read_names_what_does_not_fit_in_a_window_tensor(values, text, compressed):
+    rewrite(compressed, change_tensor(**values))
+    with pytest.raises(FormatError) as caught:
+        read_container(compressed)
+    assert str(caught.value).startswith(f"{compressed}: manifest does not fit: ")
+    assert text in str(caught.value)
+
+
+@WINDOW
+@pytest.mark.parametrize("reader", [decode_tensor, tensor_bits, tensor_frames, tensor_steps])
+@pytest.mark.parametrize(("per_stream", "streams"), [(1, 2), (16, 1), (1 << 32, 1)])
+def test_slices_per_stream_must_fit_the_streams(reader, per_stream, streams, compressed):
+    # 60 weights of 2 planes are 2 slices, stored as one stream.
+    rewrite(compressed, change_tensor(slices_per_stream=per_stream))
+    container = read_container(compressed)
+    if streams == 1:
+        reader(container, "w")
+        return
+    text = f"w: 60 weights in streams of {per_stream} slices must be 2 streams, found 1"
+    with pytest.raises(FormatError, match=text):
+        reader(container, "w")
+
+
+@WINDOW
+@pytest.mark.parametrize("reader", [tensor_frames, tensor_steps])
+def test_a_shape_that_promises_billions_of_streams_allocates_nothing(reader, compressed):
+    rewrite(compressed, change_tensor(shape=[(1 << 32) - 1], slices_per_stream=1, planes=8))
+    container = read_container(compressed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="must be 536870912 streams, found 1"):
+            reader(container, "w")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def two_tensors(tmp_path, codec, rng):
+    """Two tensors of one shape, so that only contents tell them apart."""
+    arrays = {name: rng.standard_normal((6, 10)).astype(np.float32) for name in "ab"}
+    save_file(arrays, tmp_path / "two.safetensors")
+    path = tmp_path / "two.xl.safetensors"
+    compress_model(open_model(tmp_path / "two.safetensors"), path, SPECS[codec])
+    return path
+
+
+def swap_entries(one, two):
+    """Give two tensors of a file each other's place in the data."""
+
+    def change(header):
+        header[one], header[two] = header[two], header[one]
+
+    return change
+
+
+@BOTH
+@pytest.mark.parametrize("part", [".xl_stream", ".xl_index", ".xl_scale"])
+def test_swapped_parts_of_two_tensors_are_detected(part, two_tensors):
+    # A stream ends with its own CRC-32, so the manifest's CRC-32 of every stream is the same
+    # number; it is the CRC-32 of the contents that tells two streams apart.
+    rewrite(two_tensors, change_header=swap_entries(f"a{part}", f"b{part}"))
+    container = read_container(two_tensors)
+    for name in "ab":
+        with pytest.raises(FormatError, match=r"CRC-32 must be|must have CRC-32|stream"):
+            verify_tensor(container, name)
+
+
+@BOTH
+@pytest.mark.parametrize("part", [".xl_stream", ".xl_index"])
+def test_swapped_parts_with_their_crcs_are_detected(part, two_tensors):
+    def change(manifest):
+        crcs = manifest["crc32"]
+        crcs[f"a{part}"], crcs[f"b{part}"] = crcs[f"b{part}"], crcs[f"a{part}"]
+
+    rewrite(two_tensors, change, swap_entries(f"a{part}", f"b{part}"))
+    container = read_container(two_tensors)
+    for name in "ab":
+        with pytest.raises(FormatError, match=rf"{name}: mask and codes must have CRC-32|stream"):
+            verify_tensor(container, name)
+
+
+@BOTH
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999", '"5"', "true", "-1", "4294967296"])
+def test_read_rejects_crcs_that_are_no_32_bit_integers(number, compressed):
+    def change_header(header):
+        text = header["__metadata__"]["xorloom"]
+        crc = json.loads(text)["crc32"]["bias"]
+        assert text.count(f'"bias": {crc}') == 1
+        header["__metadata__"]["xorloom"] = text.replace(f'"bias": {crc}', f'"bias": {number}')
+
+    rewrite(compressed, change_header=change_header)
+    with pytest.raises(FormatError, match=r"c\.safetensors: manifest does not fit: crc32 must be"):
+        read_container(compressed)
+
+
+@pytest.mark.parametrize("where", ["xorloom", None])
+def test_read_rejects_json_that_is_too_deep(where, compressed):
+    deep = "[" * 100_000
+    if where:
+        rewrite(compressed, change_header=lambda h: h["__metadata__"].update({where: deep}))
+    else:
+        data = deep.encode()
+        compressed.write_bytes(len(data).to_bytes(8, "little") + data)
+    with pytest.raises(FormatError, match=r"c\.safetensors: (manifest|safetensors header)"):
+        read_container(compressed)
+
+
+@pytest.mark.parametrize("shape", [[0, 1 << 62], [0, 1 << 70], [0] + [1] * 64])
+def test_read_rejects_header_shapes_that_no_array_can_have(shape, compressed):
+    def change_header(header):
+        header["b"] = {"dtype": "F64", "shape": shape, "data_offsets": [0, 0]}
+
+    rewrite(compressed, lambda m: m["crc32"].update(b=0), change_header)
+    with pytest.raises(FormatError, match="tensor 'b' has a bad header entry"):
+        read_container(compressed)
+
+
 @pytest.mark.parametrize("part", ["w.xl_stream", "w.xl_index", "w.xl_scale"])
 def test_read_rejects_a_missing_part(part, compressed):
     def change_header(header):
@@ -202,10 +439,6 @@ def test_read_rejects_a_missing_part(part, compressed):
     rewrite(compressed, change, change_header)
     with pytest.raises(FormatError, match=f"tensor '{part}' is missing"):
         read_container(compressed)
-
-
-def change_tensor(**values):
-    return lambda manifest: manifest["tensors"]["w"].update(values)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +466,7 @@ def test_read_rejects_manifests_that_do_not_fit(change, compressed):
         read_container(compressed)
 
 
+@BOTH
 @pytest.mark.parametrize(
     "values",
     [
