@@ -344,7 +344,7 @@ def golden_codes(container: Container, name: str) -> np.ndarray:
         slices = bits[:, : config.lanes * config.n_out].reshape(-1, config.n_out)
         count = slice_count(mask.size, config.n_out)
         planes = slices[: count * info.planes].reshape(count, info.planes, config.n_out)
-        weight = np.left_shift(1, np.arange(info.planes), dtype=np.uint8)[:, None]
+        weight = np.left_shift(1, np.arange(info.planes, dtype=np.uint8), dtype=np.uint8)[:, None]
         codes = (planes * weight).sum(axis=1, dtype=np.uint8).reshape(-1)[: mask.size]
     return np.where(mask, codes.reshape(mask.shape), 0).astype(np.uint8)
 

@@ -18,6 +18,7 @@ import numpy as np
 from xorloom.sw import window_codec, window_decode_kernels, window_stream
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.errors import CapacityError, ConfigError
+from xorloom.sw.prune import check_sparsity
 from xorloom.sw.search import search_window
 from xorloom.sw.taps import WindowNetwork, gf2_rank, splitmix64
 
@@ -98,7 +99,7 @@ def tap_rows(
     ``attempts`` is frames encoded for every frame kept, at the first sparsity. Networks that cannot
     hold a mask have no efficiency.
     """
-    masks = [iid(weights, s, 1, _SEED) for s in sparsities]
+    masks = [iid(weights, check_sparsity(s), 1, _SEED) for s in sparsities]
     rows = []
     for name, config in _candidates():
         row: dict[str, Any] = {"network": name, "window": config.window, "taps": config.taps}
