@@ -444,7 +444,7 @@ def test_compress_keeps_the_order_it_is_given_and_verifies_with_the_golden_model
     rng = np.random.default_rng(8)
     np.savez(tmp_path / "m.npz", w=rng.normal(size=(23, 31)).astype(np.float32))
     plain = []
-    for order in ORDERS:
+    for order in ("strided", "skewed-column"):  # tests/test_simulate.py has all of them
         out = tmp_path / f"{order}.safetensors"
         options = ["--order", order, "--planes", planes, "--sparsity", 0.7, "--min-size", 1]
         xorloom("compress", tmp_path / "m.npz", "-o", out, *options, *WINDOW)

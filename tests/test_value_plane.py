@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from xorloom.sim.datasets import iid
 from xorloom.sw import stream, window_stream
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import CapacityError, ConfigError, FormatError
@@ -69,10 +70,11 @@ def test_value_frames_of_the_block_codec_are_none(rng):
 
 @pytest.mark.parametrize("config", [WINDOW, WIDE], ids=["plain", "patches"])
 def test_value_frames_tell_what_is_stored(config, rng):
-    mask, codes = tensor(rng, (60, 100), 2, 0.45 if config.patches else 0.2)
+    density = 0.42 if config.patches else 0.2
+    mask, codes = iid(20 * 128, 1 - density, 2, 4)
     data, bits, layout = encode_value(mask, codes, 2, config, "row")
     frames = value_frames(data, mask.size, 2, config, layout, "here")
-    slices = -(-6000 // (config.n_out // 2))
+    slices = -(-20 * 128 // (config.n_out // 2))
     assert (frames["order"], frames["slices"], frames["frame_slices"]) == ("row", slices, 16)
     assert len(frames["steps"]) == len(frames["patches"])
     assert bits.patches == sum(frames["patches"]) * config.patch_bits
