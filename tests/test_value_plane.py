@@ -69,19 +69,17 @@ def test_value_frames_of_the_block_codec_are_none(rng):
 
 
 @pytest.mark.parametrize("config", [WINDOW, WIDE], ids=["plain", "patches"])
-def test_value_frames_tell_what_is_stored(config, rng):
-    density = 0.42 if config.patches else 0.2
-    mask, codes = iid(20 * 128, 1 - density, 2, 4)
-    data, bits, layout = encode_value(mask, codes, 2, config, "row")
-    frames = value_frames(data, mask.size, 2, config, layout, "here")
-    slices = -(-20 * 128 // (config.n_out // 2))
+def test_value_frames_tell_what_is_stored(config):
+    mask, codes = iid(20 * 128 + 5, 0.58 if config.patches else 0.8, 1, 1)
+    data, bits, layout = encode_value(mask, codes, 1, config, "row")
+    frames = value_frames(data, mask.size, 1, config, layout, "here")
+    slices = -(-mask.size // config.n_out)
     assert (frames["order"], frames["slices"], frames["frame_slices"]) == ("row", slices, 16)
     assert len(frames["steps"]) == len(frames["patches"])
     assert bits.patches == sum(frames["patches"]) * config.patch_bits
     assert (sum(frames["patches"]) > 0) == bool(config.patches)
     assert all((steps - 16) % (1 << config.rate_shift) == 0 for steps in frames["steps"])
-    parts = window_stream.split_streams(data, config, "here")
-    assert frames["streams"] == len(parts)
+    assert frames["streams"] == len(window_stream.split_streams(data, config, "here"))
 
 
 def test_value_frames_of_nothing(rng):
