@@ -125,31 +125,35 @@ class WindowControl(wiring.Component):
     def _count(self, m: Module, take: Signal, taken: Signal) -> None:
         """Slices that are left, counted in units of 64 bits.
 
-        ``left`` is below zero when the next slice is the last, or the stream has none. Once
-        loaded, it is lowered by one if the last unit is full, so that its sign tells; ``carry``,
-        0 only then, is the subtraction's carry in.
+        ``left`` is below zero when the next slice is the last, or the stream has none. The count
+        is added to -1, with ``carry`` unless the last unit is full; afterwards, a slice's units are
+        subtracted. What is added stands in a register: the adder goes from flip-flop to flip-flop,
+        and neither of the two loads needs a multiplexer.
         """
         units = self._config.n_out // _UNIT
         low_bits = bits_for(_UNIT - 1)
-        left = Signal(signed(33 - low_bits), reset_less=True)
+        left = Signal(signed(33 - low_bits), init=-1, reset_less=True)
+        addend = Signal(signed(33 - low_bits), init=~units, reset_less=True)
         low = Signal(low_bits, reset_less=True)
-        carry = Signal(reset_less=True)
+        carry = Signal(init=1, reset_less=True)
         less = Signal(1 + len(left))
-        subtrahend = Signal.like(left)
         full = Signal()
         m.d.comb += [
-            subtrahend.eq(Mux(self.head, -1, ~units)),
-            less.eq(Cat(carry, left) + Cat(Const(1, 1), subtrahend)),
+            less.eq(Cat(carry, left) + Cat(Const(1, 1), addend)),
             self.last.eq(left[-1]),
             self.ending.eq(take & left[-1]),
             full.eq(~low.any()),
             self.valid_bits.eq(Cat(low, (left + units + full)[: bits_for(units)])),
         ]
-        with m.If(self.count_load):
+        with m.If(self.count_settle):
+            m.d.sync += [addend.eq(~units), carry.eq(1)]
+        with m.Elif(self.count_load):
             m.d.sync += [
-                left.eq(self.count[low_bits:]),
+                addend.eq(self.count[low_bits:]),
                 low.eq(self.count[:low_bits]),
                 carry.eq(self.count[:low_bits].any()),
             ]
+        with m.If(self.count_load):
+            m.d.sync += left.eq(-1)
         with m.Elif(taken | self.count_settle):
-            m.d.sync += [left.eq(less[1:]), carry.eq(1)]
+            m.d.sync += left.eq(less[1:])
