@@ -39,7 +39,7 @@ class WindowControl(wiring.Component):
     last : Out(1)
         If so, it is the stream's last.
     valid_bits : Out(range(n_out + 1))
-        If so, how many of its bits count.
+        If it is the last, how many of its bits count.
     ending : Out(1)
         The window holds the last slice, or the stream has none: the next step ends it.
     fresh : Out(1)
@@ -89,7 +89,7 @@ class WindowControl(wiring.Component):
             self.place.eq(place),
             taken.eq(self.step & take),
         ]
-        self._owe(m, take, frame_ends)
+        self._owe(m, take, live, frame_ends)
         self._count(m, take, taken)
         with m.If(self.head):
             m.d.sync += [live.eq(0), next_place.eq(0), frame_ends.eq(1)]
@@ -99,20 +99,21 @@ class WindowControl(wiring.Component):
                 m.d.sync += [place.eq(next_place), Cat(next_place, frame_ends).eq(next_place + 1)]
         return m
 
-    def _owe(self, m: Module, take: Signal, frame_ends: Signal) -> None:
+    def _owe(self, m: Module, take: Signal, live: Signal, frame_ends: Signal) -> None:
         """Debt: what is missing until the next slice, in units of 1 / frame steps."""
         config = self._config
         rate = Signal(config.rate_bits, reset_less=True)
         preload = config.preload_steps * config.frame - 1
         most = max(preload + config.frame_steps_max - config.frame, config.frame - 1)
         shape = signed(bits_for(most) + 1)
-        debt = Signal(shape, init=preload, reset_less=True)
+        debt = Signal(shape.width - 1, init=preload, reset_less=True)  # without its sign
+        negative = take & live if config.preload_steps else take
         total, addend = Signal(shape), Signal(shape)
         new = self.chunk[: config.rate_bits]
         shifted = Cat(Const(0, config.rate_shift), Mux(frame_ends, new, rate))
         m.d.comb += [
             addend.eq(Mux(take, shifted, -config.frame)),
-            total.eq(debt + addend),
+            total.eq(Cat(debt, negative).as_signed() + addend),
         ]
         with m.If(self.head):
             m.d.sync += [debt.eq(preload), take.eq(1)]
@@ -124,37 +125,35 @@ class WindowControl(wiring.Component):
     def _count(self, m: Module, take: Signal, taken: Signal) -> None:
         """Slices that are left, counted in units of 64 bits.
 
-        ``left`` is below zero when the next slice is the last, or the stream has none. Once
-        loaded, it is lowered by one if the last unit is full, so that its sign tells; ``carry``,
-        0 only then, is the subtraction's carry in.
+        ``left`` is below zero when the next slice is the last, or the stream has none. The count
+        is added to -1, with ``carry`` unless the last unit is full; afterwards, a slice's units are
+        subtracted. What is added stands in a register: the adder goes from flip-flop to flip-flop,
+        and neither of the two loads needs a multiplexer.
         """
         units = self._config.n_out // _UNIT
         low_bits = bits_for(_UNIT - 1)
-        left = Signal(signed(33 - low_bits), reset_less=True)
+        left = Signal(signed(33 - low_bits), init=-1, reset_less=True)
+        addend = Signal(signed(33 - low_bits), init=~units, reset_less=True)
         low = Signal(low_bits, reset_less=True)
-        carry = Signal(reset_less=True)
+        carry = Signal(init=1, reset_less=True)
         less = Signal(1 + len(left))
-        subtrahend = Signal.like(left)
         full = Signal()
         m.d.comb += [
-            subtrahend.eq(Mux(self.head, -1, ~units)),
-            less.eq(Cat(carry, left) + Cat(Const(1, 1), subtrahend)),
+            less.eq(Cat(carry, left) + Cat(Const(1, 1), addend)),
             self.last.eq(left[-1]),
             self.ending.eq(take & left[-1]),
             full.eq(~low.any()),
-            self.valid_bits.eq(
-                Mux(
-                    self.last,
-                    Cat(low, (left + units + full)[: bits_for(units)]),
-                    self._config.n_out,
-                )
-            ),
+            self.valid_bits.eq(Cat(low, (left + units + full)[: bits_for(units)])),
         ]
-        with m.If(self.count_load):
+        with m.If(self.count_settle):
+            m.d.sync += [addend.eq(~units), carry.eq(1)]
+        with m.Elif(self.count_load):
             m.d.sync += [
-                left.eq(self.count[low_bits:]),
+                addend.eq(self.count[low_bits:]),
                 low.eq(self.count[:low_bits]),
                 carry.eq(self.count[:low_bits].any()),
             ]
+        with m.If(self.count_load):
+            m.d.sync += left.eq(-1)
         with m.Elif(taken | self.count_settle):
-            m.d.sync += [left.eq(less[1:]), carry.eq(1)]
+            m.d.sync += left.eq(less[1:])

@@ -3,7 +3,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
@@ -94,11 +94,14 @@ class WindowDecoder(wiring.Component):
             self.o.valid.eq(pipe.valid),
         ]
         tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1})
-        tails = [Signal(tail, reset_less=True, name=f"tail_{k}") for k in range(2 + config.patches)]
+        tails = [
+            Signal(tail, init={"valid_bits": config.n_out}, reset_less=True, name=f"tail_{k}")
+            for k in range(2 + config.patches)
+        ]
         with m.If(pipe.step):
             m.d.sync += [
-                tails[0].valid_bits.eq(control.valid_bits),
                 tails[0].last.eq(control.last),
+                tails[0].valid_bits.eq(Mux(control.last, control.valid_bits, config.n_out)),
             ]
         with m.If(pipe.move):
             m.d.sync += [after.eq(before) for before, after in pairwise(tails)]

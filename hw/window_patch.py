@@ -76,13 +76,14 @@ class WindowPatch(wiring.Component):
         # Whether a slice has a patch in a bank; the flag "in any" is for the recurrence alone.
         new_hits, old_hits = Signal(banks + 1, reset_less=True), Signal(banks + 1)
         hits = Signal(banks + 1, reset_less=True)
-        new_hit, old_hit, opens = Signal(), Signal(), Signal()
+        new_hit, opens = Signal(), Signal()
         in_bank = Cat(position[_LOW_BITS:] == k for k in range(banks))
         m.d.comb += [
             seen.eq(Mux(self.fresh, self.top[config.rate_bits :], self.top)),
             new_hit.eq(self.emit & seen[0] & (index == self.place)),
-            old_hit.eq(emit & patch.valid & (patch.index == place)),
-            old_hits.eq(Cat(old_hit & patch.banks[k] for k in range(banks)) | old_hit << banks),
+            old_hits.eq(
+                Cat(patch.banks, patch.valid) & (emit & (patch.index == place)).replicate(banks + 1)
+            ),
             opens.eq(fresh | hits[-1]),
         ]
         with m.If(self.step):
@@ -95,7 +96,7 @@ class WindowPatch(wiring.Component):
                 entry.index.eq(index),
                 entry.rows.eq(Cat(position[_COLUMN_BITS:_LOW_BITS] == r for r in range(_ROWS))),
                 entry.columns.eq(Cat(position[:_COLUMN_BITS] == c for c in range(_COLUMNS))),
-                entry.banks.eq(in_bank),
+                entry.banks.eq(in_bank & seen[0].replicate(banks)),
             ]
         # A patch that was used is not cleared: the chunk after it replaces it.
         with m.If(self.accept):

@@ -138,7 +138,8 @@ class WindowReader(wiring.Component):
         )
         with m.If(self.step | ~held | (~self.available & ~keep)):
             with m.If(more):
-                m.d.sync += word.eq(word >> n_in)
+                # The top may hold anything: this spares its multiplexers.
+                m.d.sync += word.eq(Cat(word[n_in:], self.i.payload[-n_in:]))
             with m.Else():
                 m.d.sync += word.eq(self.i.payload)
         if chunks > 1:
