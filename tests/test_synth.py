@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from xorloom.hw.synth import TARGETS, SynthReport, synthesize, yosys
 from xorloom.hw.verilog import generate_unit
-from xorloom.sw.config import BlockConfig
+from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError, ToolError
 
 SMALL = BlockConfig(n_in=8, n_out=16, lanes=2, bus_bits=32, block_groups=2)
@@ -25,6 +25,30 @@ def test_synthesize_patch_correction_costs_about_one_lut_a_bit() -> None:
     assert lane.lut is not None
     # 200 bits, and the decoding of positions to rows and columns.
     assert 200 <= lane.lut - network.lut <= 260
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (WindowConfig(), 1.9),
+        (WindowConfig(n_in=32), 1.9),
+        (WindowConfig(n_in=32, bus_bits=128), 1.9),
+        (WindowConfig(n_in=32, patches=1), 3.0),
+    ],
+    ids=["n_in_16", "n_in_32", "bus_128", "patches"],
+)
+def test_window_decoder_luts_a_weight_bit(config: WindowConfig, limit: float) -> None:
+    verilog = generate_unit("decoder", config)
+    report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
+    assert report.lut is not None
+    assert report.lut <= limit * config.n_out
+
+
+def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
+    config = WindowConfig()
+    verilog = generate_unit("network", config)
+    report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
+    assert report.lut == config.n_out + config.shared
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -2,6 +2,7 @@
 """Window decoder RTL against the golden model."""
 
 import random
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -98,7 +99,12 @@ def test_window_decoder_equals_golden_model_under_stalls(
     counts = (slices * config.n_out - 1, 1, 0, 0, config.n_out, 3 * config.n_out + 64, 65)
     streams = [window_stream(config, count, seed) for seed, count in enumerate(counts, 1)]
     if config.patches:
-        assert sum(stream.patched for stream in streams) > 2
+        frames = Counter(number // config.frame for number in streams[0].patched)
+        assert len(frames) >= 2, "no frame but the first has patches"
+        assert max(frames.values()) >= 2, "no chain of patches in a frame"
+        if config.frame == 16:
+            gaps = {b - a for a, b in pairwise(streams[0].patched)}
+            assert 1 in gaps, "no two neighbours have patches"
     decode(config, streams, source=source, sink=sink)
 
 

@@ -19,13 +19,13 @@ class WindowStream:
     """Bus words from header to CRC, and the decoded slices.
 
     ``slices`` are (bits, valid bits, last) with ``n_out`` bits, ``steps`` the payload's chunks,
-    ``patched`` the number of slices with a patch.
+    ``patched`` the numbers of the slices with a patch.
     """
 
     words: tuple[int, ...]
     slices: tuple[tuple[int, int, bool], ...]
     steps: int
-    patched: int
+    patched: tuple[int, ...]
 
 
 class _Tape(Sequence[int]):
@@ -33,6 +33,7 @@ class _Tape(Sequence[int]):
 
     def __init__(self, head: Sequence[int], config: WindowConfig, rng: random.Random, slow: int):
         self.words = list(head)
+        self.emitted = 0  # slices that the reader has made of it
         self._config, self._rng, self._slow = config, rng, slow
 
     def __len__(self) -> int:
@@ -53,9 +54,11 @@ class _Tape(Sequence[int]):
                 above = config.rate_bits
                 chunk &= ~((2 * config.frame - 1) << above)
                 chunk |= 1 << above | rng.randrange(4) << (above + 1)
-                if rng.randrange(2):
+                if rng.randrange(8):
+                    # Words are made when they are read, so the reader's place is known.
+                    index = (self.emitted + rng.randrange(4)) % config.frame
                     chunk &= ~(2 * config.frame - 1)
-                    chunk |= 1 | rng.randrange(min(config.frame, 32)) << 1
+                    chunk |= 1 | index << 1
             word |= (chunk & ((1 << unit) - 1)) << at
         return word
 
@@ -94,9 +97,13 @@ def window_stream(config: WindowConfig, count: int, seed: int, *, slow: int = 4)
     rng = random.Random(seed)
     head = header_words(config, count)
     tape = _Tape(head, config, rng, slow)
-    slices = window_decoder(config, _columns(config), tape)
+    patched = []
+    for _, positions in window_control(config, tape):
+        if positions:
+            patched.append(tape.emitted)
+        tape.emitted += 1
     words = tape.words
-    patched = sum(bool(positions) for _, positions in window_control(config, words))
+    slices = window_decoder(config, _columns(config), words)
     payload = words[len(head) :]
     mask = (1 << config.n_out) - 1
     rest = [min(config.n_out, count - at) for at in range(0, count, config.n_out)]
@@ -110,5 +117,5 @@ def window_stream(config: WindowConfig, count: int, seed: int, *, slow: int = 4)
             for n, (bits, valid) in enumerate(zip(slices, rest, strict=True))
         ),
         len(payload) * config.bus_bits // config.n_in,
-        patched,
+        tuple(patched),
     )
