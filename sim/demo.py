@@ -61,8 +61,8 @@ def demo(
     with _stage(4, "generate Verilog", as_json):
         verilog = generate(config)
         paths = verilog.write(output / "verilog")
-    with _stage(5, "build the simulation and run the largest matrix", as_json):
-        row = simulate_case(model_case(compressed, []))
+    with _stage(5, "build the simulation and run all matrices, back to back", as_json):
+        row = simulate_case(model_case(compressed, list(container.tensors)))
     with _stage(6, f"synthesize for {len(TARGETS)} targets, {seeds} placement seeds", as_json):
         reports = [synthesize(verilog.text, verilog.name, t, seeds=seeds) for t in TARGETS]
     passed = exact and row["bit_exact"]

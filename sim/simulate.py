@@ -225,7 +225,8 @@ def model_case(path: Path, names: Sequence[str]) -> Case:
             (container.raw(name + STREAM), weights, _slices(weights, info.planes, config), steps)
         )
     shapes = ", ".join(f"{n} {'x'.join(map(str, container.tensors[n].shape))}" for n in names)
-    return _case(shapes, config, parts)
+    title = shapes if len(names) <= 2 else f"{len(names)} tensors of {path.name}"
+    return _case(title, config, parts)
 
 
 def iid_case(
