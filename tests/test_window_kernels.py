@@ -146,7 +146,7 @@ def test_encode_adds_steps_only_if_galois_finds_no_solution(seed, seen):
         system, chunks = equations(CONFIG, [*before, rate], part)
         assert has_solution(system, chunks * CONFIG.n_in)
         if tries > 1:
-            lower = rate - (1 + (tries - 1) // 4)  # the step grows with every fourth try
+            lower = rate - (1 + (tries - 1) ** 2 // 16)  # the step grows with the tries
             system, chunks = equations(CONFIG, [*before, lower], part)
             assert not has_solution(system, chunks * CONFIG.n_in)
             raised += 1
