@@ -50,6 +50,16 @@ class DecoderConfig:
         """Return the parameters as plain integers, for JSON."""
         return asdict(self)  # type: ignore[call-overload]
 
+    @property
+    def identity(self) -> str:
+        """Text that tells one network from another, see :func:`xorloom.sw.layout.network_id`.
+
+        Decimal values of all parameters but the bus width.
+        """
+        values = self.to_dict()
+        del values["bus_bits"]
+        return ",".join(map(str, values.values()))
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from a mapping that names exactly the parameters.
@@ -274,10 +284,3 @@ class WindowConfig(DecoderConfig):
             self.parity_taps,
             self.network_seed,
         )
-
-    @property
-    def identity(self) -> str:
-        """Text that tells one network from another, see :func:`xorloom.sw.layout.network_id`."""
-        values = self.to_dict()
-        del values["bus_bits"]
-        return ",".join(map(str, values.values()))

@@ -8,7 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from .config import BlockConfig, WindowConfig
+from .config import BlockConfig, DecoderConfig
 from .errors import CapacityError, FormatError
 
 __all__ = [
@@ -18,6 +18,9 @@ __all__ = [
     "HEADER_BYTES",
     "KIND_BITMAP",
     "KIND_BLOCK",
+    "KIND_ENTROPY",
+    "KIND_LOWRANK",
+    "KIND_TRELLIS",
     "KIND_WINDOW",
     "VERSION",
     "WIDTH_FIELD_BITS",
@@ -33,6 +36,9 @@ VERSION = 1
 KIND_BITMAP = 1
 KIND_BLOCK = 2
 KIND_WINDOW = 3
+KIND_TRELLIS = 4
+KIND_LOWRANK = 5
+KIND_ENTROPY = 6
 HEADER_BYTES = 16
 CRC_BYTES = 4
 COUNT_OFFSET_BITS = 32
@@ -62,7 +68,7 @@ def control_threshold_bits(config: BlockConfig) -> int:
     return WIDTH_FIELD_BITS + config.lanes * config.position_bits
 
 
-def network_id(config: BlockConfig | WindowConfig) -> int:
+def network_id(config: DecoderConfig) -> int:
     """CRC-32 of the configuration's ``identity``: tells one network from another."""
     return zlib.crc32(config.identity.encode("ascii"))
 

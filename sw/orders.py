@@ -13,7 +13,17 @@ from numba import njit
 
 from .errors import ConfigError
 
-__all__ = ["ORDERS", "Lanes", "check_order", "gather", "lanes", "needs_transpose", "slice_count"]
+__all__ = [
+    "ORDERS",
+    "Lanes",
+    "beats_of",
+    "check_order",
+    "gather",
+    "lanes",
+    "needs_transpose",
+    "put_beats",
+    "slice_count",
+]
 
 ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column")
 """Known orders. ``-column`` takes the transposed matrix."""
@@ -116,3 +126,42 @@ def gather(
                 over = np.uint64(64) - shift
                 care[k, word + np.uint64(1)] |= kept >> over
                 value[k, word + np.uint64(1)] |= code >> over
+
+
+@njit(nogil=True, cache=True)
+def beats_of(flat: np.ndarray, where: Lanes, first: int, beats: np.ndarray) -> None:
+    """Take slices out of a flat array: ``beats[k, l]`` is the weight in lane l of slice first + k.
+
+    Parameters
+    ----------
+    flat : (weights,), any dtype
+    first : int
+        Number of the first slice.
+    beats : (slices, lanes), out
+        Places without a weight stay as they are.
+    """
+    for k in range(beats.shape[0]):
+        e = first + k
+        for lane in range(where.start.size):
+            length = where.length[lane]
+            if e >= length:
+                break
+            at = e + where.turn[lane]
+            if at >= length:
+                at -= length
+            beats[k, lane] = flat[where.start[lane] + where.step * at]
+
+
+@njit(nogil=True, cache=True)
+def put_beats(beats: np.ndarray, where: Lanes, first: int, flat: np.ndarray) -> None:
+    """Undo :func:`beats_of`: ``flat`` gets what stands in the slices."""
+    for k in range(beats.shape[0]):
+        e = first + k
+        for lane in range(where.start.size):
+            length = where.length[lane]
+            if e >= length:
+                break
+            at = e + where.turn[lane]
+            if at >= length:
+                at -= length
+            flat[where.start[lane] + where.step * at] = beats[k, lane]

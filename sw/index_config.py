@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frozen parameters of the index codecs, shared by encoder, golden model and RTL."""
+
+from dataclasses import dataclass
+
+from .config import DecoderConfig
+from .errors import ConfigError
+
+__all__ = ["N_OUT_MAX", "BitmapConfig", "TrellisConfig"]
+
+N_OUT_MAX = 2048
+"""Most mask bits a beat: the longest slice of the window codec."""
+
+
+@dataclass(frozen=True)
+class BitmapConfig(DecoderConfig):
+    """One stored bit a weight.
+
+    Parameters
+    ----------
+    n_out : int, 1 to 32768
+        Mask bits a beat.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+    """
+
+    codec = "bitmap"
+
+    n_out: int = 512
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check({"n_out": (1, 32768)})
+
+    @property
+    def rate(self) -> float:
+        """Stored bits a mask bit."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class TrellisConfig(DecoderConfig):
+    """A chosen mask near the rate-distortion bound, as the path of a trellis.
+
+    Parameters
+    ----------
+    n_in : int, 1 to 1024
+        Seed bits a beat.
+    n_out : int, 8 to 2048
+        Mask bits a beat; the rate is ``n_in / n_out``, at most 1.
+    window : int, 6 to 16
+        Seed bits that a mask bit can depend on; the encoder walks ``2**(window - 1)`` states.
+    minterms : int, 1 to 15
+        Of the 16 of a mask bit's look-up table. A mask bit is 1 with probability
+        ``minterms / 32``, or with ``classes`` 4, ``minterms / 16`` by 1, 1/2, 1/4 or 1/8.
+    classes : int, 1 or 4
+        Density classes that a lane can have.
+    period : int, 16 to 65536
+        Beats that share the lanes' classes.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+    network_seed : int, 0 to 2**64 - 1
+        Seed of :func:`xorloom.sw.trellis_code.trellis_code`.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range or two do not fit together.
+    """
+
+    codec = "trellis"
+
+    n_in: int = 84
+    n_out: int = 512
+    window: int = 14
+    minterms: int = 3
+    classes: int = 1
+    period: int = 384
+    bus_bits: int = 64
+    network_seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check(
+            {
+                "n_in": (1, 1024),
+                "n_out": (8, N_OUT_MAX),
+                "window": (6, 16, "every bit more doubles the encoder's time"),
+                "minterms": (1, 15),
+                "classes": (1, 4),
+                "period": (16, 65536),
+                "network_seed": (0, (1 << 64) - 1),
+            }
+        )
+        if self.classes not in (1, 4):
+            raise ConfigError(f"classes must be 1 or 4, not {self.classes}")
+        if self.n_in > self.n_out:
+            raise ConfigError(
+                f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit a "
+                "mask bit)"
+            )
