@@ -20,9 +20,11 @@ from .layout import (
 
 __all__ = [
     "Beat",
+    "BitQueue",
     "block_decoder",
     "bus_words",
     "patch_unit",
+    "payload",
     "stream_parser",
     "window_control",
     "window_decoder",
@@ -68,7 +70,7 @@ def bus_words(data: bytes, bus_bits: int) -> list[int]:
     return [int.from_bytes(data[i : i + n], "little") for i in range(0, len(data), n)]
 
 
-class _Queue:
+class BitQueue:
     """A gearbox: bus words in, fields of any width out, bit 0 first."""
 
     def __init__(self, words: Iterator[int], bus_bits: int) -> None:
@@ -89,7 +91,7 @@ class _Queue:
         return result
 
 
-def _payload(config: DecoderConfig, words: Sequence[int]) -> tuple[int, Iterator[int]]:
+def payload(config: DecoderConfig, words: Sequence[int]) -> tuple[int, Iterator[int]]:
     """Return the header's count and the words after the header."""
     bus_bits = config.bus_bits
     skip = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus_bits
@@ -103,9 +105,9 @@ def stream_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
     A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
     """
     lanes, bus_bits = config.lanes, config.bus_bits
-    count, source = _payload(config, words)
+    count, source = payload(config, words)
     groups = -(-count // lanes)
-    control, seed, patch = (_Queue(source, bus_bits) for _ in range(3))
+    control, seed, patch = (BitQueue(source, bus_bits) for _ in range(3))
     threshold = control_threshold_bits(config)
     width = next_width = 0
     parsed = 0
@@ -166,8 +168,8 @@ def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple
     The header counts slice bits: all slices have ``n_out``, the last one may have fewer.
     A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
     """
-    count, source = _payload(config, words)
-    seeds = _Queue(source, config.bus_bits)
+    count, source = payload(config, words)
+    seeds = BitQueue(source, config.bus_bits)
     index_bits = (config.frame - 1).bit_length()
     mask = (1 << config.window) - 1
     window = 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from .config import DecoderConfig
 from .errors import ConfigError
+from .trellis_code import TrellisCode, trellis_code
 
 __all__ = ["N_OUT_MAX", "BitmapConfig", "TrellisConfig"]
 
@@ -96,3 +97,27 @@ class TrellisConfig(DecoderConfig):
                 f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit a "
                 "mask bit)"
             )
+
+    @property
+    def class_chunks(self) -> int:
+        """Chunks of ``n_in`` bits that bring the lanes' classes, before every period's beats."""
+        return 0 if self.classes == 1 else -(-2 * self.n_out // self.n_in)
+
+    @property
+    def rate(self) -> float:
+        """Stored bits a mask bit, in whole periods."""
+        return self.n_in * (self.period + self.class_chunks) / (self.period * self.n_out)
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """Density of a random path, by class."""
+        if self.classes == 1:
+            return (self.minterms / 32,)
+        return tuple(self.minterms / 16 / 2**c for c in range(self.classes))
+
+    @property
+    def code(self) -> TrellisCode:
+        """The code, see :func:`xorloom.sw.trellis_code.trellis_code`."""
+        return trellis_code(
+            self.n_in, self.n_out, self.window, self.minterms, self.classes, self.network_seed
+        )

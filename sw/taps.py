@@ -16,7 +16,9 @@ __all__ = [
     "WindowNetwork",
     "block_network",
     "columns",
+    "deal",
     "gf2_rank",
+    "shuffled",
     "splitmix64",
     "window_network",
 ]
@@ -140,7 +142,16 @@ def _bits(positions: Iterable[int]) -> int:
     return sum(1 << position for position in positions)
 
 
-def _deal(generator: Iterator[int], hands: int, cards: int, size: int) -> list[tuple[int, ...]]:
+def shuffled(generator: Iterator[int], cards: int) -> list[int]:
+    """Return 0 to ``cards - 1`` in random order (Fisher and Yates)."""
+    deck = list(range(cards))
+    for i in range(cards - 1, 0, -1):
+        k = next(generator) % (i + 1)
+        deck[i], deck[k] = deck[k], deck[i]
+    return deck
+
+
+def deal(generator: Iterator[int], hands: int, cards: int, size: int) -> list[tuple[int, ...]]:
     """Deal hands of ``size`` different cards 0 to ``cards - 1``, all cards nearly equally often.
 
     ``FORMAT.md``, "Window network", is normative.
@@ -150,10 +161,7 @@ def _deal(generator: Iterator[int], hands: int, cards: int, size: int) -> list[t
     for _ in range(size):
         for hand in table:
             if not deck:
-                deck = list(range(cards))
-                for i in range(cards - 1, 0, -1):
-                    k = next(generator) % (i + 1)
-                    deck[i], deck[k] = deck[k], deck[i]
+                deck = shuffled(generator, cards)
             at = next((i for i, card in enumerate(deck) if card not in hand), None)
             if at is not None:
                 hand.append(deck.pop(at))
@@ -207,9 +215,9 @@ def window_network(
     generator = splitmix64(seed)
     for _ in range(_DRAWS):
         network = WindowNetwork(
-            tuple(_deal(generator, shared, window, parity_taps)),
-            tuple(_deal(generator, n_out, window, own_taps)),
-            tuple(_deal(generator, n_out, shared, shared_taps)),
+            tuple(deal(generator, shared, window, parity_taps)),
+            tuple(deal(generator, n_out, window, own_taps)),
+            tuple(deal(generator, n_out, shared, shared_taps)),
         )
         if gf2_rank(network.rows) == target:
             return network

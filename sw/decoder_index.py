@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GOLDEN MODEL of the index decoders, like ``decoder``: slow, obvious, plain integers only."""
+
+from collections.abc import Sequence
+
+from .decoder import BitQueue, payload
+from .index_config import BitmapConfig, TrellisConfig
+
+__all__ = ["bitmap_decoder", "trellis_decoder", "trellis_mask"]
+
+
+def bitmap_decoder(config: BitmapConfig, words: Sequence[int]) -> list[int]:
+    """Twin of ``hw.index_bitmap``: bus words of one stream in, one integer of ``n_out`` bits a beat."""
+    count, source = payload(config, words)
+    queue = BitQueue(source, config.bus_bits)
+    beats = []
+    while count > 0:
+        live = min(count, config.n_out)
+        queue.fill(live)
+        beats.append(queue.take(live))
+        count -= live
+    return beats
+
+
+def trellis_mask(config: TrellisConfig, seeds: int, classes: Sequence[int]) -> int:
+    """Return the mask bits of one beat.
+
+    ``seeds`` is the beat's ``n_in`` bits above the ``window - 1`` bits before them, the oldest in
+    bit 0; ``classes`` is every lane's (all 0 with one class).
+    """
+    code = config.code
+    mask = 0
+    for j, u in enumerate(code.steps):
+        window = seeds >> u
+        values = [sum(window >> t & 1 for t in parity) & 1 for parity in code.parities[u]]
+        p = sum(values[pick] << k for k, pick in enumerate(code.picks[j]))
+        bit = code.tables[j] >> p & 1
+        gate = [window >> t & 1 for t in code.gates[j]]
+        if config.classes == 1:
+            bit &= gate[0] ^ gate[1] ^ gate[2]
+        else:
+            if classes[j] & 1:
+                bit &= gate[0] ^ gate[1]
+            if classes[j] & 2:
+                bit &= gate[2] & gate[3]
+        mask |= bit << j
+    return mask
+
+
+def trellis_decoder(config: TrellisConfig, words: Sequence[int]) -> list[int]:
+    """Twin of ``hw.index_trellis``: bus words of one stream in, one integer of ``n_out`` bits a beat.
+
+    Before the stream all seed bits are 0. Mask bits beyond the header's count have no meaning.
+    """
+    count, source = payload(config, words)
+    queue = BitQueue(source, config.bus_bits)
+
+    def chunk() -> int:
+        queue.fill(config.n_in)
+        return queue.take(config.n_in)
+
+    past = config.window - 1
+    seeds = 0
+    classes = [0] * config.n_out
+    beats = []
+    for beat in range(-(-count // config.n_out)):
+        if beat % config.period == 0 and config.classes > 1:
+            field = sum(chunk() << (k * config.n_in) for k in range(config.class_chunks))
+            classes = [field >> (2 * j) & 3 for j in range(config.n_out)]
+        seeds = seeds >> config.n_in | chunk() << past
+        beats.append(trellis_mask(config, seeds, classes))
+    return beats

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A step of the trellis search as LLVM vectors: all states at once, 16-bit path metrics.
+
+What a window's mask bits are worth is looked up four bits at a time with the processor's byte
+shuffle, which LLVM offers only by its machine name; processors without one take the plain kernel.
+"""
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["LANES", "add_compare_select", "add_gains", "set_gains"]
+
+_I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
+_SHUFFLES = (
+    ("avx512bw", 64, "llvm.x86.avx512.pshuf.b.512"),
+    ("avx2", 32, "llvm.x86.avx2.pshuf.b"),
+    ("ssse3", 16, "llvm.x86.ssse3.pshuf.b.128"),
+)
+_TABLE = 16
+"""Entries of a shuffle's table: it looks up within runs of 16 bytes."""
+
+
+def _shuffle() -> tuple[int, str]:
+    """Bytes of the widest byte shuffle that there is, 0 for none, and its name."""
+    features = binding.get_host_cpu_features()
+    return next(((n, name) for key, n, name in _SHUFFLES if features.get(key)), (0, ""))
+
+
+_BYTES, _NAME = _shuffle()
+LANES = _BYTES // 2
+"""States that one call advances, 0: there is no vector kernel."""
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any) -> Any:
+    data = context.make_array(kind)(context, builder, value=array).data
+    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    value = builder.load(pointer)
+    value.align = 1
+    return value
+
+
+def _store(builder: Any, value: Any, pointer: Any) -> None:
+    builder.store(value, pointer).align = 1
+
+
+def _pick(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+    mask = ir.Constant(ir.VectorType(_I32, len(places)), places)
+    return builder.shuffle_vector(a, b, mask)
+
+
+def _gains(add: bool) -> Any:
+    @intrinsic
+    def gains(_typing: Any, out: Any, at: Any, pattern: Any, place: Any, tables: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kinds = signature.args
+            data = ir.VectorType(_I8, _BYTES)
+            half = ir.VectorType(_I16, _BYTES // 2)
+            look = builder.module.globals.get(_NAME) or ir.Function(
+                builder.module, ir.FunctionType(data, [data, data]), _NAME
+            )
+            pattern_bytes = _load(
+                builder, _pointer(context, builder, kinds[2], args[2], args[3], data)
+            )
+            nibbles = (
+                builder.and_(pattern_bytes, ir.Constant(data, [15] * _BYTES)),
+                builder.lshr(pattern_bytes, ir.Constant(data, [4] * _BYTES)),
+            )
+            inner = [
+                [r // 16 * 16 + r % 16 // 2 + 8 * h + (r & 1) * _BYTES for r in range(_BYTES)]
+                for h in (0, 1)
+            ]
+            totals: list[Any] = [None, None]
+            for k, nibble in enumerate(nibbles):
+                parts = []
+                for byte in (0, 1):
+                    offset = ir.Constant(_I64, _TABLE * (2 * k + byte))
+                    table = _load(
+                        builder,
+                        _pointer(
+                            context, builder, kinds[4], args[4], offset, ir.VectorType(_I8, _TABLE)
+                        ),
+                    )
+                    wide = _pick(builder, table, table, [r % _TABLE for r in range(_BYTES)])
+                    parts.append(builder.call(look, [wide, nibble]))
+                for h in (0, 1):
+                    words = builder.bitcast(_pick(builder, *parts, inner[h]), half)
+                    totals[h] = words if totals[h] is None else builder.add(totals[h], words)
+            for h in (0, 1):
+                start = builder.add(args[1], ir.Constant(_I64, h * _BYTES // 2))
+                target = _pointer(context, builder, kinds[0], args[0], start, half)
+                value = builder.add(totals[h], _load(builder, target)) if add else totals[h]
+                _store(builder, value, target)
+            return context.get_dummy_value()
+
+        return types.void(out, types.int64, pattern, types.int64, tables), codegen
+
+    return gains
+
+
+set_gains = _gains(add=False)
+"""``set_gains(out, at, pattern, place, tables)``: what ``2 * LANES`` windows are worth.
+
+``pattern[place:]`` holds a byte a window, ``tables`` the 16-bit worth of its low and high four
+bits: the 16 low bytes and the 16 high bytes of the first, then of the second. Written to int16
+``out[at:]``, the windows of every 16 bytes in the order that the byte shuffle leaves them in, see
+``trellis_kernels.place_of``.
+"""
+add_gains = _gains(add=True)
+"""``add_gains(out, at, pattern, place, tables)``: likewise, added to ``out[at:]``."""
+
+
+@intrinsic
+def add_compare_select(
+    _typing: Any, cur: Any, new: Any, worth: Any, chosen: Any, chosen_at: Any, at: Any, half: Any
+) -> Any:
+    """``add_compare_select(cur, new, worth, chosen, chosen_at, at, half)``: advance states.
+
+    States ``at`` and ``half + at`` onwards, ``LANES`` of each, go to states ``2 * at`` onwards.
+    ``worth`` has for them, ``half`` apart: first to even, first to odd, second to even, second to
+    odd state. Sums wrap, and are compared by their difference. A set bit of ``chosen[chosen_at:]``
+    (even states) and of ``chosen[chosen_at + half / 8:]`` (odd) says that the second won.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        n = _BYTES // 2
+        words = ir.VectorType(_I16, n)
+        bits = ir.IntType(n)
+        zero = ir.Constant(words, [0] * n)
+        at, half = args[5], args[6]
+
+        def fetch(kind: Any, array: Any, index: Any) -> Any:
+            return _load(builder, _pointer(context, builder, kind, array, index, words))
+
+        first = fetch(kinds[0], args[0], at)
+        second = fetch(kinds[0], args[0], builder.add(at, half))
+        best = []
+        for odd in (0, 1):
+            offset = builder.add(at, builder.mul(half, ir.Constant(_I64, odd)))
+            a = builder.add(first, fetch(kinds[2], args[2], offset))
+            offset = builder.add(offset, builder.mul(half, ir.Constant(_I64, 2)))
+            b = builder.add(second, fetch(kinds[2], args[2], offset))
+            won = builder.icmp_signed(">", builder.sub(b, a), zero)
+            best.append(builder.select(won, b, a))
+            byte = builder.add(at, builder.mul(half, ir.Constant(_I64, odd)))
+            byte = builder.add(args[4], builder.lshr(byte, ir.Constant(_I64, 3)))
+            target = context.make_array(kinds[3])(context, builder, value=args[3]).data
+            target = builder.bitcast(builder.gep(target, [byte]), bits.as_pointer())
+            _store(builder, builder.bitcast(won, bits), target)
+        for h in (0, 1):
+            mixed = _pick(builder, *best, [h * n // 2 + r // 2 + (r & 1) * n for r in range(n)])
+            start = builder.add(builder.mul(at, ir.Constant(_I64, 2)), ir.Constant(_I64, h * n))
+            _store(builder, mixed, _pointer(context, builder, kinds[1], args[1], start, words))
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(cur, new, worth, chosen, index, index, index), codegen
