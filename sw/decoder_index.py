@@ -10,7 +10,7 @@ __all__ = ["bitmap_decoder", "trellis_decoder", "trellis_mask"]
 
 
 def bitmap_decoder(config: BitmapConfig, words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.index_bitmap``: bus words of one stream in, one integer of ``n_out`` bits a beat."""
+    """Twin of ``hw.index_bitmap``: bus words of one stream to ``n_out``-bit integers."""
     count, source = payload(config, words)
     queue = BitQueue(source, config.bus_bits)
     beats = []
@@ -48,7 +48,7 @@ def trellis_mask(config: TrellisConfig, seeds: int, classes: Sequence[int]) -> i
 
 
 def trellis_decoder(config: TrellisConfig, words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.index_trellis``: bus words of one stream in, one integer of ``n_out`` bits a beat.
+    """Twin of ``hw.index_trellis``: bus words of one stream to ``n_out``-bit integers.
 
     Before the stream all seed bits are 0. Mask bits beyond the header's count have no meaning.
     """

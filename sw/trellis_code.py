@@ -29,9 +29,9 @@ class TrellisCode:
     """The code of one beat, ``n_out`` lanes.
 
     Lane ``j`` sees the ``window`` seed bits that end with bit ``steps[j]`` of the beat. It looks up
-    the value of its parities (the first is bit 0) in its table; the mask bit is that, and one class:
-    the XOR of its gate's three bits. Four classes, class ``c``: if bit 0 of ``c`` is set, the XOR
-    of its gate's first two bits; if bit 1 is set, the AND of the other two. All must be 1.
+    the value of its parities (the first is bit 0) in its table. For the mask bit to be 1, that must
+    be 1, and with one class the XOR of its gate's three bits; with four, in class ``c``, the XOR
+    of its gate's first two bits if bit 0 of ``c`` is set, the AND of the others if bit 1 is.
 
     Parameters
     ----------

@@ -2,8 +2,7 @@
 """Numba kernels of the trellis index: patterns, Viterbi search, decoding.
 
 A state is the last ``window - 1`` seed bits, the newest in bit 0; a window has one older bit on
-top. Lanes of a step are numbered from 0; a window's *pattern* is the mask bits of all of them, eight a
-byte.
+top. A window's *pattern* is the mask bits of all lanes of a step, eight a byte.
 """
 
 from typing import NamedTuple
@@ -21,8 +20,6 @@ __all__ = [
     "search",
     "set_patterns",
 ]
-
-_CLASS_BITS = 4
 
 
 class Trellis(NamedTuple):
@@ -43,9 +40,9 @@ class Trellis(NamedTuple):
 def place_of(value: int, window: int, lanes: int) -> int:
     """Where a window's pattern stands.
 
-    Windows that lead from the first to even states come first, then to odd ones, then those from the
-    second half of the states. Vectors look up runs of 16, of which the low and the high half go
-    to different vectors.
+    Windows that lead from the first half of the states to even ones come first, then to odd ones,
+    then those from the second half. Vectors look up runs of 16, of which the low and the high half
+    go to different vectors.
     """
     half = 1 << (window - 2)
     at = (
@@ -251,7 +248,6 @@ def search(
     first, patterns, window, lanes = trellis
     n_in, n_bytes = patterns.shape[0], patterns.shape[1]
     states = 1 << (window - 1)
-    half = states >> 1
     cur, new = np.zeros(states, np.int16), np.zeros(states, np.int16)
     worth = np.zeros(2 * states, np.int16)
     tables, sums = np.zeros((n_bytes, 64), np.uint8), np.zeros((2 * n_bytes, 16), np.int16)

@@ -89,7 +89,7 @@ def _gains(add: bool) -> Any:
                     wide = _pick(builder, table, table, [r % _TABLE for r in range(_BYTES)])
                     parts.append(builder.call(look, [wide, nibble]))
                 for h in (0, 1):
-                    words = builder.bitcast(_pick(builder, *parts, inner[h]), half)
+                    words = builder.bitcast(_pick(builder, parts[0], parts[1], inner[h]), half)
                     totals[h] = words if totals[h] is None else builder.add(totals[h], words)
             for h in (0, 1):
                 start = builder.add(args[1], ir.Constant(_I64, h * _BYTES // 2))
@@ -154,7 +154,8 @@ def add_compare_select(
             target = builder.bitcast(builder.gep(target, [byte]), bits.as_pointer())
             _store(builder, builder.bitcast(won, bits), target)
         for h in (0, 1):
-            mixed = _pick(builder, *best, [h * n // 2 + r // 2 + (r & 1) * n for r in range(n)])
+            places = [h * n // 2 + r // 2 + (r & 1) * n for r in range(n)]
+            mixed = _pick(builder, best[0], best[1], places)
             start = builder.add(builder.mul(at, ir.Constant(_I64, 2)), ir.Constant(_I64, h * n))
             _store(builder, mixed, _pointer(context, builder, kinds[1], args[1], start, words))
         return context.get_dummy_value()
