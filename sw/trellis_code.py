@@ -4,6 +4,7 @@
 ``FORMAT.md``, "Trellis code", is normative.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
@@ -15,8 +16,10 @@ __all__ = ["GATE_TAPS", "TrellisCode", "trellis_code"]
 
 _INPUTS = 4
 """Parities that a mask bit looks up, and window bits of a parity: one 4-input LUT each."""
-_POOL_MIN = 5
-"""Fewest parities of a step."""
+_POOL_MIN = 4
+"""Fewest parities of a step; otherwise it has one less than lanes."""
+_REACH = 2
+"""A lane can also take the parities of the steps so far away; they cost nothing."""
 _DRAWS = 256
 _TRIES = 8
 """Deals of parities to lanes, of which the best is taken."""
@@ -37,7 +40,8 @@ class TrellisCode:
     ----------
     steps : tuple of int, length ``n_out``
     parities : tuple of tuple of tuple of int, length ``n_in``
-        Window positions (0 the oldest) that the parities of every step are the XOR of.
+        Window positions (0 the oldest) that the parities of every step are the XOR of: its own,
+        then those of steps nearby, which are the XOR of the same seed bits.
     picks : tuple of tuple of int, length ``n_out``
         The lane's four parities, numbers in its step's.
     tables : tuple of int, length ``n_out``
@@ -57,13 +61,41 @@ def _mask(positions: tuple[int, ...]) -> int:
     return sum(1 << t for t in positions)
 
 
-def _score(hands: list[tuple[int, ...]], parities: list[tuple[int, ...]]) -> int:
-    """Window bits that the hands cover, and four a rank."""
-    total = 0
+def _score(hands: list[tuple[int, ...]], parities: list[tuple[int, ...]], enough: int) -> int:
+    """Window bits that every hand covers, up to ``enough``; four a rank; two off a repetition."""
+    total = 2 * len({frozenset(hand) for hand in hands})
     for hand in hands:
         rows = [_mask(parities[pick]) for pick in hand]
-        total += reduce(or_, rows).bit_count() + 4 * gf2_rank(rows)
+        total += min(reduce(or_, rows).bit_count(), enough) + 4 * gf2_rank(rows)
     return total
+
+
+def _pools(generator: Iterator[int], lanes: list[int], window: int) -> list[list[tuple[int, ...]]]:
+    """Draw every step's own parities."""
+    pools = []
+    for count in lanes:
+        pool = max(_POOL_MIN, count - 1)
+        for _ in range(_DRAWS):
+            drawn = deal(generator, pool, window, _INPUTS)
+            if gf2_rank(map(_mask, drawn)) == min(pool, window):
+                break
+        else:
+            raise ConfigError(
+                f"no {pool} parities of full rank in a window of {window} bits (raise window)"
+            )
+        pools.append(drawn)
+    return pools
+
+
+def _borrowed(pools: list[list[tuple[int, ...]]], u: int, window: int) -> list[tuple[int, ...]]:
+    """Parities of the steps around ``u`` that lie in its window, as positions there."""
+    found = []
+    for v in range(max(0, u - _REACH), min(len(pools), u + _REACH + 1)):
+        for parity in pools[v] if v != u else []:
+            moved = tuple(t + v - u for t in parity)
+            if min(moved) >= 0 and max(moved) < window:
+                found.append(moved)
+    return found
 
 
 @lru_cache(maxsize=16)
@@ -91,23 +123,17 @@ def trellis_code(
     """
     generator = splitmix64(seed)
     steps = tuple(j * n_in // n_out for j in range(n_out))
+    lanes = [steps.count(u) for u in range(n_in)]
+    pools = _pools(generator, lanes, window)
     parities, picks, tables, gates = [], [], [], []
     for u in range(n_in):
-        lanes = steps.count(u)
-        pool = max(_POOL_MIN, lanes)
-        for _ in range(_DRAWS):
-            drawn = deal(generator, pool, window, _INPUTS)
-            if gf2_rank(map(_mask, drawn)) == min(pool, window):
-                break
-        else:
-            raise ConfigError(
-                f"no {pool} parities of full rank in a window of {window} bits (raise window)"
-            )
-        parities.append(tuple(drawn))
-        deals = [deal(generator, lanes, pool, _INPUTS) for _ in range(_TRIES)]
-        for hand in max(deals, key=lambda hands: _score(hands, drawn)):
+        known = pools[u] + _borrowed(pools, u, window)
+        parities.append(tuple(known))
+        deals = [deal(generator, lanes[u], len(known), _INPUTS) for _ in range(_TRIES)]
+        enough = window - GATE_TAPS[classes]
+        for hand in max(deals, key=lambda hands: _score(hands, known, enough)):
             picks.append(hand)
-            cover = [sum(t in drawn[pick] for pick in hand) for t in range(window)]
+            cover = [sum(t in known[pick] for pick in hand) for t in range(window)]
             deck = sorted(shuffled(generator, window), key=cover.__getitem__)
             gates.append(tuple(deck[: GATE_TAPS[classes]]))
             odd = next(generator) & 1

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trellis index: chooses a mask near the rate-distortion bound.
+
+Every string of seed bits decodes to some mask. The encoder looks for the one whose kept weights
+are worth most: a kept weight is worth its importance less a price, and the price is set so that
+the wanted share of weights is kept.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .block_codec import threads_default
+from .errors import ConfigError
+from .index_config import TrellisConfig
+from .trellis_code import GATE_TAPS
+from .trellis_kernels import LANES, Trellis, decode, lane_tables, search, set_patterns
+
+__all__ = ["Chosen", "TrellisStream", "choose", "minterms_for", "pack", "read", "unpack"]
+
+_SEGMENT = 4096
+"""Steps between two cuts of the paths; the work space is this times ``2**(window - 4)`` bytes."""
+_HEADROOM = 32000
+"""What gains may sum up to over a window, below the 2**15 of 16-bit path metrics."""
+_CLIP = 16.0
+"""Gains are clipped at so many times their mean magnitude, or a few outliers would leave no
+resolution for all others."""
+_PROBE = 1 << 17
+"""Weights on which the price is fitted."""
+_TOLERANCE = 0.003
+"""Relative error of the density that is good enough."""
+_ROUNDS = 3
+"""Times that the classes are chosen anew."""
+
+
+@dataclass(frozen=True)
+class TrellisStream:
+    """One stream's seed bits.
+
+    Parameters
+    ----------
+    seeds : (ceil(slices * n_in / 64) + 2,) uint64
+        Packed bits, ``n_in`` a slice.
+    slices : int
+    classes : (periods, n_out) uint8
+        No rows with one class.
+    """
+
+    seeds: np.ndarray
+    slices: int
+    classes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A chosen mask.
+
+    Parameters
+    ----------
+    mask : (slices, n_out) bool
+        False where there is no weight.
+    streams : tuple of TrellisStream
+    price : float
+        Importance that a weight had to be worth.
+    """
+
+    mask: np.ndarray
+    streams: tuple[TrellisStream, ...]
+    price: float
+
+
+def minterms_for(density: float, classes: int = 1) -> int:
+    """Return the ``minterms`` that fit a density best.
+
+    Raises
+    ------
+    ConfigError
+        If no code has such a density.
+    """
+    least, most = 1 / 64, 15 / 32
+    if not least <= density <= most:
+        raise ConfigError(
+            f"density must be between {least:.3f} and {most:.3f} for the trellis index, not "
+            f"{density} (the entropy and bitmap indexes take any)"
+        )
+    # A code a little denser than the mask does best; with classes, most lanes take the second.
+    return min(15, max(1, round((33 if classes == 1 else 40) * density)))
+
+
+@lru_cache(maxsize=4)
+def _lanes(config: TrellisConfig) -> tuple[np.ndarray, np.ndarray]:
+    """First lane of every step, and what every lane makes of every window."""
+    code, window = config.code, config.window
+
+    def value(positions: tuple[int, ...]) -> int:
+        return sum(1 << (window - 1 - t) for t in positions)
+
+    parities = np.array(
+        [
+            [value(code.parities[u][pick]) for pick in hand]
+            for u, hand in zip(code.steps, code.picks, strict=True)
+        ],
+        np.uint32,
+    )
+    gates = np.zeros((config.n_out, max(GATE_TAPS.values())), np.uint32)
+    for j, gate in enumerate(code.gates):
+        parts = [gate] if config.classes == 1 else [(t,) for t in gate]
+        gates[j, : len(parts)] = [value(part) for part in parts]
+    bits = np.zeros((config.n_out, 1 << window), np.uint8)
+    tables = np.array(code.tables, np.uint32)
+    lane_tables(parities, tables, gates, window, _vector(config), bits)
+    first = np.searchsorted(np.array(code.steps), np.arange(config.n_in + 1)).astype(np.int64)
+    return first, bits
+
+
+def _vector(config: TrellisConfig) -> int:
+    """States a vector; small trellises have too few."""
+    return LANES if 1 << (config.window - 2) >= LANES else 0
+
+
+@lru_cache(maxsize=4)
+def _shared_trellis(config: TrellisConfig) -> Trellis:
+    """With one class all threads read the same patterns."""
+    return _new_trellis(config)
+
+
+def _new_trellis(config: TrellisConfig) -> Trellis:
+    first, bits = _lanes(config)
+    n_bytes = -(-int(np.diff(first).max()) // 8)
+    patterns = np.zeros((config.n_in, n_bytes, 1 << config.window), np.uint8)
+    if config.classes == 1:
+        set_patterns(bits, np.zeros(config.n_out, np.uint8), first, patterns)
+    return Trellis(first, patterns, config.window, _vector(config))
+
+
+def _trellis(config: TrellisConfig) -> Trellis:
+    return _shared_trellis(config) if config.classes == 1 else _new_trellis(config)
+
+
+def _period(config: TrellisConfig) -> int:
+    return config.period if config.classes > 1 else 0
+
+
+def _gains(importance: np.ndarray, live: int, price: float, trellis: Trellis) -> np.ndarray:
+    """Return what set mask bits are worth, scaled to int16; 0 where there is no weight."""
+    gains = importance - np.float32(price)
+    gains.reshape(-1)[live:] = 0
+    size = np.abs(gains)
+    limit = _CLIP * float(size.mean(dtype=np.float64))
+    np.clip(gains, -limit, limit, out=gains)
+    np.minimum(size, limit, out=size)
+    a_step = np.add.reduceat(size, trellis.first[:-1], axis=1).reshape(-1)
+    sums = np.concatenate([[0.0], np.cumsum(a_step, dtype=np.float64)])
+    span = min(trellis.window, sums.size - 1)
+    most = float((sums[span:] - sums[:-span]).max())
+    return np.rint(gains * np.float32(_HEADROOM / most if most else 0)).astype(np.int16)
+
+
+def _search(
+    importance: np.ndarray, live: int, price: float, config: TrellisConfig, classes: np.ndarray
+) -> tuple[TrellisStream, np.ndarray]:
+    """Encode one stream of slices; return it and its mask."""
+    trellis = _trellis(config)
+    slices = importance.shape[0]
+    seeds = np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64)
+    gains = _gains(importance, live, price, trellis)
+    period, bits = _period(config), _lanes(config)[1]
+    search(gains, trellis, bits, classes, period, _SEGMENT, seeds)
+    stream = TrellisStream(seeds, slices, classes)
+    return stream, _decode(stream, live, config, trellis)
+
+
+def _decode(
+    stream: TrellisStream, live: int, config: TrellisConfig, trellis: Trellis
+) -> np.ndarray:
+    mask = np.zeros((stream.slices, config.n_out), np.bool_)
+    bits = _lanes(config)[1]
+    decode(stream.seeds, trellis, bits, stream.classes, _period(config), mask)
+    mask.reshape(-1)[live:] = False
+    return mask
+
+
+def _classes(density: np.ndarray, config: TrellisConfig) -> np.ndarray:
+    """Return the classes of lanes that have these densities, (periods, n_out)."""
+    levels = np.log2(np.array(config.densities))
+    found = np.log2(np.maximum(density, 1e-4))
+    return np.abs(found[..., None] - levels).argmin(axis=-1).astype(np.uint8)
+
+
+def _lane_density(mask: np.ndarray, live: int, config: TrellisConfig) -> np.ndarray:
+    """Return the share of kept weights of every lane in every period."""
+    starts = np.arange(0, mask.shape[0], config.period)
+    kept = np.add.reduceat(mask, starts, axis=0, dtype=np.int64)
+    full, rest = divmod(live, config.n_out)
+    length = np.full(config.n_out, full, np.int64) + (np.arange(config.n_out) < rest)
+    there = np.clip(length - starts[:, None], 0, config.period)
+    return kept / np.maximum(there, 1)
+
+
+def _fit(keep: Callable[[float], int], wanted: int, low: float, high: float) -> float:
+    """Find the price at which ``keep(price)``, which falls, is near ``wanted``."""
+    f_low, f_high = np.inf, -np.inf
+    price = (low + high) / 2
+    for _ in range(12):
+        found = float(np.log(max(keep(price), 0.5) / wanted))
+        if abs(found) <= _TOLERANCE:
+            break
+        if found > 0:
+            low, f_low = price, found
+        else:
+            high, f_high = price, found
+        if np.isinf(f_low) or np.isinf(f_high):
+            price = (low + high) / 2
+        else:
+            share = min(0.9, max(0.1, f_low / (f_low - f_high)))
+            price = low + share * (high - low)
+    return price
+
+
+def choose(
+    importance: np.ndarray,
+    live: int,
+    density: float,
+    config: TrellisConfig,
+    *,
+    slices_per_stream: int = 0,
+    threads: int | None = None,
+) -> Chosen:
+    """Choose the mask that keeps most importance at the code's rate.
+
+    Parameters
+    ----------
+    importance : (slices, n_out) float32, not negative
+        What keeping a weight is worth: its magnitude, its square, or any saliency.
+    live : int
+        Weights that there are: the first so many places.
+    density : float
+        Share of weights to keep, met within about 0.3 %.
+    config : TrellisConfig
+    slices_per_stream : int
+        Slices of all streams but the last; 0: one stream.
+    threads : int, optional
+        All available cores by default.
+
+    Raises
+    ------
+    ConfigError
+        If the importance does not fit, or the code cannot reach the density.
+    """
+    importance = check_importance(importance, live, config.n_out)
+    slices = importance.shape[0]
+    size = slices_per_stream or max(1, slices)
+    if _period(config) and size % config.period and size < slices:
+        raise ConfigError(f"slices_per_stream {size} must be a multiple of period {config.period}")
+    top = float(importance.max(initial=0.0))
+    if not live or top == 0.0:
+        streams = tuple(
+            _empty(min(size, slices - first), config) for first in range(0, slices, size)
+        )
+        return Chosen(np.zeros(importance.shape, np.bool_), streams, 0.0)
+    wanted = max(1, round(density * live))
+    classes = np.zeros((0, config.n_out), np.uint8)
+    if config.classes > 1:
+        flat = importance.reshape(-1)[:live]
+        cut = np.partition(flat, max(0, live - wanted))[max(0, live - wanted)]
+        classes = _classes(_lane_density(importance >= max(cut, 1e-30), live, config), config)
+
+    def encode(price: float) -> tuple[tuple[TrellisStream, ...], np.ndarray]:
+        firsts = range(0, slices, size)
+
+        def one(first: int) -> tuple[TrellisStream, np.ndarray]:
+            part = importance[first : first + size]
+            rows = slice(first // config.period, -(-(first + len(part)) // config.period))
+            own = max(0, min(part.size, live - first * config.n_out))
+            return _search(part, own, price, config, classes[rows])
+
+        with ThreadPoolExecutor(threads or threads_default()) as pool:
+            done = list(pool.map(one, firsts))
+        return tuple(stream for stream, _ in done), np.concatenate([mask for _, mask in done])
+
+    price = top
+    for attempt in range(1 if config.classes == 1 else _ROUNDS):
+        price = _fit_price(importance, live, density, config, classes)
+        if attempt < _ROUNDS - 1 and config.classes > 1:
+            classes = _classes(_lane_density(encode(price)[1], live, config), config)
+    streams, mask = encode(price)
+    found = int(np.count_nonzero(mask))
+    if not 0.8 < found / wanted < 1.25 and wanted > 1000:
+        raise ConfigError(
+            f"density must be near {', '.join(f'{d:.3g}' for d in config.densities)}, which "
+            f"minterms {config.minterms} give, not {density} (the nearest mask has "
+            f"{found / live:.3g}): choose minterms by minterms_for, or another index"
+        )
+    return Chosen(mask, streams, price)
+
+
+def check_importance(importance: np.ndarray, live: int, n_out: int) -> np.ndarray:
+    """Return slices of importance as float32.
+
+    Raises
+    ------
+    ConfigError
+        If shape or values do not fit.
+    """
+    if importance.ndim != 2 or importance.shape[1] != n_out or live > importance.size:
+        raise ConfigError(
+            f"importance must be (slices, {n_out}) with at least {live} places, "
+            f"not {importance.shape}"
+        )
+    importance = np.ascontiguousarray(importance, np.float32)
+    if importance.size and not (np.isfinite(importance).all() and importance.min() >= 0):
+        raise ConfigError("importance must be finite and not negative (take magnitudes)")
+    return importance
+
+
+def _empty(slices: int, config: TrellisConfig) -> TrellisStream:
+    """Return the stream of all-zero seeds, whose masks are empty: gates of zeros are 0."""
+    periods = -(-slices // config.period) if config.classes > 1 else 0
+    classes = np.full((periods, config.n_out), config.classes - 1, np.uint8)
+    return TrellisStream(np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64), slices, classes)
+
+
+def _fit_price(
+    importance: np.ndarray,
+    live: int,
+    density: float,
+    config: TrellisConfig,
+    classes: np.ndarray,
+) -> float:
+    """Fit the price on a sample of slices: runs of them, or all if they are few."""
+    slices = live // config.n_out  # whole ones
+    run = min(config.period, 64) if config.classes > 1 else 64
+    count = max(1, _PROBE // (run * config.n_out))
+    if slices > 2 * run * count:
+        starts = np.linspace(0, slices - run, count).astype(np.int64)
+        if config.classes > 1:
+            starts = starts // config.period * config.period
+        rows = starts // config.period
+        sample = np.concatenate([importance[s : s + run] for s in starts])
+        probe = _with_period(config, run)
+        own, classes = sample.size, classes[rows] if len(classes) else classes
+    else:
+        sample, probe, own = importance, config, live
+    wanted = max(1, round(density * own))
+
+    def keep(price: float) -> int:
+        return int(np.count_nonzero(_search(sample, own, price, probe, classes)[1]))
+
+    flat = sample.reshape(-1)[:own]
+    cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
+    return _fit(keep, wanted, 0.0, max(2 * cut, 1e-30))
