@@ -8,18 +8,28 @@ the wanted share of weights is kept.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from .block_codec import threads_default
-from .errors import ConfigError
+from .errors import ConfigError, FormatError
 from .index_config import TrellisConfig
+from .layout import KIND_TRELLIS, Header, network_id
+from .stream import frame_payload, unframe_payload
 from .trellis_code import GATE_TAPS
 from .trellis_kernels import LANES, Trellis, decode, lane_tables, search, set_patterns
 
-__all__ = ["Chosen", "TrellisStream", "choose", "minterms_for", "pack", "read", "unpack"]
+__all__ = [
+    "Chosen",
+    "TrellisStream",
+    "check_importance",
+    "choose",
+    "minterms_for",
+    "pack",
+    "unpack",
+]
 
 _SEGMENT = 4096
 """Steps between two cuts of the paths; the work space is this times ``2**(window - 4)`` bytes."""
@@ -90,9 +100,13 @@ def minterms_for(density: float, classes: int = 1) -> int:
     return min(15, max(1, round((33 if classes == 1 else 40) * density)))
 
 
-@lru_cache(maxsize=4)
 def _lanes(config: TrellisConfig) -> tuple[np.ndarray, np.ndarray]:
     """First lane of every step, and what every lane makes of every window."""
+    return _lanes_of(replace(config, period=16, bus_bits=32))  # neither matters
+
+
+@lru_cache(maxsize=4)
+def _lanes_of(config: TrellisConfig) -> tuple[np.ndarray, np.ndarray]:
     code, window = config.code, config.window
 
     def value(positions: tuple[int, ...]) -> int:
@@ -340,7 +354,7 @@ def _fit_price(
             starts = starts // config.period * config.period
         rows = starts // config.period
         sample = np.concatenate([importance[s : s + run] for s in starts])
-        probe = _with_period(config, run)
+        probe = replace(config, period=run)
         own, classes = sample.size, classes[rows] if len(classes) else classes
     else:
         sample, probe, own = importance, config, live
@@ -352,3 +366,83 @@ def _fit_price(
     flat = sample.reshape(-1)[:own]
     cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
     return _fit(keep, wanted, 0.0, max(2 * cut, 1e-30))
+
+
+def payload_bits(slices: int, config: TrellisConfig) -> int:
+    """Bits of a stream's payload: the slices' and, with classes, those of every period."""
+    periods = -(-slices // config.period) if config.classes > 1 else 0
+    return (slices + periods * config.class_chunks) * config.n_in
+
+
+def _places(slices: int, config: TrellisConfig) -> np.ndarray:
+    """Tell the payload bits that are classes: (payload bits,) bool."""
+    seeds = np.zeros(slices * config.n_in, np.bool_)
+    if config.classes == 1:
+        return seeds
+    starts = np.arange(0, slices, config.period) * config.n_in
+    return np.insert(seeds, np.repeat(starts, config.class_chunks * config.n_in), True)
+
+
+def pack(stream: TrellisStream, count: int, config: TrellisConfig) -> bytes:
+    """Write a memory stream of ``count`` weights.
+
+    Raises
+    ------
+    CapacityError
+        If there are 2**32 weights or more.
+    """
+    n_bits = payload_bits(stream.slices, config)
+    words = -(-n_bits // config.bus_bits)
+    bits = np.zeros(words * config.bus_bits, np.uint8)
+    places = _places(stream.slices, config)
+    n_seeds = stream.slices * config.n_in
+    bits[:n_bits][~places] = np.unpackbits(
+        stream.seeds.view(np.uint8), count=n_seeds, bitorder="little"
+    )
+    if config.classes > 1:
+        field = np.zeros((stream.classes.shape[0], config.class_chunks * config.n_in), np.uint8)
+        field[:, : 2 * config.n_out : 2] = stream.classes & 1
+        field[:, 1 : 2 * config.n_out : 2] = stream.classes >> 1
+        bits[:n_bits][places] = field.reshape(-1)
+    header = Header(KIND_TRELLIS, count, network_id(config), words)
+    payload = np.packbits(bits, bitorder="little").tobytes()
+    return frame_payload(header, payload, config.bus_bytes)
+
+
+def unpack(data: bytes, count: int, config: TrellisConfig, where: str) -> np.ndarray:
+    """Decode a memory stream of ``count`` weights.
+
+    Returns
+    -------
+    bool array (slices, n_out), False where there is no weight.
+
+    Raises
+    ------
+    FormatError
+        If the stream is truncated, damaged, made for another code, or of another size; ``where``
+        names it.
+    """
+    header, payload = unframe_payload(data, config.bus_bytes, KIND_TRELLIS, where)
+    if header.network != network_id(config):
+        raise FormatError(
+            f"{where}: network id must be {network_id(config):08x} for the parameters "
+            f"{config.identity}, found {header.network:08x}"
+        )
+    slices = -(-count // config.n_out)
+    n_bits = payload_bits(slices, config)
+    if header.count != count or header.words != -(-n_bits // config.bus_bits):
+        raise FormatError(
+            f"{where}: trellis index must hold {count} weights in "
+            f"{-(-n_bits // config.bus_bits)} bus words, found {header.count} in {header.words}"
+        )
+    bits = np.unpackbits(np.frombuffer(payload, np.uint8), bitorder="little")
+    places = _places(slices, config)
+    field = bits[:n_bits][places].reshape(-1, config.class_chunks * config.n_in or 1)
+    if bits[n_bits:].any() or field[:, 2 * config.n_out :].any():
+        raise FormatError(f"{where}: padding of the trellis index must be zero")
+    seeds = np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64)
+    packed = np.packbits(bits[:n_bits][~places], bitorder="little")
+    seeds.view(np.uint8)[: packed.size] = packed
+    classes = field[:, : 2 * config.n_out : 2] | field[:, 1 : 2 * config.n_out : 2] << 1
+    stream = TrellisStream(seeds, slices, np.ascontiguousarray(classes))
+    return _decode(stream, count, config, _trellis(config))

@@ -77,7 +77,7 @@ def _pools(generator: Iterator[int], lanes: list[int], window: int) -> list[list
         pool = max(_POOL_MIN, count - 1)
         for _ in range(_DRAWS):
             drawn = deal(generator, pool, window, _INPUTS)
-            if gf2_rank(map(_mask, drawn)) == min(pool, window):
+            if gf2_rank(map(_mask, drawn)) == min(pool, window - 1):  # all have even weight
                 break
         else:
             raise ConfigError(
