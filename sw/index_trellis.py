@@ -42,7 +42,11 @@ _PROBE = 1 << 17
 """Weights on which the price is fitted."""
 _TOLERANCE = 0.003
 """Relative error of the density that is good enough."""
-_ROUNDS = 3
+_RUN = 32
+"""Slices that a sample takes in a row."""
+_WHOLE_TRIES = 3
+"""Times that a whole tensor is encoded at most, to meet the density."""
+_ROUNDS = 2
 """Times that the classes are chosen anew."""
 
 
@@ -96,8 +100,8 @@ def minterms_for(density: float, classes: int = 1) -> int:
             f"density must be between {least:.3f} and {most:.3f} for the trellis index, not "
             f"{density} (the entropy and bitmap indexes take any)"
         )
-    # A code a little denser than the mask does best; with classes, most lanes take the second.
-    return min(15, max(1, round((33 if classes == 1 else 40) * density)))
+    # A code a little denser than the mask does best; with classes, most lanes take the first two.
+    return min(15, max(1, round(33 * density if classes == 1 else 26 * density + 0.5)))
 
 
 def _lanes(config: TrellisConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -214,24 +218,29 @@ def _lane_density(mask: np.ndarray, live: int, config: TrellisConfig) -> np.ndar
     return kept / np.maximum(there, 1)
 
 
-def _fit(keep: Callable[[float], int], wanted: int, low: float, high: float) -> float:
-    """Find the price at which ``keep(price)``, which falls, is near ``wanted``."""
-    f_low, f_high = np.inf, -np.inf
-    price = (low + high) / 2
-    for _ in range(12):
+def _fit(
+    keep: Callable[[float], int], wanted: int, price: float, slope: float, tries: int
+) -> tuple[float, float]:
+    """Find the price at which ``keep(price)``, which falls, is near ``wanted``.
+
+    Newton's method on the logarithm, kept between prices known to be too low and too high.
+    Returns the price and the slope, for another search from there.
+    """
+    low, high = 0.0, np.inf
+    last: tuple[float, float] | None = None
+    for _ in range(tries):
         found = float(np.log(max(keep(price), 0.5) / wanted))
+        if last is not None and abs(price - last[0]) > 1e-6 * price:
+            new = (found - last[1]) / (price - last[0])
+            slope = min(max(new, 4 * slope), slope / 4)  # it is negative
+        last = (price, found)
         if abs(found) <= _TOLERANCE:
             break
-        if found > 0:
-            low, f_low = price, found
-        else:
-            high, f_high = price, found
-        if np.isinf(f_low) or np.isinf(f_high):
-            price = (low + high) / 2
-        else:
-            share = min(0.9, max(0.1, f_low / (f_low - f_high)))
-            price = low + share * (high - low)
-    return price
+        low, high = (price, high) if found > 0 else (low, price)
+        price -= found / slope
+        if not low < price < high:
+            price = (low + high) / 2 if np.isfinite(high) else 2 * low
+    return price, slope
 
 
 def choose(
@@ -295,12 +304,18 @@ def choose(
             done = list(pool.map(one, firsts))
         return tuple(stream for stream, _ in done), np.concatenate([mask for _, mask in done])
 
-    price = top
-    for attempt in range(1 if config.classes == 1 else _ROUNDS):
-        price = _fit_price(importance, live, density, config, classes)
-        if attempt < _ROUNDS - 1 and config.classes > 1:
-            classes = _classes(_lane_density(encode(price)[1], live, config), config)
-    streams, mask = encode(price)
+    price, slope = _fit_price(importance, live, density, config, classes)
+    for _ in range(0 if config.classes == 1 else _ROUNDS):
+        classes = _classes(_lane_density(encode(price)[1], live, config), config)
+        price, slope = _fit_price(importance, live, density, config, classes, price, slope)
+    best: list[tuple[tuple[TrellisStream, ...], np.ndarray]] = []
+
+    def keep(price: float) -> int:
+        best[:] = [encode(price)]
+        return int(np.count_nonzero(best[0][1]))
+
+    price, _ = _fit(keep, wanted, price, slope, _WHOLE_TRIES)
+    streams, mask = best[0]
     found = int(np.count_nonzero(mask))
     if not 0.8 < found / wanted < 1.25 and wanted > 1000:
         raise ConfigError(
@@ -343,19 +358,20 @@ def _fit_price(
     density: float,
     config: TrellisConfig,
     classes: np.ndarray,
-) -> float:
-    """Fit the price on a sample of slices: runs of them, or all if they are few."""
+    price: float = 0.0,
+    slope: float = 0.0,
+) -> tuple[float, float]:
+    """Fit the price on a sample: runs of slices, or all slices if they are few."""
     slices = live // config.n_out  # whole ones
-    run = min(config.period, 64) if config.classes > 1 else 64
-    count = max(1, _PROBE // (run * config.n_out))
-    if slices > 2 * run * count:
+    run, count = _RUN, max(1, _PROBE // (_RUN * config.n_out))
+    if slices > run * count:
         starts = np.linspace(0, slices - run, count).astype(np.int64)
-        if config.classes > 1:
-            starts = starts // config.period * config.period
-        rows = starts // config.period
+        if config.classes > 1:  # a run has the classes of one period
+            run = min(run, config.period)
+            starts -= np.maximum(0, starts % config.period + run - config.period)
+            classes = classes[starts // config.period]
         sample = np.concatenate([importance[s : s + run] for s in starts])
-        probe = replace(config, period=run)
-        own, classes = sample.size, classes[rows] if len(classes) else classes
+        probe, own = replace(config, period=run), sample.size
     else:
         sample, probe, own = importance, config, live
     wanted = max(1, round(density * own))
@@ -363,9 +379,12 @@ def _fit_price(
     def keep(price: float) -> int:
         return int(np.count_nonzero(_search(sample, own, price, probe, classes)[1]))
 
-    flat = sample.reshape(-1)[:own]
-    cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
-    return _fit(keep, wanted, 0.0, max(2 * cut, 1e-30))
+    if not price:
+        flat = sample.reshape(-1)[:own]
+        cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
+        price = 0.7 * max(cut, float(flat.max()) * 1e-6)
+        slope = -2 / price
+    return _fit(keep, wanted, price, slope, 12)
 
 
 def payload_bits(slices: int, config: TrellisConfig) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "cut_sample",
     "search_block",
     "search_window",
+    "window_for",
 ]
 
 SAMPLE_WEIGHTS = 4_000_000
@@ -151,10 +152,7 @@ def search_block(
 
 
 def search_window(planes: Sequence[Plane], config: WindowConfig) -> WindowConfig:
-    """Choose ``n_in``: as many bits a step as the mean slice can use, so that memory sets the pace.
-
-    A slice takes at least one step, so more than its kept bits would be stored for nothing;
-    ``_HEADROOM`` of the mean leaves room for frames that keep less.
+    """Choose ``n_in`` for the density of tensors, see :func:`window_for`.
 
     Parameters
     ----------
@@ -171,7 +169,21 @@ def search_window(planes: Sequence[Plane], config: WindowConfig) -> WindowConfig
         raise ConfigError("nothing to search: no tensor was selected")
     size = sum(mask.size for mask, _, _ in planes)
     kept = sum(int(np.count_nonzero(mask)) for mask, _, _ in planes)
-    room = config.n_out * kept / max(1, size) * _HEADROOM
+    return window_for(kept / max(1, size), config)
+
+
+def window_for(density: float, config: WindowConfig) -> WindowConfig:
+    """Choose ``n_in``: as many bits a step as the mean slice can use, so that memory sets the pace.
+
+    A slice takes at least one step, so more than its kept bits would be stored for nothing;
+    ``_HEADROOM`` of the mean leaves room for frames that keep less.
+
+    Raises
+    ------
+    ConfigError
+        If no ``n_in`` fits the other parameters.
+    """
+    room = config.n_out * density * _HEADROOM
     fits: list[WindowConfig] = []
     for n_in in (8, 16, 32, 64, 128, 256):
         with suppress(ConfigError):  # too wide for the window, or too narrow for patch entries

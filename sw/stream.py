@@ -14,13 +14,12 @@ import numpy as np
 from . import stream_kernels as kernels
 from .block_codec import BlockSlices
 from .config import BlockConfig
-from .errors import CapacityError, FormatError
-from .gf2 import pack_bool, pack_fields, unpack_bool
+from .errors import FormatError
+from .gf2 import pack_fields
 from .layout import (
     CONTROL_AHEAD,
     CRC_BYTES,
     HEADER_BYTES,
-    KIND_BITMAP,
     KIND_BLOCK,
     WIDTH_FIELD_BITS,
     Header,
@@ -34,10 +33,9 @@ __all__ = [
     "StreamBits",
     "block_bits",
     "frame_payload",
-    "pack_bitmap",
     "pack_block",
+    "split_streams",
     "unframe_payload",
-    "unpack_bitmap",
     "unpack_block",
 ]
 
@@ -145,6 +143,30 @@ def unframe_payload(
     if any(data[HEADER_BYTES:head]) or any(data[end + CRC_BYTES :]):
         raise FormatError(f"{where}: padding of header and CRC must be zero")
     return header, memoryview(data)[head:end]
+
+
+def split_streams(data: bytes, bus_bytes: int, where: str) -> list[bytes]:
+    """Cut back-to-back memory streams apart by the lengths in their headers.
+
+    Raises
+    ------
+    FormatError
+        If the last one is not whole.
+    """
+    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
+    parts: list[bytes] = []
+    at = 0
+    while at < len(data):
+        header = Header.unpack(data[at : at + HEADER_BYTES], f"{where}: stream {len(parts)}")
+        size = edges + header.words * bus_bytes
+        if at + size > len(data):
+            raise FormatError(
+                f"{where}: stream {len(parts)} of {header.words} bus words must have {size} bytes, "
+                f"found {len(data) - at}"
+            )
+        parts.append(data[at : at + size])
+        at += size
+    return parts
 
 
 def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamBits]:
@@ -268,41 +290,3 @@ def _check_positions(
     starts[(np.cumsum(n_patch, dtype=np.int64) - n_patch)[n_patch > 0]] = True
     if not (starts[1:] | (patches[1:] > patches[:-1])).all():
         raise FormatError(f"{where}: patch positions of a slice must ascend")
-
-
-def pack_bitmap(mask: np.ndarray, bus_bits: int) -> bytes:
-    """Write a mask, row-major, 1 = kept, one bit a weight, as a memory stream.
-
-    Raises
-    ------
-    CapacityError
-        If there are 2**32 weights or more.
-    """
-    if mask.size >= 1 << 32:
-        raise CapacityError(f"bitmap of {mask.size} weights does not fit 32 bits: split the tensor")
-    bus_bytes = bus_bits // 8
-    words = -(-mask.size // bus_bits)
-    payload = pack_bool(mask, spare_words=8).view(np.uint8)[: words * bus_bytes]
-    return frame_payload(Header(KIND_BITMAP, mask.size, 0, words), payload.tobytes(), bus_bytes)
-
-
-def unpack_bitmap(
-    data: bytes, shape: tuple[int, ...], bus_bits: int, where: str = "index"
-) -> np.ndarray:
-    """Read a bitmap stream as a bool array of ``shape``.
-
-    Raises
-    ------
-    FormatError
-        If the stream is truncated, damaged, or of another size.
-    """
-    header, payload = unframe_payload(data, bus_bits // 8, KIND_BITMAP, where)
-    if header.network:
-        raise FormatError(f"{where}: network id must be 0 for a bitmap, found {header.network:08x}")
-    size = int(np.prod(shape, dtype=np.int64))
-    if header.count != size or header.words != -(-size // bus_bits):
-        raise FormatError(f"{where}: bitmap must hold {size} weights, found {header.count}")
-    raw = np.frombuffer(payload, np.uint8)
-    if size % bus_bits and unpack_bool(raw, raw.size * 8)[size:].any():
-        raise FormatError(f"{where}: padding of the bitmap must be zero")
-    return unpack_bool(raw, size).reshape(shape)

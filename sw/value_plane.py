@@ -42,8 +42,9 @@ def encode_value(
     config: Config,
     order: str = "auto",
     threads: int | None = None,
+    slices_per_stream: int | None = None,
 ) -> tuple[bytes, StreamBits, ValueLayout]:
-    """Encode kept codes into memory streams; ``order`` is the window codec's.
+    """Encode kept codes into memory streams; order and slices per stream are the window codec's.
 
     Raises
     ------
@@ -55,7 +56,15 @@ def encode_value(
     if isinstance(config, BlockConfig):
         slices = block_codec.encode(mask, codes, planes, config, threads)
         return *stream.pack_block(slices, config), ValueLayout()
-    encoded = window_codec.encode(mask, codes, planes, config, order=order, threads=threads)
+    encoded = window_codec.encode(
+        mask,
+        codes,
+        planes,
+        config,
+        order=order,
+        slices_per_stream=slices_per_stream,
+        threads=threads,
+    )
     layout = ValueLayout(encoded.order, encoded.slices_per_stream)
     return *window_stream.pack_window(encoded, config), layout
 

@@ -6,6 +6,7 @@ window bits. How many steps the window makes between slices follows the number o
 any mask is stored at nearly one bit a kept bit and decoded at a fixed rate, without patches.
 """
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ __all__ = [
     "per_slice",
     "read_stream",
     "stream_counts",
+    "stream_slices",
 ]
 
 STREAM_BITS = 1 << 19
@@ -88,6 +90,20 @@ class WindowStreams:
 def per_slice(config: WindowConfig, planes: int) -> int:
     """Weights of a slice; ``n_out % planes`` outputs stay unused."""
     return config.n_out // planes
+
+
+def stream_slices(
+    weights: int, kept_bits: int, planes: int, config: WindowConfig, multiple: int = 1
+) -> int:
+    """Return how many slices every stream of a tensor should have.
+
+    About :data:`STREAM_BITS` kept bits, in whole frames and a multiple of ``multiple``.
+    """
+    total = slice_count(weights, per_slice(config, planes))
+    step = math.lcm(config.frame, multiple)
+    most = (1 << 32) - 1 - step * config.n_out  # slice bits that a header can count
+    n_streams = max(1, round(kept_bits / STREAM_BITS), -(-total * config.n_out // most))
+    return -(-max(1, -(-total // n_streams)) // step) * step
 
 
 def stream_counts(
@@ -197,6 +213,7 @@ def encode(
     config: WindowConfig,
     *,
     order: str = "auto",
+    slices_per_stream: int | None = None,
     target: int | None = None,
     threads: int | None = None,
 ) -> WindowStreams:
@@ -213,6 +230,8 @@ def encode(
     order : str
         One of :data:`xorloom.sw.orders.ORDERS`, or ``auto`` for the one that needs the fewest bits
         (large tensors: on one stream out of their middle).
+    slices_per_stream : int, optional
+        A multiple of ``frame``, see :func:`stream_slices`, which is the default.
     target : int, optional
         Live unknowns that the rate control aims for, 9/16 of the window by default. Fewer store a
         little less and take longer.
@@ -235,10 +254,7 @@ def encode(
     lane_count = per_slice(config, planes)
     total = slice_count(mask.size, lane_count)
     kept = int(np.count_nonzero(mask)) * planes
-    most = (1 << 32) - 1 - config.frame * config.n_out  # slice bits that a header can count
-    n_streams = max(1, round(kept / STREAM_BITS), -(-total * config.n_out // most))
-    size = max(1, -(-total // n_streams))
-    size = -(-size // config.frame) * config.frame  # whole frames
+    size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
     counts = stream_counts(mask.size, planes, config, size)
     flat: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
     _taps(config)  # once, not in every thread

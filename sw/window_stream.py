@@ -9,14 +9,14 @@ from functools import reduce
 
 import numpy as np
 
-from .config import DecoderConfig, WindowConfig
+from .config import WindowConfig
 from .errors import FormatError
 from .layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
 from .orders import slice_count
-from .stream import StreamBits, frame_payload, unframe_payload
+from .stream import StreamBits, frame_payload, split_streams, unframe_payload
 from .window_codec import SeedStream, WindowStreams, per_slice, read_stream, stream_counts
 
-__all__ = ["pack_window", "split_streams", "unpack_window", "window_bits"]
+__all__ = ["pack_window", "unpack_window", "window_bits"]
 
 
 def _one_bits(stream: SeedStream, config: WindowConfig) -> StreamBits:
@@ -59,30 +59,6 @@ def pack_window(encoded: WindowStreams, config: WindowConfig) -> tuple[bytes, St
     return b"".join(parts), window_bits(encoded, config)
 
 
-def split_streams(data: bytes, config: DecoderConfig, where: str) -> list[bytes]:
-    """Cut back-to-back memory streams apart by the lengths in their headers.
-
-    Raises
-    ------
-    FormatError
-        If the last one is not whole.
-    """
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
-    parts: list[bytes] = []
-    at = 0
-    while at < len(data):
-        header = Header.unpack(data[at : at + HEADER_BYTES], f"{where}: stream {len(parts)}")
-        size = edges + header.words * config.bus_bytes
-        if at + size > len(data):
-            raise FormatError(
-                f"{where}: stream {len(parts)} of {header.words} bus words must have {size} bytes, "
-                f"found {len(data) - at}"
-            )
-        parts.append(data[at : at + size])
-        at += size
-    return parts
-
-
 def unpack_window(
     data: bytes,
     config: WindowConfig,
@@ -100,7 +76,7 @@ def unpack_window(
     FormatError
         If a stream is truncated, damaged, made for another network, or does not fit the tensor.
     """
-    parts = split_streams(data, config, where)
+    parts = split_streams(data, config.bus_bytes, where)
     slices = slice_count(weights, per_slice(config, planes))
     expected = slice_count(slices, slices_per_stream)
     if len(parts) != expected:
