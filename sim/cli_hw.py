@@ -188,9 +188,9 @@ def bandwidth(
 ) -> None:
     """Weights a second on real memories, beside dense, CSR and bitmask storage (a model)."""
     from xorloom.sw.block_codec import PLANES_MAX
-    from xorloom.sw.compress import tensor_bits
     from xorloom.sw.config import check_bus
     from xorloom.sw.container import read_container
+    from xorloom.sw.decompress import tensor_bits
     from xorloom.sw.errors import ConfigError, check_range
     from xorloom.sw.prune import check_sparsity
 

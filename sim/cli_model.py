@@ -187,8 +187,8 @@ def decompress(
     output: Annotated[Path, typer.Option("-o", "--output", help="Plain .safetensors file.")],
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
-    from xorloom.sw.compress import decompress_model
     from xorloom.sw.container import read_container
+    from xorloom.sw.decompress import decompress_model
 
     with progress_bar("decompress", len(read_container(model).tensors)) as step:
         shapes = decompress_model(model, output, step)
@@ -201,8 +201,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
-    from xorloom.sw.compress import tensor_bits, tensor_frames
     from xorloom.sw.container import read_container
+    from xorloom.sw.decompress import tensor_bits, tensor_frames
 
     container = read_container(model)
     names = list(container.tensors) if tensor is None else [tensor]
@@ -231,8 +231,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Decode everything and check it against the checksums of what was compressed."""
-    from xorloom.sw.compress import verify_tensor
     from xorloom.sw.container import read_container
+    from xorloom.sw.decompress import verify_tensor
     from xorloom.sw.errors import FormatError
 
     from .simulate import golden_codes

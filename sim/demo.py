@@ -37,8 +37,9 @@ def demo(
     """Prune, quantize, encode, verify, generate, simulate and synthesize MiniLM-L6 matrices."""
     from xorloom.hw.synth import TARGETS, synthesize
     from xorloom.hw.verilog import generate
-    from xorloom.sw.compress import CompressSpec, compress_model, verify_tensor
+    from xorloom.sw.compress import CompressSpec, compress_model
     from xorloom.sw.container import read_container
+    from xorloom.sw.decompress import verify_tensor
     from xorloom.sw.model_io import open_model
 
     from .cli_hw import SYNTH_COLUMNS, simulation_rows, synth_rows

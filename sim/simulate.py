@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from xorloom.hw.verilog import GeneratedVerilog, generate
 from xorloom.sw import decoder
-from xorloom.sw.compress import decode_tensor, tensor_steps
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.container import STREAM, Container, read_container
+from xorloom.sw.decompress import decode_tensor, tensor_steps
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.layout import COUNT_OFFSET_BITS
 from xorloom.sw.orders import lanes, needs_transpose, slice_count
 from xorloom.sw.prune import check_sparsity
 from xorloom.sw.search import cut_sample, search_block, search_window
+from xorloom.sw.stream import split_streams
 from xorloom.sw.taps import columns
 from xorloom.sw.value_plane import Config, encode_value
-from xorloom.sw.window_stream import split_streams
 
 from .bandwidth import memory, model_cycles
 from .datasets import iid
@@ -183,7 +183,7 @@ def _case(title: str, config: Config, parts: Sequence[tuple[bytes, int, int, int
     """Sum up (streams of a tensor, weights, slices, steps)."""
     streams: list[bytes] = []
     for data, _, _, _ in parts:
-        streams += split_streams(data, config, title)
+        streams += split_streams(data, config.bus_bytes, title)
     return Case(
         title,
         config,
@@ -333,7 +333,7 @@ def golden_codes(container: Container, name: str) -> np.ndarray:
     """Decode a compressed tensor with the golden model; codes are 0 where pruned."""
     info, config = container.tensor(name), container.config
     mask = decode_tensor(container, name).mask
-    streams = split_streams(container.raw(name + STREAM), config, name)
+    streams = split_streams(container.raw(name + STREAM), config.bus_bytes, name)
     frame = b"".join(expected_frame(data, config) for data in streams)
     flat = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
     bits = flat.reshape(-1, 8 * beat_bytes(config))

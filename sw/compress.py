@@ -1,50 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole models: prune, quantize, encode, write; read, decode, check."""
+"""Whole models: prune, quantize, encode, write."""
 
 import fnmatch
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from . import prune, stream
+from . import prune
 from .config import BlockConfig, WindowConfig
-from .container import (
-    INDEX,
-    SCALE,
-    STREAM,
-    CompressedTensor,
-    Container,
-    read_container,
-    write_container,
+from .container import INDEX, SCALE, STREAM, CompressedTensor, write_container
+from .errors import ConfigError
+from .index_plane import (
+    CHOSEN,
+    IndexConfig,
+    check_index,
+    choose_index,
+    encode_index,
+    index_for,
+    index_overhead,
+    slice_multiple,
 )
-from .errors import ConfigError, FormatError
 from .metrics import TensorBits
 from .model_io import ModelTensor
-from .quantize import Quantized, Quantizer, dequantize, quantize
-from .safetensors_file import DTYPES, write_tensors
-from .search import Plane, cut_sample, search_block, search_window
-from .value_plane import Config, ValueLayout, decode_value, encode_value, value_bits, value_frames
+from .quantize import Quantized, Quantizer, quantize
+from .search import Plane, cut_sample, search_block, search_window, window_for
+from .value_plane import Config, ValueLayout, encode_value
+from .window_codec import stream_slices
 
 __all__ = [
+    "MASK",
     "CompressSpec",
     "EncodedTensor",
+    "Progress",
     "compress_model",
     "content_crc32",
-    "decode_tensor",
-    "decompress_model",
     "encode_tensor",
     "select",
-    "tensor_bits",
-    "tensor_frames",
-    "tensor_steps",
-    "verify_tensor",
 ]
 
 SCOPES = ("tensor", "row", "global")
+IMPORTANCE = ("magnitude", "energy")
 MASK = ".mask"
 """Suffix of the mask that comes back beside the user's own codes."""
 
@@ -65,7 +63,8 @@ class CompressSpec:
     config : WindowConfig or BlockConfig
         The value codec.
     order : str
-        Weight order of the window codec, see :func:`xorloom.sw.window_codec.encode`.
+        Weight order of the window codec, see :func:`xorloom.sw.window_codec.encode`; ``auto`` is
+        ``skewed`` with an index that chooses the mask, and ``strided`` if that has classes.
     search : bool
         Let :func:`xorloom.sw.search.search_block` choose ``n_out`` and ``block_groups``, or
         :func:`xorloom.sw.search.search_window` ``n_in``.
@@ -73,6 +72,11 @@ class CompressSpec:
         Names of tensors, or glob patterns over those that qualify; empty: all that qualify.
     min_size : int
         Fewest elements of a tensor that qualifies; it also has two or more dimensions.
+    index : IndexConfig, optional
+        The index codec; a bitmap by default. One that chooses the mask itself needs ``scope``
+        ``tensor``.
+    importance : str
+        What such a codec keeps most of: ``magnitude`` or ``energy`` (its square).
 
     Raises
     ------
@@ -88,11 +92,38 @@ class CompressSpec:
     search: bool = True
     include: tuple[str, ...] = ()
     min_size: int = 4096
+    index: IndexConfig | None = None
+    importance: str = "magnitude"
 
     def __post_init__(self) -> None:
         prune.check_sparsity(self.sparsity)
         if self.scope not in SCOPES:
             raise ConfigError(f"scope must be one of {', '.join(SCOPES)}, not {self.scope!r}")
+        if self.importance not in IMPORTANCE:
+            raise ConfigError(
+                f"importance must be one of {', '.join(IMPORTANCE)}, not {self.importance!r}"
+            )
+        if self.index is not None:
+            check_index(self.index, self.config, self.quantizer.planes)
+        if self.chooses and self.scope != "tensor":
+            raise ConfigError(
+                f"the {self.index and self.index.codec} index chooses every tensor's mask: scope "
+                f"must be tensor, not {self.scope}"
+            )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the index codec chooses the masks."""
+        return isinstance(self.index, CHOSEN)
+
+    @property
+    def chosen_order(self) -> str:
+        """Order of a tensor whose mask is chosen."""
+        if self.order != "auto":
+            return self.order
+        return (
+            "skewed" if slice_multiple(self.index or index_for(self.config, 1)) == 1 else "strided"
+        )
 
 
 @dataclass(frozen=True)
@@ -185,11 +216,22 @@ def encode_tensor(
     quantized: Quantized,
     planes: int,
     config: Config,
+    index: IndexConfig,
     *,
     order: str = "auto",
+    slices_per_stream: int | None = None,
+    index_streams: bytes | None = None,
     has_scales: bool = True,
 ) -> EncodedTensor:
     """Encode one quantized tensor.
+
+    Parameters
+    ----------
+    index : IndexConfig
+    slices_per_stream : int, optional
+        See :func:`xorloom.sw.window_codec.stream_slices`.
+    index_streams : bytes, optional
+        Of a chosen mask; made from the mask by default.
 
     Raises
     ------
@@ -199,12 +241,94 @@ def encode_tensor(
         If the tensor is too large for one stream.
     """
     mask, codes = quantized.mask, quantized.codes
-    value, bits, layout = encode_value(mask, codes, planes, config, order)
-    index = stream.pack_bitmap(mask, config.bus_bits)
-    scale_bits = quantized.scales.nbytes * 8 if has_scales else 0
-    count = TensorBits.of(mask, codes, planes, bits, len(index) * 8, scale_bits)
+    value, bits, layout = encode_value(
+        mask, codes, planes, config, order, slices_per_stream=slices_per_stream
+    )
+    if index_streams is None:
+        index_streams = encode_index(mask, index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None
-    return EncodedTensor(value, index, scale, count, content_crc32(mask, codes), planes, layout)
+    count = TensorBits.of(
+        mask,
+        codes,
+        planes,
+        bits,
+        len(index_streams) * 8,
+        index_overhead(index_streams, config.bus_bytes, "index"),
+        quantized.scales.nbytes * 8 if has_scales else 0,
+    )
+    crc = content_crc32(mask, codes)
+    return EncodedTensor(value, index_streams, scale, count, crc, planes, layout)
+
+
+def importance_of(weights: np.ndarray, spec: CompressSpec) -> np.ndarray:
+    """Return what keeping each weight is worth, float32."""
+    magnitude = np.abs(weights).astype(np.float32)
+    return magnitude * magnitude if spec.importance == "energy" else magnitude
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A tensor before it is encoded; the last two only where the index chose the mask."""
+
+    quantized: Quantized
+    order: str
+    slices_per_stream: int | None = None
+    index_streams: bytes | None = None
+
+
+def _choose(
+    weights: np.ndarray, importance: np.ndarray, index: IndexConfig, spec: CompressSpec
+) -> _Part:
+    """Let the index choose a tensor's mask, then quantize what is kept."""
+    config, planes = spec.config, spec.quantizer.planes
+    if not isinstance(config, WindowConfig):
+        raise ConfigError(f"the {index.codec} index goes with the window value codec")
+    density = 1 - spec.sparsity
+    kept_bits = round(weights.size * density) * planes
+    size = stream_slices(weights.size, kept_bits, planes, config, slice_multiple(index))
+    chosen = choose_index(importance, density, index, spec.chosen_order, size)
+    quantized = quantize(weights, chosen.mask, spec.quantizer)
+    return _Part(quantized, spec.chosen_order, size, chosen.streams)
+
+
+def _check_arrays(
+    model: Mapping[str, ModelTensor],
+    names: Sequence[str],
+    spec: CompressSpec,
+    masks: Mapping[str, np.ndarray],
+    codes: Mapping[str, np.ndarray],
+    saliency: Mapping[str, np.ndarray],
+) -> None:
+    """Check what the user brought before anything is computed."""
+    for name in names:
+        suffixes = (STREAM, INDEX, SCALE, *([MASK] if name in codes else []))
+        for taken in (name + suffix for suffix in suffixes):
+            if taken in model:
+                raise ConfigError(
+                    f"tensor {taken!r} is in the way of what {name!r} becomes: rename it"
+                )
+    for name, given in codes.items():
+        if name not in names or name not in masks:
+            raise ConfigError(f"codes of {name!r} need a compressed tensor and a mask of that name")
+        _check_shape("codes", name, given, model[name])
+    if masks and spec.chooses and spec.index is not None:
+        raise ConfigError(
+            f"the {spec.index.codec} index chooses the mask and cannot keep that of "
+            f"{next(iter(masks))!r} exactly: use the bitmap or entropy index"
+        )
+    for name, given in saliency.items():
+        if not spec.chooses:
+            raise ConfigError("a saliency needs an index that chooses the mask: trellis or lowrank")
+        if name not in names:
+            raise ConfigError(f"saliency {name!r} belongs to no tensor that is compressed")
+        _check_shape("saliency", name, given, model[name])
+
+
+def _check_shape(what: str, name: str, array: np.ndarray, tensor: ModelTensor) -> None:
+    if array.shape != tensor.shape:
+        raise ConfigError(
+            f"{what} of {name!r} are {array.shape}, must be {tensor.shape} like the tensor"
+        )
 
 
 def compress_model(
@@ -214,6 +338,7 @@ def compress_model(
     *,
     masks: Mapping[str, np.ndarray] | None = None,
     codes: Mapping[str, np.ndarray] | None = None,
+    saliency: Mapping[str, np.ndarray] | None = None,
     progress: Progress = lambda stage, what: None,
 ) -> tuple[Config, dict[str, TensorBits]]:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
@@ -228,6 +353,8 @@ def compress_model(
     codes : mapping of name to uint8 array, optional
         The user's own codes below ``2**planes``, instead of quantizing; stored as they are,
         without scales. Need a mask.
+    saliency : mapping of name to array, optional
+        What keeping each weight is worth, not negative, for an index that chooses the mask.
     progress : callable
 
     Returns
@@ -243,53 +370,47 @@ def compress_model(
         If the file cannot be written; nothing is left behind.
     """
     names = select(model, spec.include, spec.min_size)
-    own_codes = codes or {}
-    for name in names:
-        suffixes = (STREAM, INDEX, SCALE, *([MASK] if name in own_codes else []))
-        for taken in (name + suffix for suffix in suffixes):
-            if taken in model:
-                raise ConfigError(
-                    f"tensor {taken!r} is in the way of what {name!r} becomes: rename it"
-                )
-    for name in own_codes:
-        if name not in names or name not in (masks or {}):
-            raise ConfigError(f"codes of {name!r} need a compressed tensor and a mask of that name")
-    mask_of = _masks(model, names, spec, masks or {})
+    own_codes, own_saliency = codes or {}, saliency or {}
+    _check_arrays(model, names, spec, masks or {}, own_codes, own_saliency)
+    mask_of = None if spec.chooses else _masks(model, names, spec, masks or {})
 
-    def quantized(stage: str) -> Iterator[tuple[str, Quantized]]:
+    def parts(stage: str) -> Iterator[tuple[str, _Part]]:
         for name in names:
-            if name in own_codes:
+            if name in own_codes and mask_of is not None:
                 given = own_codes[name]
-                if given.shape != model[name].shape:
-                    raise ConfigError(
-                        f"codes of {name!r} are {given.shape}, must be {model[name].shape} "
-                        "like the tensor"
-                    )
-                mask = mask_of(name, given)
-                yield name, Quantized(mask, given, np.zeros((0, 0), np.float16))
+                scales = np.zeros((0, 0), np.float16)
+                yield name, _Part(Quantized(mask_of(name, given), given, scales), spec.order)
             else:
                 weights = model[name].weights()
                 prune.check_weights(weights, name)
-                yield name, quantize(weights, mask_of(name, weights), spec.quantizer)
+                if mask_of is not None:
+                    quantized = quantize(weights, mask_of(name, weights), spec.quantizer)
+                    yield name, _Part(quantized, spec.order)
+                elif spec.index is not None:
+                    importance = own_saliency.get(name)
+                    if importance is None:
+                        importance = importance_of(weights, spec)
+                    yield name, _choose(weights, importance, spec.index, spec)
             progress(stage, name)
 
     config = spec.config
     if spec.search:
-        total = sum(model[name].size for name in names)
-        sample: list[Plane] = []
-        for _, q in quantized("search"):
-            sample += cut_sample((q.mask, q.codes, spec.quantizer.planes), total)
-        if isinstance(config, BlockConfig):
-            config = search_block(sample, config).config
-        else:
-            config = search_window(sample, config)
+        config = _search(parts, sum(model[name].size for name in names), spec)
+    index = spec.index or index_for(config, spec.quantizer.planes)
     tensors: dict[str, CompressedTensor] = {}
     bits: dict[str, TensorBits] = {}
     data: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
-    for name, q in quantized("encode"):
-        own = name in own_codes
+    for name, part in parts("encode"):
+        own, q = name in own_codes, part.quantized
         encoded = encode_tensor(
-            q, spec.quantizer.planes, config, order=spec.order, has_scales=not own
+            q,
+            spec.quantizer.planes,
+            config,
+            index,
+            order=part.order,
+            slices_per_stream=part.slices_per_stream,
+            index_streams=part.index_streams,
+            has_scales=not own,
         )
         data[name + STREAM] = ("U8", (len(encoded.stream),), encoded.stream)
         data[name + INDEX] = ("U8", (len(encoded.index),), encoded.index)
@@ -308,120 +429,20 @@ def compress_model(
     for name, tensor in model.items():
         if name not in tensors:
             data[name] = (tensor.dtype, tensor.shape, tensor.raw())
-    write_container(out, config, tensors, data)
+    write_container(out, config, index, tensors, data)
     return config, bits
 
 
-def decode_tensor(container: Container, name: str) -> Quantized:
-    """Decode one compressed tensor with the fast decoder.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such tensor.
-    FormatError
-        If its data is damaged.
-    """
-    info = container.tensor(name)
-    config, where = container.config, f"{container.path}: {name}"
-    mask = stream.unpack_bitmap(container.raw(name + INDEX), info.shape, config.bus_bits, where)
-    data = container.raw(name + STREAM)
-    codes = decode_value(data, mask, info.planes, config, info.layout, where)
-    scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
-    return Quantized(mask, codes, scales)
-
-
-def verify_tensor(container: Container, name: str) -> Quantized:
-    """Decode a tensor and check it against what was compressed.
-
-    Raises
-    ------
-    FormatError
-        If mask or codes are not those that were compressed.
-    """
-    decoded = decode_tensor(container, name)
-    found, expected = (
-        content_crc32(decoded.mask, decoded.codes),
-        container.tensor(name).content_crc32,
-    )
-    if found != expected:
-        raise FormatError(
-            f"{container.path}: {name}: mask and codes must have CRC-32 {expected:08x}, "
-            f"decoded {found:08x}"
-        )
-    return decoded
-
-
-def tensor_bits(container: Container, name: str) -> TensorBits:
-    """Count the bits of one tensor of a file."""
-    info, config = container.tensor(name), container.config
-    decoded = verify_tensor(container, name)
-    data = container.raw(name + STREAM)
-    bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, name)
-    index_bits = container.entry(name + INDEX)[2] * 8
-    scale_bits = container.entry(name + SCALE)[2] * 8 if info.quantizer else 0
-    return TensorBits.of(decoded.mask, decoded.codes, info.planes, bits, index_bits, scale_bits)
-
-
-def tensor_steps(container: Container, name: str) -> int:
-    """Count the decoder steps of one tensor, that is, cycles when memory never waits."""
-    info = container.tensor(name)
-    weights = int(np.prod(info.shape, dtype=np.int64))
-    data = container.raw(name + STREAM)
-    return value_bits(data, weights, info.planes, container.config, info.layout, name).steps
-
-
-def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
-    """Tell the frames' rates of one tensor, see :func:`xorloom.sw.value_plane.value_frames`."""
-    info = container.tensor(name)
-    weights = int(np.prod(info.shape, dtype=np.int64))
-    data = container.raw(name + STREAM)
-    return value_frames(data, weights, info.planes, container.config, info.layout, name)
-
-
-def decompress_model(
-    path: Path, out: Path, progress: Progress = lambda stage, what: None
-) -> dict[str, tuple[int, ...]]:
-    """Write a plain safetensors file of dequantized weights in their original dtype.
-
-    Tensors whose codes the user brought come back as ``NAME`` (uint8 codes) and ``NAME.mask``.
-
-    Returns
-    -------
-    dict
-        Shape of every decoded tensor.
-
-    Raises
-    ------
-    ConfigError, FormatError
-        If the file is missing or damaged.
-    OSError
-        If the output cannot be written; nothing is left behind.
-    """
-    container = read_container(path)
-    entries: dict[str, tuple[str, tuple[int, ...], int]] = {}
-    for name in container.untouched:
-        entries[name] = container.entry(name)
-    for name, info in container.tensors.items():
-        size = int(np.prod(info.shape, dtype=np.int64))
-        if info.quantizer is None:
-            entries[name] = ("U8", info.shape, size)
-            entries[name + MASK] = ("BOOL", info.shape, size)
-        else:
-            entries[name] = (info.dtype, info.shape, size * DTYPES[info.dtype].itemsize)
-
-    def buffers() -> Iterator[bytes]:
-        for name in container.untouched:
-            yield container.raw(name)
-        for name, info in container.tensors.items():
-            decoded = verify_tensor(container, name)
-            if info.quantizer is None:
-                yield decoded.codes.tobytes()
-                yield decoded.mask.tobytes()
-            else:
-                weights = dequantize(decoded, info.quantizer)
-                yield weights.astype(DTYPES[info.dtype]).tobytes()
-            progress("decode", name)
-
-    write_tensors(out, entries, buffers(), {})
-    return {name: info.shape for name, info in container.tensors.items()}
+def _search(
+    parts: Callable[[str], Iterator[tuple[str, _Part]]], total: int, spec: CompressSpec
+) -> Config:
+    """Choose the value decoder's free parameters for the tensors."""
+    if spec.chooses and isinstance(spec.config, WindowConfig):
+        return window_for(1 - spec.sparsity, spec.config)  # the density is known
+    sample: list[Plane] = []
+    for _, part in parts("search"):
+        q = part.quantized
+        sample += cut_sample((q.mask, q.codes, spec.quantizer.planes), total)
+    if isinstance(spec.config, BlockConfig):
+        return search_block(sample, spec.config).config
+    return search_window(sample, spec.config)

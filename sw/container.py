@@ -17,6 +17,7 @@ import numpy as np
 from .block_codec import PLANES_MAX
 from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError, check_range
+from .index_plane import INDEX_CODECS, IndexConfig, check_index
 from .orders import check_order
 from .quantize import Quantizer
 from .safetensors_file import DIMENSIONS_MAX, DTYPES, read_header, write_tensors
@@ -32,7 +33,7 @@ __all__ = [
     "write_container",
 ]
 
-VERSION = 1
+VERSION = 2
 STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 """Suffixes of the tensors that replace a compressed one."""
 _KEY = "xorloom"
@@ -75,13 +76,16 @@ class Container:
     ----------
     path : Path
     config : BlockConfig or WindowConfig
-        The one decoder that reads all of its streams.
+        The one decoder that reads all of its value streams.
+    index : IndexConfig
+        The one that reads all of its index streams.
     tensors : dict
         Compressed tensors by original name.
     """
 
     path: Path
     config: Config
+    index: IndexConfig
     tensors: dict[str, CompressedTensor]
     _entries: dict[str, Any] = field(repr=False)
     _crcs: dict[str, int] = field(repr=False)
@@ -170,6 +174,14 @@ def _layout(facts: Mapping[str, Any], codec: type[Config]) -> ValueLayout:
     )
 
 
+def _index(facts: Mapping[str, Any]) -> IndexConfig:
+    """Read the index decoder."""
+    codec = INDEX_CODECS.get(facts["codec"])
+    if codec is None:
+        raise ValueError(f"unknown index codec {facts['codec']!r}")
+    return codec.from_dict(facts["config"])
+
+
 def _compressed(facts: Mapping[str, Any], codec: type[Config]) -> CompressedTensor:
     """Read and check a tensor's entry of the manifest; ``ValueError`` tells what does not fit."""
     shape = tuple(check_range("shape", n, 0, 1 << 32) for n in facts["shape"])
@@ -193,6 +205,7 @@ def _compressed(facts: Mapping[str, Any], codec: type[Config]) -> CompressedTens
 def write_container(
     path: Path,
     config: Config,
+    index: IndexConfig,
     tensors: Mapping[str, CompressedTensor],
     data: Mapping[str, tuple[str, tuple[int, ...], bytes]],
 ) -> None:
@@ -212,6 +225,7 @@ def write_container(
         "version": VERSION,
         "codec": config.codec,
         "config": config.to_dict(),
+        "index": {"codec": index.codec, "config": index.to_dict()},
         "tensors": {
             name: {
                 "shape": list(t.shape),
@@ -255,12 +269,13 @@ def read_container(path: Path) -> Container:
         if version != VERSION:
             raise FormatError(
                 f"{path}: file version {version} is not the supported {VERSION}: "
-                "use a newer xorloom"
+                "compress the model again, or use the xorloom that wrote it"
             )
         codec = _CODECS.get(manifest["codec"])
         if codec is None:
             raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
         config = codec.from_dict(manifest["config"])
+        index = _index(manifest["index"])
         tensors = {name: _compressed(t, codec) for name, t in manifest["tensors"].items()}
         crcs = {
             name: check_range("crc32", manifest["crc32"][name], 0, (1 << 32) - 1)
@@ -275,4 +290,9 @@ def read_container(path: Path) -> Container:
         for part in needed:
             if part not in entries:
                 raise FormatError(f"{path}: tensor {part!r} is missing")
-    return Container(path, config, tensors, entries, crcs, start)
+    try:
+        for t in tensors.values():
+            check_index(index, config, t.planes)
+    except ConfigError as error:
+        raise FormatError(f"{path}: manifest does not fit: {error}") from error
+    return Container(path, config, index, tensors, entries, crcs, start)

@@ -11,19 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import index_bitmap, index_trellis
+from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError
 from .index_config import BitmapConfig, TrellisConfig
+from .layout import CRC_BYTES, HEADER_BYTES, padded
 from .orders import beats_of, lanes, needs_transpose, put_beats, slice_count
 from .stream import split_streams
+from .value_plane import Config
 
 __all__ = [
     "CHOSEN",
     "INDEX_CODECS",
     "ChosenIndex",
     "IndexConfig",
+    "check_index",
     "choose_index",
     "decode_index",
     "encode_index",
+    "index_for",
+    "index_overhead",
+    "mask_lanes",
     "slice_multiple",
 ]
 
@@ -40,6 +47,43 @@ class ChosenIndex:
 
     mask: np.ndarray
     streams: bytes
+
+
+def mask_lanes(value: Config, planes: int) -> int:
+    """Return the mask bits of a slice of the value codec."""
+    return value.n_out // planes if isinstance(value, WindowConfig) else value.n_out
+
+
+def index_for(value: Config, planes: int) -> BitmapConfig:
+    """Return the bitmap index that goes with a value decoder."""
+    return BitmapConfig(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
+
+
+def check_index(index: IndexConfig, value: Config, planes: int) -> None:
+    """Check that an index decoder goes with a value decoder.
+
+    Raises
+    ------
+    ConfigError
+        If their slices or buses differ, or the value codec is the block codec and the index not a
+        bitmap.
+    """
+    if isinstance(value, BlockConfig) and not isinstance(index, BitmapConfig):
+        raise ConfigError(
+            f"the {index.codec} index goes with the window value codec: the block codec takes a "
+            "bitmap"
+        )
+    if index.n_out != mask_lanes(value, planes) or index.bus_bits != value.bus_bits:
+        raise ConfigError(
+            f"an index of n_out {index.n_out} and bus_bits {index.bus_bits} does not go with "
+            f"slices of {mask_lanes(value, planes)} weights and bus_bits {value.bus_bits}"
+        )
+
+
+def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
+    """Return the bits of headers and CRCs of memory streams."""
+    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
+    return 8 * edges * len(split_streams(data, bus_bytes, where))
 
 
 def slice_multiple(config: IndexConfig) -> int:
@@ -174,17 +218,19 @@ def decode_index(
         If a stream is truncated, damaged or does not fit the tensor; ``where`` names it.
     """
     size = math.prod(shape)
-    runs = list(_runs(size, config.n_out, slices_per_stream))
+    slices = slice_count(size, config.n_out)
+    expected = slice_count(slices, slices_per_stream) if slices_per_stream else min(1, slices)
     streams = split_streams(data, config.bus_bytes, where)
-    if len(streams) != len(runs):
+    if len(streams) != expected:
         raise FormatError(
-            f"{where}: {size} weights must be {len(runs)} index streams, found {len(streams)}"
+            f"{where}: {size} weights must be {expected} index streams, found {len(streams)}"
         )
-    beats = np.zeros((slice_count(size, config.n_out), config.n_out), np.bool_)
-    for k, (stream, (first, end, count)) in enumerate(zip(streams, runs, strict=True)):
+    parts = [np.zeros((0, config.n_out), np.bool_)]
+    runs = _runs(size, config.n_out, slices_per_stream)
+    for k, (stream, (_, _, count)) in enumerate(zip(streams, runs, strict=True)):
         place = f"{where}: index stream {k}"
         if isinstance(config, TrellisConfig):
-            beats[first:end] = index_trellis.unpack(stream, count, config, place)
+            parts.append(index_trellis.unpack(stream, count, config, place))
         else:
-            beats[first:end] = index_bitmap.unpack(stream, count, config, place)
-    return _tensor(beats, order, shape)
+            parts.append(index_bitmap.unpack(stream, count, config, place))
+    return _tensor(np.concatenate(parts), order, shape)

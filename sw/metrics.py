@@ -28,8 +28,8 @@ class TensorBits:
     """Where a tensor's bits go. All counts are bits; ``kept`` and ``weights`` are weights.
 
     ``control`` is rate words (window) or n_patch fields (block), and patches; ``overhead`` is
-    headers, CRCs and padding of both streams. ``value_entropy`` and ``mask_entropy`` are totals of
-    the zero-order bounds.
+    headers and CRCs of all streams and the value streams' padding. ``value_entropy`` and
+    ``mask_entropy`` are totals of the zero-order bounds.
     """
 
     weights: int
@@ -51,20 +51,21 @@ class TensorBits:
         planes: int,
         value: StreamBits,
         index_bits: int,
+        index_overhead: int,
         scale_bits: int,
     ) -> "TensorBits":
-        """Count one tensor; ``index_bits`` is its whole bitmap stream."""
+        """Count one tensor; ``index_bits`` are its index streams', of which some are overhead."""
         kept = int(np.count_nonzero(mask))
         density = kept / mask.size if mask.size else 0.0
         return cls(
             weights=mask.size,
             kept=kept,
             planes=planes,
-            index=mask.size,
+            index=index_bits - index_overhead,
             seeds=value.seeds,
             control=value.control + value.patches,
             scales=scale_bits,
-            overhead=value.overhead + index_bits - mask.size,
+            overhead=value.overhead + index_overhead,
             mask_entropy=mask.size * binary_entropy(density),
             value_entropy=kept * code_entropy(codes, mask),
         )

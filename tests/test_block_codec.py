@@ -12,6 +12,8 @@ from xorloom.sw.block_codec import check_codes, decode, encode
 from xorloom.sw.config import BUS_BITS, BlockConfig
 from xorloom.sw.errors import ConfigError
 
+from .index_helpers import pack_bitmap, unpack_bitmap
+
 
 def random_weights(rng, shape, sparsity, planes):
     """Random mask and codes; codes of pruned weights are not zero."""
@@ -139,8 +141,7 @@ def test_decode_undoes_encode_through_the_stream(case):
     assert (again.patches == slices.patches).all()
     assert bits.total == 8 * len(data)
     assert (
-        stream.unpack_bitmap(stream.pack_bitmap(mask, config.bus_bits), mask.shape, config.bus_bits)
-        == mask
+        unpack_bitmap(pack_bitmap(mask, config.bus_bits), mask.shape, config.bus_bits) == mask
     ).all()
 
 

@@ -7,22 +7,19 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from xorloom.sw import prune
 from xorloom.sw.block_codec import encode
-from xorloom.sw.compress import (
-    CompressSpec,
-    compress_model,
-    content_crc32,
+from xorloom.sw.compress import CompressSpec, compress_model, content_crc32, encode_tensor, select
+from xorloom.sw.config import BlockConfig, WindowConfig
+from xorloom.sw.container import CompressedTensor, read_container, write_container
+from xorloom.sw.decompress import (
     decode_tensor,
     decompress_model,
-    encode_tensor,
-    select,
     tensor_bits,
     tensor_frames,
     tensor_steps,
     verify_tensor,
 )
-from xorloom.sw.config import BlockConfig, WindowConfig
-from xorloom.sw.container import CompressedTensor, read_container, write_container
 from xorloom.sw.errors import ConfigError, FormatError
+from xorloom.sw.index_plane import index_for
 from xorloom.sw.model_io import ModelTensor, open_model
 from xorloom.sw.orders import ORDERS
 from xorloom.sw.quantize import Quantized, Quantizer, dequantize, quantize
@@ -464,8 +461,8 @@ def test_spec_rejects_sparsity(sparsity):
 def test_encode_tensor_of_codes_has_no_scale(rng):
     mask = rng.random((9, 9)) < 0.5
     q = Quantized(mask, mask.astype(np.uint8), np.ones((9, 1), np.float16))
-    with_scale = encode_tensor(q, 1, CONFIG)
-    without = encode_tensor(q, 1, CONFIG, has_scales=False)
+    with_scale = encode_tensor(q, 1, CONFIG, index_for(CONFIG, 1))
+    without = encode_tensor(q, 1, CONFIG, index_for(CONFIG, 1), has_scales=False)
     assert with_scale.scale is q.scales
     assert without.scale is None
     assert with_scale.bits.scales == 9 * 16
@@ -479,7 +476,7 @@ def test_encode_tensor_of_codes_has_no_scale(rng):
 
 def write_one(path, quantized, **changes):
     """Write a container of one tensor of two planes whose manifest entry has ``changes``."""
-    encoded = encode_tensor(quantized, 2, CONFIG, has_scales=False)
+    encoded = encode_tensor(quantized, 2, CONFIG, index_for(CONFIG, 2), has_scales=False)
     facts = {
         "shape": quantized.mask.shape,
         "dtype": "F32",
@@ -491,7 +488,9 @@ def write_one(path, quantized, **changes):
         "w.xl_stream": ("U8", (len(encoded.stream),), encoded.stream),
         "w.xl_index": ("U8", (len(encoded.index),), encoded.index),
     }
-    write_container(path, CONFIG, {"w": CompressedTensor(**facts | changes)}, data)
+    write_container(
+        path, CONFIG, index_for(CONFIG, 1), {"w": CompressedTensor(**facts | changes)}, data
+    )
     return read_container(path)
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from xorloom.sw.compress import (
-    CompressSpec,
-    compress_model,
+from xorloom.sw.compress import CompressSpec, compress_model
+from xorloom.sw.config import BlockConfig, WindowConfig
+from xorloom.sw.container import CompressedTensor, read_container, write_container
+from xorloom.sw.decompress import (
     decode_tensor,
     decompress_model,
     tensor_bits,
@@ -20,9 +21,8 @@ from xorloom.sw.compress import (
     tensor_steps,
     verify_tensor,
 )
-from xorloom.sw.config import BlockConfig, WindowConfig
-from xorloom.sw.container import CompressedTensor, read_container, write_container
 from xorloom.sw.errors import ConfigError, FormatError
+from xorloom.sw.index_plane import index_for
 from xorloom.sw.model_io import open_model
 from xorloom.sw.quantize import Quantizer
 
@@ -540,21 +540,25 @@ def test_tensor_of_no_such_name_is_an_error(compressed):
 )
 def test_container_holds_any_tensor_name(name, tmp_path):
     path = tmp_path / "c.safetensors"
-    write_container(path, BlockConfig(), {}, {name: ("U8", (2,), b"ab")})
+    write_container(
+        path, BlockConfig(), index_for(BlockConfig(), 1), {}, {name: ("U8", (2,), b"ab")}
+    )
     assert read_container(path).raw(name) == b"ab"
     with safe_open(path, "np") as file:
         assert file.get_tensor(name).tobytes() == b"ab"
 
 
 def test_container_of_no_tensors(tmp_path):
-    write_container(tmp_path / "c.safetensors", BlockConfig(), {}, {})
+    write_container(tmp_path / "c.safetensors", BlockConfig(), index_for(BlockConfig(), 1), {}, {})
     assert read_container(tmp_path / "c.safetensors").names == []
 
 
 def test_container_without_quantizer_needs_no_scales(tmp_path):
     info = CompressedTensor((2,), "F32", 1, 5, None)
     data = {"w.xl_stream": ("U8", (0,), b""), "w.xl_index": ("U8", (1,), b"x")}
-    write_container(tmp_path / "c.safetensors", BlockConfig(), {"w": info}, data)
+    write_container(
+        tmp_path / "c.safetensors", BlockConfig(), index_for(BlockConfig(), 1), {"w": info}, data
+    )
     assert read_container(tmp_path / "c.safetensors").tensor("w") == info
 
 
@@ -596,4 +600,6 @@ def test_decompress_of_damaged_data_leaves_nothing_behind(compressed, tmp_path):
 
 def test_write_to_a_folder_that_is_not_there_raises_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_container(tmp_path / "no" / "c.safetensors", BlockConfig(), {}, {})
+        write_container(
+            tmp_path / "no" / "c.safetensors", BlockConfig(), index_for(BlockConfig(), 1), {}, {}
+        )

@@ -16,16 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from xorloom.sw import container
-from xorloom.sw.compress import (
-    CompressSpec,
-    compress_model,
+from xorloom.sw.compress import CompressSpec, compress_model
+from xorloom.sw.config import BlockConfig, WindowConfig
+from xorloom.sw.decompress import (
     decompress_model,
     tensor_bits,
     tensor_frames,
     tensor_steps,
     verify_tensor,
 )
-from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.layout import CRC_BYTES, HEADER_BYTES, Header, padded
 from xorloom.sw.model_io import open_model

@@ -6,7 +6,9 @@ import pytest
 from xorloom.sw.block_codec import encode
 from xorloom.sw.config import BlockConfig
 from xorloom.sw.metrics import TensorBits, binary_entropy, code_entropy
-from xorloom.sw.stream import pack_bitmap, pack_block
+from xorloom.sw.stream import pack_block
+
+from .index_helpers import pack_bitmap
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def counted(rng):
     codes = (rng.integers(0, 4, mask.shape) * mask).astype(np.uint8)
     data, value = pack_block(encode(mask, codes, 2, config), config)
     index = pack_bitmap(mask, config.bus_bits)
-    bits = TensorBits.of(mask, codes, 2, value, 8 * len(index), 160)
+    bits = TensorBits.of(mask, codes, 2, value, 8 * len(index), 8 * len(index) - mask.size, 160)
     return mask, codes, 8 * (len(data) + len(index)) + 160, bits
 
 
@@ -84,7 +86,7 @@ def test_tensor_bits_of_nothing_divides_by_nothing():
     empty = np.zeros((0, 3), np.bool_)
     config = BlockConfig()
     _, value = pack_block(encode(empty, empty.astype(np.uint8), 1, config), config)
-    bits = TensorBits.of(empty, empty.astype(np.uint8), 1, value, 192, 0)
+    bits = TensorBits.of(empty, empty.astype(np.uint8), 1, value, 192, 192, 0)
     assert bits.per_weight()["value_efficiency"] == 0.0
     assert bits.mask_entropy == 0.0
     assert bits.total == bits.overhead == value.total + 192

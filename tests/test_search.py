@@ -8,7 +8,9 @@ from xorloom.sw.block_codec import encode
 from xorloom.sw.config import BlockConfig
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.search import SAMPLE_WEIGHTS, curve, cut_sample, search_block
-from xorloom.sw.stream import pack_bitmap, pack_block
+from xorloom.sw.stream import pack_block
+
+from .index_helpers import pack_bitmap
 
 
 def plane(rng, size, sparsity, planes=1):

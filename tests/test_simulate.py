@@ -36,18 +36,19 @@ from xorloom.sim.simulate import (
 )
 from xorloom.sim.tb_decoder import _first_mismatch
 from xorloom.sw import block_codec, stream
-from xorloom.sw.compress import CompressSpec, compress_model, decode_tensor
+from xorloom.sw.compress import CompressSpec, compress_model
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.container import read_container
 from xorloom.sw.decoder import block_decoder, bus_words, patch_unit, xor_network
+from xorloom.sw.decompress import decode_tensor
 from xorloom.sw.errors import ConfigError, ToolError
 from xorloom.sw.layout import KIND_BLOCK, Header, network_id, padded
 from xorloom.sw.model_io import open_model
 from xorloom.sw.orders import ORDERS
 from xorloom.sw.quantize import Quantizer
+from xorloom.sw.stream import split_streams
 from xorloom.sw.taps import columns
 from xorloom.sw.value_plane import encode_value, value_frames
-from xorloom.sw.window_stream import split_streams
 
 from .hw_helpers import drive, random_slices, random_stream
 
@@ -546,7 +547,7 @@ def window_streams(
 ) -> list[bytes]:
     """Encode an i.i.d. tensor."""
     data, _, _ = encode_value(*iid(size, 1 - density, planes, seed), planes, config, "row")
-    return split_streams(data, config, "test")
+    return split_streams(data, config.bus_bytes, "test")
 
 
 def counted_bits(streams: list[bytes], config: WindowConfig) -> int:

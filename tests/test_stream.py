@@ -11,7 +11,9 @@ from xorloom.sw.block_codec import BlockSlices, encode
 from xorloom.sw.config import BUS_BITS, BlockConfig
 from xorloom.sw.errors import CapacityError, FormatError
 from xorloom.sw.layout import CONTROL_AHEAD
-from xorloom.sw.stream import block_bits, pack_bitmap, pack_block, unpack_bitmap, unpack_block
+from xorloom.sw.stream import block_bits, pack_block, unpack_block
+
+from .index_helpers import pack_bitmap, unpack_bitmap
 
 SMALL = BlockConfig(n_in=4, n_out=10, lanes=2, bus_bits=32, block_groups=2, network_seed=1)
 

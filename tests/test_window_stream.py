@@ -9,8 +9,9 @@ from xorloom.sw import window_codec
 from xorloom.sw.config import BUS_BITS, WindowConfig
 from xorloom.sw.errors import FormatError
 from xorloom.sw.orders import lanes
+from xorloom.sw.stream import split_streams
 from xorloom.sw.window_codec import WindowStreams, decode, encode
-from xorloom.sw.window_stream import pack_window, split_streams, window_bits
+from xorloom.sw.window_stream import pack_window, window_bits
 
 from .window_helpers import (
     made,
@@ -109,7 +110,7 @@ def test_streams_decode_without_each_other(order, several):
     mask, codes = several
     encoded = encode(mask, codes, 2, CONFIG, order=order)
     data, bits = pack_window(encoded, CONFIG)
-    parts = split_streams(data, CONFIG, "w")
+    parts = split_streams(data, CONFIG.bus_bytes, "w")
     assert len(parts) == len(encoded.streams) > 5
     assert b"".join(parts) == data
     assert bits.total == 8 * len(data)

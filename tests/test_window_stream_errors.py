@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.errors import FormatError
-from xorloom.sw.stream import pack_bitmap
 from xorloom.sw.window_codec import decode
 from xorloom.sw.window_stream import pack_window
 
+from .index_helpers import pack_bitmap
 from .window_helpers import (
     made,
     network_id,
