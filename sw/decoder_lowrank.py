@@ -26,15 +26,15 @@ def index_lowrank(config: LowrankConfig, chunks: Sequence[int]) -> list[int]:
     share_bits, rank = config.share_bits, config.rank
     shares: list[int] = []  # of the tile row that comes next
     for chunk in chunks[: config.preamble_chunks]:
-        for k in range(config.shares_per_chunk):
-            shares.append((chunk >> (k * share_bits)) & ((1 << share_bits) - 1))
-    shares = shares[: config.tile_slices]
+        for k in range(config.shares_per_chunk, 0, -1):  # the last one stands at the top
+            share = chunk >> (config.chunk_bits - k * share_bits)
+            shares.append(share & ((1 << share_bits) - 1))
     slices = []
     factors = 0
     for e, chunk in enumerate(chunks[config.preamble_chunks :]):
         if e % config.tile_slices == 0:
             string = sum(share << (k * share_bits) for k, share in enumerate(shares))
-            factors = string >> (config.tile_slices * share_bits - config.lane_bits)
+            factors = string >> (len(shares) * share_bits - config.lane_bits)  # A is its end
             shares = []
         shares.append(chunk >> config.beat_bits)
         mask = 0

@@ -24,6 +24,8 @@ from .stream import frame_payload, unframe_payload
 
 __all__ = ["Chosen", "LowrankBits", "choose", "pack", "search", "split", "stream_bits", "unpack"]
 
+_TILE = (8, 96)
+"""Heights and widths of tiles that the search tries."""
 _DITHER = 1e-4
 """Of the mean importance: equal importances get an order, so that any density has its price."""
 _OTHERS = (
@@ -276,9 +278,9 @@ def pack(encoded: Chosen, count: int, config: LowrankConfig) -> bytes:
         strings[:, span * share - config.lane_bits :] = _bits(encoded.lane, config.rank)
         shares = strings.reshape(rows, span, share)
         first = np.zeros((head * config.shares_per_chunk, share), np.uint8)
-        first[:span] = shares[0]
+        first[-span:] = shares[0]
         width = config.shares_per_chunk * share
-        chunks[:head, :width] = first.reshape(head, width)
+        chunks[:head, -width:] = first.reshape(head, width)
         chunks[head:, : config.beat_bits] = _bits(encoded.beat, config.rank)
         later = (rows - 1) * span
         chunks[head : head + later, config.beat_bits :] = shares[1:].reshape(later, share)
@@ -318,13 +320,13 @@ def unpack(data: bytes, count: int, config: LowrankConfig, where: str = "index")
     rows = -(-slices // span)
     later = (rows - 1) * span
     pad = span * share - config.lane_bits
-    first = chunks[:head, : config.shares_per_chunk * share].reshape(-1, share)
-    shares = np.concatenate([first[:span], chunks[head : head + later, config.beat_bits :]])
+    first = chunks[:head, -config.shares_per_chunk * share :].reshape(-1, share)
+    shares = np.concatenate([first[-span:], chunks[head : head + later, config.beat_bits :]])
     shares = shares.reshape(rows, span * share)
     unused: Sequence[np.ndarray] = (
         raw[used:],
-        chunks[:head, config.shares_per_chunk * share :],
-        first[span:],
+        chunks[:head, : -config.shares_per_chunk * share],
+        first[:-span],
         shares[:, :pad],
         chunks[head + later :, config.beat_bits :],
     )
@@ -340,20 +342,26 @@ def unpack(data: bytes, count: int, config: LowrankConfig, where: str = "index")
 def _candidates(
     rate: float, live: int, n_out: int, bus_bits: int, slices: int
 ) -> list[LowrankConfig]:
-    """For every rank and a grid of tile heights, the narrowest tile whose stream fits the rate."""
-    found = []
+    """For every rank and about every height of a tile, the smallest tile that fits the rate."""
+    found: dict[tuple[int, int], LowrankConfig] = {}
     for rank in range(1, 9):
-        for tile_slices in sorted({round(8 * 2 ** (k / 3)) for k in range(11)}):
+        for tile_slices in range(_TILE[0], _TILE[1] + 1):
             share = -(-rank * n_out // tile_slices)
-            for tiles in range((n_out - share) // rank, 0, -1):
+            for tiles in range((n_out - share - 1) // rank, 0, -1):
                 lanes = -(-n_out // tiles)
-                if not 8 <= lanes <= 96 or rank * tiles + share >= n_out:
+                if lanes < _TILE[0]:
                     continue
-                config = LowrankConfig(n_out, tile_slices, lanes, rank, bus_bits)
-                if stream_bits(slices, config).total <= rate * live:
-                    found.append(config)
+                if lanes > _TILE[1]:
                     break
-    return found
+                config = LowrankConfig(n_out, tile_slices, lanes, rank, bus_bits)
+                if stream_bits(slices, config).total > rate * live:
+                    continue
+                key = rank, int(3 * np.log2(tile_slices))  # the height, within a factor of 1.26
+                other = found.get(key)
+                if other is None or tile_slices * lanes < other.tile_slices * other.tile_lanes:
+                    found[key] = config
+                break
+    return list(found.values())
 
 
 def search(

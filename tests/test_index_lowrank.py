@@ -98,7 +98,7 @@ def test_config_numbers_of_the_default():
 HAND = LowrankConfig(n_out=8, tile_slices=3, tile_lanes=5, rank=1, bus_bits=32)
 HAND_BEATS = [0b01, 0b10, 0b11, 0b11, 0b00]
 HAND_MASK = [0b00010001, 0b10100000, 0b10110001, 0b00001111, 0]
-HAND_CHUNKS = [0b010, 0b100, 0b101, 0b110_01, 0b011_10, 0b000_11, 0b11, 0b00]
+HAND_CHUNKS = [0b010_00, 0b100_00, 0b101_00, 0b110_01, 0b011_10, 0b000_11, 0b11, 0b00]
 
 
 def hand_stream():
@@ -115,8 +115,8 @@ def test_stream_bytes_made_by_hand():
     assert data.hex() == (
         "584c010528000000"  # magic, version, kind 5, 40 weights
         "396fa43002000000"  # network id, 2 bus words
-        "8294ecc600000000"  # 8 chunks of 5 bits
-        "175d1ebb"
+        "08d2ecc600000000"  # 8 chunks of 5 bits
+        "46843e5e"
     )
     assert pack(Chosen(mask, lane, beat, 0, 1.0), 40, HAND) == data
     np.testing.assert_array_equal(unpack(data, 40, HAND), mask)
@@ -128,16 +128,23 @@ def reseal(data):
     return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
 
 
-# The zero that leads A's string, the rest of a preamble chunk, the last tile row's shares, and
+# The rest of a preamble chunk, the zeros that lead A's strings, the last tile row's shares, and
 # what is beyond the chunks.
-@pytest.mark.parametrize("bit", [0, 3, 4, 14, 15 + 2, 30 + 2, 39, 40, 63])
+@pytest.mark.parametrize("bit", [0, 1, 6, 11, 2, 15 + 2, 30 + 2, 39, 40, 63])
 def test_unpack_refuses_padding_that_is_not_zero(bit):
     data = bytearray(hand_stream())
     data[16 + bit // 8] ^= 1 << bit % 8
-    if bit == 15 + 2:  # leads row 1's string
-        assert HAND_CHUNKS[3] >> 2 & 1 == 0
     with pytest.raises(FormatError, match="x: padding of the index must be zero"):
         unpack(reseal(bytes(data)), 40, HAND, "x")
+
+
+def test_unpack_refuses_a_preamble_share_before_the_first():
+    config = replace(SMALL, tile_slices=7)  # 4 chunks of 2 shares for 7 shares
+    assert (config.share_bits, config.chunk_bits, config.preamble_chunks) == (4, 9, 4)
+    data = bytearray(pack(random_factors(config, 20, 1), 480, config))
+    data[16] |= 1 << 3
+    with pytest.raises(FormatError, match="index: padding of the index must be zero"):
+        unpack(reseal(bytes(data)), 480, config)
 
 
 def test_unpack_refuses_what_does_not_fit():
@@ -448,5 +455,5 @@ def test_search_finds_a_tile_within_the_rate():
 
 def test_search_refuses_a_rate_too_small():
     x = gaussian(300, 128)
-    with pytest.raises(ConfigError, match=r"rate 0.01 is too small .* the trellis codec chooses"):
+    with pytest.raises(ConfigError, match=r"rate 0.01 is too small .* \(the trellis codec chooses"):
         search(x, x.size, 0.01, 0.09, 128)
