@@ -52,10 +52,12 @@ class IndexLowrank(wiring.Component):
         """Build the decoder."""
         m = Module()
         config = self._config
-        ready = Signal()  # the slice's factor may be replaced
-        moves = Signal()
-        taken, shifts = Signal(), Signal()
-        loaded, opens = Signal(), Signal(init=1)  # preamble is over; the chunk opens a tile row
+        # What enables thousands of flip-flops is one LUT behind registers: `stuck` says that both
+        # ranks are full; A changes when the slice in `held` moves on, if it ends its tile row:
+        # `ends_free` is that with no mask before it, `ends_full` with one.
+        stuck, ends_free, ends_full = Signal(), Signal(), Signal()
+        moves, shifts, taken = Signal(), Signal(), Signal()
+        loaded = Signal()  # the preamble is over
         held_valid, mask_valid = Signal(), Signal()
         held = Signal(config.beat_bits, reset_less=True)
         mask = Signal(config.n_out, reset_less=True)
@@ -64,31 +66,42 @@ class IndexLowrank(wiring.Component):
         last_share, share = self._preamble(m, self.i.valid & ~loaded, loaded)
         m.d.comb += [
             moves.eq(~mask_valid | self.o.ready),
-            ready.eq(~held_valid | moves),
-            taken.eq(self.i.valid & loaded & ready & ~self.clear),
-            shifts.eq(taken | (self.i.valid & ~loaded)),
-            self.i.ready.eq(Mux(loaded, ready, last_share) & ~self.clear),
+            shifts.eq(self.i.valid & (~stuck | self.o.ready)),
+            taken.eq(shifts & loaded),
+            self.i.ready.eq((~stuck | self.o.ready) & (loaded | last_share) & ~self.clear),
             self.o.valid.eq(mask_valid),
             self.o.payload.eq(mask),
         ]
-        with m.If(shifts):
-            m.d.sync += coming.eq(Cat(coming, share)[config.share_bits :])
-        with m.If(taken & opens):
-            m.d.sync += factors.eq(coming)
-        with m.If(taken):
-            m.d.sync += held.eq(self.i.payload[: config.beat_bits])
-        with m.If(ready):
-            m.d.sync += held_valid.eq(taken)
-        with m.If(moves):
-            m.d.sync += [mask_valid.eq(held_valid), mask.eq(self._product(factors, held))]
-        place = Signal(range(config.tile_slices))  # chunks until the next one that opens a row
-        with m.If(taken):
+        with m.If(shifts):  # in the preamble `held` means nothing
             m.d.sync += [
-                opens.eq(place == 1),
-                place.eq(Mux(opens, config.tile_slices - 1, place - 1)),
+                coming.eq(Cat(coming, share)[config.share_bits :]),
+                held.eq(self.i.payload[: config.beat_bits]),
             ]
+        with m.If(moves):
+            m.d.sync += mask.eq(self._product(factors, held))
+        with m.If(ends_free | (ends_full & self.o.ready)):
+            m.d.sync += factors.eq(coming)
+        held_next, mask_next, ends_next = Signal(), Signal(), Signal()
+        place = Signal(range(config.tile_slices), init=config.tile_slices - 1)
+        ends_stay = Mux(moves, ~loaded, ends_free | ends_full)  # the preamble ends again and again
+        m.d.comb += [
+            ends_next.eq(Mux(taken, place == 0, ends_stay)),
+            held_next.eq(taken | (held_valid & ~moves)),
+            mask_next.eq(held_valid | ~moves),
+        ]
         with m.If(self.clear):
-            m.d.sync += [held_valid.eq(0), mask_valid.eq(0), opens.eq(1)]
+            m.d.sync += [held_valid.eq(0), mask_valid.eq(0), stuck.eq(0)]
+            m.d.sync += [ends_free.eq(0), ends_full.eq(0), place.eq(place.init)]
+        with m.Else():
+            m.d.sync += [
+                held_valid.eq(held_next),
+                mask_valid.eq(mask_next),
+                stuck.eq(held_next & mask_next),
+                ends_free.eq(ends_next & ~mask_next),
+                ends_full.eq(ends_next & mask_next),
+            ]
+            with m.If(taken):
+                m.d.sync += place.eq(Mux(place == 0, place.init, place - 1))
         return m
 
     def _preamble(self, m: Module, offered: Value, loaded: Signal) -> tuple[Value, Value]:
