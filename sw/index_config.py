@@ -123,8 +123,8 @@ class LowrankConfig(DecoderConfig):
     codec = "lowrank"
 
     n_out: int = 512
-    tile_slices: int = 13
-    tile_lanes: int = 12
+    tile_slices: int = 15
+    tile_lanes: int = 11
     rank: int = 1
     bus_bits: int = 64
 

@@ -24,6 +24,7 @@ from .stream import frame_payload, unframe_payload
 
 __all__ = ["Chosen", "LowrankBits", "choose", "pack", "search", "split", "stream_bits", "unpack"]
 
+_ATTEMPTS = 16
 _TILE = (8, 96)
 """Heights and widths of tiles that the search tries."""
 _DITHER = 1e-4
@@ -108,8 +109,6 @@ def _check(importance: np.ndarray, live: int, density: float, config: LowrankCon
         )
     if not 0.0 <= density <= 1.0:
         raise ConfigError(f"density must be between 0 and 1, not {density!r}")
-    if not (np.isfinite(importance).all() and (importance >= 0).all()):
-        raise ConfigError("importance must be finite and not negative (take magnitudes)")
 
 
 def choose(
@@ -159,7 +158,10 @@ def choose(
         If an argument is out of range, or the density cannot be met on so few weights.
     """
     _check(importance, live, density, config)
-    x = np.ascontiguousarray(importance, np.float32)
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(importance, np.float32)
+    if not (np.isfinite(x).all() and (x >= 0).all()):
+        raise ConfigError("importance must be finite and not negative (take magnitudes)")
     slices = x.shape[0]
     goal = round(density * live)
     tiles = Tiles(
@@ -178,28 +180,36 @@ def choose(
         fit.factorize(cut, np.diff(np.rint(ends).astype(np.int64), prepend=0))
         plain = replace(fit)
         plain.lane[:], plain.beat[:], plain.counts[:] = fit.lane, fit.beat, fit.counts
-        found = []
+        best = None
+        price = 0.5 * cut
         if local_search:
             price = fit_price(fit, sizes, density, goal, tries)
-            found.append((fit, price))
-        found.append((plain, 0.5 * cut))
-        best = None
-        for one, price in found:
-            missing = goal - one.count
-            if exact or abs(missing) > TOLERANCE * goal:
-                missing = one.meet(goal, price)
-            if (exact and missing) or abs(missing) > max(1, TOLERANCE * goal):
-                continue
-            result = _chosen(x, one, slices_per_stream)
-            if best is None or result.kept > best.kept:
-                best = result
+            best = _met(x, fit, goal, price, exact, slices_per_stream)
+        other = _met(x, plain, goal, 0.5 * cut, exact, slices_per_stream)
+        if best is None or (other is not None and other.kept > best.kept):
+            best = other
+        for attempt in range(_ATTEMPTS):  # of few tiles, some factors miss the number by a little
+            if best is not None:
+                return best
+            fit.ascend(price * (0.5 + attempt / _ATTEMPTS), 4)
+            best = _met(x, fit, goal, price, exact, slices_per_stream)
     if best is None:
         raise ConfigError(
             f"density {density} of {live} weights cannot be met by rank {config.rank} in tiles of "
-            f"{config.tile_slices} slices by {config.tile_lanes} lanes: use exact=False or more "
-            f"rank ({_OTHERS})"
+            f"{config.tile_slices} slices by {config.tile_lanes} lanes: use smaller tiles or "
+            f"more rank ({_OTHERS})"
         )
     return best
+
+
+def _met(
+    x: np.ndarray, fit: Fit, goal: int, price: float, exact: bool, slices_per_stream: int
+) -> Chosen | None:
+    """Bring the factors to the number of weights to keep; nothing if that fails."""
+    allowed = 0 if exact else TOLERANCE * goal
+    if abs(goal - fit.count) > allowed and abs(fit.meet(goal, price)) > allowed:
+        return None
+    return _chosen(x, fit, slices_per_stream)
 
 
 def _search_gains(x: np.ndarray, seed: int) -> np.ndarray:

@@ -80,15 +80,15 @@ def test_pack_unpack_and_golden_model_agree_with_the_formula(config, slices, sho
 
 def test_config_numbers_of_the_default():
     config = LowrankConfig()
-    assert (config.tiles, config.lane_bits, config.beat_bits) == (43, 512, 43)
-    assert (config.share_bits, config.chunk_bits, config.shares_per_chunk) == (40, 83, 2)
-    assert (config.preamble_chunks, config.chunks(288), config.chunks(0)) == (7, 295, 0)
-    assert config.rate == 83 / 512
-    # Factors of 288 slices: 23 tile rows of A, the slices' B; all chunks; 16 + 4 bytes in words.
+    assert (config.tiles, config.lane_bits, config.beat_bits) == (47, 512, 47)
+    assert (config.share_bits, config.chunk_bits, config.shares_per_chunk) == (35, 82, 2)
+    assert (config.preamble_chunks, config.chunks(288), config.chunks(0)) == (8, 296, 0)
+    assert config.rate == 82 / 512
+    # Factors of 288 slices: 20 tile rows of A, the slices' B; all chunks; 16 + 4 bytes in words.
     bits = stream_bits(288, config)
-    assert bits.factors == 23 * 512 + 288 * 43
-    assert bits.factors + bits.padding == 295 * 83
-    assert bits.words == -(-295 * 83 // 64)
+    assert bits.factors == 20 * 512 + 288 * 47
+    assert bits.factors + bits.padding == 296 * 82
+    assert bits.words == -(-296 * 82 // 64)
     assert bits.total == 64 * (bits.words + 3)
 
 
