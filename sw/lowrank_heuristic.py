@@ -72,6 +72,24 @@ def _factorize(v: np.ndarray, w: np.ndarray, h: np.ndarray, gram: np.ndarray) ->
 
 
 @njit(nogil=True, cache=True)
+def _descending(values: np.ndarray) -> np.ndarray:
+    """Sort as ``np.argsort(-values)`` does, which takes Numba many seconds to compile."""
+    order = np.arange(values.size)
+    gap = 1
+    while gap < values.size:
+        gap = 3 * gap + 1
+    while gap:
+        for i in range(gap, values.size):
+            moving, j = order[i], i
+            while j >= gap and values[order[j - gap]] < values[moving]:
+                order[j] = order[j - gap]
+                j -= gap
+            order[j] = moving
+        gap //= 3
+    return order
+
+
+@njit(nogil=True, cache=True)
 def heuristic(
     x: np.ndarray,
     tiles: Tiles,
@@ -138,8 +156,7 @@ def heuristic(
                 for e in range(n_slices):
                     h[r, e] = 0.1 + random(state, 1024) / 1024
             _factorize(v, w, h, gram)
-            lanes_first = np.argsort(-w.ravel(), kind="mergesort")
-            slices_first = np.argsort(-h.ravel(), kind="mergesort")
+            lanes_first, slices_first = _descending(w.ravel()), _descending(h.ravel())
             for point in range(_GRID):
                 share = (density / rank) ** (point / _GRID)
                 on = max(1, int(share * n_lanes * rank + 0.5))
