@@ -54,8 +54,10 @@ class IndexLowrank(wiring.Component):
         config = self._config
         # What enables thousands of flip-flops is one LUT behind registers: `stuck` says that both
         # ranks are full; A changes when the slice in `held` moves on, if it ends its tile row:
-        # `ends_free` is that with no mask before it, `ends_full` with one.
+        # `ends_free` is that with no mask before it, `ends_full` with one. Control has registers
+        # of its own, the inverted ones, so that it does not wait for those long nets.
         stuck, ends_free, ends_full = Signal(), Signal(), Signal()
+        room, empty = Signal(init=1), Signal(init=1)
         moves, shifts, taken = Signal(), Signal(), Signal()
         loaded = Signal()  # the preamble is over
         held_valid, mask_valid = Signal(), Signal()
@@ -65,10 +67,10 @@ class IndexLowrank(wiring.Component):
         factors = Signal(config.lane_bits, reset_less=True)
         last_share, share = self._preamble(m, self.i.valid & ~loaded, loaded)
         m.d.comb += [
-            moves.eq(~mask_valid | self.o.ready),
+            moves.eq(empty | self.o.ready),
             shifts.eq(self.i.valid & (~stuck | self.o.ready)),
-            taken.eq(shifts & loaded),
-            self.i.ready.eq((~stuck | self.o.ready) & (loaded | last_share) & ~self.clear),
+            taken.eq(self.i.valid & loaded & (room | self.o.ready)),
+            self.i.ready.eq((room | self.o.ready) & (loaded | last_share) & ~self.clear),
             self.o.valid.eq(mask_valid),
             self.o.payload.eq(mask),
         ]
@@ -77,7 +79,7 @@ class IndexLowrank(wiring.Component):
                 coming.eq(Cat(coming, share)[config.share_bits :]),
                 held.eq(self.i.payload[: config.beat_bits]),
             ]
-        with m.If(moves):
+        with m.If(~mask_valid | self.o.ready):
             m.d.sync += mask.eq(self._product(factors, held))
         with m.If(ends_free | (ends_full & self.o.ready)):
             m.d.sync += factors.eq(coming)
@@ -90,13 +92,15 @@ class IndexLowrank(wiring.Component):
             mask_next.eq(held_valid | ~moves),
         ]
         with m.If(self.clear):
-            m.d.sync += [held_valid.eq(0), mask_valid.eq(0), stuck.eq(0)]
+            m.d.sync += [held_valid.eq(0), mask_valid.eq(0), empty.eq(1), stuck.eq(0), room.eq(1)]
             m.d.sync += [ends_free.eq(0), ends_full.eq(0), place.eq(place.init)]
         with m.Else():
             m.d.sync += [
                 held_valid.eq(held_next),
                 mask_valid.eq(mask_next),
+                empty.eq(~mask_next),
                 stuck.eq(held_next & mask_next),
+                room.eq(~(held_next & mask_next)),
                 ends_free.eq(ends_next & ~mask_next),
                 ends_full.eq(ends_next & mask_next),
             ]
