@@ -17,7 +17,8 @@ from . import lowrank_kernels as kernels
 from .block_codec import threads_default
 from .errors import CapacityError, ConfigError, FormatError
 from .index_config import LowrankConfig
-from .layout import CRC_BYTES, HEADER_BYTES, KIND_LOWRANK, Header, network_id, padded
+from .layout import KIND_LOWRANK, Header, network_id
+from .lowrank_bits import LowrankBits, bits_of, sets_of, stream_bits
 from .lowrank_fit import TOLERANCE, Fit, fit_price, tile_sizes
 from .lowrank_kernels import Tiles
 from .stream import frame_payload, unframe_payload
@@ -57,36 +58,6 @@ class Chosen:
     beat: np.ndarray
     slices_per_stream: int
     kept: float
-
-
-@dataclass(frozen=True)
-class LowrankBits:
-    """Where the bits of a stream go.
-
-    ``padding`` is that of shares and preamble, and the last tile row's empty shares; ``overhead``
-    is header, CRC and padding to bus words; ``words`` is payload bus words.
-    """
-
-    factors: int
-    padding: int
-    overhead: int
-    words: int
-
-    @property
-    def total(self) -> int:
-        """All bits of the stream."""
-        return self.factors + self.padding + self.overhead
-
-
-def stream_bits(slices: int, config: LowrankConfig) -> LowrankBits:
-    """Count the bits of one memory stream of so many slices."""
-    chunks = config.chunks(slices) * config.chunk_bits
-    words = -(-chunks // config.bus_bits)
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
-    rows = -(-slices // config.tile_slices)
-    factors = slices * config.beat_bits + rows * config.lane_bits
-    overhead = words * config.bus_bits - chunks + 8 * edges
-    return LowrankBits(factors, chunks - factors, overhead, words)
 
 
 def _row_starts(slices: int, tile_slices: int, slices_per_stream: int) -> np.ndarray:
@@ -257,18 +228,6 @@ def split(chosen: Chosen, config: LowrankConfig) -> list[Chosen]:
     ]
 
 
-def _bits(sets: np.ndarray, rank: int) -> np.ndarray:
-    """(n, m) sets to (n, m * rank) bits, factor 0 first."""
-    shifts = np.arange(rank, dtype=np.uint32)
-    return ((sets[:, :, None] >> shifts) & 1).astype(np.uint8).reshape(sets.shape[0], -1)
-
-
-def _sets(bits: np.ndarray, rank: int) -> np.ndarray:
-    """Undo :func:`_bits`."""
-    parts = bits.reshape(bits.shape[0], -1, rank).astype(np.uint32)
-    return (parts << np.arange(rank, dtype=np.uint32)).sum(axis=2, dtype=np.uint32)
-
-
 def pack(encoded: Chosen, count: int, config: LowrankConfig) -> bytes:
     """Write one memory stream of ``count`` weights.
 
@@ -285,13 +244,13 @@ def pack(encoded: Chosen, count: int, config: LowrankConfig) -> bytes:
     if slices:
         head, span, share = config.preamble_chunks, config.tile_slices, config.share_bits
         strings = np.zeros((rows, span * share), np.uint8)
-        strings[:, span * share - config.lane_bits :] = _bits(encoded.lane, config.rank)
+        strings[:, span * share - config.lane_bits :] = bits_of(encoded.lane, config.rank)
         shares = strings.reshape(rows, span, share)
         first = np.zeros((head * config.shares_per_chunk, share), np.uint8)
         first[-span:] = shares[0]
         width = config.shares_per_chunk * share
         chunks[:head, -width:] = first.reshape(head, width)
-        chunks[head:, : config.beat_bits] = _bits(encoded.beat, config.rank)
+        chunks[head:, : config.beat_bits] = bits_of(encoded.beat, config.rank)
         later = (rows - 1) * span
         chunks[head : head + later, config.beat_bits :] = shares[1:].reshape(later, share)
     payload = np.packbits(chunks.reshape(-1), bitorder="little").tobytes()
@@ -342,8 +301,8 @@ def unpack(data: bytes, count: int, config: LowrankConfig, where: str = "index")
     )
     if any(part.any() for part in unused):
         raise FormatError(f"{where}: padding of the index must be zero")
-    lane = _sets(shares[:, pad:], config.rank)
-    beat = _sets(chunks[head:, : config.beat_bits], config.rank)
+    lane = sets_of(shares[:, pad:], config.rank)
+    beat = sets_of(chunks[head:, : config.beat_bits], config.rank)
     first_slices = _row_starts(slices, span, 0)
     tiles = Tiles(first_slices, config.tile_lanes, config.tiles, config.rank, count)
     return _product(lane, beat, tiles, config.n_out)
