@@ -7,7 +7,7 @@ from .config import DecoderConfig
 from .errors import ConfigError
 from .trellis_code import TrellisCode, trellis_code
 
-__all__ = ["N_OUT_MAX", "BitmapConfig", "TrellisConfig"]
+__all__ = ["N_OUT_MAX", "BitmapConfig", "LowrankConfig", "TrellisConfig"]
 
 N_OUT_MAX = 2048
 """Most mask bits a beat: the longest slice of the window codec."""
@@ -121,3 +121,94 @@ class TrellisConfig(DecoderConfig):
         return trellis_code(
             self.n_in, self.n_out, self.window, self.minterms, self.classes, self.network_seed
         )
+
+
+@dataclass(frozen=True)
+class LowrankConfig(DecoderConfig):
+    """A chosen mask as boolean products of binary factors, one product a tile.
+
+    Parameters
+    ----------
+    n_out : int, 8 to 2048
+        Mask bits a beat.
+    tile_slices : int, 2 to 1024
+        Slices of a tile; the last tile row of a stream may have fewer.
+    tile_lanes : int, 2 to n_out
+        Lanes of a tile; the last tile of a slice may have fewer.
+    rank : int, 1 to 32
+        Products that are ORed.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range, or a beat would cost as much as a bitmap.
+    """
+
+    codec = "lowrank"
+
+    n_out: int = 512
+    tile_slices: int = 15
+    tile_lanes: int = 11
+    rank: int = 1
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check(
+            {
+                "n_out": (8, N_OUT_MAX),
+                "tile_slices": (2, 1024),
+                "tile_lanes": (2, self.n_out, "a tile has at most the lanes of a beat"),
+                "rank": (1, 32),
+            }
+        )
+        if self.chunk_bits >= self.n_out:
+            raise ConfigError(
+                f"tiles of {self.tile_slices} slices by {self.tile_lanes} lanes at rank "
+                f"{self.rank} cost {self.chunk_bits} bits a beat of {self.n_out}: use larger "
+                "tiles, less rank or the bitmap codec"
+            )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles side by side in a slice."""
+        return -(-self.n_out // self.tile_lanes)
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of the lanes' factor A of one tile row."""
+        return self.rank * self.n_out
+
+    @property
+    def beat_bits(self) -> int:
+        """Bits of the slices' factor B that a slice brings."""
+        return self.rank * self.tiles
+
+    @property
+    def share_bits(self) -> int:
+        """Bits of the next tile row's A that a slice brings."""
+        return -(-self.lane_bits // self.tile_slices)
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits a slice."""
+        return self.beat_bits + self.share_bits
+
+    @property
+    def shares_per_chunk(self) -> int:
+        """Shares in a preamble chunk."""
+        return self.chunk_bits // self.share_bits
+
+    @property
+    def preamble_chunks(self) -> int:
+        """Chunks before the first slice's: the first tile row's A."""
+        return -(-self.tile_slices // self.shares_per_chunk)
+
+    @property
+    def rate(self) -> float:
+        """Stored bits a mask bit, without a stream's preamble."""
+        return self.chunk_bits / self.n_out
+
+    def chunks(self, slices: int) -> int:
+        """Chunks of a stream of so many slices."""
+        return self.preamble_chunks + slices if slices else 0

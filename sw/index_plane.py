@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import index_bitmap, index_trellis
+from . import index_bitmap, index_lowrank, index_trellis
 from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError
-from .index_config import BitmapConfig, TrellisConfig
+from .index_config import BitmapConfig, LowrankConfig, TrellisConfig
 from .layout import CRC_BYTES, HEADER_BYTES, padded
 from .orders import beats_of, lanes, needs_transpose, put_beats, slice_count
 from .stream import split_streams
@@ -34,10 +34,12 @@ __all__ = [
     "slice_multiple",
 ]
 
-IndexConfig = BitmapConfig | TrellisConfig
+IndexConfig = BitmapConfig | TrellisConfig | LowrankConfig
 """Parameters of one index decoder."""
-INDEX_CODECS: dict[str, type[IndexConfig]] = {c.codec: c for c in (BitmapConfig, TrellisConfig)}
-CHOSEN = (TrellisConfig,)
+INDEX_CODECS: dict[str, type[IndexConfig]] = {
+    c.codec: c for c in (BitmapConfig, TrellisConfig, LowrankConfig)
+}
+CHOSEN = (TrellisConfig, LowrankConfig)
 """Codecs that choose the mask themselves; the others store any mask."""
 
 
@@ -88,6 +90,8 @@ def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
 
 def slice_multiple(config: IndexConfig) -> int:
     """Return what the slices of a stream must be a multiple of."""
+    if isinstance(config, LowrankConfig):
+        return config.tile_slices
     return config.period if isinstance(config, TrellisConfig) and config.classes > 1 else 1
 
 
@@ -186,20 +190,27 @@ def choose_index(
     if not isinstance(config, CHOSEN):
         raise ConfigError(f"the {config.codec} index stores a given mask: prune first")
     beats = _beats(np.asarray(importance, np.float32), order, config.n_out)
-    parts = []
-    chosen = index_trellis.choose(
-        beats,
-        importance.size,
-        density,
-        config,
-        slices_per_stream=slices_per_stream,
-        threads=threads,
-    )
-    runs = _runs(importance.size, config.n_out, slices_per_stream)
-    for stream, (_, _, count) in zip(chosen.streams, runs, strict=True):
-        parts.append(index_trellis.pack(stream, count, config))
-    mask = _tensor(chosen.mask, order, importance.shape)
-    return ChosenIndex(mask, b"".join(parts))
+    counts = [count for _, _, count in _runs(importance.size, config.n_out, slices_per_stream)]
+    args = (beats, importance.size, density)
+    if isinstance(config, TrellisConfig):
+        path = index_trellis.choose(
+            *args, config, slices_per_stream=slices_per_stream, threads=threads
+        )
+        mask = path.mask
+        parts = [
+            index_trellis.pack(stream, count, config)
+            for stream, count in zip(path.streams, counts, strict=True)
+        ]
+    else:
+        product = index_lowrank.choose(
+            *args, config, slices_per_stream=slices_per_stream, threads=threads
+        )
+        mask = product.mask
+        parts = [
+            index_lowrank.pack(part, count, config)
+            for part, count in zip(index_lowrank.split(product, config), counts, strict=True)
+        ]
+    return ChosenIndex(_tensor(mask, order, importance.shape), b"".join(parts))
 
 
 def decode_index(
@@ -231,6 +242,8 @@ def decode_index(
         place = f"{where}: index stream {k}"
         if isinstance(config, TrellisConfig):
             parts.append(index_trellis.unpack(stream, count, config, place))
+        elif isinstance(config, LowrankConfig):
+            parts.append(index_lowrank.unpack(stream, count, config, place))
         else:
             parts.append(index_bitmap.unpack(stream, count, config, place))
     return _tensor(np.concatenate(parts), order, shape)

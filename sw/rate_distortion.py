@@ -32,7 +32,8 @@ class Kept:
     density : float
         Share of weights.
     magnitude, energy : float
-        Sum of \\|w\\| and of w**2 over kept weights, as a share of that over as many of the largest.
+        Sum of magnitudes and of squares over the kept weights, as a share of that over as many
+        of the largest.
     energy_total : float
         Share of all weights' w**2.
     """

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = {"xorloom.sw.errors", "xorloom.sw.config", "xorloom.sw.layout", "xorloom.sw.taps"}
+SPEC = {
+    "xorloom.sw.errors",
+    "xorloom.sw.config",
+    "xorloom.sw.index_config",
+    "xorloom.sw.layout",
+    "xorloom.sw.taps",
+}
 SW_LIBRARIES = {"numpy", "numba", "llvmlite", "safetensors", "ml_dtypes", "onnx", "torch"}
 
 
