@@ -13,6 +13,7 @@ from . import prune
 from .config import BlockConfig, WindowConfig
 from .container import INDEX, SCALE, STREAM, CompressedTensor, write_container
 from .errors import ConfigError
+from .index_choice import best_order
 from .index_plane import (
     CHOSEN,
     IndexConfig,
@@ -63,8 +64,8 @@ class CompressSpec:
     config : WindowConfig or BlockConfig
         The value codec.
     order : str
-        Weight order of the window codec, see :func:`xorloom.sw.window_codec.encode`; ``auto`` is
-        ``skewed`` with an index that chooses the mask, and ``strided`` if that has classes.
+        Weight order of the window codec, see :func:`xorloom.sw.window_codec.encode`; with an
+        index that chooses the mask ``auto`` is what keeps most.
     search : bool
         Let :func:`xorloom.sw.search.search_block` choose ``n_out`` and ``block_groups``, or
         :func:`xorloom.sw.search.search_window` ``n_in``.
@@ -115,15 +116,6 @@ class CompressSpec:
     def chooses(self) -> bool:
         """Whether the index codec chooses the masks."""
         return isinstance(self.index, CHOSEN)
-
-    @property
-    def chosen_order(self) -> str:
-        """Order of a tensor whose mask is chosen."""
-        if self.order != "auto":
-            return self.order
-        return (
-            "skewed" if slice_multiple(self.index or index_for(self.config, 1)) == 1 else "strided"
-        )
 
 
 @dataclass(frozen=True)
@@ -286,9 +278,10 @@ def _choose(
     density = 1 - spec.sparsity
     kept_bits = round(weights.size * density) * planes
     size = stream_slices(weights.size, kept_bits, planes, config, slice_multiple(index))
-    chosen = choose_index(importance, density, index, spec.chosen_order, size)
+    order = spec.order if spec.order != "auto" else best_order(importance, density, index)
+    chosen = choose_index(importance, density, index, order, size)
     quantized = quantize(weights, chosen.mask, spec.quantizer)
-    return _Part(quantized, spec.chosen_order, size, chosen.streams)
+    return _Part(quantized, order, size, chosen.streams)
 
 
 def _check_arrays(

@@ -24,6 +24,7 @@ __all__ = [
     "INDEX_CODECS",
     "ChosenIndex",
     "IndexConfig",
+    "beats",
     "check_index",
     "choose_index",
     "decode_index",
@@ -95,12 +96,12 @@ def slice_multiple(config: IndexConfig) -> int:
     return config.period if isinstance(config, TrellisConfig) and config.classes > 1 else 1
 
 
-def _beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
+def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
     """Cut a tensor into slices (slices, n_out); 0 where there is no weight."""
     flat = _flat(array, order)
-    beats = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
-    beats_of(flat, lanes(order, flat.size, n_out), 0, beats)
-    return beats
+    slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
+    beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
+    return slices
 
 
 def _flat(array: np.ndarray, order: str) -> np.ndarray:
@@ -109,11 +110,11 @@ def _flat(array: np.ndarray, order: str) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1)
 
 
-def _tensor(beats: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Undo :func:`_beats`."""
+def _tensor(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Undo :func:`beats`."""
     size = math.prod(shape)
-    flat = np.zeros(size, beats.dtype)
-    put_beats(beats, lanes(order, size, beats.shape[1]), 0, flat)
+    flat = np.zeros(size, slices.dtype)
+    put_beats(slices, lanes(order, size, slices.shape[1]), 0, flat)
     if needs_transpose(order) and len(shape) > 1 and size:
         flat = flat.reshape(-1, shape[0]).T
     return np.ascontiguousarray(flat).reshape(shape)
@@ -154,10 +155,10 @@ def encode_index(
             f"the {config.codec} index chooses the mask and cannot keep a given one exactly: "
             "use the bitmap or entropy index"
         )
-    beats = _beats(mask, order, config.n_out)
+    slices = beats(mask, order, config.n_out)
     parts = []
     for first, end, count in _runs(mask.size, config.n_out, slices_per_stream):
-        parts.append(index_bitmap.pack(beats[first:end], count, config))
+        parts.append(index_bitmap.pack(slices[first:end], count, config))
     return b"".join(parts)
 
 
@@ -189,9 +190,9 @@ def choose_index(
     """
     if not isinstance(config, CHOSEN):
         raise ConfigError(f"the {config.codec} index stores a given mask: prune first")
-    beats = _beats(np.asarray(importance, np.float32), order, config.n_out)
+    slices = beats(np.asarray(importance, np.float32), order, config.n_out)
     counts = [count for _, _, count in _runs(importance.size, config.n_out, slices_per_stream)]
-    args = (beats, importance.size, density)
+    args = (slices, importance.size, density)
     if isinstance(config, TrellisConfig):
         path = index_trellis.choose(
             *args, config, slices_per_stream=slices_per_stream, threads=threads

@@ -14,6 +14,7 @@ SPEC = {
     "xorloom.sw.index_config",
     "xorloom.sw.layout",
     "xorloom.sw.taps",
+    "xorloom.sw.trellis_code",
 }
 SW_LIBRARIES = {"numpy", "numba", "llvmlite", "safetensors", "ml_dtypes", "onnx", "torch"}
 
