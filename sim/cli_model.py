@@ -16,7 +16,7 @@ from .cli_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from xorloom.sw.metrics import TensorBits
@@ -49,11 +49,23 @@ def _bits_json(bits: "Mapping[str, TensorBits]") -> dict[str, object]:
     return {"tensors": {n: b.to_dict() for n, b in bits.items()}, "all": total.to_dict()}
 
 
-def _report(title: str, config: "Config", bits: "Mapping[str, TensorBits]", as_json: bool) -> None:
+def _report(
+    title: str,
+    config: "Config",
+    bits: "Mapping[str, TensorBits]",
+    as_json: bool,
+    kept: "Sequence[dict[str, Any]]" = (),
+) -> None:
     if as_json:
-        print_json({"codec": config.codec, "config": config.to_dict()} | _bits_json(bits))
+        report = {"codec": config.codec, "config": config.to_dict()} | _bits_json(bits)
+        print_json(report | ({"kept": list(kept)} if kept else {}))
         return
     print_table(f"{title}: bits a weight", BITS_COLUMNS, bits_rows(bits))
+    if kept:
+        from .kept import KEPT_COLUMNS
+
+        rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
+        print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)
     typer.echo(describe(config))
 
 
@@ -85,8 +97,8 @@ def _frame_rows(frames: "Mapping[str, dict[str, Any]]") -> list[tuple[object, ..
     return rows
 
 
-def _arrays(path: Path | None, what: str) -> "dict[str, np.ndarray]":
-    """Read a file of the user's own masks or codes."""
+def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
+    """Read a file of the user's own masks, codes or saliencies."""
     from xorloom.sw.errors import ConfigError
     from xorloom.sw.model_io import open_model
 
@@ -94,8 +106,9 @@ def _arrays(path: Path | None, what: str) -> "dict[str, np.ndarray]":
         return {}
     arrays = {name: tensor.load() for name, tensor in open_model(path).items()}
     for name, array in arrays.items():
-        if array.dtype.kind not in "bui":
-            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not bool or integer")
+        if array.dtype.kind not in kinds:
+            wanted = "floating point" if kinds == "f" else "bool or integer"
+            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not {wanted}")
     return arrays
 
 
@@ -105,7 +118,43 @@ def compress(
         Path, typer.Argument(help="Checkpoint: .safetensors, .npz, .onnx, or .pt with torch.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
-    sparsity: Annotated[float, typer.Option(help="Share of pruned weights, in [0, 1).")] = 0.9,
+    sparsity: Annotated[
+        float | None, typer.Option(help="Share of pruned weights, in [0, 1).", show_default="0.9")
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Share of kept weights: 1 - sparsity.")
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            help="bitmap or entropy: any mask; trellis or lowrank: choose the mask.",
+            show_default="bitmap; trellis with index bits",
+        ),
+    ] = None,
+    index_bits: Annotated[
+        float | None, typer.Option(help="Index bits a weight, where the index chooses the mask.")
+    ] = None,
+    bits_per_weight: Annotated[
+        float | None,
+        typer.Option(help="Choose density, index bits and index for the most energy within this."),
+    ] = None,
+    index_window: Annotated[
+        int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
+    ] = 14,
+    index_classes: Annotated[
+        int, typer.Option(help="trellis: density classes of lanes, 1 or 4.")
+    ] = 1,
+    importance: Annotated[
+        str,
+        typer.Option(
+            help="What a chosen mask keeps most of: magnitude or energy.",
+            show_default="magnitude; energy with bits per weight",
+        ),
+    ] = "",
+    saliency: Annotated[
+        Path | None,
+        typer.Option(help="Your own importance of every weight, by tensor name."),
+    ] = None,
     scope: Annotated[str, typer.Option(help="Prune per tensor, row, or global.")] = "tensor",
     quantizer: Annotated[
         str, typer.Option(help="binary, alternating, ternary or uniform.")
@@ -144,6 +193,9 @@ def compress(
     from xorloom.sw.model_io import open_model
     from xorloom.sw.quantize import Quantizer
 
+    from .index_request import IndexRequest
+    from .kept import kept_rows
+
     if output.suffix != ".safetensors":
         raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
     if output.resolve() == model.resolve():
@@ -151,25 +203,41 @@ def compress(
     config = options.config()
     if order != "auto" and config.codec == "block":
         raise ConfigError("--order belongs to --value window, not block")
+    if sparsity is not None and density is not None:
+        raise ConfigError("give either --sparsity or --density")
+    source = open_model(model)
+    patterns = tuple(tensors or ())
+    request = IndexRequest(
+        index, index_bits, bits_per_weight, density, sparsity, index_window, index_classes
+    )
+    point, index_of = request.resolve(source, select(source, patterns, min_size), config, planes)
     spec = CompressSpec(
-        sparsity=sparsity,
+        sparsity=1 - point,
         scope=scope,
         quantizer=Quantizer(quantizer, planes, scale, group, scale_dtype),
         config=config,
         order=order,
         search=(options.n_out if config.codec == "block" else options.n_in) is None,
-        include=tuple(tensors or ()),
+        include=patterns,
         min_size=min_size,
+        index=index_of,
+        importance=importance or ("magnitude" if bits_per_weight is None else "energy"),
     )
-    source = open_model(model)
     given = {n: c.astype(np.uint8) for n, c in _checked(_arrays(codes, "codes")).items()}
-    passes = 2 if spec.search else 1
+    passes = 2 if spec.search and not spec.chooses else 1
     count = len(select(source, spec.include, spec.min_size)) * passes
     with progress_bar("compress", count) as step:
         config, bits = compress_model(
-            source, output, spec, masks=_arrays(masks, "mask"), codes=given, progress=step
+            source,
+            output,
+            spec,
+            masks=_arrays(masks, "mask"),
+            codes=given,
+            saliency=_arrays(saliency, "saliency", "f"),
+            progress=step,
         )
-    _report(str(output), config, bits, as_json)
+    kept = kept_rows(source, output) if spec.chooses else []
+    _report(str(output), config, bits, as_json, kept)
 
 
 def _checked(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":

@@ -11,7 +11,6 @@ from .errors import ConfigError
 from .index_config import LowrankConfig, TrellisConfig
 from .index_plane import CHOSEN, INDEX_CODECS, IndexConfig, beats, choose_index, mask_lanes
 from .metrics import binary_entropy
-from .orders import ORDERS
 from .rate_distortion import share_bound
 from .value_plane import Config
 
@@ -127,7 +126,7 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
     if isinstance(config, TrellisConfig) and config.classes > 1:
         orders = ("strided", "strided-column", *orders)
     elif isinstance(config, LowrankConfig):
-        orders = [order for order in ORDERS if not order.startswith("skewed")]
+        orders = ("strided", "strided-column")
     if importance.ndim < 2:
         orders = [order for order in orders if not order.endswith("column")]
     if len(orders) == 1 or not importance.size:
