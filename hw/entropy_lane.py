@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A decoder that two lanes of an entropy index stream share."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.index_config import EntropyConfig
+
+from .entropy_table import START_STATE, UNIT_BITS, state_layout
+
+__all__ = ["EntropyLane"]
+
+
+class EntropyLane(wiring.Component):
+    """State, bits and memories of ``turns`` lanes that take turns: one refills, one steps.
+
+    A lane keeps the unit that it reads, the one after it, and how much of the first is used. While
+    its turn is to refill, its state's entry is fetched from the state memory; in its step, the
+    entry says how many bits are the next state and how many the value's number.
+
+    Parameters
+    ----------
+    config : EntropyConfig
+    turns : int, 1 or 2
+
+    Members
+    -------
+    start : In(1)
+        Begin a stream, with ``several`` and ``need`` of its table.
+    filling, stepping : In(1)
+        The lane that refills and the one that steps.
+    hungry : Out(1)
+        The lane that refills lacks a unit.
+    feed, unit : In
+        It gets this one.
+    fetch : In(1)
+        Fetch the entry of the lane that refills. It has all its bits.
+    step : In(1)
+        Do the fetched entry's step.
+    move : In(1)
+        Numbers and values move on.
+    value : Out(8)
+        Three moves after the step, the first of them in its clock.
+    state_write, .. : In
+        See :class:`EntropyTable`.
+    """
+
+    def __init__(self, config: EntropyConfig, *, turns: int) -> None:
+        self._config, self._turns = config, turns
+        super().__init__(
+            {
+                "start": In(1),
+                "several": In(1),
+                "listed": In(1),
+                "need": In(5),
+                "filling": In(1),
+                "stepping": In(1),
+                "hungry": Out(1),
+                "feed": In(1),
+                "unit": In(UNIT_BITS),
+                "fetch": In(1),
+                "step": In(1),
+                "move": In(1),
+                "value": Out(8),
+                "state_write": In(1),
+                "state_at": In(9),
+                "state": In(state_layout()),
+                "value_write": In(1),
+                "value_at": In(8),
+                "value_new": In(8),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the decoder."""
+        m = Module()
+        turns = range(self._turns)
+        state = Array(Signal(9, name=f"state_{g}", reset_less=True) for g in turns)
+        spare = Array(Signal(signed(6), name=f"spare_{g}", reset_less=True) for g in turns)
+        used = Array(Signal(4, name=f"used_{g}", reset_less=True) for g in turns)
+        first = Array(Signal(UNIT_BITS, name=f"first_{g}", reset_less=True) for g in turns)
+        second = Array(Signal(UNIT_BITS, name=f"second_{g}", reset_less=True) for g in turns)
+        holds = Array(Signal(2, name=f"holds_{g}", reset_less=True) for g in turns)
+
+        m.submodules.states = states = Memory(shape=state_layout(), depth=512, init=[])
+        write = states.write_port()
+        read = states.read_port()
+        m.d.comb += [
+            write.en.eq(self.state_write),
+            write.addr.eq(self.state_at),
+            write.data.eq(self.state),
+            read.en.eq(self.fetch),
+            read.addr.eq(state[self.filling]),
+            self.hungry.eq(spare[self.filling][-1]),
+        ]
+        entry = read.data
+        # Shifting while the memory is read: its data come late in the clock.
+        look = Signal(UNIT_BITS)
+        bits = Signal(8)
+        after = Signal(5)
+        m.d.comb += [
+            look.eq(Cat(first[self.stepping], second[self.stepping]) >> used[self.stepping]),
+            bits.eq(Cat(look[k] & (entry.moved > k) for k in range(8))),
+            after.eq(used[self.stepping] + entry.total),
+        ]
+        for g in turns:
+            fed = self.feed & (self.filling == g)
+            stepped = self.step & (self.stepping == g)
+            passed = stepped & after[-1]
+            with m.If(self.start):
+                m.d.sync += [
+                    state[g].eq(Mux(self.several, START_STATE, 0)),
+                    spare[g].eq(-self.need),
+                    used[g].eq(0),
+                    holds[g].eq(0),
+                ]
+            with m.Elif(fed):
+                m.d.sync += [spare[g].eq(spare[g] + UNIT_BITS), holds[g].eq(Cat(1, holds[g][0]))]
+            with m.Elif(stepped):
+                m.d.sync += [
+                    state[g].eq(entry.base | bits),
+                    spare[g].eq(spare[g] - entry.total),
+                    used[g].eq(after[:4]),
+                ]
+                with m.If(after[-1]):
+                    m.d.sync += holds[g].eq(holds[g][1])
+            with m.If(passed):
+                m.d.sync += first[g].eq(second[g])
+            with m.Elif(fed & ~holds[g][0]):
+                m.d.sync += first[g].eq(self.unit)
+            with m.If(fed):
+                m.d.sync += second[g].eq(self.unit)
+
+        held = Signal(UNIT_BITS, reset_less=True)
+        moved, width = Signal(4, reset_less=True), Signal(4, reset_less=True)
+        base, number = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        rank = Signal(8)
+        m.d.comb += rank.eq(Cat((held >> moved)[k] & (width > k) for k in range(8)))
+        with m.If(self.move):
+            m.d.sync += [
+                held.eq(look),
+                moved.eq(entry.moved),
+                width.eq(entry.width),
+                base.eq(entry.first),
+                number.eq(base + rank),
+            ]
+        order = list(self._config.symbol_order)
+        m.submodules.values = values = Memory(shape=8, depth=512, init=order)
+        put, get = values.write_port(), values.read_port()
+        m.d.comb += [
+            put.en.eq(self.value_write),
+            put.addr.eq(Cat(self.value_at, 1)),
+            put.data.eq(self.value_new),
+            get.en.eq(self.move),
+            get.addr.eq(Cat(number, self.listed)),
+            self.value.eq(get.data),
+        ]
+        return m
