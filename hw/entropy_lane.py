@@ -77,8 +77,8 @@ class EntropyLane(wiring.Component):
         m = Module()
         turns = range(self._turns)
         state = Array(Signal(9, name=f"state_{g}", reset_less=True) for g in turns)
-        spare = Array(Signal(signed(6), name=f"spare_{g}", reset_less=True) for g in turns)
-        used = Array(Signal(4, name=f"used_{g}", reset_less=True) for g in turns)
+        lack = Array(Signal(signed(6), name=f"lack_{g}", reset_less=True) for g in turns)
+        used = Array(Signal(5, name=f"used_{g}", reset_less=True) for g in turns)
         first = Array(Signal(UNIT_BITS, name=f"first_{g}", reset_less=True) for g in turns)
         second = Array(Signal(UNIT_BITS, name=f"second_{g}", reset_less=True) for g in turns)
         holds = Array(Signal(2, name=f"holds_{g}", reset_less=True) for g in turns)
@@ -90,45 +90,54 @@ class EntropyLane(wiring.Component):
             write.en.eq(self.state_write),
             write.addr.eq(self.state_at),
             write.data.eq(self.state),
-            read.en.eq(self.fetch),
+            # Never while writing: a memory that must then say the old word costs logic behind it.
+            read.en.eq(self.fetch & ~self.state_write),
             read.addr.eq(state[self.filling]),
-            self.hungry.eq(spare[self.filling][-1]),
+            self.hungry.eq(~lack[self.filling][-1]),  # it counts the bits lacking, less one
         ]
         entry = read.data
         # Shifting while the memory is read: its data come late in the clock.
         look = Signal(UNIT_BITS)
         bits = Signal(8)
-        after = Signal(5)
         m.d.comb += [
-            look.eq(Cat(first[self.stepping], second[self.stepping]) >> used[self.stepping]),
+            look.eq(Cat(first[self.stepping], second[self.stepping]) >> used[self.stepping][:4]),
             bits.eq(Cat(look[k] & (entry.moved > k) for k in range(8))),
-            after.eq(used[self.stepping] + entry.total),
+        ]
+        lack_after, used_after = Signal(signed(6)), Signal(5)
+        m.d.comb += [
+            lack_after.eq(lack[self.stepping] + entry.total),
+            used_after.eq(used[self.stepping][:4] + entry.total),
         ]
         for g in turns:
             fed = self.feed & (self.filling == g)
             stepped = self.step & (self.stepping == g)
-            passed = stepped & after[-1]
-            with m.If(self.start):
-                m.d.sync += [
-                    state[g].eq(Mux(self.several, START_STATE, 0)),
-                    spare[g].eq(-self.need),
-                    used[g].eq(0),
-                    holds[g].eq(0),
-                ]
-            with m.Elif(fed):
-                m.d.sync += [spare[g].eq(spare[g] + UNIT_BITS), holds[g].eq(Cat(1, holds[g][0]))]
-            with m.Elif(stepped):
+            # A unit that the step used up goes in the next turn to refill, off the long path.
+            passed = used[g][4] & (self.filling == g)
+            kept = Mux(passed, holds[g][1], holds[g][0])
+            with m.If(stepped):
                 m.d.sync += [
                     state[g].eq(entry.base | bits),
-                    spare[g].eq(spare[g] - entry.total),
-                    used[g].eq(after[:4]),
+                    lack[g].eq(lack_after),
+                    used[g].eq(used_after),
                 ]
-                with m.If(after[-1]):
-                    m.d.sync += holds[g].eq(holds[g][1])
-            with m.If(passed):
-                m.d.sync += first[g].eq(second[g])
-            with m.Elif(fed & ~holds[g][0]):
-                m.d.sync += first[g].eq(self.unit)
+            with m.Elif(self.start):
+                m.d.sync += [
+                    state[g].eq(Mux(self.several, START_STATE, 0)),
+                    lack[g].eq(self.need - 1),
+                    used[g].eq(0),
+                ]
+            with m.Else():
+                with m.If(fed):
+                    m.d.sync += lack[g][4:].eq(lack[g][4:] - 1)
+                with m.If(passed):
+                    m.d.sync += used[g][4].eq(0)
+            with m.If(self.start):
+                m.d.sync += holds[g].eq(0)
+            with m.Elif(passed | fed):
+                both = Mux(passed, 0, holds[g][1])
+                m.d.sync += holds[g].eq(Mux(fed, Cat(1, kept), Cat(kept, both)))
+            with m.If(passed | (fed & ~holds[g][0])):
+                m.d.sync += first[g].eq(Mux(kept, second[g], self.unit))
             with m.If(fed):
                 m.d.sync += second[g].eq(self.unit)
 
@@ -152,7 +161,7 @@ class EntropyLane(wiring.Component):
             put.en.eq(self.value_write),
             put.addr.eq(Cat(self.value_at, 1)),
             put.data.eq(self.value_new),
-            get.en.eq(self.move),
+            get.en.eq(self.move & ~self.value_write),
             get.addr.eq(Cat(number, self.listed)),
             self.value.eq(get.data),
         ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoder of an entropy index stream: bus words in, mask beats out."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.index_config import EntropyConfig
@@ -14,6 +14,43 @@ __all__ = ["IndexEntropy"]
 
 _FEEDS_MAX = 8
 """Most units handed out a cycle."""
+
+
+def _chosen(bits: list[Value], table: list[int]) -> Value:
+    """Entry of a table of small numbers, as plain logic rather than carry chains."""
+    width = max(1, max(table).bit_length())
+    select = Cat(bits)
+    columns = []
+    for bit in range(width):
+        column = sum((row >> bit & 1) << n for n, row in enumerate(table))
+        columns.append((Const(column, len(table)) >> select)[0])
+    return Cat(columns)
+
+
+def _counts_before(m: Module, bits: list[Value], most: int) -> list[Value]:
+    """Number of ones before every bit and, last, of all ones; ``most`` stands for more."""
+    result: list[Value] = []
+    base: Value = Const(0, 1)
+    for at in range(0, len(bits), 4):
+        part = bits[at : at + 4]
+        sums = []
+        for n in range(len(part) + 1):
+            ones = _chosen(part[:n], [k.bit_count() for k in range(1 << n)]) if n else Const(0, 1)
+            if at:
+                low = len(base)
+                table = [
+                    min(most, (k & ((1 << low) - 1)) + (k >> low))
+                    for k in range(1 << low + len(ones))
+                ]
+                ones = _chosen([base, ones], table)
+            else:
+                ones = _chosen([ones], [min(most, k) for k in range(1 << len(ones))])
+            count = Signal(range(most + 1), name=f"before_{at + n}")
+            m.d.comb += count.eq(ones)
+            sums.append(count)
+        result += sums[:-1]
+        base = sums[-1]
+    return [*result, base]
 
 
 class IndexEntropy(wiring.Component):
@@ -77,7 +114,7 @@ class IndexEntropy(wiring.Component):
         for k, lane in enumerate(lanes):
             m.submodules[f"lane_{k}"] = lane
 
-        level, enter = Signal(8), Signal()
+        level, enter = Signal(range(4 * max(per_word, feeds) + 1)), Signal()
         running, armed, filling = Signal(), Signal(), Signal()
         start, step, turn, move = Signal(), Signal(), Signal(), Signal()
         fed = Signal(range(feeds + 1))
@@ -99,14 +136,11 @@ class IndexEntropy(wiring.Component):
 
         # Lanes are fed in order: a lane gets the unit whose number is that of hungry lanes before.
         hungry = [running & lane.hungry for lane in lanes]
-        before: list[Value] = [Value.cast(0)]
-        for want in hungry:
-            count = Signal(range(feeds + 1), name=f"before_{len(before)}")
-            m.d.comb += count.eq(Mux(before[-1] == feeds, feeds, before[-1] + want))
-            before.append(count)
-        held = [level > k for k in range(feeds)] + [Value.cast(0)]
-        feed = [want & Array(held)[n] for want, n in zip(hungry, before, strict=False)]
-        m.d.comb += fed.eq(Mux(level < before[-1], level, before[-1]))
+        before = _counts_before(m, hungry, feeds)
+        held = [~Cat(level == n for n in range(k + 1)).any() for k in range(feeds)]
+        enough = Array([*held, Value.cast(0)])
+        feed = [want & enough[n] for want, n in zip(hungry, before, strict=False)]
+        m.d.comb += fed.eq(Mux(Array([Value.cast(1), *held])[before[-1]], before[-1], level))
         satisfied = ~Cat(want & ~given for want, given in zip(hungry, feed, strict=True)).any()
         free = ~armed if self._turns == 1 else ~armed | step
         m.d.comb += [
