@@ -322,3 +322,15 @@ def test_bad_arguments_are_named():
 def test_entropy_config_checks_its_parameters(change, message):
     with pytest.raises(ConfigError, match=message):
         EntropyConfig(**change)
+
+
+def test_states_and_order_are_those_of_the_format_text():
+    # stride 8 + 2 + 3 = 13: of classes with 13 and 3 states, the latter's are 13 * 13, 14 * 13 and
+    # 15 * 13 modulo 16, that is 9, 6 and 3.
+    table = entropy_states(SMALL, [(0, 13), (3, 3)])
+    assert [s for s, (_, _, width, _) in enumerate(table) if width] == [3, 6, 9]
+    assert table[3] == (3, 3 * 8 - 16, 3, 1)
+    assert table[6] == (2, 4 * 4 - 16, 3, 1)
+    assert table[9] == (2, 5 * 4 - 16, 3, 1)
+    assert SMALL.symbol_order[:11] == (0, 1, 2, 4, 8, 16, 32, 64, 128, 3, 5)
+    assert SMALL.symbol_order[-1] == 255
