@@ -125,8 +125,6 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
     orders: Sequence[str] = ("skewed", "skewed-column")
     if isinstance(config, TrellisConfig) and config.classes > 1:
         orders = ("strided", "strided-column", *orders)
-    elif isinstance(config, LowrankConfig):
-        orders = ("strided", "strided-column")
     if importance.ndim < 2:
         orders = [order for order in orders if not order.endswith("column")]
     if len(orders) == 1 or not importance.size:

@@ -7,7 +7,7 @@ from .config import DecoderConfig
 from .errors import ConfigError
 from .trellis_code import TrellisCode, trellis_code
 
-__all__ = ["N_OUT_MAX", "BitmapConfig", "LowrankConfig", "TrellisConfig"]
+__all__ = ["N_OUT_MAX", "BitmapConfig", "EntropyConfig", "LowrankConfig", "TrellisConfig"]
 
 N_OUT_MAX = 2048
 """Most mask bits a beat: the longest slice of the window codec."""
@@ -212,3 +212,66 @@ class LowrankConfig(DecoderConfig):
     def chunks(self, slices: int) -> int:
         """Chunks of a stream of so many slices."""
         return self.preamble_chunks + slices if slices else 0
+
+
+@dataclass(frozen=True)
+class EntropyConfig(DecoderConfig):
+    """Any mask, near its entropy: 8-bit chunks in table-driven ANS, a state for every lane.
+
+    Parameters
+    ----------
+    n_out : int, a multiple of 8 * ``lanes``, 8 to 2048
+        Mask bits a beat.
+    lanes : int, 1 to 64
+        Chunks decoded side by side; a beat takes ``n_out / (8 * lanes)`` steps.
+    states : int, a power of two, 16 to 256
+        States of a lane's decoder: few cost some per cent where one chunk value dominates.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range or two do not fit together.
+    """
+
+    codec = "entropy"
+
+    n_out: int = 512
+    lanes: int = 16
+    states: int = 256
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check({"n_out": (8, N_OUT_MAX), "lanes": (1, 64), "states": (16, 256)})
+        if self.states & (self.states - 1):
+            raise ConfigError(f"states must be a power of two, not {self.states}")
+        if self.n_out % (8 * self.lanes):
+            raise ConfigError(
+                f"n_out must be a multiple of {8 * self.lanes} for {self.lanes} lanes of 8-bit "
+                f"chunks, not {self.n_out}"
+            )
+
+    @property
+    def state_bits(self) -> int:
+        """Bits of a state."""
+        return self.states.bit_length() - 1
+
+    @property
+    def steps(self) -> int:
+        """Steps a beat."""
+        return self.n_out // (8 * self.lanes)
+
+    @property
+    def spread(self) -> tuple[int, ...]:
+        """``spread[s]``: the how-many-th state, class by class, is state s.
+
+        The multiplier is odd, so this is a permutation; it deals each class's states evenly.
+        """
+        stride = (self.states >> 1) + (self.states >> 3) + 3
+        inverse = pow(stride, -1, self.states)
+        return tuple(s * inverse % self.states for s in range(self.states))
+
+    @property
+    def symbol_order(self) -> tuple[int, ...]:
+        """All chunk values by their number of ones, then by value."""
+        return tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))

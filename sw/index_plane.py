@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import index_bitmap, index_lowrank, index_trellis
+from . import index_bitmap, index_entropy, index_lowrank, index_trellis
 from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError
-from .index_config import BitmapConfig, LowrankConfig, TrellisConfig
+from .index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
 from .layout import CRC_BYTES, HEADER_BYTES, padded
 from .orders import beats_of, lanes, needs_transpose, put_beats, slice_count
 from .stream import split_streams
@@ -35,10 +35,10 @@ __all__ = [
     "slice_multiple",
 ]
 
-IndexConfig = BitmapConfig | TrellisConfig | LowrankConfig
+IndexConfig = BitmapConfig | EntropyConfig | TrellisConfig | LowrankConfig
 """Parameters of one index decoder."""
 INDEX_CODECS: dict[str, type[IndexConfig]] = {
-    c.codec: c for c in (BitmapConfig, TrellisConfig, LowrankConfig)
+    c.codec: c for c in (BitmapConfig, EntropyConfig, TrellisConfig, LowrankConfig)
 }
 CHOSEN = (TrellisConfig, LowrankConfig)
 """Codecs that choose the mask themselves; the others store any mask."""
@@ -158,7 +158,11 @@ def encode_index(
     slices = beats(mask, order, config.n_out)
     parts = []
     for first, end, count in _runs(mask.size, config.n_out, slices_per_stream):
-        parts.append(index_bitmap.pack(slices[first:end], count, config))
+        part = slices[first:end]
+        if isinstance(config, EntropyConfig):
+            parts.append(index_entropy.pack(index_entropy.encode(part, config), count, config))
+        else:
+            parts.append(index_bitmap.pack(part, count, config))
     return b"".join(parts)
 
 
@@ -243,6 +247,8 @@ def decode_index(
         place = f"{where}: index stream {k}"
         if isinstance(config, TrellisConfig):
             parts.append(index_trellis.unpack(stream, count, config, place))
+        elif isinstance(config, EntropyConfig):
+            parts.append(index_entropy.unpack(stream, count, config, place))
         elif isinstance(config, LowrankConfig):
             parts.append(index_lowrank.unpack(stream, count, config, place))
         else:

@@ -9,12 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = {
-    "xorloom.sw.errors",
-    "xorloom.sw.config",
-    "xorloom.sw.index_config",
-    "xorloom.sw.layout",
-    "xorloom.sw.taps",
-    "xorloom.sw.trellis_code",
+    f"xorloom.sw.{name}"
+    for name in ("errors", "config", "index_config", "layout", "taps", "trellis_code")
 }
 SW_LIBRARIES = {"numpy", "numba", "llvmlite", "safetensors", "ml_dtypes", "onnx", "torch"}
 

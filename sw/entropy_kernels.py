@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numba kernels of the entropy index codec: classes, table-driven ANS, the order of the units."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["BAD_PADDING", "BAD_STATE", "OK", "TOO_SHORT", "best_classes", "code", "decode", "order"]
+
+OK, TOO_SHORT, BAD_STATE, BAD_PADDING = range(4)
+"""What :func:`decode` can say."""
+
+
+@njit(nogil=True, cache=True)
+def best_classes(counts: np.ndarray, last: int, classes: int, widths: np.ndarray) -> np.ndarray:
+    """Cut an ordered alphabet into runs of ``2**q`` symbols at the least cost.
+
+    A symbol of a class costs the class's information and q bits.
+
+    Parameters
+    ----------
+    counts : (256,) int64
+    last : int
+        Symbols that must be covered.
+    classes : int
+        Most classes.
+    widths : (classes, classes) uint8, out
+        Row k - 1: the q of k classes.
+
+    Returns
+    -------
+    (classes,) bool
+        Whether k classes can cover the symbols.
+    """
+    total = np.zeros(257, np.float64)
+    for i in range(256):
+        total[i + 1] = total[i] + counts[i]
+    cost = np.full((classes + 1, 257), np.inf)
+    choice = np.zeros((classes + 1, 257), np.uint8)
+    cost[0, 0] = 0.0
+    for k in range(classes):
+        for i in range(last):
+            before = cost[k, i]
+            if before == np.inf:
+                continue
+            for q in range(9):
+                j = i + (1 << q)
+                if j > 256:
+                    break
+                n = total[j] - total[i]
+                value = before + n * q
+                if n > 0:
+                    value += n * np.log2(total[256] / n)
+                if value < cost[k + 1, j]:
+                    cost[k + 1, j] = value
+                    choice[k + 1, j] = q
+    found = np.zeros(classes, np.bool_)
+    for k in range(1, classes + 1):
+        end = last + int(np.argmin(cost[k, last:]))
+        if cost[k, end] == np.inf:
+            continue
+        found[k - 1] = True
+        for at in range(k, 0, -1):
+            widths[k - 1, at - 1] = choice[at, end]
+            end -= 1 << int(choice[at, end])
+    return found
+
+
+@njit(nogil=True, cache=True)
+def code(
+    chunks: np.ndarray,
+    class_of: np.ndarray,
+    rank: np.ndarray,
+    width: np.ndarray,
+    freq: np.ndarray,
+    first: np.ndarray,
+    place: np.ndarray,
+    states: int,
+    bits: np.ndarray,
+    sizes: np.ndarray,
+    start: np.ndarray,
+) -> None:
+    """Walk every lane from its last chunk to its first; every lane ends in state 0.
+
+    Parameters
+    ----------
+    chunks : (steps, lanes) uint8
+    class_of, rank : (256,) of the chunk values
+    width, freq, first : (classes,) int64
+        Rank bits, states, and states of the classes before.
+    place : (states,) int64
+        The state of a class's x, which is from freq to 2 * freq - 1, at ``first + x - freq``.
+    bits, sizes : (steps, lanes) uint16, uint8, out
+    start : (lanes,) int64, out
+        The states that a decoder starts with.
+    """
+    most = np.zeros(width.size, np.int64)
+    for k in range(width.size):
+        while freq[k] << most[k] < states:
+            most[k] += 1
+    state = np.full(start.size, states, np.int64)
+    for t in range(chunks.shape[0] - 1, -1, -1):
+        for lane in range(start.size):
+            chunk = chunks[t, lane]
+            c = np.int64(class_of[chunk])
+            s = state[lane]
+            nb = most[c] - (s < freq[c] << most[c])
+            bits[t, lane] = (s & ((1 << nb) - 1)) | (np.int64(rank[chunk]) << nb)
+            sizes[t, lane] = nb + width[c]
+            state[lane] = states + place[first[c] + (s >> nb) - freq[c]]
+    for lane in range(start.size):
+        start[lane] = state[lane] - states
+
+
+@njit(nogil=True, cache=True)
+def order(
+    bits: np.ndarray,
+    sizes: np.ndarray,
+    start: np.ndarray,
+    state_bits: int,
+    need: int,
+    steps: int,
+    units: np.ndarray,
+    demand: np.ndarray,
+) -> int:
+    """Write the lanes' bits as 16-bit units, in the order in which a decoder takes them.
+
+    Parameters
+    ----------
+    bits, sizes : (steps * beats, lanes)
+        See :func:`code`.
+    state_bits : int
+        0: lanes have no states.
+    need : int
+        Bits that a lane must hold before a step.
+    units : uint16, zeroed, out
+        Room for all units.
+    demand : (beats,) int64, zeroed, out
+        Units that the steps of every beat take; those for the states are not among them.
+
+    Returns
+    -------
+    int
+        Units written.
+    """
+    lanes = start.size
+    used = 0
+    level = np.zeros(lanes, np.int64)
+    here, following = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)  # open units
+    if state_bits:
+        for lane in range(lanes):
+            here[lane] = used
+            units[used] = start[lane]
+            used += 1
+            level[lane] = 16 - state_bits
+    for t in range(bits.shape[0]):
+        for lane in range(lanes):
+            if level[lane] < need:
+                if level[lane]:
+                    following[lane] = used
+                else:
+                    here[lane] = used
+                used += 1
+                level[lane] += 16
+                demand[t // steps] += 1
+        for lane in range(lanes):
+            size = np.int64(sizes[t, lane])
+            if size == 0:
+                continue
+            value = np.int64(bits[t, lane])
+            left = (level[lane] - 1 & 15) + 1  # bits of the open unit
+            units[here[lane]] |= np.uint16((value << (16 - left)) & 0xFFFF)
+            if size >= left:
+                here[lane] = following[lane]
+                if size > left:
+                    units[here[lane]] |= np.uint16(value >> left)
+            level[lane] -= size
+    return used
+
+
+@njit(nogil=True, cache=True)
+def decode(
+    units: np.ndarray,
+    at: int,
+    state_bits: int,
+    need: int,
+    size: np.ndarray,
+    moved: np.ndarray,
+    base: np.ndarray,
+    first: np.ndarray,
+    symbols: np.ndarray,
+    chunks: np.ndarray,
+) -> tuple[int, int]:
+    """Read chunks from units, never beyond them.
+
+    Parameters
+    ----------
+    units : uint16
+    at : int
+        The first unit after the table.
+    size, moved, base, first : (states,) int64
+        Of every state: bits of the step, how many of them go to the next state, what they are added
+        to, and where the class's symbols begin.
+    symbols : (256,) uint8
+    chunks : (steps * beats, lanes) uint8, out
+
+    Returns
+    -------
+    (status, place)
+        The units used, or where it failed.
+    """
+    lanes = chunks.shape[1]
+    held = np.zeros(lanes, np.uint64)
+    level, state = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+    one = np.uint64(1)
+    if state_bits:
+        if units.size - at < lanes:
+            return TOO_SHORT, units.size
+        for lane in range(lanes):
+            unit = np.int64(units[at])
+            at += 1
+            state[lane] = unit & ((1 << state_bits) - 1)
+            held[lane] = unit >> state_bits
+            level[lane] = 16 - state_bits
+    for t in range(chunks.shape[0]):
+        for lane in range(lanes):
+            if level[lane] < need:
+                if at == units.size:
+                    return TOO_SHORT, at
+                held[lane] |= np.uint64(units[at]) << np.uint64(level[lane])
+                level[lane] += 16
+                at += 1
+            s = state[lane]
+            n = size[s]
+            value = held[lane] & ((one << np.uint64(n)) - one)
+            held[lane] >>= np.uint64(n)
+            level[lane] -= n
+            low = value & ((one << np.uint64(moved[s])) - one)
+            state[lane] = base[s] + np.int64(low)
+            chunks[t, lane] = symbols[(first[s] + np.int64(value >> np.uint64(moved[s]))) & 255]
+    for lane in range(lanes):
+        if state[lane]:
+            return BAD_STATE, lane
+        if held[lane]:
+            return BAD_PADDING, lane
+    for k in range(at, units.size):
+        if units[k]:
+            return BAD_PADDING, lanes
+    return OK, at
