@@ -136,7 +136,9 @@ def compress(
     ] = None,
     bits_per_weight: Annotated[
         float | None,
-        typer.Option(help="Choose density, index bits and index for the most energy within this."),
+        typer.Option(
+            help="Choose density, index bits and index for the most energy within this, all counted."
+        ),
     ] = None,
     index_window: Annotated[
         int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
@@ -210,11 +212,13 @@ def compress(
     request = IndexRequest(
         index, index_bits, bits_per_weight, density, sparsity, index_window, index_classes
     )
-    point, index_of = request.resolve(source, select(source, patterns, min_size), config, planes)
+    how = Quantizer(quantizer, planes, scale, group, scale_dtype)
+    names = select(source, patterns, min_size)
+    kept_density, index_of = request.resolve(source, names, config, how)
     spec = CompressSpec(
-        sparsity=1 - point,
+        sparsity=1 - kept_density,
         scope=scope,
-        quantizer=Quantizer(quantizer, planes, scale, group, scale_dtype),
+        quantizer=how,
         config=config,
         order=order,
         search=(options.n_out if config.codec == "block" else options.n_in) is None,

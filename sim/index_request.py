@@ -8,8 +8,11 @@ import numpy as np
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_choice import index_config, operating_point
 from xorloom.sw.index_plane import INDEX_CODECS, IndexConfig
+from xorloom.sw.layout import CRC_BYTES, HEADER_BYTES, padded
 from xorloom.sw.model_io import ModelTensor
+from xorloom.sw.quantize import Quantizer
 from xorloom.sw.value_plane import Config
+from xorloom.sw.window_codec import STREAM_BITS
 
 __all__ = ["IndexRequest"]
 
@@ -28,7 +31,7 @@ class IndexRequest:
     rate : float, optional
         Index bits a weight.
     budget : float, optional
-        Bits a weight of index and value plane.
+        Bits a weight, everything counted.
     density, sparsity : float, optional
         At most one of them.
     window, classes : int
@@ -48,7 +51,7 @@ class IndexRequest:
         model: Mapping[str, ModelTensor],
         names: Sequence[str],
         value: Config,
-        planes: int,
+        quantizer: Quantizer,
     ) -> tuple[float, IndexConfig | None]:
         """Return density and index parameters, ``None`` for a bitmap that fits.
 
@@ -64,11 +67,11 @@ class IndexRequest:
                     "bits per weight chooses density and index bits: give it alone, or give both "
                     "of them"
                 )
-            weights = sum(model[name].size for name in names)
-            edges = 2 * 8 * 64 * len(names) / max(1, weights)  # headers and CRCs, about
+            planes = quantizer.planes
+            spent = _fixed_bits(model, names, value, quantizer)
             codecs = ("trellis", "entropy", "bitmap") if codec is None else (codec,)
             squares = np.square(_sample(model, names))
-            point = operating_point(squares, self.budget - edges, planes, codecs)
+            point = operating_point(squares, self.budget - spent, planes, codecs)
             density, codec = point.density, point.codec
             rate = point.rate if codec == "trellis" else None
         if codec is None:
@@ -81,7 +84,7 @@ class IndexRequest:
         config = index_config(
             codec,
             value,
-            planes,
+            quantizer.planes,
             density=density,
             rate=rate,
             window=self.window,
@@ -96,6 +99,19 @@ class IndexRequest:
                 raise ConfigError(f"density must be in (0, 1], not {self.density}")
             return self.density
         return 1 - self.sparsity if self.sparsity is not None else _DENSITY
+
+
+def _fixed_bits(
+    model: Mapping[str, ModelTensor], names: Sequence[str], value: Config, quantizer: Quantizer
+) -> float:
+    """Return the bits a weight that scales, headers and CRCs take, rounded up."""
+    edges = 8 * (padded(HEADER_BYTES, value.bus_bytes) + padded(CRC_BYTES, value.bus_bytes))
+    padding = value.bus_bits
+    total = 0
+    for name in names:
+        streams = 1 + model[name].size * quantizer.planes // (2 * STREAM_BITS)
+        total += quantizer.scale_bits(model[name].shape) + 2 * (edges + padding) * streams
+    return total / max(1, sum(model[name].size for name in names))
 
 
 def _sample(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarray:

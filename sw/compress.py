@@ -111,6 +111,11 @@ class CompressSpec:
                 f"the {self.index and self.index.codec} index chooses every tensor's mask: scope "
                 f"must be tensor, not {self.scope}"
             )
+        if self.chooses and self.quantizer.method == "ternary":
+            raise ConfigError(
+                "the ternary quantizer clears weights that the mask keeps: an index that chooses "
+                "the mask goes with binary, alternating or uniform"
+            )
 
     @property
     def chooses(self) -> bool:

@@ -10,6 +10,7 @@ uniform    bit ``q - 1`` is the sign, the rest ``m``: ``+-(m + 1) * scale[0]``
 =========  ========================================================================
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,10 @@ class Quantizer:
         """Scales a group."""
         return self.planes if self.method in ("binary", "alternating") else 1
 
+    def scale_bits(self, shape: tuple[int, ...]) -> int:
+        """Return the bits of a tensor's scales."""
+        return _groups(shape, self) * self.terms * (16 if self.scale_dtype == "float16" else 32)
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -98,14 +103,26 @@ class Quantized:
     scales: np.ndarray
 
 
+def _groups(shape: tuple[int, ...], quantizer: Quantizer) -> int:
+    """Return how many groups a tensor has."""
+    size = math.prod(shape)
+    if quantizer.scale == "tensor" or (quantizer.scale == "row" and len(shape) < 2):
+        return 1
+    return -(-size // _span(shape, quantizer))
+
+
+def _span(shape: tuple[int, ...], quantizer: Quantizer) -> int:
+    """Return the weights of a group, where there are several."""
+    rows = math.prod(shape) // max(1, shape[0]) if shape else 1
+    return max(1, rows if quantizer.scale == "row" else quantizer.group)
+
+
 def _group_of(shape: tuple[int, ...], quantizer: Quantizer) -> tuple[np.ndarray, int]:
     """Return each weight's group, flat, and how many groups there are."""
-    size = int(np.prod(shape, dtype=np.int64))
-    if quantizer.scale == "tensor" or (quantizer.scale == "row" and len(shape) < 2):
+    groups, size = _groups(shape, quantizer), math.prod(shape)
+    if groups == 1:
         return np.zeros(size, np.intp), 1
-    span = size // max(1, shape[0]) if quantizer.scale == "row" else quantizer.group
-    span = max(1, span)
-    return np.arange(size) // span, -(-size // span)
+    return np.arange(size) // _span(shape, quantizer), groups
 
 
 def _mean(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
