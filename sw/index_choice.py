@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses index codec, rate, density and weight order for what a user asks for."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from . import index_lowrank, index_trellis
 from .errors import ConfigError
-from .index_config import LowrankConfig, TrellisConfig
+from .index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
 from .index_plane import CHOSEN, INDEX_CODECS, IndexConfig, beats, choose_index, mask_lanes
 from .metrics import binary_entropy
 from .rate_distortion import share_bound
@@ -27,6 +28,8 @@ _VALUE_EFFICIENCY = 0.975
 _ENTROPY_EFFICIENCY = 0.98
 _TRELLIS_EFFICIENCY = 0.9
 _GRID = 48
+_CHUNK = 8
+"""Mask bits that the entropy index codes at once."""
 
 
 def index_config(
@@ -71,7 +74,15 @@ def index_config(
                 f"the {codec} index stores any mask at a rate of its own: index bits go with the "
                 "trellis and lowrank index"
             )
-        return INDEX_CODECS[codec](n_out=n_out, bus_bits=bus_bits)
+        if codec == "bitmap":
+            return BitmapConfig(n_out=n_out, bus_bits=bus_bits)
+        if n_out % _CHUNK:
+            raise ConfigError(
+                f"the entropy index needs slices of whole {_CHUNK}-weight chunks, not "
+                f"{n_out} (with {planes} planes, make n_out a multiple of {_CHUNK * planes})"
+            )
+        lanes = math.gcd(n_out // _CHUNK, EntropyConfig.lanes)
+        return EntropyConfig(n_out=n_out, lanes=lanes, bus_bits=bus_bits)
     if codec == "lowrank":
         if importance is None or rate is None:
             return LowrankConfig(n_out=n_out, bus_bits=bus_bits)
