@@ -136,9 +136,7 @@ def compress(
     ] = None,
     bits_per_weight: Annotated[
         float | None,
-        typer.Option(
-            help="Choose density, index bits and index for the most energy within this, all counted."
-        ),
+        typer.Option(help="All bits a weight: choose density and index for the most energy in it."),
     ] = None,
     index_window: Annotated[
         int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")

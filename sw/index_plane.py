@@ -33,6 +33,7 @@ __all__ = [
     "index_overhead",
     "mask_lanes",
     "slice_multiple",
+    "tensor_of",
 ]
 
 IndexConfig = BitmapConfig | EntropyConfig | TrellisConfig | LowrankConfig
@@ -110,7 +111,7 @@ def _flat(array: np.ndarray, order: str) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1)
 
 
-def _tensor(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:
+def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:
     """Undo :func:`beats`."""
     size = math.prod(shape)
     flat = np.zeros(size, slices.dtype)
@@ -215,7 +216,7 @@ def choose_index(
             index_lowrank.pack(part, count, config)
             for part, count in zip(index_lowrank.split(product, config), counts, strict=True)
         ]
-    return ChosenIndex(_tensor(mask, order, importance.shape), b"".join(parts))
+    return ChosenIndex(tensor_of(mask, order, importance.shape), b"".join(parts))
 
 
 def decode_index(
@@ -253,4 +254,4 @@ def decode_index(
             parts.append(index_lowrank.unpack(stream, count, config, place))
         else:
             parts.append(index_bitmap.unpack(stream, count, config, place))
-    return _tensor(np.concatenate(parts), order, shape)
+    return tensor_of(np.concatenate(parts), order, shape)

@@ -26,6 +26,7 @@ __all__ = [
     "TrellisStream",
     "check_importance",
     "choose",
+    "encode_at",
     "minterms_for",
     "pack",
     "unpack",
@@ -189,6 +190,19 @@ def _search(
     search(gains, trellis, bits, classes, period, _SEGMENT, seeds)
     stream = TrellisStream(seeds, slices, classes)
     return stream, _decode(stream, live, config, trellis)
+
+
+def encode_at(
+    importance: np.ndarray, live: int, price: float, config: TrellisConfig
+) -> tuple[TrellisStream, np.ndarray]:
+    """Encode one stream at a given price and one class: a single pass of the search.
+
+    Returns
+    -------
+    (stream, mask)
+    """
+    classes = np.zeros((0, config.n_out), np.uint8)
+    return _search(importance, live, price, replace(config, classes=1), classes)
 
 
 def _decode(

@@ -11,7 +11,7 @@ import numpy as np
 from .errors import ConfigError, FormatError, ToolError
 from .safetensors_file import DTYPES, dtype_name, read_header
 
-__all__ = ["FORMATS", "ModelTensor", "open_model"]
+__all__ = ["FORMATS", "ModelTensor", "from_arrays", "open_model"]
 
 FORMATS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin")
 """Known file name endings."""
@@ -55,7 +55,9 @@ class ModelTensor:
         return self.load().tobytes()
 
 
-def _from_arrays(arrays: dict[str, np.ndarray]) -> dict[str, ModelTensor]:
+def from_arrays(arrays: dict[str, np.ndarray]) -> dict[str, ModelTensor]:
+    """Return a model whose tensors are arrays in memory."""
+
     def keep(array: np.ndarray) -> Callable[[], np.ndarray]:
         return lambda: array
 
@@ -92,7 +94,7 @@ def _open_safetensors(path: Path) -> dict[str, ModelTensor]:
 
 def _open_npz(path: Path) -> dict[str, ModelTensor]:
     with np.load(path, allow_pickle=False) as archive:
-        return _from_arrays({name: archive[name] for name in archive.files})
+        return from_arrays({name: archive[name] for name in archive.files})
 
 
 def _open_onnx(path: Path) -> dict[str, ModelTensor]:
@@ -102,7 +104,7 @@ def _open_onnx(path: Path) -> dict[str, ModelTensor]:
     model = onnx.load(str(path))
     if not model.ir_version:
         raise FormatError(f"{path}: not an ONNX model, or empty")
-    return _from_arrays(
+    return from_arrays(
         {t.name: np.asarray(numpy_helper.to_array(t)) for t in model.graph.initializer}
     )
 
@@ -131,7 +133,7 @@ def _open_torch(path: Path) -> dict[str, ModelTensor]:
             arrays[name] = flat.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
         else:
             arrays[name] = flat.numpy()
-    return _from_arrays(arrays)
+    return from_arrays(arrays)
 
 
 def open_model(path: Path) -> dict[str, ModelTensor]:
