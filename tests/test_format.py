@@ -8,6 +8,7 @@ import numpy as np
 import xorloom.sw.config
 from xorloom.sw import window_codec, window_stream
 from xorloom.sw.config import WindowConfig
+from xorloom.sw.index_config import TrellisConfig
 
 CONFIG = WindowConfig(
     n_in=8,
@@ -23,10 +24,10 @@ CONFIG = WindowConfig(
 )
 
 
-def example() -> dict[str, str]:
-    """Read the example's lines; continuation lines and remarks are cut off."""
+def example(title: str = "7.2 Window codec") -> dict[str, str]:
+    """Read an example's lines; continuation lines and remarks are cut off."""
     path = Path(xorloom.sw.config.__file__).with_name("FORMAT.md")
-    text = path.read_text(encoding="utf-8").split("### 7.2 Window codec")[1].split("```")[1]
+    text = path.read_text(encoding="utf-8").split(f"### {title}")[1].split("```")[1]
     facts: dict[str, str] = {}
     key = ""
     for line in text.strip("\n").splitlines():
@@ -68,3 +69,40 @@ def test_window_example_decodes_by_hand() -> None:
             turn = (40503 * lane % 65536) * length // 65536
             code = facts["codes"][start + (k + turn) % length]
             assert code == "." or int(code) == bits >> (2 * lane) & 3
+
+
+def test_trellis_example_is_the_code_and_decodes_by_hand() -> None:
+    facts = example("7.3 Trellis index")
+    config = TrellisConfig(
+        n_in=4, n_out=10, window=6, minterms=4, classes=4, period=16, bus_bits=32, network_seed=1
+    )
+    code = config.code
+    shown = {
+        "steps": [str(u) for u in code.steps],
+        "picks": [",".join(map(str, hand)) for hand in code.picks],
+        "tables": [f"{table:x}" for table in code.tables],
+        "gates": [",".join(map(str, gate)) for gate in code.gates],
+    }
+    assert facts["steps"].split() == shown["steps"]
+    for key in ("picks", "tables", "gates"):
+        assert facts[key].split() == [*shown[key][:4], "...", shown[key][-1]]
+    own, following = facts["own"].removesuffix("...").split("|")
+    known = [",".join(map(str, parity)) for parity in code.parities[0]]
+    assert known == own.split() + facts["known"].removeprefix("...").split()
+    assert ",".join(map(str, code.parities[1][0])) == following.strip()
+    data = bytes.fromhex(facts["stream"])
+    assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little")
+    assert zlib.crc32(b"4,10,6,4,4,16,1") == int.from_bytes(data[8:12], "little")
+    payload = int.from_bytes(data[16:-4], "little")
+    classes = [payload >> 2 * j & 3 for j in range(10)]
+    seeds = payload >> 20 << 5  # five zeros come before the stream
+    for beat, want in enumerate(facts["mask"].split()):
+        for j, bit in enumerate(want):
+            window = seeds >> 4 * beat + code.steps[j]
+            taps = [code.parities[code.steps[j]][pick] for pick in code.picks[j]]
+            p = sum((sum(window >> t & 1 for t in taps[k]) & 1) << k for k in range(4))
+            x, y, z, t = (window >> at & 1 for at in code.gates[j])
+            found = code.tables[j] >> p & 1
+            found &= x ^ y if classes[j] & 1 else 1
+            found &= z & t if classes[j] & 2 else 1
+            assert found == int(bit)
