@@ -274,6 +274,8 @@ def inspect(
     from xorloom.sw.container import read_container
     from xorloom.sw.decompress import tensor_bits, tensor_frames
 
+    from .fifo import FIFO_COLUMNS, fifo_rows
+
     container = read_container(model)
     names = list(container.tensors) if tensor is None else [tensor]
     with progress_bar("inspect", len(names)) as step:
@@ -284,13 +286,25 @@ def inspect(
             if rates is not None:
                 frames[name] = rates
             step(name)
+    fifos = [row for row in fifo_rows(container) if row["tensor"] in names]
     if as_json:
-        report = {"codec": container.config.codec, "config": container.config.to_dict()}
-        print_json(report | _bits_json(bits) | {"frames": frames})
+        report: dict[str, Any] = {
+            "codec": container.config.codec,
+            "config": container.config.to_dict(),
+            "index": {"codec": container.index.codec, "config": container.index.to_dict()},
+        }
+        print_json(report | _bits_json(bits) | {"frames": frames, "fifos": fifos})
         return
     _report(str(model), container.config, bits, as_json=False)
     if frames:
         print_table("frames: steps a slice", _FRAME_COLUMNS, _frame_rows(frames))
+    if fifos:
+        cells = [
+            [row["tensor"], *(f"{row[key]:,.0f}" for key in FIFO_COLUMNS[1:])] for row in fifos
+        ]
+        print_table("index FIFO at constant supply beyond the mean", FIFO_COLUMNS, cells)
+    index = ", ".join(f"{k} {v}" for k, v in container.index.to_dict().items())
+    typer.echo(f"{container.index.codec} index: {index}")
 
 
 def verify(

@@ -32,6 +32,7 @@ __all__ = [
     "index_for",
     "index_overhead",
     "mask_lanes",
+    "runs",
     "slice_multiple",
     "tensor_of",
 ]
@@ -121,7 +122,7 @@ def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndar
     return np.ascontiguousarray(flat).reshape(shape)
 
 
-def _runs(size: int, n_out: int, slices_per_stream: int) -> Iterator[tuple[int, int, int]]:
+def runs(size: int, n_out: int, slices_per_stream: int) -> Iterator[tuple[int, int, int]]:
     """Yield first slice, end and number of weights of every stream."""
     slices = slice_count(size, n_out)
     step = slices_per_stream or max(1, slices)
@@ -158,7 +159,7 @@ def encode_index(
         )
     slices = beats(mask, order, config.n_out)
     parts = []
-    for first, end, count in _runs(mask.size, config.n_out, slices_per_stream):
+    for first, end, count in runs(mask.size, config.n_out, slices_per_stream):
         part = slices[first:end]
         if isinstance(config, EntropyConfig):
             parts.append(index_entropy.pack(index_entropy.encode(part, config), count, config))
@@ -196,7 +197,7 @@ def choose_index(
     if not isinstance(config, CHOSEN):
         raise ConfigError(f"the {config.codec} index stores a given mask: prune first")
     slices = beats(np.asarray(importance, np.float32), order, config.n_out)
-    counts = [count for _, _, count in _runs(importance.size, config.n_out, slices_per_stream)]
+    counts = [count for _, _, count in runs(importance.size, config.n_out, slices_per_stream)]
     args = (slices, importance.size, density)
     if isinstance(config, TrellisConfig):
         path = index_trellis.choose(
@@ -243,8 +244,8 @@ def decode_index(
             f"{where}: {size} weights must be {expected} index streams, found {len(streams)}"
         )
     parts = [np.zeros((0, config.n_out), np.bool_)]
-    runs = _runs(size, config.n_out, slices_per_stream)
-    for k, (stream, (_, _, count)) in enumerate(zip(streams, runs, strict=True)):
+    parts_of = runs(size, config.n_out, slices_per_stream)
+    for k, (stream, (_, _, count)) in enumerate(zip(streams, parts_of, strict=True)):
         place = f"{where}: index stream {k}"
         if isinstance(config, TrellisConfig):
             parts.append(index_trellis.unpack(stream, count, config, place))
