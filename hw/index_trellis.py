@@ -11,6 +11,9 @@ from .slice_pipe import SlicePipe
 
 __all__ = ["IndexTrellis"]
 
+_PARTS = 3
+"""Parts of the lanes, whose registers have enables of their own."""
+
 
 class IndexTrellis(wiring.Component):
     """Feed-forward decoder of the trellis code: one LUT4 a parity, a look-up, a gate.
@@ -38,7 +41,7 @@ class IndexTrellis(wiring.Component):
 
     def __init__(self, config: TrellisConfig) -> None:
         self._config = config
-        self._pipe = SlicePipe(stages=1 if config.classes == 1 else 2, parts=3)
+        self._pipe = SlicePipe(stages=1 if config.classes == 1 else 2, parts=_PARTS)
         super().__init__(
             {
                 "i": In(stream.Signature(config.n_in)),
@@ -58,26 +61,21 @@ class IndexTrellis(wiring.Component):
         config, code = self._config, self._config.code
         n_in, past = config.n_in, config.window - 1
         m.submodules.pipe = pipe = self._pipe
-        chunk = Signal(n_in, reset_less=True)
-        seeds = Signal(past + n_in, reset_less=True)
-        window = Cat(seeds[n_in:], chunk)
-        is_class = Signal()
+        is_class, window = Signal(), Signal(past + n_in)
         m.d.comb += [
             self.i.ready.eq(~pipe.available | pipe.step),
             pipe.available_next.eq(self.i.valid | ~self.i.ready),
+            pipe.flush.eq(self.clear),
             pipe.token.eq(1),
             pipe.emit.eq(~is_class),
             pipe.ready.eq(self.o.ready),
             self.o.valid.eq(pipe.valid),
         ]
-        with m.If(self.i.ready):
-            m.d.sync += chunk.eq(self.i.payload)
-        # The seeds take the first enable, the only one that is sure after a reset.
-        with m.If(self.clear):
-            m.d.sync += seeds[n_in:].eq(0)
-        with m.Elif(pipe.data_step[0] & ~is_class):
-            m.d.sync += seeds.eq(window)
-        found = self._look_up(m, window)
+        step = pipe.data_step & ~is_class.replicate(_PARTS)
+        chunk = self._registers(m, self.i.payload, pipe.data_take, "chunk")
+        seeds = self._registers(m, window, step, "seeds", clear=self.clear)
+        m.d.comb += window.eq(Cat(seeds[n_in:], chunk))
+        found = self._look_up(m, window, step)
         if config.classes == 1:
             gated = [
                 bit & Cat(seeds[u + t] for t in taps).xor()
@@ -85,26 +83,31 @@ class IndexTrellis(wiring.Component):
             ]
         else:
             gated = self._classes(m, chunk, is_class, seeds, found)
-        m.d.comb += self.o.payload.eq(self._registers(m, gated, pipe.data_move, "mask"))
+        m.d.comb += self.o.payload.eq(self._registers(m, Cat(gated), pipe.data_move, "mask"))
         return m
 
-    def _registers(self, m: Module, bits: list[Value], enables: Value, name: str) -> Signal:
-        """Registers for bits in the order of lanes; neighbours have the same enable."""
-        q = Signal(len(bits), reset_less=True, name=name)
-        edges = [k * len(bits) // len(enables) for k in range(len(enables) + 1)]
+    def _registers(
+        self, m: Module, bits: Value, enables: Value, name: str, clear: Value | None = None
+    ) -> Signal:
+        """Registers for bits in the order of lanes: a part of the lanes has an enable."""
+        q = Signal(len(bits), reset_less=clear is None, name=name)
+        edges = [k * len(bits) // _PARTS for k in range(_PARTS + 1)]
         for enable, start, stop in zip(enables, edges, edges[1:], strict=False):
             with m.If(enable):
-                m.d.sync += q[start:stop].eq(Cat(bits[start:stop]))
+                m.d.sync += q[start:stop].eq(bits[start:stop])
+        if clear is not None:
+            with m.If(clear):
+                m.d.sync += q.eq(0)
         return q
 
-    def _look_up(self, m: Module, window: Value) -> list[Value]:
+    def _look_up(self, m: Module, window: Signal, step: Value) -> list[Value]:
         """Parities, registered, and what the lanes look up."""
         code = self._config.code
         sums, first = [], []
-        for u, step in enumerate(code.parities):
+        for u, pool in enumerate(code.parities):
             first.append(len(sums))
-            sums += [Cat(window[u + t] for t in taps).xor() for taps in step]
-        parities = self._registers(m, sums, self._pipe.data_step[1:], "parities")
+            sums += [Cat(window[u + t] for t in taps).xor() for taps in pool]
+        parities = self._registers(m, Cat(sums), step, "parities")
         found = []
         for u, hand, table in zip(code.steps, code.picks, code.tables, strict=True):
             picks = Cat(parities[first[u] + pick] for pick in hand)
@@ -128,19 +131,16 @@ class IndexTrellis(wiring.Component):
         with m.Elif(pipe.step):
             m.d.sync += [kind.eq(kind ^ left[-1]), left.eq(left + Mux(left[-1], turn, -1))]
         chain = Signal(config.class_chunks * config.n_in, reset_less=True)
-        held = [Signal(config.n_in, reset_less=True, name=f"held_{k}") for k in range(2)]
+        held = self._registers(m, chunk, pipe.data_step, "held")
         held_is_class, shift = Signal(reset_less=True), Signal()
-        with m.If(pipe.data_step[0]):
-            m.d.sync += held[0].eq(chunk)
+        before = Signal.like(held)
         with m.If(pipe.step):
             m.d.sync += held_is_class.eq(kind)
-        m.d.sync += [held[1].eq(held[0]), shift.eq(pipe.full & held_is_class & pipe.move)]
+        m.d.sync += [before.eq(held), shift.eq(pipe.full & held_is_class & pipe.move)]
         with m.If(shift):
-            m.d.sync += chain.eq(Cat(chain[config.n_in :], held[1]))
-        bits = self._registers(m, found, pipe.data_move, "found")
-        late = Signal.like(seeds)
-        with m.If(pipe.data_move[0]):
-            m.d.sync += late.eq(seeds)
+            m.d.sync += chain.eq(Cat(chain[config.n_in :], before))
+        bits = self._registers(m, Cat(found), pipe.data_move, "found")
+        late = self._registers(m, seeds, pipe.data_move, "late")
         gated = []
         for j, (u, (a, b, c, d)) in enumerate(
             zip(config.code.steps, config.code.gates, strict=True)

@@ -17,14 +17,14 @@ class SlicePipe(wiring.Component):
 
     An enable is one LUT, of ``ready`` and registers that nothing else loads. The control and each
     part of the data have sets of their own, so that none is pulled apart by another's fan-out.
-    The sets differ in polarity and reset: synthesis would merge equal registers. All but the first
-    have no reset, so in the first cycle after one their part of the data may move at random.
+    The sets differ in polarity and in whether and how ``flush`` clears them (they are clear then):
+    synthesis would merge equal registers.
 
     Parameters
     ----------
     stages : int, 1 or more
         Registers behind the parity registers.
-    parts : int, 1 to 3
+    parts : int, 1 to 5
         Parts of the data, with enables of their own.
 
     Members
@@ -33,10 +33,14 @@ class SlicePipe(wiring.Component):
         From the next cycle on there is a chunk for the window.
     available : Out(1)
         There is one; the same, registered.
+    flush : In(1)
+        Now and then high while nothing is in flight; only with ``parts`` above 1.
     token : In(1)
         What the window holds matters.
     emit : In(1)
         It is a slice; only together with ``token``.
+    data_take : Out(parts)
+        The chunk register loads: it holds no chunk, or the step takes it.
     step, data_step : Out(1), Out(parts)
         The window and the parity registers load.
     full : Out(1)
@@ -61,9 +65,11 @@ class SlicePipe(wiring.Component):
             {
                 "available_next": In(1),
                 "available": Out(1),
+                "flush": In(1),
                 "token": In(1),
                 "emit": In(1),
                 "step": Out(1),
+                "data_take": Out(parts),
                 "data_step": Out(parts),
                 "full": Out(1),
                 "move": Out(1),
@@ -107,11 +113,17 @@ class SlicePipe(wiring.Component):
             last.eq(valid_next),
         ]
         for k in range(self._parts):
-            own = Signal(3, init=(7, 0, 7)[k], reset_less=k > 0, name=f"own_{k}")
+            own = Signal(3, init=(7, 0, 7, 0, 7)[k], name=f"own_{k}")
             flags = Cat(self.available_next, blocked_next, valid_next)
+            if k > 2:
+                flags &= ~self.flush.replicate(3)
             m.d.sync += own.eq(flags ^ own.init)
+            if k in (1, 2):
+                with m.If(self.flush):
+                    m.d.sync += own.eq(own.init)
             has_chunk, stuck, offers = own ^ own.init
             m.d.comb += [
+                self.data_take[k].eq(~has_chunk | ~stuck | self.ready),
                 self.data_step[k].eq(has_chunk & (~stuck | self.ready)),
                 self.data_move[k].eq(~offers | self.ready),
             ]
