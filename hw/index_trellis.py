@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trellis code of the index: seed bits in, mask bits out, one beat a cycle."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -41,7 +43,7 @@ class IndexTrellis(wiring.Component):
 
     def __init__(self, config: TrellisConfig) -> None:
         self._config = config
-        self._pipe = SlicePipe(stages=1 if config.classes == 1 else 2, parts=_PARTS)
+        self._pipe = SlicePipe(stages=1 if config.classes == 1 else 2, parts=_PARTS + 2)
         super().__init__(
             {
                 "i": In(stream.Signature(config.n_in)),
@@ -61,7 +63,7 @@ class IndexTrellis(wiring.Component):
         config, code = self._config, self._config.code
         n_in, past = config.n_in, config.window - 1
         m.submodules.pipe = pipe = self._pipe
-        is_class, window = Signal(), Signal(past + n_in)
+        is_class = Signal()
         m.d.comb += [
             self.i.ready.eq(~pipe.available | pipe.step),
             pipe.available_next.eq(self.i.valid | ~self.i.ready),
@@ -71,11 +73,15 @@ class IndexTrellis(wiring.Component):
             pipe.ready.eq(self.o.ready),
             self.o.valid.eq(pipe.valid),
         ]
-        step = pipe.data_step & ~is_class.replicate(_PARTS)
-        chunk = self._registers(m, self.i.payload, pipe.data_take, "chunk")
-        seeds = self._registers(m, window, step, "seeds", clear=self.clear)
-        m.d.comb += window.eq(Cat(seeds[n_in:], chunk))
-        found = self._look_up(m, window, step)
+        chunk, seeds = Signal(n_in, reset_less=True), Signal(past + n_in)
+        window = Cat(seeds[n_in:], chunk)
+        with m.If(pipe.data_take[_PARTS]):
+            m.d.sync += chunk.eq(self.i.payload)
+        with m.If(self.clear):
+            m.d.sync += seeds.eq(0)
+        with m.Elif(pipe.data_step[_PARTS + 1] & ~is_class):
+            m.d.sync += seeds.eq(window)
+        found = self._look_up(m, window)
         if config.classes == 1:
             gated = [
                 bit & Cat(seeds[u + t] for t in taps).xor()
@@ -86,28 +92,24 @@ class IndexTrellis(wiring.Component):
         m.d.comb += self.o.payload.eq(self._registers(m, Cat(gated), pipe.data_move, "mask"))
         return m
 
-    def _registers(
-        self, m: Module, bits: Value, enables: Value, name: str, clear: Value | None = None
-    ) -> Signal:
-        """Registers for bits in the order of lanes: a part of the lanes has an enable."""
-        q = Signal(len(bits), reset_less=clear is None, name=name)
+    def _registers(self, m: Module, bits: Value, enables: Value, name: str) -> Signal:
+        """Registers for bits in the order of lanes; each part has its enable."""
+        q = Signal(len(bits), reset_less=True, name=name)
         edges = [k * len(bits) // _PARTS for k in range(_PARTS + 1)]
-        for enable, start, stop in zip(enables, edges, edges[1:], strict=False):
-            with m.If(enable):
+        for k, (start, stop) in enumerate(pairwise(edges)):
+            with m.If(enables[k]):
                 m.d.sync += q[start:stop].eq(bits[start:stop])
-        if clear is not None:
-            with m.If(clear):
-                m.d.sync += q.eq(0)
         return q
 
-    def _look_up(self, m: Module, window: Signal, step: Value) -> list[Value]:
+    def _look_up(self, m: Module, window: Value) -> list[Value]:
         """Parities, registered, and what the lanes look up."""
         code = self._config.code
-        sums, first = [], []
+        sums: list[Value] = []
+        first = []
         for u, pool in enumerate(code.parities):
             first.append(len(sums))
             sums += [Cat(window[u + t] for t in taps).xor() for taps in pool]
-        parities = self._registers(m, Cat(sums), step, "parities")
+        parities = self._registers(m, Cat(sums), self._pipe.data_free, "parities")
         found = []
         for u, hand, table in zip(code.steps, code.picks, code.tables, strict=True):
             picks = Cat(parities[first[u] + pick] for pick in hand)
@@ -131,7 +133,9 @@ class IndexTrellis(wiring.Component):
         with m.Elif(pipe.step):
             m.d.sync += [kind.eq(kind ^ left[-1]), left.eq(left + Mux(left[-1], turn, -1))]
         chain = Signal(config.class_chunks * config.n_in, reset_less=True)
-        held = self._registers(m, chunk, pipe.data_step, "held")
+        held = Signal.like(chunk)
+        with m.If(pipe.data_free[_PARTS]):
+            m.d.sync += held.eq(chunk)
         held_is_class, shift = Signal(reset_less=True), Signal()
         before = Signal.like(held)
         with m.If(pipe.step):

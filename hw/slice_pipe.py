@@ -43,6 +43,8 @@ class SlicePipe(wiring.Component):
         The chunk register loads: it holds no chunk, or the step takes it.
     step, data_step : Out(1), Out(parts)
         The window and the parity registers load.
+    data_free : Out(parts)
+        The parity registers may load: they hold no token, or it moves on.
     full : Out(1)
         The parity registers hold a token.
     move, data_move : Out(1), Out(parts)
@@ -71,6 +73,7 @@ class SlicePipe(wiring.Component):
                 "step": Out(1),
                 "data_take": Out(parts),
                 "data_step": Out(parts),
+                "data_free": Out(parts),
                 "full": Out(1),
                 "move": Out(1),
                 "data_move": Out(parts),
@@ -125,6 +128,7 @@ class SlicePipe(wiring.Component):
             m.d.comb += [
                 self.data_take[k].eq(~has_chunk | ~stuck | self.ready),
                 self.data_step[k].eq(has_chunk & (~stuck | self.ready)),
+                self.data_free[k].eq(~stuck | self.ready),
                 self.data_move[k].eq(~offers | self.ready),
             ]
         with m.If(self.step):
