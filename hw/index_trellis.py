@@ -73,7 +73,8 @@ class IndexTrellis(wiring.Component):
             pipe.ready.eq(self.o.ready),
             self.o.valid.eq(pipe.valid),
         ]
-        chunk, seeds = Signal(n_in, reset_less=True), Signal(past + n_in)
+        chunk = Signal(n_in, reset_less=True)
+        seeds = Signal(past + n_in)
         window = Cat(seeds[n_in:], chunk)
         with m.If(pipe.data_take[_PARTS]):
             m.d.sync += chunk.eq(self.i.payload)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = {"xorloom.sw.errors", "xorloom.sw.config", "xorloom.sw.layout", "xorloom.sw.taps"}
+SPEC = {
+    f"xorloom.sw.{name}"
+    for name in ("errors", "config", "layout", "taps", "index_config", "trellis_code")
+}
 SW_LIBRARIES = {"numpy", "numba", "llvmlite", "safetensors", "ml_dtypes", "onnx", "torch"}
 
 
