@@ -9,6 +9,7 @@ __all__ = [
     "flip_layout",
     "group_layout",
     "lane_layout",
+    "mask_layout",
     "patch_grid",
     "patch_layout",
     "slice_layout",
@@ -93,3 +94,11 @@ def slice_layout(config: WindowConfig) -> data.StructLayout:
     return data.StructLayout(
         {"bits": config.n_out, "valid_bits": config.n_out.bit_length(), "last": 1}
     )
+
+
+def mask_layout(n_out: int) -> data.StructLayout:
+    """One beat of an index decoder; the stream's last beat has ``last``.
+
+    What stands beyond the stream's count in the last mask has no meaning.
+    """
+    return data.StructLayout({"mask": n_out, "last": 1})

@@ -15,14 +15,17 @@ class SlicePipe(wiring.Component):
     slices move by themselves, so that no slice waits for a chunk once it has left the window.
     All registers behind the parities move together.
 
-    An enable is one LUT, of ``ready`` and registers that nothing else loads. There are two sets of
-    these, for control and data, so that the control is not pulled apart by the data's fan-out. The
-    second set is inverted: synthesis would merge equal registers.
+    An enable is one LUT, of ``ready`` and registers that nothing else loads. The control and each
+    part of the data have sets of their own, so that none is pulled apart by another's fan-out.
+    The sets differ in polarity and in whether and how ``flush`` clears them (they are clear then):
+    synthesis would merge equal registers.
 
     Parameters
     ----------
     stages : int, 1 or more
         Registers behind the parity registers.
+    parts : int, 1 to 5
+        Parts of the data, with enables of their own.
 
     Members
     -------
@@ -30,15 +33,21 @@ class SlicePipe(wiring.Component):
         From the next cycle on there is a chunk for the window.
     available : Out(1)
         There is one; the same, registered.
+    flush : In(1)
+        Now and then high while nothing is in flight; only with ``parts`` above 1.
     token : In(1)
         What the window holds matters.
     emit : In(1)
         It is a slice; only together with ``token``.
-    step, data_step : Out(1)
+    data_take : Out(parts)
+        The chunk register loads: it holds no chunk, or the step takes it.
+    step, data_step : Out(1), Out(parts)
         The window and the parity registers load.
+    data_free : Out(parts)
+        The parity registers may load: they hold no token, or it moves on.
     full : Out(1)
         The parity registers hold a token.
-    move, data_move : Out(1)
+    move, data_move : Out(1), Out(parts)
         The registers behind them load.
     valid : Out(1)
         The last register holds a slice.
@@ -51,20 +60,23 @@ class SlicePipe(wiring.Component):
         Which registers, from the parities on, hold a slice. For proofs.
     """
 
-    def __init__(self, *, stages: int) -> None:
-        self._stages = stages
+    def __init__(self, *, stages: int, parts: int = 1) -> None:
+        self._stages, self._parts = stages, parts
         self.slices = Signal(1 + stages)
         super().__init__(
             {
                 "available_next": In(1),
                 "available": Out(1),
+                "flush": In(1),
                 "token": In(1),
                 "emit": In(1),
                 "step": Out(1),
-                "data_step": Out(1),
+                "data_take": Out(parts),
+                "data_step": Out(parts),
+                "data_free": Out(parts),
                 "full": Out(1),
                 "move": Out(1),
-                "data_move": Out(1),
+                "data_move": Out(parts),
                 "valid": Out(1),
                 "ready": In(1),
             }
@@ -80,7 +92,6 @@ class SlicePipe(wiring.Component):
         m = Module()
         available, full, blocked = Signal(), Signal(), Signal()  # blocked: full, and valid
         valid = Signal(self._stages)
-        no_chunk, flows, empty = Signal(init=1), Signal(init=1), Signal(init=1)  # the data's set
         holds, enters = Signal(), Signal()
         before_last, valid_next, blocked_next = Signal(), Signal(), Signal()
         emitted = Signal(reset_less=True)
@@ -92,8 +103,6 @@ class SlicePipe(wiring.Component):
             self.slices.eq(Cat(full & emitted, valid)),
             self.move.eq(~last | self.ready),
             self.step.eq(available & (~blocked | self.ready)),
-            self.data_move.eq(empty | self.ready),
-            self.data_step.eq(~no_chunk & (flows | self.ready)),
             holds.eq(blocked & ~self.ready),
             enters.eq(available & self.token),
             before_last.eq(valid[-2] if self._stages > 1 else full & emitted),
@@ -104,11 +113,24 @@ class SlicePipe(wiring.Component):
             available.eq(self.available_next),
             full.eq(holds | enters),
             blocked.eq(blocked_next),
-            no_chunk.eq(~self.available_next),
-            flows.eq(~blocked_next),
-            empty.eq(~valid_next),
             last.eq(valid_next),
         ]
+        for k in range(self._parts):
+            own = Signal(3, init=(7, 0, 7, 0, 7)[k], name=f"own_{k}")
+            flags = Cat(self.available_next, blocked_next, valid_next)
+            if k > 2:
+                flags &= ~self.flush.replicate(3)
+            m.d.sync += own.eq(flags ^ own.init)
+            if k in (1, 2):
+                with m.If(self.flush):
+                    m.d.sync += own.eq(own.init)
+            has_chunk, stuck, offers = own ^ own.init
+            m.d.comb += [
+                self.data_take[k].eq(~has_chunk | ~stuck | self.ready),
+                self.data_step[k].eq(has_chunk & (~stuck | self.ready)),
+                self.data_free[k].eq(~stuck | self.ready),
+                self.data_move[k].eq(~offers | self.ready),
+            ]
         with m.If(self.step):
             m.d.sync += emitted.eq(self.emit)
         if self._stages > 1:

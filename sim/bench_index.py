@@ -215,7 +215,9 @@ def _lut4_per_bit(config: IndexConfig) -> float:
     if isinstance(config, BitmapConfig):
         return 0.0
     text = component_verilog(index_core(config), "xorloom_index")
-    return synthesize(text, "xorloom_index", "ecp5", seeds=0).lut / config.n_out
+    luts = synthesize(text, "xorloom_index", "ecp5", seeds=0).lut
+    assert luts is not None
+    return luts / config.n_out
 
 
 def speed_rows(

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The index decoders: memory streams in, mask beats out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.config import DecoderConfig
+from xorloom.sw.errors import ConfigError
+from xorloom.sw.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
+
+from .index_bitmap import IndexBitmap
+from .index_entropy import IndexEntropy
+from .index_lowrank import IndexLowrank
+from .index_reader import IndexReader
+from .index_trellis import IndexTrellis
+from .signatures import mask_layout
+
+__all__ = ["IndexDecoder", "index_core"]
+
+
+@dataclass(frozen=True)
+class _Codec:
+    """A core, and the bits of what it takes (none: bus words)."""
+
+    core: Callable[[Any], Any]
+    chunk_bits: Callable[[Any], int | None]
+
+
+_CODECS: dict[type[DecoderConfig], _Codec] = {
+    BitmapConfig: _Codec(IndexBitmap, lambda config: config.n_out),
+    EntropyConfig: _Codec(IndexEntropy, lambda config: None),
+    LowrankConfig: _Codec(IndexLowrank, lambda config: config.chunk_bits),
+    TrellisConfig: _Codec(IndexTrellis, lambda config: config.n_in),
+}
+
+
+def _codec(config: DecoderConfig) -> _Codec:
+    if type(config) not in _CODECS:
+        known = ", ".join(sorted(kind.codec for kind in _CODECS))
+        raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
+    return _CODECS[type(config)]
+
+
+def index_core(config: DecoderConfig) -> Any:
+    """Build the core of a codec: chunks or bus words in, masks out.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not an index codec's.
+    """
+    return _codec(config).core(config)
+
+
+class IndexDecoder(wiring.Component):
+    """Decoder of any index codec: its core behind the reader. Full back-pressure.
+
+    Streams chain back to back; between two of them a few cycles pass in which the core runs
+    empty. Twins: ``sw.decoder_index.bitmap_decoder``, ``trellis_decoder``.
+
+    Parameters
+    ----------
+    config : BitmapConfig or TrellisConfig
+
+    Members
+    -------
+    i : In(stream.Signature(bus_bits))
+        Memory streams as ``FORMAT.md`` tells, header to CRC.
+    o : Out(stream.Signature(mask_layout(n_out)))
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not an index codec's.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        self._config: Any = config
+        self.core = index_core(config)
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.bus_bits)),
+                "o": Out(stream.Signature(mask_layout(self._config.n_out))),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build reader and core."""
+        m = Module()
+        config = self._config
+        m.submodules.core = core = self.core
+        m.submodules.reader = reader = IndexReader(
+            bus_bits=config.bus_bits,
+            n_out=config.n_out,
+            chunk_bits=_codec(config).chunk_bits(config),
+            drain_cycles=core.latency,
+        )
+        wiring.connect(m, wiring.flipped(self.i), reader.i)
+        wiring.connect(m, reader.o, core.i)
+        m.d.comb += [
+            core.clear.eq(reader.clear),
+            core.o.ready.eq(self.o.ready | ~reader.live),
+            reader.offered.eq(core.o.valid),
+            reader.taken.eq(self.o.valid & self.o.ready),
+            self.o.valid.eq(core.o.valid & reader.live),
+            self.o.p.mask.eq(core.o.payload),
+            self.o.p.last.eq(reader.last),
+        ]
+        return m
