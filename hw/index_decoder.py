@@ -10,7 +10,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import DecoderConfig
 from xorloom.sw.errors import ConfigError
-from xorloom.sw.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.index_config import (
+    BitmapConfig,
+    EntropyConfig,
+    IndexConfig,
+    LowrankConfig,
+    TrellisConfig,
+)
 
 from .index_bitmap import IndexBitmap
 from .index_entropy import IndexEntropy
@@ -38,14 +44,14 @@ _CODECS: dict[type[DecoderConfig], _Codec] = {
 }
 
 
-def _codec(config: DecoderConfig) -> _Codec:
+def _codec(config: IndexConfig) -> _Codec:
     if type(config) not in _CODECS:
         known = ", ".join(sorted(kind.codec for kind in _CODECS))
         raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
     return _CODECS[type(config)]
 
 
-def index_core(config: DecoderConfig) -> Any:
+def index_core(config: IndexConfig) -> Any:
     """Build the core of a codec: chunks or bus words in, masks out.
 
     Raises
@@ -60,11 +66,11 @@ class IndexDecoder(wiring.Component):
     """Decoder of any index codec: its core behind the reader. Full back-pressure.
 
     Streams chain back to back; between two of them a few cycles pass in which the core runs
-    empty. Twins: ``sw.decoder_index.bitmap_decoder``, ``trellis_decoder``.
+    empty. Twins: ``sw.decoder_index.bitmap_decoder``, ``trellis_decoder`` and so on.
 
     Parameters
     ----------
-    config : BitmapConfig or TrellisConfig
+    config : IndexConfig
 
     Members
     -------
@@ -78,8 +84,8 @@ class IndexDecoder(wiring.Component):
         If the configuration is not an index codec's.
     """
 
-    def __init__(self, config: DecoderConfig) -> None:
-        self._config: Any = config
+    def __init__(self, config: IndexConfig) -> None:
+        self._config = config
         self.core = index_core(config)
         super().__init__(
             {

@@ -18,10 +18,9 @@ from xorloom.sw.container import INDEX, read_container
 from xorloom.sw.decompress import verify_tensor
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_choice import index_config
-from xorloom.sw.index_config import BitmapConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.index_plane import (
     CHOSEN,
-    IndexConfig,
     beats,
     choose_index,
     decode_index,

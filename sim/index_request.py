@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_choice import index_config, operating_point
-from xorloom.sw.index_plane import INDEX_CODECS, IndexConfig
+from xorloom.sw.index_config import IndexConfig
+from xorloom.sw.index_plane import INDEX_CODECS
 from xorloom.sw.layout import CRC_BYTES, HEADER_BYTES, padded
 from xorloom.sw.model_io import ModelTensor
 from xorloom.sw.quantize import Quantizer

@@ -14,9 +14,9 @@ from .config import BlockConfig, WindowConfig
 from .container import INDEX, SCALE, STREAM, CompressedTensor, write_container
 from .errors import ConfigError
 from .index_choice import best_order
+from .index_config import IndexConfig
 from .index_plane import (
     CHOSEN,
-    IndexConfig,
     check_index,
     choose_index,
     encode_index,

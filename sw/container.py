@@ -17,7 +17,8 @@ import numpy as np
 from .block_codec import PLANES_MAX
 from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError, check_range
-from .index_plane import INDEX_CODECS, IndexConfig, check_index
+from .index_config import IndexConfig
+from .index_plane import INDEX_CODECS, check_index
 from .orders import check_order
 from .quantize import Quantizer
 from .safetensors_file import DIMENSIONS_MAX, DTYPES, read_header, write_tensors

@@ -9,8 +9,8 @@ import numpy as np
 
 from . import index_lowrank, index_trellis
 from .errors import ConfigError
-from .index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
-from .index_plane import CHOSEN, INDEX_CODECS, IndexConfig, beats, choose_index, mask_lanes
+from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
+from .index_plane import CHOSEN, INDEX_CODECS, beats, choose_index, mask_lanes
 from .metrics import binary_entropy
 from .rate_distortion import share_bound
 from .value_plane import Config

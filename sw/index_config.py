@@ -7,7 +7,14 @@ from .config import DecoderConfig
 from .errors import ConfigError
 from .trellis_code import TrellisCode, trellis_code
 
-__all__ = ["N_OUT_MAX", "BitmapConfig", "EntropyConfig", "LowrankConfig", "TrellisConfig"]
+__all__ = [
+    "N_OUT_MAX",
+    "BitmapConfig",
+    "EntropyConfig",
+    "IndexConfig",
+    "LowrankConfig",
+    "TrellisConfig",
+]
 
 N_OUT_MAX = 2048
 """Most mask bits a beat: the longest slice of the window codec."""
@@ -275,3 +282,7 @@ class EntropyConfig(DecoderConfig):
     def symbol_order(self) -> tuple[int, ...]:
         """All chunk values by their number of ones, then by value."""
         return tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))
+
+
+IndexConfig = BitmapConfig | EntropyConfig | LowrankConfig | TrellisConfig
+"""Parameters of one index decoder."""

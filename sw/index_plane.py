@@ -13,7 +13,7 @@ import numpy as np
 from . import index_bitmap, index_entropy, index_lowrank, index_trellis
 from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError
-from .index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
+from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
 from .layout import CRC_BYTES, HEADER_BYTES, padded
 from .orders import beats_of, lanes, needs_transpose, put_beats, slice_count
 from .stream import split_streams
@@ -23,7 +23,6 @@ __all__ = [
     "CHOSEN",
     "INDEX_CODECS",
     "ChosenIndex",
-    "IndexConfig",
     "beats",
     "check_index",
     "choose_index",
@@ -37,8 +36,6 @@ __all__ = [
     "tensor_of",
 ]
 
-IndexConfig = BitmapConfig | EntropyConfig | TrellisConfig | LowrankConfig
-"""Parameters of one index decoder."""
 INDEX_CODECS: dict[str, type[IndexConfig]] = {
     c.codec: c for c in (BitmapConfig, EntropyConfig, TrellisConfig, LowrankConfig)
 }
