@@ -5,13 +5,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xorloom.sw import index_lowrank, index_trellis
+from xorloom.sw.block_codec import threads_default
 from xorloom.sw.compress import CompressSpec, compress_model
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.container import INDEX, read_container
@@ -104,7 +106,7 @@ def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig
         if codec == "heuristic" and isinstance(config, LowrankConfig):
             mask, streams = _heuristic(importance, density, config, order)
         else:
-            chosen = choose_index(importance, density, config, order, 0)
+            chosen = choose_index(importance, density, config, order, 0, threads=1)
             mask, streams = chosen.mask, chosen.streams
         if (decode_index(streams, mask.shape, config, order, 0, codec) != mask).any():
             raise AssertionError(f"{codec} is not lossless")
@@ -119,7 +121,9 @@ def _heuristic(
     importance: np.ndarray, density: float, config: LowrankConfig, order: str
 ) -> tuple[np.ndarray, bytes]:
     slices = beats(importance.astype(np.float32), order, config.n_out)
-    chosen = index_lowrank.choose(slices, importance.size, density, config, local_search=False)
+    chosen = index_lowrank.choose(
+        slices, importance.size, density, config, local_search=False, threads=1
+    )
     streams = index_lowrank.pack(chosen, importance.size, config)
     return tensor_of(chosen.mask, order, importance.shape), streams
 
@@ -141,7 +145,7 @@ def index_rows(
     many of the largest weights have; ``kept_bound`` is the bound on ``kept`` at that density and
     rate, ``efficiency`` the rate that the bound needs for ``kept`` over the rate (both for weights
     without memory); ``bits_per_weight`` is index and one-bit value plane, both streams whole;
-    ``mweights_per_s`` is all of the encoding, orders tried and decoding to check included.
+    ``mweights_per_s`` is all of the encoding on one thread, orders tried and checks included.
 
     Parameters
     ----------
@@ -160,10 +164,12 @@ def index_rows(
         for codec in codecs:
             for window in windows if codec in ("trellis", "classes") else [0]:
                 config = _config(codec, rate, density, window or TrellisConfig.window)
+                run = partial(_one, codec, density, config)
                 parts = []
-                for name, weights in tensors.items():
-                    parts.append(_one(codec, weights, density, config))
-                    progress(f"{codec} {name}")
+                with ThreadPoolExecutor(threads_default()) as pool:
+                    for name, part in zip(tensors, pool.map(run, tensors.values()), strict=True):
+                        parts.append(part)
+                        progress(f"{codec} {name}")
                 mean = {
                     key: float(np.mean([part[key] for part in parts]))
                     for key in parts[0]
@@ -179,7 +185,7 @@ def index_rows(
     return rows
 
 
-def _one(codec: str, weights: np.ndarray, density: float, config: IndexConfig) -> dict[str, float]:
+def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -> dict[str, float]:
     start = time.perf_counter()
     found = _encode(codec, weights, density, config)
     seconds = time.perf_counter() - start
