@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plain AXI4-Stream shell around the block decoder."""
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import BlockConfig
 
+from .axi import axi_members, axi_module
 from .block_decoder import BlockDecoder
 
 __all__ = ["AxiStreamDecoder"]
@@ -37,26 +37,15 @@ class AxiStreamDecoder(wiring.Component):
         self._config, self._stages = config, stages
         self._out_bytes = -(-config.lanes * config.n_out // 8)
         super().__init__(
-            {
-                "aclk": In(1),
-                "aresetn": In(1),
-                "s_axis_tdata": In(config.bus_bits),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(8 * self._out_bytes),
-                "m_axis_tkeep": Out(self._out_bytes),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
-            }
+            axi_members(
+                {"s_axis": config.bus_bits}, 8 * self._out_bytes, {"tkeep": self._out_bytes}
+            )
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Wrap the decoder."""
-        m = Module()
-        m.domains.sync = ClockDomain(local=True)
-        m.submodules.decoder = decoder = BlockDecoder(self._config, stages=self._stages)
+        decoder = BlockDecoder(self._config, stages=self._stages)
+        m = axi_module(self, decoder, {"s_axis": decoder.i})
         n_out, lanes = self._config.n_out, self._config.lanes
         group = decoder.o.p
         keep = [
@@ -68,15 +57,8 @@ class AxiStreamDecoder(wiring.Component):
             for byte in range(self._out_bytes)
         ]
         m.d.comb += [
-            ClockSignal().eq(self.aclk),
-            ResetSignal().eq(~self.aresetn),
-            decoder.i.valid.eq(self.s_axis_tvalid),
-            decoder.i.payload.eq(self.s_axis_tdata),
-            self.s_axis_tready.eq(decoder.i.ready),
-            self.m_axis_tvalid.eq(decoder.o.valid),
             self.m_axis_tdata.eq(Cat(group.slices[j] for j in range(lanes))),
             self.m_axis_tkeep.eq(Cat(keep)),
             self.m_axis_tlast.eq(group.final),
-            decoder.o.ready.eq(self.m_axis_tready),
         ]
         return m

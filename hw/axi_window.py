@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plain AXI4-Stream shell around the window decoder."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
 
+from .axi import axi_members, axi_module
 from .window_decoder import WindowDecoder
 
 __all__ = ["AxiWindowDecoder"]
@@ -34,36 +34,18 @@ class AxiWindowDecoder(wiring.Component):
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
         super().__init__(
-            {
-                "aclk": In(1),
-                "aresetn": In(1),
-                "s_axis_tdata": In(config.bus_bits),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(config.n_out),
-                "m_axis_tuser": Out(config.n_out.bit_length()),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "m_axis_tlast": Out(1),
-            }
+            axi_members(
+                {"s_axis": config.bus_bits}, config.n_out, {"tuser": config.n_out.bit_length()}
+            )
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Wrap the decoder."""
-        m = Module()
-        m.domains.sync = ClockDomain(local=True)
-        m.submodules.decoder = decoder = WindowDecoder(self._config)
+        decoder = WindowDecoder(self._config)
+        m = axi_module(self, decoder, {"s_axis": decoder.i})
         m.d.comb += [
-            ClockSignal().eq(self.aclk),
-            ResetSignal().eq(~self.aresetn),
-            decoder.i.valid.eq(self.s_axis_tvalid),
-            decoder.i.payload.eq(self.s_axis_tdata),
-            self.s_axis_tready.eq(decoder.i.ready),
-            self.m_axis_tvalid.eq(decoder.o.valid),
             self.m_axis_tdata.eq(decoder.o.p.bits),
             self.m_axis_tuser.eq(decoder.o.p.valid_bits),
             self.m_axis_tlast.eq(decoder.o.p.last),
-            decoder.o.ready.eq(self.m_axis_tready),
         ]
         return m

@@ -90,14 +90,14 @@ class IndexDecoder(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
-                "o": Out(stream.Signature(mask_layout(self._config.n_out))),
+                "o": Out(stream.Signature(mask_layout(config.to_dict()["n_out"]))),
             }
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Build reader and core."""
         m = Module()
-        config = self._config
+        config: Any = self._config
         m.submodules.core = core = self.core
         m.submodules.reader = reader = IndexReader(
             bus_bits=config.bus_bits,

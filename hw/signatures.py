@@ -13,6 +13,7 @@ __all__ = [
     "patch_grid",
     "patch_layout",
     "slice_layout",
+    "weight_layout",
 ]
 
 
@@ -102,3 +103,18 @@ def mask_layout(n_out: int) -> data.StructLayout:
     What stands beyond the stream's count in the last mask has no meaning.
     """
     return data.StructLayout({"mask": n_out, "last": 1})
+
+
+def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
+    """One slice of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
+
+    ``valid_bits`` of the codes count, as in :func:`slice_layout`, and the lanes they belong to.
+    """
+    return data.StructLayout(
+        {
+            "codes": config.n_out,
+            "mask": config.n_out // planes,
+            "valid_bits": config.n_out.bit_length(),
+            "last": 1,
+        }
+    )

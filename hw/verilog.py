@@ -13,17 +13,22 @@ from amaranth.hdl import Shape
 from amaranth.lib import wiring
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError
+from xorloom.sw.index_config import IndexConfig
 from xorloom.sw.layout import network_id
 
+from .axi_index import AxiIndexDecoder
 from .axi_stream import AxiStreamDecoder
+from .axi_weight import AxiWeightDecoder
 from .axi_window import AxiWindowDecoder
 from .block_lane import BlockLane
+from .index_decoder import index_core
 from .stream_parser import StreamParser
 from .window_control import WindowControl
 from .window_network import WindowXor
 from .xor_network import XorNetwork
 
 __all__ = [
+    "INDEX_UNITS",
     "TOP",
     "UNITS",
     "WINDOW_TOP",
@@ -40,7 +45,9 @@ UNITS = ("decoder", "parser", "lane", "network")
 """What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
 WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "control", "network")
-"""The same for the window codec."""
+"""The same for the window codec; given an index codec, also ``weights``: both decoders."""
+INDEX_UNITS = ("index", "core")
+"""The same for an index codec: the whole, or without framing and gearbox."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,11 @@ def generate(config: BlockConfig | WindowConfig, *, stages: int = 1) -> Generate
     return generate_unit("decoder", config, stages=stages)
 
 
+def _check_unit(unit: str, units: tuple[str, ...]) -> None:
+    if unit not in units:
+        raise ConfigError(f"unit must be one of {', '.join(units)}, not {unit!r}")
+
+
 def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component:
     if unit == "decoder":
         return AxiStreamDecoder(config, stages=stages)
@@ -91,42 +103,67 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
 
 
-def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
+def _window_unit(
+    unit: str, config: WindowConfig, index: IndexConfig | None, planes: int, masked: bool
+) -> wiring.Component:
     if unit == "decoder":
         return AxiWindowDecoder(config)
+    if unit == "weights" and index is not None:
+        return AxiWeightDecoder(config, index, planes=planes, masked=masked)
     return WindowControl(config) if unit == "control" else WindowXor(config)
 
 
 def generate_unit(
-    unit: str, config: BlockConfig | WindowConfig, *, stages: int = 1
+    unit: str,
+    config: BlockConfig | WindowConfig | IndexConfig,
+    *,
+    stages: int = 1,
+    index: IndexConfig | None = None,
+    planes: int = 1,
+    masked: bool = True,
 ) -> GeneratedVerilog:
     """Generate the decoder or one of its units.
 
     Parameters
     ----------
     unit : str
-        One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS`.
-    config : BlockConfig or WindowConfig
+        One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS` (with ``index`` also
+        ``weights``), or for an index codec, :data:`INDEX_UNITS`.
+    config : BlockConfig, WindowConfig, or an index codec's
     stages : int, 1 or 2
         Registers of the block codec's network; the window codec's has two.
+    index, planes, masked
+        For unit ``weights``, see :class:`xorloom.hw.weight_decoder.WeightDecoder`.
 
     Raises
     ------
     ConfigError
-        If the codec has no such unit.
+        If the codec has no such unit, or the index does not fit.
     """
-    units = WINDOW_UNITS if isinstance(config, WindowConfig) else UNITS
-    if unit not in units:
-        raise ConfigError(f"unit must be one of {', '.join(units)}, not {unit!r}")
     top: wiring.Component
-    parameters = config.to_dict()
+    parameters: dict[str, Any] = config.to_dict()
+    more: dict[str, Any] = {}
     if isinstance(config, WindowConfig):
+        _check_unit(unit, WINDOW_UNITS if index is None else (*WINDOW_UNITS, "weights"))
         name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
-        top = _window_unit(unit, config)
-    else:
+        top = _window_unit(unit, config, index, planes, masked)
+        if unit == "weights" and index is not None:
+            name = f"xorloom_{index.codec}_weights"
+            parameters |= {"planes": planes, "masked": masked}
+            more = {
+                "index_codec": index.codec,
+                "index_config": index.to_dict(),
+                "index_network_id": f"{network_id(index):08x}",
+            }
+    elif isinstance(config, BlockConfig):
+        _check_unit(unit, UNITS)
         name = TOP if unit == "decoder" else f"xorloom_{unit}"
         top = _block_unit(unit, config, stages)
         parameters |= {"stages": stages}
+    else:
+        _check_unit(unit, INDEX_UNITS)
+        name = f"xorloom_{config.codec}_{unit}"
+        top = AxiIndexDecoder(config) if unit == "index" else index_core(config)
     text = component_verilog(top, name)
     ports = {
         "__".join(map(str, path)): {
@@ -143,5 +180,5 @@ def generate_unit(
         "ports": ports,
         "tools": tool_versions(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
+    } | more
     return GeneratedVerilog(name, text, manifest)

@@ -55,10 +55,15 @@ def stalls(pattern: str, seed: int) -> Iterator[bool] | None:
 
 
 class Bench:
-    """Clock, reset, an AXI4-Stream source and sink, and cycle counters around one DUT."""
+    """Clock, reset, AXI4-Stream sources and a sink, and cycle counters around one DUT.
 
-    def __init__(self, dut: Any, job: dict[str, Any]) -> None:
-        self.dut = dut
+    Counts of input events are sums over the inputs.
+    """
+
+    def __init__(
+        self, dut: Any, job: dict[str, Any], inputs: tuple[str, ...] = ("s_axis",)
+    ) -> None:
+        self.dut, self._inputs = dut, inputs
         self.counts = {"cycles": 0, "input_waits": 0, "starved": 0, "output_waits": 0, "words": 0}
         self._job = job
         self._running = False
@@ -66,7 +71,10 @@ class Bench:
     async def start(self) -> None:
         """Reset the DUT, then connect the models (reset first: they sample the bus at once)."""
         dut = self.dut
-        for port in ("s_axis_tvalid", "s_axis_tdata", "s_axis_tlast", "m_axis_tready", "aresetn"):
+        for prefix in self._inputs:
+            for port in ("tvalid", "tdata", "tlast"):
+                getattr(dut, f"{prefix}_{port}").value = 0
+        for port in ("m_axis_tready", "aresetn"):
             getattr(dut, port).value = 0
         cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, "ns").start())
         await self.reset_clocks(4)
@@ -74,12 +82,18 @@ class Bench:
         logging.getLogger("cocotb").setLevel(logging.WARNING)
         seed = self._job.get("seed", 1)
         ports = {"reset": dut.aresetn, "reset_active_level": False}
-        self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.aclk, **ports)
+        self.sources = [
+            AxiStreamSource(AxiStreamBus.from_prefix(dut, prefix), dut.aclk, **ports)
+            for prefix in self._inputs
+        ]
+        self.source = self.sources[0]
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.aclk, **ports)
-        for model in (self.source, self.sink):
+        models = [(model, "source") for model in self.sources] + [(self.sink, "sink")]
+        for number, (model, key) in enumerate(models):
             model.log.setLevel(logging.WARNING)
-        for model, key in ((self.source, "source"), (self.sink, "sink")):
-            pattern = stalls(self._job.get(key, "none"), seed)
+            # One source and the sink keep the seed: their patterns are those of earlier runs.
+            offset = number if number < len(self.sources) else 0
+            pattern = stalls(self._job.get(key, "none"), seed + offset)
             if pattern is not None:
                 model.set_pause_generator(pattern)
         cocotb.start_soon(self._count())
@@ -97,16 +111,20 @@ class Bench:
         since = dict.fromkeys(counts, 0)
         while True:
             await RisingEdge(dut.aclk)
-            in_valid, in_ready = bool(dut.s_axis_tvalid.value), bool(dut.s_axis_tready.value)
+            inputs = [
+                tuple(bool(getattr(dut, f"{name}_{end}").value) for end in ("tvalid", "tready"))
+                for name in self._inputs
+            ]
             out_valid, out_ready = bool(dut.m_axis_tvalid.value), bool(dut.m_axis_tready.value)
-            self._running |= in_valid and in_ready
+            self._running |= any(valid and ready for valid, ready in inputs)
             if not self._running:
                 since = dict.fromkeys(counts, 0)
                 continue
             since["cycles"] += 1
-            since["words"] += in_valid and in_ready
-            since["input_waits"] += in_valid and not in_ready
-            since["starved"] += in_ready and not in_valid
+            for in_valid, in_ready in inputs:
+                since["words"] += in_valid and in_ready
+                since["input_waits"] += in_valid and not in_ready
+                since["starved"] += in_ready and not in_valid
             since["output_waits"] += out_valid and not out_ready
             if out_valid and out_ready:  # what comes after the last output does not count
                 counts.update(since)
