@@ -15,7 +15,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.block_decoder import BlockDecoder
 from xorloom.hw.block_lane import BlockLane
+from xorloom.hw.index_bitmap import IndexBitmap
 from xorloom.hw.index_entropy import IndexEntropy
+from xorloom.hw.index_trellis import IndexTrellis
 from xorloom.hw.patch_unit import PatchUnit
 from xorloom.hw.skid_buffer import SkidBuffer
 from xorloom.hw.stream_parser import StreamParser
@@ -24,10 +26,12 @@ from xorloom.hw.window_decoder import WindowDecoder
 from xorloom.hw.xor_network import XorNetwork
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ToolError
-from xorloom.sw.index_config import EntropyConfig
+from xorloom.sw.index_config import BitmapConfig, EntropyConfig, TrellisConfig
 
 CONFIG = BlockConfig(n_in=5, n_out=11, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 WINDOW = WindowConfig(n_in=8, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
+
+TRELLIS = TrellisConfig(n_in=5, n_out=12, window=8, period=16)
 
 
 class HoldMonitor(wiring.Component):
@@ -118,10 +122,13 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     "stream_parser": lambda: StreamParser(CONFIG),
     # One lane: that lanes move in lockstep is not inductive by itself.
     "block_decoder_1_lane": lambda: BlockDecoder(replace(CONFIG, lanes=1)),
-    "index_entropy": lambda: IndexEntropy(EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)),
     "window_decoder": lambda: WindowDecoder(WINDOW),
     "window_decoder_n_in_is_bus": lambda: WindowDecoder(replace(WINDOW, n_in=32)),
     "window_decoder_n_in_is_2_words": lambda: WindowDecoder(replace(WINDOW, n_in=64)),
+    "index_entropy": lambda: IndexEntropy(EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)),
+    "index_bitmap": lambda: IndexBitmap(BitmapConfig(n_out=9)),
+    "index_trellis": lambda: IndexTrellis(TRELLIS),
+    "index_trellis_classes": lambda: IndexTrellis(replace(TRELLIS, classes=4)),
     "window_decoder_patches": lambda: WindowDecoder(replace(WINDOW, n_in=32, patches=1)),
 }
 BROKEN = {unit.__name__: unit for unit in (ForgetfulRegister, FickleRegister, PassThrough)}

@@ -9,6 +9,7 @@ from xorloom.hw.synth import TARGETS, SynthReport, synthesize, yosys
 from xorloom.hw.verilog import generate_unit
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError, ToolError
+from xorloom.sw.index_config import TrellisConfig
 
 SMALL = BlockConfig(n_in=8, n_out=16, lanes=2, bus_bits=32, block_groups=2)
 PAPER = BlockConfig(n_in=20, n_out=200)
@@ -49,6 +50,18 @@ def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
     verilog = generate_unit("network", config)
     report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
     assert report.lut == config.n_out + config.shared
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [(TrellisConfig(n_in=84), 3.1), (TrellisConfig(n_in=85, classes=4), 4.2)],
+    ids=["fixed", "classes"],
+)
+def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> None:
+    verilog = generate_unit("core", config)
+    report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
+    assert report.lut is not None
+    assert report.lut <= limit * config.n_out
 
 
 @pytest.mark.parametrize("target", TARGETS)
