@@ -2,7 +2,7 @@
 """Commands on hardware: generate, simulate, synth, bandwidth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,21 +17,74 @@ from .cli_options import (
 
 if TYPE_CHECKING:
     from xorloom.hw.synth import SynthReport
+    from xorloom.hw.verilog import GeneratedVerilog
 
 __all__ = ["COMMANDS", "bandwidth", "generate", "simulate", "synth", "synth_rows"]
 
 SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds")
 
 
+Index = Annotated[
+    str,
+    typer.Option(help="weights, index, core: trellis, entropy, lowrank or bitmap (not --model)."),
+]
+IndexBits = Annotated[
+    float | None, typer.Option(help="trellis: index bits a weight.", show_default="1/6")
+]
+IndexClasses = Annotated[int, typer.Option(help="trellis: density classes, 1 or 4.")]
+Density = Annotated[float, typer.Option(help="trellis: share of kept weights.")]
+Planes = Annotated[int, typer.Option(min=1, max=8, help="weights, index: bits a kept weight.")]
+INDEXED = ("weights", "index", "core")
+"""Units with an index decoder."""
+
+
+def _verilog(
+    unit: str,
+    options: ConfigOptions,
+    index: str,
+    index_bits: float | None,
+    index_classes: int,
+    density: float,
+    planes: int,
+) -> "GeneratedVerilog":
+    """Generate a unit; the index is that of the model, or as given."""
+    from xorloom.hw.verilog import generate_unit
+    from xorloom.sw.container import read_container
+    from xorloom.sw.index_choice import index_config
+
+    if unit not in INDEXED:
+        return generate_unit(unit, options.config(), stages=options.stages or 1)
+    value = options.config()
+    if options.model is not None:
+        container = read_container(options.model)
+        found = container.index
+        planes = next((t.planes for t in container.tensors.values()), 1)
+    else:
+        found = index_config(
+            index, value, planes, density=density, rate=index_bits, classes=index_classes
+        )
+    if unit == "weights":
+        return generate_unit(unit, value, index=found, planes=planes)
+    return generate_unit(unit, found)
+
+
 @config_options()
 def generate(
     options: ConfigOptions,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the Verilog.")],
+    unit: Annotated[
+        str,
+        typer.Option(help="decoder (slices), weights (codes with their mask), or index (masks)."),
+    ] = "decoder",
+    index: Index = "trellis",
+    index_bits: IndexBits = None,
+    index_classes: IndexClasses = 1,
+    density: Density = 0.09,
+    planes: Planes = 1,
 ) -> None:
     """Write the decoder's Verilog and a manifest; the same parameters give the same bytes."""
-    from xorloom.hw.verilog import generate
-
-    for path in generate(options.config(), stages=options.stages or 1).write(output):
+    verilog = _verilog(unit, options, index, index_bits, index_classes, density, planes)
+    for path in verilog.write(output):
         typer.echo(str(path))
 
 
@@ -42,6 +95,12 @@ def simulate(
         list[str] | None,
         typer.Option("--tensor", "-t", help="Tensors, sent back to back; default: the largest."),
     ] = None,
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="decoder (slices), weights (codes with their mask) or index (masks) of a model."
+        ),
+    ] = "decoder",
     iid: Annotated[
         float | None, typer.Option(help="Instead of a model: i.i.d. mask of this sparsity.")
     ] = None,
@@ -64,8 +123,27 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
-    from .simulate import Case, iid_case, model_case, simulate_case
+    from xorloom.sw.errors import ConfigError
 
+    from .simulate import Case, iid_case, model_case, simulate_case
+    from .simulate_index import simulate_model
+
+    if unit in ("weights", "index"):
+        if model is None or memory is not None or waves is not None:
+            raise ConfigError(f"--unit {unit} simulates a model, without --memory and --waves")
+        with progress_bar("simulate", 1):
+            row = simulate_model(
+                model, tensor or [], unit, source=source, sink=sink, simulator=simulator
+            )
+        if as_json:
+            print_json(row)
+        else:
+            print_table("simulation", ("what", "value"), indexed_rows(row))
+        if not row["bit_exact"]:
+            raise typer.Exit(1)
+        return
+    if unit != "decoder":
+        raise ConfigError(f"unit must be decoder, weights or index, not {unit!r}")
     case: Case
     if model is not None:
         case = model_case(model, tensor or [])
@@ -96,6 +174,22 @@ def simulate(
         raise typer.Exit(1)
 
 
+def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the table of the simulation of a decoder with an index."""
+    if not row["bit_exact"]:
+        return [("case", row["case"]), ("NOT BIT-EXACT", row["mismatch"])]
+    return [
+        ("case", row["case"]),
+        ("decoder", f"{row['unit']}, {row['index']} index"),
+        ("bits checked", f"{row['bits_checked']:,} of {row['beats']:,} beats, all equal"),
+        ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
+        ("cycles", f"{row['cycles']:,}"),
+        ("model", f"{row['model_cycles']:,} cycles (ideal memory)"),
+        ("measured / model", f"{row['cycles_to_model']:.3f}"),
+        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+    ]
+
+
 def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
     """Return the table of a simulation's result."""
     return [
@@ -124,8 +218,16 @@ def synth(
     ] = None,
     unit: Annotated[
         str,
-        typer.Option(help="decoder, or a part: control, network (window); parser, lane, network."),
+        typer.Option(
+            help="decoder, weights, index, core (of an index), or a part: control, network "
+            "(window); parser, lane, network."
+        ),
     ] = "decoder",
+    index: Index = "trellis",
+    index_bits: IndexBits = None,
+    index_classes: IndexClasses = 1,
+    density: Density = 0.09,
+    planes: Planes = 1,
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
     *,
     options: ConfigOptions,
@@ -133,11 +235,9 @@ def synth(
 ) -> None:
     """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
     from xorloom.hw.synth import TARGETS, synthesize
-    from xorloom.hw.verilog import generate_unit
 
-    config, stages = options.config(), options.stages or 1
     targets = target or list(TARGETS)
-    verilog = generate_unit(unit, config, stages=stages)
+    verilog = _verilog(unit, options, index, index_bits, index_classes, density, planes)
     steps = len(targets) + (seeds if "ecp5" in targets else 0)
     with progress_bar("synth", steps) as step:
         reports = [
@@ -147,7 +247,7 @@ def synth(
     if as_json:
         print_json(
             {
-                "codec": config.codec,
+                "codec": verilog.manifest["codec"],
                 "config": verilog.manifest["config"],
                 "rows": [report.to_dict() for report in reports],
             }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulates generated index and weight decoders on memory streams: bit-exact, with cycles."""
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +10,22 @@ from typing import Any
 
 from xorloom.hw.verilog import GeneratedVerilog, generate_unit
 from xorloom.sw.config import WindowConfig
+from xorloom.sw.container import INDEX, STREAM, read_container
 from xorloom.sw.decoder import bus_words, window_decoder
 from xorloom.sw.decoder_entropy import entropy_decoder
 from xorloom.sw.decoder_index import bitmap_decoder, trellis_decoder
 from xorloom.sw.decoder_lowrank import lowrank_decoder
+from xorloom.sw.decompress import tensor_steps
 from xorloom.sw.errors import ConfigError
-from xorloom.sw.index_config import IndexConfig
+from xorloom.sw.index_config import EntropyConfig, IndexConfig, TrellisConfig
 from xorloom.sw.layout import Header
+from xorloom.sw.stream import split_streams
 from xorloom.sw.taps import columns
 
 from .runner import build, run
 from .simulate import SimulationResult
 
-__all__ = ["golden_index", "simulate_index", "simulate_weights"]
+__all__ = ["golden_index", "simulate_index", "simulate_model", "simulate_weights"]
 
 _GOLDEN: dict[str, Callable[[Any, Sequence[int]], list[int]]] = {
     "bitmap": bitmap_decoder,
@@ -213,3 +217,105 @@ def simulate_weights(
     how = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}
     inputs = {"s_axis_value": value_streams, "s_axis_index": index_streams}
     return _simulate(verilog, inputs, frames, how)
+
+
+def simulate_model(
+    path: Path,
+    names: Sequence[str],
+    unit: str,
+    *,
+    source: str = "none",
+    sink: str = "none",
+    simulator: str = "verilator",
+) -> dict[str, Any]:
+    """Run tensors of a compressed model, back to back, through its weight or index decoder.
+
+    The model of cycles is the most of: bus words of either input, one a cycle; steps of the value
+    decoder; beats of the index with its class chunks or symbol steps, one a cycle.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Tensors; none: the largest.
+    unit : str
+        ``weights`` or ``index``.
+
+    Returns
+    -------
+    dict
+        JSON-able; ``bit_exact`` tells whether every bit equals the golden model's.
+
+    Raises
+    ------
+    ConfigError
+        If a tensor is not there, or the file has no window codec.
+    FormatError
+        If the file is damaged.
+    ToolError
+        If the simulator is missing or crashes.
+    """
+    container = read_container(path)
+    value, index = container.config, container.index
+    if not isinstance(value, WindowConfig):
+        raise ConfigError(f"--unit {unit} needs the window value codec, not {value.codec}")
+    if not names:
+        names = [max(container.tensors, key=lambda n: math.prod(container.tensors[n].shape))]
+    infos = [container.tensor(name) for name in names]
+    width = value.bus_bytes
+    index_streams = [
+        part for name in names for part in split_streams(container.raw(name + INDEX), width, name)
+    ]
+    value_streams = [
+        part for name in names for part in split_streams(container.raw(name + STREAM), width, name)
+    ]
+    if unit == "index":
+        result = simulate_index(index_streams, index, source=source, sink=sink, simulator=simulator)
+    else:
+        result = simulate_weights(
+            value_streams,
+            index_streams,
+            value,
+            index,
+            planes=infos[0].planes,
+            source=source,
+            sink=sink,
+            simulator=simulator,
+        )
+    weights = sum(math.prod(info.shape) for info in infos)
+    beats = sum(-(-math.prod(info.shape) // index.n_out) for info in infos)
+    row: dict[str, Any] = {
+        "case": names[0] if len(names) == 1 else f"{len(names)} tensors of {path.name}",
+        "unit": unit,
+        "index": index.codec,
+        "bus_bits": value.bus_bits,
+        "weights": weights,
+        "beats": beats,
+    }
+    if isinstance(result, str):
+        return row | {"bit_exact": False, "mismatch": result}
+    limits = [sum(map(len, index_streams)) // width, _index_steps(index, beats)]
+    if unit == "weights":
+        limits += [
+            sum(map(len, value_streams)) // width,
+            sum(tensor_steps(container, name) for name in names),
+        ]
+    return (
+        row
+        | result.to_dict()
+        | {
+            "bit_exact": True,
+            "model_cycles": max(limits),
+            "cycles_to_model": result.cycles / max(limits),
+            "weights_per_cycle": weights / result.cycles,
+        }
+    )
+
+
+def _index_steps(index: IndexConfig, beats: int) -> int:
+    """Cycles of an index decoder that always has bits."""
+    if isinstance(index, TrellisConfig):
+        return beats + -(-beats // index.period) * index.class_chunks
+    if isinstance(index, EntropyConfig):
+        return beats * index.n_out // (4 * index.lanes)  # two lanes share a state machine
+    return beats
