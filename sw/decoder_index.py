@@ -2,6 +2,7 @@
 """GOLDEN MODEL of the index decoders, like ``decoder``: slow, obvious, plain integers only."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .decoder import BitQueue, payload
 from .index_config import BitmapConfig, TrellisConfig
@@ -28,23 +29,42 @@ def trellis_mask(config: TrellisConfig, seeds: int, classes: Sequence[int]) -> i
     ``seeds`` is the beat's ``n_in`` bits above the ``window - 1`` bits before them, the oldest in
     bit 0; ``classes`` is every lane's (all 0 with one class).
     """
-    code = config.code
     mask = 0
-    for j, u in enumerate(code.steps):
+    for j, (u, parities, table, gate) in enumerate(_trellis_lanes(config)):
         window = seeds >> u
-        values = [sum(window >> t & 1 for t in parity) & 1 for parity in code.parities[u]]
-        p = sum(values[pick] << k for k, pick in enumerate(code.picks[j]))
-        bit = code.tables[j] >> p & 1
-        gate = [window >> t & 1 for t in code.gates[j]]
+        p = sum(((window & bits).bit_count() & 1) << k for k, bits in enumerate(parities))
+        bit = table >> p & 1
         if config.classes == 1:
-            bit &= gate[0] ^ gate[1] ^ gate[2]
+            bit &= (window & gate[0]).bit_count()
         else:
             if classes[j] & 1:
-                bit &= gate[0] ^ gate[1]
+                bit &= (window & gate[0]).bit_count()
             if classes[j] & 2:
-                bit &= gate[2] & gate[3]
+                bit &= window & gate[1] == gate[1]
         mask |= bit << j
     return mask
+
+
+_Lane = tuple[int, tuple[int, ...], int, tuple[int, ...]]
+
+
+@lru_cache(maxsize=8)
+def _trellis_lanes(config: TrellisConfig) -> tuple[_Lane, ...]:
+    """Return every lane's step, parities, table, and bits of its gate: XORed ones, ANDed ones."""
+    code = config.code
+
+    def bits(positions: Sequence[int]) -> int:
+        return sum(1 << t for t in positions)
+
+    return tuple(
+        (
+            u,
+            tuple(bits(code.parities[u][pick]) for pick in code.picks[j]),
+            code.tables[j],
+            (bits(gate),) if config.classes == 1 else (bits(gate[:2]), bits(gate[2:])),
+        )
+        for j, (u, gate) in enumerate(zip(code.steps, code.gates, strict=True))
+    )
 
 
 def trellis_decoder(config: TrellisConfig, words: Sequence[int]) -> list[int]:
