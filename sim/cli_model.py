@@ -137,7 +137,7 @@ def compress(
     bits_per_weight: Annotated[
         float | None,
         typer.Option(
-            help="Choose density, index bits and index for the most energy within this, all counted."
+            help="Choose density, index bits and index for most energy within this, all counted."
         ),
     ] = None,
     index_window: Annotated[
