@@ -113,7 +113,7 @@ def _solve(bins: np.ndarray, density: float, rate: float | None, kept: float) ->
         slope = (low + high) / 2 if high < 1e4 else max(1.0, 2 * low)
         p = _keep(bins, slope, density)
         if rate is None:
-            below = float((p * bins).mean()) / ideal < kept
+            below = float((p * bins).mean()) < kept * ideal
         else:
             below = _rate(p, density) < rate
         low, high = (slope, high) if below else (low, slope)
@@ -152,14 +152,14 @@ def share_bound(importance: np.ndarray, density: float, rate: float) -> float:
     bins = _bins(importance)
     if rate >= _entropy(np.array([density]))[0]:
         return 1.0
-    p = _solve(bins, density, rate, 0.0)
-    return float((p * bins).mean()) / _ideal(bins, density)
+    p, ideal = _solve(bins, density, rate, 0.0), _ideal(bins, density)
+    return min(1.0, float((p * bins).mean()) / ideal) if ideal else 1.0
 
 
 def rate_bound(importance: np.ndarray, density: float, kept: float) -> float:
     """Return the fewest index bits a weight that keep a share, see :func:`share_bound`."""
     bins = _bins(importance)
-    return _rate(_solve(bins, density, None, kept), density)
+    return max(0.0, _rate(_solve(bins, density, None, kept), density))
 
 
 def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
