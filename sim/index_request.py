@@ -61,11 +61,18 @@ class IndexRequest:
             If options contradict each other, or nothing fits them.
         """
         density, rate, codec = self._density(), self.rate, self.codec
+        if codec is not None and codec not in INDEX_CODECS:
+            raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
         if self.budget is not None:
             if rate is not None or self.density is not None or self.sparsity is not None:
                 raise ConfigError(
                     "bits per weight chooses density and index bits: give it alone, or give both "
                     "of them"
+                )
+            if codec == "lowrank":
+                raise ConfigError(
+                    "bits per weight goes with the trellis, entropy or bitmap index: give lowrank "
+                    "a density and index bits"
                 )
             planes = quantizer.planes
             spent = _fixed_bits(model, names, value, quantizer)
@@ -78,8 +85,6 @@ class IndexRequest:
             codec = "bitmap" if rate is None else "trellis"
         if codec == "bitmap" and rate is None:
             return density, None
-        if codec not in INDEX_CODECS:
-            raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
         largest = max(names, key=lambda name: model[name].size)
         config = index_config(
             codec,
