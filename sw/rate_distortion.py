@@ -97,10 +97,16 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 def _keep(bins: np.ndarray, slope: float, density: float) -> np.ndarray:
     """Return P(keep) of every group, its mean being the density."""
     low, high = -slope * float(bins[-1]) - 60.0, 60.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
+    middle = (low + high) / 2
+    for _ in range(_STEPS):  # Newton's method, or halving where it leaves the interval
         p = 1 / (1 + np.exp(-np.clip(slope * bins + middle, -700, 700)))
-        low, high = (low, middle) if p.mean() > density else (middle, high)
+        over = float(p.mean()) - density
+        if abs(over) < 1e-13:
+            break
+        low, high = (low, middle) if over > 0 else (middle, high)
+        middle -= over / max(float((p * (1 - p)).mean()), 1e-300)
+        if not low < middle < high:
+            middle = (low + high) / 2
     return p
 
 
