@@ -285,3 +285,9 @@ def test_lane_tables_equal_their_python(monkeypatch, rng):
         kernel(parities, tables, gates, 6, 0, outs[-1])
     assert (outs[0] == outs[1]).all()
     assert outs[0].any()
+
+
+def test_best_state_compares_by_the_difference():
+    metric = np.array([32760, 32767, -32760, -32768], np.int16)  # the third is 8 past the second
+    assert kernels._best(metric) == 2
+    assert kernels._best(np.zeros(4, np.int16)) == 0
