@@ -15,8 +15,6 @@ from xorloom.sim.datasets import clustered_weights
 from xorloom.sim.kept import KEPT_COLUMNS
 from xorloom.sw.model_io import open_model
 
-from .test_cli import BLOCK
-
 DECODER = ["--n-in", 8, "--n-out", 128, "--window", 128, "--frame", 16, "--bus-bits", 32]
 TRELLIS = ["--index-window", 8]
 ROWS, COLUMNS = 160, 192
@@ -217,7 +215,7 @@ def test_block_codec_refuses_any_other_index(folder: Path, tmp_path: Path) -> No
     refuses(
         "the trellis index goes with the window value codec: the block codec takes a bitmap",
         *("compress", folder / "model.npz", "-o", tmp_path / "m.safetensors"),
-        *("--index-bits", 0.2, *BLOCK),
+        *("--index-bits", 0.2, "--value", "block", "--n-in", 8, "--n-out", 30),
     )
 
 
