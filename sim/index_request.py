@@ -8,7 +8,7 @@ import numpy as np
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_choice import index_config, operating_point
 from xorloom.sw.index_config import IndexConfig
-from xorloom.sw.index_plane import INDEX_CODECS
+from xorloom.sw.index_plane import INDEX_CODECS, mask_lanes
 from xorloom.sw.layout import CRC_BYTES, HEADER_BYTES, padded
 from xorloom.sw.model_io import ModelTensor
 from xorloom.sw.quantize import Quantizer
@@ -62,14 +62,21 @@ class IndexRequest:
             If options contradict each other, or nothing fits them.
         """
         density, rate, codec = self._density(), self.rate, self.codec
+        if codec is not None and codec not in INDEX_CODECS:
+            raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
         if self.budget is not None:
             if rate is not None or self.density is not None or self.sparsity is not None:
                 raise ConfigError(
                     "bits per weight chooses density and index bits: give it alone, or give both "
                     "of them"
                 )
+            if codec == "lowrank":
+                raise ConfigError(
+                    "bits per weight goes with the trellis, entropy or bitmap index: give lowrank "
+                    "a density and index bits"
+                )
             planes = quantizer.planes
-            spent = _fixed_bits(model, names, value, quantizer)
+            spent = _fixed_bits(model, names, value, quantizer, self.classes)
             codecs = ("trellis", "entropy", "bitmap") if codec is None else (codec,)
             squares = np.square(_sample(model, names))
             point = operating_point(squares, self.budget - spent, planes, codecs)
@@ -79,8 +86,6 @@ class IndexRequest:
             codec = "bitmap" if rate is None else "trellis"
         if codec == "bitmap" and rate is None:
             return density, None
-        if codec not in INDEX_CODECS:
-            raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
         largest = max(names, key=lambda name: model[name].size)
         config = index_config(
             codec,
@@ -103,15 +108,25 @@ class IndexRequest:
 
 
 def _fixed_bits(
-    model: Mapping[str, ModelTensor], names: Sequence[str], value: Config, quantizer: Quantizer
+    model: Mapping[str, ModelTensor],
+    names: Sequence[str],
+    value: Config,
+    quantizer: Quantizer,
+    classes: int,
 ) -> float:
-    """Return the bits a weight that scales, headers and CRCs take, rounded up."""
+    """Return the bits a weight that scales, headers and CRCs take, rounded up.
+
+    So do density classes of a stream's last period, which may be short: two bits a lane, in chunks
+    of at most half a bit a lane.
+    """
     edges = 8 * (padded(HEADER_BYTES, value.bus_bytes) + padded(CRC_BYTES, value.bus_bytes))
     padding = value.bus_bits
+    short = 5 * mask_lanes(value, quantizer.planes) // 2 if classes > 1 else 0
     total = 0
     for name in names:
         streams = 1 + model[name].size * quantizer.planes // (2 * STREAM_BITS)
-        total += quantizer.scale_bits(model[name].shape) + 2 * (edges + padding) * streams
+        total += quantizer.scale_bits(model[name].shape)
+        total += (2 * (edges + padding) + short) * streams
     return total / max(1, sum(model[name].size for name in names))
 
 

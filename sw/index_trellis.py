@@ -39,6 +39,8 @@ _HEADROOM = 32000
 _CLIP = 16.0
 """Gains are clipped at so many times their mean magnitude, or a few outliers would leave no
 resolution for all others."""
+_OUTLIER = 8.0
+"""A mean beyond so many times the price, and the median importance, is that of outliers."""
 _PROBE = 1 << 17
 """Weights on which the price is fitted."""
 _TOLERANCE = 0.003
@@ -49,6 +51,8 @@ _WHOLE_TRIES = 3
 """Times that a whole tensor is encoded at most, to meet the density."""
 _ROUNDS = 2
 """Times that the classes are chosen anew."""
+_DITHER = 1 / 64
+"""Spread that weights of equal importance get, relative to it: no price could part them."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def _gains(importance: np.ndarray, live: int, price: float, trellis: Trellis) ->
     gains = importance - np.float32(price)
     gains.reshape(-1)[live:] = 0
     size = np.abs(gains)
-    limit = _CLIP * float(size.mean(dtype=np.float64))
+    limit = _CLIP * _scale(importance, size, price)
     np.clip(gains, -limit, limit, out=gains)
     np.minimum(size, limit, out=size)
     a_step = np.add.reduceat(size, trellis.first[:-1], axis=1).reshape(-1)
@@ -178,6 +182,14 @@ def _gains(importance: np.ndarray, live: int, price: float, trellis: Trellis) ->
     span = min(trellis.window, sums.size - 1)
     most = float((sums[span:] - sums[:-span]).max())
     return np.rint(gains * np.float32(_HEADROOM / most if most else 0)).astype(np.int16)
+
+
+def _scale(importance: np.ndarray, size: np.ndarray, price: float) -> float:
+    """Return the mean magnitude of gains, or what it is about without outliers."""
+    mean = float(size.mean(dtype=np.float64))
+    if mean <= _OUTLIER * price:
+        return mean
+    return min(mean, _OUTLIER * max(price, float(np.median(importance[importance > 0]))))
 
 
 def _search(
@@ -215,6 +227,17 @@ def _decode(
     decode(stream.seeds, trellis, bits, stream.classes, _period(config), mask)
     mask.reshape(-1)[live:] = False
     return mask
+
+
+def _part_ties(importance: np.ndarray, live: int, wanted: int) -> np.ndarray:
+    """Spread equal importance a little where the price would fall on it."""
+    flat = importance.reshape(-1)[:live]
+    cut = np.partition(flat, live - wanted)[live - wanted]
+    if np.count_nonzero(flat == cut) <= wanted // 20:
+        return importance
+    unit = float(cut) or float(np.median(flat[flat > 0]))
+    spread = np.arange(importance.size) * 0.6180339887498949 % 1.0  # evenly by the golden ratio
+    return importance + (_DITHER * unit * spread).astype(np.float32).reshape(importance.shape)
 
 
 def _classes(density: np.ndarray, config: TrellisConfig) -> np.ndarray:
@@ -289,18 +312,20 @@ def choose(
     ConfigError
         If the importance does not fit, or the code cannot reach the density.
     """
+    if not 0 < density < 1:
+        raise ConfigError(f"density must be in (0, 1), not {density}")
     importance = check_importance(importance, live, config.n_out)
     slices = importance.shape[0]
     size = slices_per_stream or max(1, slices)
     if _period(config) and size % config.period and size < slices:
         raise ConfigError(f"slices_per_stream {size} must be a multiple of period {config.period}")
-    top = float(importance.max(initial=0.0))
-    if not live or top == 0.0:
+    if not importance.reshape(-1)[:live].any():
         streams = tuple(
             _empty(min(size, slices - first), config) for first in range(0, slices, size)
         )
         return Chosen(np.zeros(importance.shape, np.bool_), streams, 0.0)
     wanted = max(1, round(density * live))
+    importance = _part_ties(importance, live, wanted)
     classes = np.zeros((0, config.n_out), np.uint8)
     if config.classes > 1:
         flat = importance.reshape(-1)[:live]
@@ -398,7 +423,7 @@ def _fit_price(
     if not price:
         flat = sample.reshape(-1)[:own]
         cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
-        price = 0.7 * max(cut, float(flat.max()) * 1e-6)
+        price = 0.7 * (cut or float(importance.max()) * 1e-6)
         slope = -2 / price
     return _fit(keep, wanted, price, slope, 12)
 

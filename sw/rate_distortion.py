@@ -97,10 +97,16 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 def _keep(bins: np.ndarray, slope: float, density: float) -> np.ndarray:
     """Return P(keep) of every group, its mean being the density."""
     low, high = -slope * float(bins[-1]) - 60.0, 60.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
+    middle = (low + high) / 2
+    for _ in range(_STEPS):  # Newton's method, or halving where it leaves the interval
         p = 1 / (1 + np.exp(-np.clip(slope * bins + middle, -700, 700)))
-        low, high = (low, middle) if p.mean() > density else (middle, high)
+        over = float(p.mean()) - density
+        if abs(over) < 1e-13:
+            break
+        low, high = (low, middle) if over > 0 else (middle, high)
+        middle -= over / max(float((p * (1 - p)).mean()), 1e-300)
+        if not low < middle < high:
+            middle = (low + high) / 2
     return p
 
 
@@ -113,7 +119,7 @@ def _solve(bins: np.ndarray, density: float, rate: float | None, kept: float) ->
         slope = (low + high) / 2 if high < 1e4 else max(1.0, 2 * low)
         p = _keep(bins, slope, density)
         if rate is None:
-            below = float((p * bins).mean()) / ideal < kept
+            below = float((p * bins).mean()) < kept * ideal
         else:
             below = _rate(p, density) < rate
         low, high = (slope, high) if below else (low, slope)
@@ -152,14 +158,14 @@ def share_bound(importance: np.ndarray, density: float, rate: float) -> float:
     bins = _bins(importance)
     if rate >= _entropy(np.array([density]))[0]:
         return 1.0
-    p = _solve(bins, density, rate, 0.0)
-    return float((p * bins).mean()) / _ideal(bins, density)
+    p, ideal = _solve(bins, density, rate, 0.0), _ideal(bins, density)
+    return min(1.0, float((p * bins).mean()) / ideal) if ideal else 1.0
 
 
 def rate_bound(importance: np.ndarray, density: float, kept: float) -> float:
     """Return the fewest index bits a weight that keep a share, see :func:`share_bound`."""
     bins = _bins(importance)
-    return _rate(_solve(bins, density, None, kept), density)
+    return max(0.0, _rate(_solve(bins, density, None, kept), density))
 
 
 def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:

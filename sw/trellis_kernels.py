@@ -274,7 +274,8 @@ def search(
                 done = t - look + 1
             t += 1
     if t:
-        _trace(chosen, _best(cur), t - 1, done, t - 1, seeds)
+        reached = cur[: 1 << min(t, window - 1)]  # bits before the stream are zero
+        _trace(chosen, _best(reached), t - 1, done, t - 1, seeds)
 
 
 @njit(nogil=True, cache=True)

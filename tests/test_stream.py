@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from xorloom.sw import decoder, stream_kernels
 from xorloom.sw.block_codec import BlockSlices, encode
 from xorloom.sw.config import BUS_BITS, BlockConfig
-from xorloom.sw.errors import CapacityError, FormatError
+from xorloom.sw.errors import FormatError
 from xorloom.sw.layout import CONTROL_AHEAD
 from xorloom.sw.stream import block_bits, pack_block, unpack_block
 
-from .index_helpers import pack_bitmap, unpack_bitmap
+from .index_helpers import frame, pack_bitmap, reseal, unpack_bitmap
 
 SMALL = BlockConfig(n_in=4, n_out=10, lanes=2, bus_bits=32, block_groups=2, network_seed=1)
 
@@ -94,21 +94,6 @@ def format_stream(config, patch_lists, seeds, widths=None, control_tail=(), edit
         edit(kinds, words)
     network = zlib.crc32(f"{config.n_in},{config.n_out},{config.network_seed}".encode())
     return frame(2, count, network, words, bus)
-
-
-def frame(kind, count, network, words, bus):
-    n = bus // 8
-    head = b"XL" + struct.pack("<BBIII", 1, kind, count, network, len(words))
-    head += bytes(-len(head) % n)
-    body = head + b"".join(word.to_bytes(n, "little") for word in words)
-    return body + (struct.pack("<I", zlib.crc32(body)) + bytes(-4 % n))
-
-
-def reseal(data, bus_bits=32):
-    """Give changed bytes a CRC that fits."""
-    end = len(data) - max(4, bus_bits // 8)
-    tail = struct.pack("<I", zlib.crc32(bytes(data[:end])))
-    return bytes(data[:end]) + tail + bytes(data[end + 4 :])
 
 
 def small_slices():
@@ -253,33 +238,12 @@ def test_unpack_block_rejects_every_flipped_bit(bus_bits):
             unpack_block(bytes(damaged), config, "value")
 
 
-@pytest.mark.parametrize("bus_bits", [32, 128])
-def test_unpack_bitmap_rejects_every_flipped_bit(bus_bits, rng):
-    mask = rng.random((5, 9)) > 0.5
-    data = pack_bitmap(mask, bus_bits)
-    assert (unpack_bitmap(data, (5, 9), bus_bits) == mask).all()
-    for bit in range(8 * len(data)):
-        damaged = bytearray(data)
-        damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(FormatError, match=r"^index: "):
-            unpack_bitmap(bytes(damaged), (5, 9), bus_bits)
-
-
 def test_unpack_block_rejects_every_truncation_and_extension():
     data, _ = pack_block(small_slices(), SMALL)
     for n in range(len(data)):
         rejected(data[:n])
     assert "bus words must be" in rejected(data + b"\0")
     assert "bus words must be" in rejected(data + bytes(4))
-
-
-def test_unpack_bitmap_rejects_every_truncation_and_extension(rng):
-    data = pack_bitmap(rng.random(70) > 0.5, 32)
-    for n in range(len(data)):
-        with pytest.raises(FormatError):
-            unpack_bitmap(data[:n], (70,), 32)
-    with pytest.raises(FormatError, match="bus words must be 32 bytes, found 33"):
-        unpack_bitmap(data + b"\0", (70,), 32)
 
 
 def test_unpack_block_names_the_crc_that_does_not_fit():
@@ -465,53 +429,3 @@ def test_unpack_block_of_random_payload_never_fails_otherwise(data):
     except FormatError:
         return
     assert pack_block(found, SMALL)[1].total <= 8 * len(made)
-
-
-@given(st.lists(st.booleans(), max_size=1200), st.sampled_from(BUS_BITS))
-def test_bitmap_bytes_are_those_of_the_format(bits, bus_bits):
-    number = sum(bit << i for i, bit in enumerate(bits))
-    words = [(number >> low) & ((1 << bus_bits) - 1) for low in range(0, len(bits), bus_bits)]
-    data = pack_bitmap(np.array(bits, np.bool_), bus_bits)
-    assert data.hex() == frame(1, len(bits), 0, words, bus_bits).hex()
-    assert unpack_bitmap(data, (len(bits),), bus_bits).tolist() == bits
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (0,), (0, 4), (3, 0), (2, 3, 4)])
-def test_bitmap_keeps_its_shape(shape, rng):
-    mask = rng.random(shape) > 0.3
-    found = unpack_bitmap(pack_bitmap(np.asarray(mask), 64), shape, 64)
-    assert found.dtype == np.bool_
-    assert found.shape == shape
-    assert (found == mask).all()
-
-
-def test_pack_bitmap_rejects_four_billion_weights():
-    huge = np.broadcast_to(np.False_, (1 << 16, 1 << 16))
-    with pytest.raises(CapacityError, match="bitmap of 4294967296 weights does not fit 32 bits"):
-        pack_bitmap(huge, 64)
-
-
-@pytest.mark.parametrize("shape", [(35,), (37,), (6, 7)])
-def test_unpack_bitmap_rejects_another_size(shape):
-    size = int(np.prod(shape))
-    data = pack_bitmap(np.ones(36, np.bool_), 32)
-    with pytest.raises(FormatError, match=f"bitmap must hold {size} weights, found 36"):
-        unpack_bitmap(data, shape, 32)
-
-
-def test_unpack_bitmap_rejects_extra_and_missing_words():
-    for words in ([2**32 - 1], [2**32 - 1, 15, 0]):
-        with pytest.raises(FormatError, match="bitmap must hold 36 weights"):
-            unpack_bitmap(frame(1, 36, 0, words, 32), (36,), 32)
-
-
-def test_unpack_bitmap_rejects_padding():
-    for bit in (4, 31):
-        data = frame(1, 36, 0, [5, 1 << bit], 32)
-        with pytest.raises(FormatError, match="padding of the bitmap must be zero"):
-            unpack_bitmap(data, (36,), 32)
-
-
-def test_unpack_bitmap_rejects_a_network_id():
-    with pytest.raises(FormatError, match="network id must be"):
-        unpack_bitmap(frame(1, 36, 7, [5, 1], 32), (36,), 32)
