@@ -35,7 +35,7 @@ def test_trellis_rate_is_the_most_within_what_is_asked(rate, planes):
 
 def test_trellis_rate_with_classes_counts_the_classes():
     config = index_config("trellis", WINDOW, 1, density=0.09, rate=0.2, classes=4, window=12)
-    assert (config.classes, config.window, config.minterms) == (4, 12, 3)
+    assert (config.classes, config.window, config.minterms) == (4, 12, 4)
     assert 0.19 < config.rate <= 0.2
     assert config.n_in / 512 < config.rate
 
