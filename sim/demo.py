@@ -9,12 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_hw import indexed_rows
 from .cli_model import BITS_COLUMNS, bits_rows
 from .cli_options import Json, print_json, print_table
 
 __all__ = ["demo"]
 
 TENSORS = "encoder.layer.2.*.weight"
+DENSITY = 0.1
+INDEX_BITS = 5 / 32
+"""80 seed bits a beat of 512: whole units of 16 bits, so that the gearbox is small."""
 
 
 @contextmanager
@@ -31,28 +35,35 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for what is made.")] = Path(
         "build/demo"
     ),
-    seeds: Annotated[int, typer.Option(min=1, help="Placement seeds for Fmax.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Placement seeds for Fmax.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Prune, quantize, encode, verify, generate, simulate and synthesize MiniLM-L6 matrices."""
+    """Take MiniLM-L6 matrices all the way: encode, verify, generate, simulate, synthesize."""
     from xorloom.hw.synth import TARGETS, synthesize
-    from xorloom.hw.verilog import generate
+    from xorloom.hw.verilog import generate_unit
     from xorloom.sw.compress import CompressSpec, compress_model
+    from xorloom.sw.config import WindowConfig
     from xorloom.sw.container import read_container
     from xorloom.sw.decompress import verify_tensor
+    from xorloom.sw.index_choice import index_config
     from xorloom.sw.model_io import open_model
 
-    from .cli_hw import SYNTH_COLUMNS, simulation_rows, synth_rows
+    from .cli_hw import SYNTH_COLUMNS, synth_rows
     from .datasets import minilm
-    from .simulate import golden_codes, model_case, simulate_case
+    from .kept import KEPT_COLUMNS, kept_rows
+    from .simulate import golden_codes
+    from .simulate_index import simulate_model
 
     output.mkdir(parents=True, exist_ok=True)
     compressed = output / "minilm.xl.safetensors"
-    spec = CompressSpec(sparsity=0.9, include=(TENSORS,))
+    value = WindowConfig()
+    index = index_config("trellis", value, 1, density=DENSITY, rate=INDEX_BITS)
+    spec = CompressSpec(sparsity=1 - DENSITY, config=value, index=index, include=(TENSORS,))
     with _stage(1, "MiniLM-L6 weights from the Python package index", as_json):
         model = open_model(minilm())
-    with _stage(2, "prune to 90 %, quantize to 1 bit, encode", as_json):
+    with _stage(2, "choose masks of 10 %, quantize to 1 bit, encode", as_json):
         config, bits = compress_model(model, compressed, spec)
+        kept = kept_rows(model, compressed)
     with _stage(3, "decode and verify with the fast decoder and the golden model", as_json):
         container = read_container(compressed)
         exact = all(
@@ -60,39 +71,46 @@ def demo(
             for name in container.tensors
         )
     with _stage(4, "generate Verilog", as_json):
-        verilog = generate(config)
+        verilog = generate_unit("weights", config, index=index)
         paths = verilog.write(output / "verilog")
     with _stage(5, "build the simulation and run all matrices, back to back", as_json):
-        row = simulate_case(model_case(compressed, list(container.tensors)))
+        row = simulate_model(compressed, list(container.tensors), "weights")
     with _stage(6, f"synthesize for {len(TARGETS)} targets, {seeds} placement seeds", as_json):
-        reports = [synthesize(verilog.text, verilog.name, t, seeds=seeds) for t in TARGETS]
+        part = generate_unit("decoder", config)
+        core = generate_unit("core", index)
+        reports = [synthesize(part.text, part.name, t, seeds=seeds) for t in TARGETS]
+        reports.append(synthesize(core.text, core.name, "ecp5", seeds=seeds))
     passed = exact and row["bit_exact"]
     if as_json:
         result: dict[str, Any] = {
             "bit_exact": passed,
             "config": config.to_dict(),
+            "index": index.to_dict(),
+            "kept": kept,
             "bits": {name: b.to_dict() for name, b in bits.items()},
             "simulation": row,
             "synthesis": [report.to_dict() for report in reports],
         }
         print_json(result)
     else:
-        _summary(bits_rows(bits), config.to_dict(), exact)
-        if row["bit_exact"]:
-            print_table("generated Verilog, simulated", ("what", "value"), simulation_rows(row))
-        else:
-            typer.echo(f"simulation is NOT BIT-EXACT: {row['mismatch']}")
-        print_table("synthesis of the decoder", SYNTH_COLUMNS, synth_rows(reports))
+        _summary(bits_rows(bits), config.to_dict() | {"index n_in": index.to_dict()["n_in"]}, exact)
+        cells = [[_short(row["tensor"]), *(row[key] for key in KEPT_COLUMNS[1:])] for row in kept]
+        print_table("what the masks keep, beside the bound and N:M", KEPT_COLUMNS, cells)
+        print_table("generated Verilog, simulated", ("what", "value"), indexed_rows(row))
+        print_table("synthesis of its parts", SYNTH_COLUMNS, synth_rows(reports))
         typer.echo(f"files: {compressed}, {paths[0]}, {paths[1]}")
     if not passed:
         raise typer.Exit(1)
 
 
 def _summary(rows: list[tuple[object, ...]], config: dict[str, int], exact: bool) -> None:
-    names = [str(row[0]).removeprefix("encoder.layer.2.").removesuffix(".weight") for row in rows]
-    short = [(name, *row[1:]) for name, row in zip(names, rows, strict=True)]
+    short = [(_short(str(row[0])), *row[1:]) for row in rows]
     print_table("encoder.layer.2, bits a weight", BITS_COLUMNS, short)
     typer.echo(
         f"software decode: {'bit-exact' if exact else 'DIFFERENT'}; decoder: "
         + ", ".join(f"{key} {value}" for key, value in config.items())
     )
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("encoder.layer.2.").removesuffix(".weight")
