@@ -78,10 +78,13 @@ class IndexTrellis(wiring.Component):
         window = Cat(seeds[n_in:], chunk)
         with m.If(pipe.data_take[_PARTS]):
             m.d.sync += chunk.eq(self.i.payload)
-        with m.If(self.clear):
-            m.d.sync += seeds.eq(0)
-        with m.Elif(pipe.data_step[_PARTS + 1] & ~is_class):
-            m.d.sync += seeds.eq(window)
+        # One half goes by the flags of the chunk register: with one set for all, it limits Fmax.
+        half = len(seeds) // 2
+        for k, part in enumerate((slice(half), slice(half, None))):
+            with m.If(self.clear):
+                m.d.sync += seeds[part].eq(0)
+            with m.Elif(pipe.data_step[_PARTS + k] & ~is_class):
+                m.d.sync += seeds[part].eq(window[part])
         found = self._look_up(m, window)
         if config.classes == 1:
             gated = [
