@@ -83,6 +83,8 @@ class IndexReader(wiring.Component):
         goes, enters, closes = Signal(), Signal(), Signal()
         quiet = Signal(self._drain + 1)
         feed = stream.Signature(bus).create()
+        # A core of bus words may offer meaningless beats for ever, and can be cleared meanwhile.
+        busy = self.offered if self._chunk_bits is not None else 0
         m.d.comb += [
             goes.eq(self.i.valid & self.i.ready),
             self.i.ready.eq(head.any() | crc | (payload & (feed.ready | ~live))),
@@ -107,7 +109,7 @@ class IndexReader(wiring.Component):
             fill.eq((fill & ~self.clear) | (settle[2] & words.none) | closes),
             live.eq((settle[2] & ~beats.none) | (live & ~(self.taken & beats.last))),
             end.eq((crc & goes) | (end & ~self.clear)),
-            quiet.eq(Mux(live | self.offered | self.clear | ~end, 0, quiet << 1 | 1)),
+            quiet.eq(Mux(live | self.clear | ~end | busy, 0, quiet << 1 | 1)),
         ]
         with m.If(goes | self.clear):
             m.d.sync += head.eq(head << 1 | self.clear)

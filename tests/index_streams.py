@@ -1,36 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory streams of the index codecs with random payload: any bits are one."""
+"""Memory streams of the index codecs with random contents."""
 
 import random
 
-from xorloom.sw.decoder import bus_words
-from xorloom.sw.decoder_index import bitmap_decoder, trellis_decoder
-from xorloom.sw.index_config import BitmapConfig, TrellisConfig
+import numpy as np
+from xorloom.sw import index_entropy, index_lowrank
+from xorloom.sw.index_config import (
+    BitmapConfig,
+    EntropyConfig,
+    IndexConfig,
+    LowrankConfig,
+    TrellisConfig,
+)
 from xorloom.sw.layout import KIND_BITMAP, KIND_TRELLIS, Header, network_id
 from xorloom.sw.stream import frame_payload
 
-__all__ = ["IndexConfig", "golden_masks", "index_stream"]
-
-IndexConfig = BitmapConfig | TrellisConfig
+__all__ = ["index_stream"]
 
 
 def index_stream(config: IndexConfig, count: int, seed: int = 1) -> bytes:
     """Return a memory stream of ``count`` mask bits."""
+    if isinstance(config, EntropyConfig | LowrankConfig):
+        return _encoded(config, count, seed)
     if isinstance(config, BitmapConfig):
         kind, network, bits = KIND_BITMAP, 0, count
     else:
-        beats = -(-count // config.n_out)
-        chunks = beats + config.class_chunks * -(-beats // config.period)
-        kind, network, bits = KIND_TRELLIS, network_id(config), chunks * config.n_in
-    words = -(-bits // config.bus_bits)
+        bits = _trellis_bits(config, count)
+        kind, network = KIND_TRELLIS, network_id(config)
+    words = -(-bits // config.bus_bits)  # any bits are a stream
     body = random.Random(seed).getrandbits(bits) if bits else 0
     payload = body.to_bytes(words * config.bus_bytes, "little")
     return frame_payload(Header(kind, count, network, words), payload, config.bus_bytes)
 
 
-def golden_masks(config: IndexConfig, data: bytes) -> list[int]:
-    """Return the beats of a stream."""
-    words = bus_words(data, config.bus_bits)
-    if isinstance(config, BitmapConfig):
-        return bitmap_decoder(config, words)
-    return trellis_decoder(config, words)
+def _trellis_bits(config: TrellisConfig, count: int) -> int:
+    beats = -(-count // config.n_out)
+    return (beats + config.class_chunks * -(-beats // config.period)) * config.n_in
+
+
+def _encoded(config: EntropyConfig | LowrankConfig, count: int, seed: int) -> bytes:
+    """Encode what a random tensor has."""
+    rng = np.random.default_rng(seed)
+    slices = np.zeros((-(-count // config.n_out), config.n_out), np.float32)
+    slices.reshape(-1)[:count] = rng.random(count)
+    if isinstance(config, EntropyConfig):
+        code = index_entropy.encode(slices > 0.8, config)
+        return index_entropy.pack(code, count, config)
+    chosen = index_lowrank.choose(slices, count, 0.3, config, exact=False, threads=1)
+    return index_lowrank.pack(chosen, count, config)

@@ -9,19 +9,28 @@ from amaranth.hdl import Signal
 from xorloom.hw.countdown import Countdown
 from xorloom.hw.index_decoder import IndexDecoder
 from xorloom.hw.index_reader import IndexReader
+from xorloom.sim.simulate_index import golden_index
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.decoder import bus_words
 from xorloom.sw.errors import ConfigError
-from xorloom.sw.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.index_config import (
+    BitmapConfig,
+    EntropyConfig,
+    IndexConfig,
+    LowrankConfig,
+    TrellisConfig,
+)
 
 from .hw_helpers import StreamRun, drive, simulate
-from .index_streams import IndexConfig, golden_masks, index_stream
+from .index_streams import index_stream
 
 TRELLIS = TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=32)
 CONFIGS: dict[str, IndexConfig] = {
     "bitmap": BitmapConfig(n_out=64, bus_bits=32),
     "bitmap_wide_bus": BitmapConfig(n_out=64, bus_bits=512),
     "bitmap_odd": BitmapConfig(n_out=50, bus_bits=64),
+    "entropy": EntropyConfig(n_out=64, lanes=4, bus_bits=32),
+    "lowrank": LowrankConfig(n_out=40, tile_slices=4, tile_lanes=7, rank=2, bus_bits=64),
     "trellis": TRELLIS,
     "trellis_odd": TrellisConfig(n_in=11, n_out=50, window=9, bus_bits=64),
     "trellis_wide_bus": TrellisConfig(n_in=5, n_out=24, window=10, bus_bits=256),
@@ -35,7 +44,7 @@ def decode(config: IndexConfig, counts: list[int], **stalls: Any) -> StreamRun:
     """Run streams back to back; compare all beats."""
     streams = [index_stream(config, count, seed) for seed, count in enumerate(counts)]
     words = [word for data in streams for word in bus_words(data, config.bus_bits)]
-    beats = [golden_masks(config, data) for data in streams]
+    beats = [golden_index(config, data) for data in streams]
     run = drive(IndexDecoder(config), words, sum(map(len, beats)), **stalls)
     items = iter(run.items)
     for number, (count, masks) in enumerate(zip(counts, beats, strict=True)):
@@ -71,7 +80,8 @@ def test_index_decoder_passes_a_few_cycles_between_streams() -> None:
 
 
 def test_index_decoder_of_a_value_codec_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="index codec must be one of bitmap, trellis, not window"):
+    text = "index codec must be one of bitmap, entropy, lowrank, trellis, not window"
+    with pytest.raises(ConfigError, match=text):
         IndexDecoder(WindowConfig())
 
 
@@ -82,7 +92,7 @@ def test_index_decoder_survives_a_wrong_header() -> None:
     words = bus_words(good, 32)
     short = [*words[:3], 1, words[4], words[-1]]
     long = [*words[:3], words[3] + 5, *words[4:-1], *words[:5], words[-1]]
-    expected = golden_masks(config, good)
+    expected = golden_index(config, good)
     run = drive(IndexDecoder(config), [*short, *long, *words], 30, sink=0.3)
     assert [item.mask for item in run.items[10:]] == expected * 2
     assert [item.last for item in run.items] == ([0] * 9 + [1]) * 3

@@ -12,17 +12,17 @@ from xorloom.hw.verilog import generate_unit
 from xorloom.hw.weight_decoder import WeightDecoder
 from xorloom.sim.datasets import iid
 from xorloom.sim.simulate import SimulationResult
-from xorloom.sim.simulate_index import simulate_index, simulate_weights
+from xorloom.sim.simulate_index import golden_index, simulate_index, simulate_weights
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.decoder import bus_words
 from xorloom.sw.errors import ConfigError
-from xorloom.sw.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.index_config import BitmapConfig, IndexConfig, TrellisConfig
 from xorloom.sw.layout import Header
 from xorloom.sw.value_plane import encode_value
 from xorloom.sw.window_stream import split_streams
 
 from .hw_helpers import simulate
-from .index_streams import IndexConfig, golden_masks, index_stream
+from .index_streams import index_stream
 from .window_streams import window_stream
 
 VALUE = WindowConfig(n_in=16, n_out=64, window=128, shared=64, frame=16, bus_bits=32)
@@ -50,7 +50,7 @@ def test_weight_decoder_joins_slices_and_masks(
         index_data = index_stream(index, lanes * (slices - 1) + tail // planes, slices)
         words[0].extend(value_data.words)
         words[1].extend(bus_words(index_data, index.bus_bits))
-        masks = golden_masks(index, index_data)
+        masks = golden_index(index, index_data)
         for (bits, valid_bits, last), mask in zip(value_data.slices, masks, strict=True):
             if masked:
                 bits = sum(bits & 1 << k for k in range(lanes * planes) if mask >> k // planes & 1)
