@@ -160,6 +160,10 @@ def test_compress_reports_bits_as_json(codec: str, folder: Path) -> None:
 def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, model: Path) -> None:
     report = json.loads(xorloom("inspect", model, "--json").stdout)
     frames = report.pop("frames")
+    lanes = 64 if codec == "window" else 30
+    config = {"n_out": lanes, "bus_bits": 32}
+    assert report.pop("index") == {"codec": "bitmap", "config": config}
+    assert report.pop("fifos") == []
     assert report == json.loads((folder / "report.json").read_text())
     assert set(frames) == ({"first", "second"} if codec == "window" else set())
     one = json.loads(xorloom("inspect", model, "--tensor", "second", "--json").stdout)
@@ -421,8 +425,8 @@ def test_synth_reports_json_and_refuses_unknown_targets() -> None:
     assert row["lut"] >= 30
     assert (report["codec"], report["config"]["stages"]) == ("block", 1)
     refuses("target must be one of ecp5", "synth", "--target", "asic", "--unit", "network", *BLOCK)
-    text = "unit must be one of decoder, parser, lane, network, not 'core'"
-    refuses(text, "synth", "--unit", "core", *BLOCK)
+    text = "unit must be one of decoder, parser, lane, network, not 'control'"
+    refuses(text, "synth", "--unit", "control", *BLOCK)
 
 
 def test_synth_of_the_window_codec() -> None:

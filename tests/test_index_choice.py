@@ -189,7 +189,7 @@ def test_request_by_default_is_a_bitmap_of_a_tenth(model):
 def test_request_of_index_bits_is_a_trellis(model):
     density, config = resolve(model, rate=0.2, density=0.12, window=9, classes=4)
     assert density == 0.12
-    assert (config.codec, config.window, config.classes, config.minterms) == ("trellis", 9, 4, 4)
+    assert (config.codec, config.window, config.classes, config.minterms) == ("trellis", 9, 4, 5)
     assert 0.19 < config.rate <= 0.2
     assert resolve(model, codec="trellis")[1].n_in == 85
     assert resolve(model, codec="lowrank", rate=0.2)[1].rate <= 0.2

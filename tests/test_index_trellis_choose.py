@@ -233,7 +233,7 @@ def test_streams_must_be_of_whole_periods():
 
 @pytest.mark.parametrize(
     ("density", "classes", "minterms"),
-    [(1 / 64, 1, 1), (0.09, 1, 3), (0.3, 1, 10), (15 / 32, 1, 15), (0.09, 4, 3), (0.45, 4, 12)],
+    [(1 / 64, 1, 1), (0.09, 1, 3), (0.3, 1, 10), (15 / 32, 1, 15), (0.09, 4, 4), (0.45, 4, 11)],
 )
 def test_minterms_for_a_density(density, classes, minterms):
     assert minterms_for(density, classes) == minterms
