@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xorloom.sw import index_lowrank, index_trellis
+from xorloom.sw import index_lowrank, trellis_stream
 from xorloom.sw.block_codec import threads_default
 from xorloom.sw.compress import CompressSpec, compress_model
 from xorloom.sw.config import WindowConfig
@@ -242,7 +242,7 @@ def speed_rows(
         seconds = []
         for n in range(repeats + 1):
             start = time.perf_counter()
-            index_trellis.encode_at(importance, importance.size, 1.17, config)
+            trellis_stream.encode_at(importance, importance.size, 1.17, config)
             if n:  # the first run compiles
                 seconds.append(time.perf_counter() - start)
             progress(f"window {window}")

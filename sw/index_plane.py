@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import index_bitmap, index_entropy, index_lowrank, index_trellis
+from . import index_bitmap, index_entropy, index_lowrank, index_trellis, trellis_stream
 from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError
 from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
@@ -202,7 +202,7 @@ def choose_index(
         )
         mask = path.mask
         parts = [
-            index_trellis.pack(stream, count, config)
+            trellis_stream.pack(stream, count, config)
             for stream, count in zip(path.streams, counts, strict=True)
         ]
     else:
@@ -245,7 +245,7 @@ def decode_index(
     for k, (stream, (_, _, count)) in enumerate(zip(streams, parts_of, strict=True)):
         place = f"{where}: index stream {k}"
         if isinstance(config, TrellisConfig):
-            parts.append(index_trellis.unpack(stream, count, config, place))
+            parts.append(trellis_stream.unpack(stream, count, config, place))
         elif isinstance(config, EntropyConfig):
             parts.append(index_entropy.unpack(stream, count, config, place))
         elif isinstance(config, LowrankConfig):

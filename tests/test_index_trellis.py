@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from xorloom.sw.decoder import bus_words
 from xorloom.sw.decoder_index import trellis_decoder
 from xorloom.sw.errors import CapacityError, FormatError
-from xorloom.sw.index_trellis import TrellisStream, choose, pack, payload_bits, unpack
+from xorloom.sw.index_trellis import choose
 from xorloom.sw.layout import network_id
+from xorloom.sw.trellis_stream import TrellisStream, pack, payload_bits, unpack
 
 from .index_helpers import frame, reseal
 from .trellis_helpers import mask_of, trellis_config

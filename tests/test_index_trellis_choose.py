@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the trellis index chooses: density, efficiency, edge cases, errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from xorloom.sw import index_trellis
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_config import TrellisConfig
-from xorloom.sw.index_trellis import check_importance, choose, minterms_for, pack
+from xorloom.sw.index_trellis import check_importance, choose, minterms_for
 from xorloom.sw.rate_distortion import rate_bound
+from xorloom.sw.trellis_stream import pack
 
 from .trellis_helpers import mask_of, seed_bits, trellis_config
 
@@ -32,7 +35,7 @@ def kept_of(importance, mask):
 @pytest.mark.parametrize("density", [0.05, 0.09, 0.2, 0.35])
 def test_choose_meets_the_density(config, density):
     importance = gaussian(500, 128)
-    how = index_trellis.replace(config, minterms=minterms_for(density, config.classes))
+    how = replace(config, minterms=minterms_for(density, config.classes))
     mask = choose(importance, importance.size, density, how).mask
     assert mask.mean() == pytest.approx(density, rel=0.005)
 
