@@ -568,6 +568,7 @@ def test_bench_scale_reports_and_draws(tmp_path: Path) -> None:
     assert plot.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_bench_taps_prints_json_and_a_table() -> None:
     options = ["--sparsity", 0.9, "--weights", 3_000, "--no-area"]
     rows = json.loads(xorloom("bench", "taps", *options, "--json").stdout)

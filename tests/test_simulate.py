@@ -15,6 +15,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ WIDTHS = {  # configuration, stages
     "bus_256_two_stages": (BUS_256, 2),
     "bus_512": (BUS_512, 1),
 }
+SLOW = ("bus_128", "bus_256_two_stages", "wide")
+"""Builds of their own that the others leave little to find for: make test-all."""
+
+
+def few(names: Iterable[str]) -> list[Any]:
+    """Mark those of :data:`SLOW`."""
+    marks = {True: pytest.mark.slow, False: ()}
+    return [pytest.param(name, marks=marks[name in SLOW]) for name in names]
 
 
 def run(streams: list[bytes], config: BlockConfig, **how: Any) -> SimulationResult:
@@ -123,7 +132,7 @@ def test_decoder_decodes_chained_streams_under_stalls(
 
 
 @pytest.mark.parametrize("stalls", ["none", "random"])
-@pytest.mark.parametrize("name", WIDTHS)
+@pytest.mark.parametrize("name", few(WIDTHS))
 def test_decoder_decodes_every_bus_width(name: str, stalls: str) -> None:
     config, stages = WIDTHS[name]
     counts = [config.lanes * 40 + 1, 1, config.lanes * config.block_groups, config.lanes * 11 - 1]
@@ -137,7 +146,7 @@ def test_decoder_decodes_every_bus_width(name: str, stalls: str) -> None:
     assert result.bits_checked == live_bits(counts, config)
 
 
-@pytest.mark.parametrize("name", WIDTHS)
+@pytest.mark.parametrize("name", few(WIDTHS))
 def test_decoder_recovers_from_reset_mid_stream(name: str) -> None:
     config, stages = WIDTHS[name]
     streams = [random_stream(config, 6 * config.lanes, 5, [0, 1, 9]), random_stream(config, 4, 6)]
@@ -233,7 +242,11 @@ def throughput(groups: int, n_patch: list[int], config: BlockConfig) -> int:
     return cycles
 
 
-@pytest.mark.parametrize("config", [BUS_128, DEFAULT], ids=["bus_128", "bus_64"])
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(BUS_128, marks=pytest.mark.slow), DEFAULT],
+    ids=["bus_128", "bus_64"],
+)
 def test_decoder_delivers_a_group_a_cycle_when_no_step_needs_two_words(config: BlockConfig) -> None:
     short, long = (throughput(groups, [0], config) for groups in (150, 250))
     assert 0 < short - 150 < LATENCY
@@ -571,7 +584,7 @@ def window_set(name: str) -> tuple[WindowConfig, list[bytes]]:
 @pytest.mark.parametrize(
     "stalls", [("none", "none"), ("random", "none"), ("none", "slow"), ("slow", "bursts")]
 )
-@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("name", few(WINDOWS))
 def test_window_decoder_decodes_chained_streams_under_stalls(
     name: str, stalls: tuple[str, str]
 ) -> None:
@@ -597,7 +610,7 @@ def test_window_patches_are_used_by_what_is_simulated() -> None:
     assert sum(frames["patches"]) > 0
 
 
-@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("name", few(WINDOWS))
 def test_window_decoder_recovers_from_reset_mid_stream(name: str) -> None:
     config, streams = window_set(name)
     after = [1, 2, 3, 5, 8, 11, 17, 24, 33, 47, 80, 121]

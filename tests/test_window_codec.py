@@ -149,6 +149,7 @@ def test_encode_needs_no_patch_if_the_window_holds_a_slice(config, rng):
                 assert config.patches or not any(s.n_patches for s in encoded.streams)
 
 
+@pytest.mark.slow
 def test_encode_of_the_largest_window(rng):
     config = WindowConfig(n_in=128, n_out=2048, window=2048, frame=16, own_taps=7, shared=0,
                           shared_taps=0)  # fmt: skip
