@@ -441,7 +441,7 @@ def test_synth_of_the_window_codec() -> None:
     refuses(text, "synth", "--unit", "lane", *WINDOW)
 
 
-@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("planes", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_compress_keeps_the_order_it_is_given_and_verifies_with_the_golden_model(
     planes: int, tmp_path: Path
 ) -> None:

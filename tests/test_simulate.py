@@ -67,7 +67,7 @@ WIDTHS = {  # configuration, stages
     "bus_256_two_stages": (BUS_256, 2),
     "bus_512": (BUS_512, 1),
 }
-SLOW = ("bus_128", "bus_256_two_stages", "wide")
+SLOW = ("bus_128", "bus_256_two_stages", "equal", "wide")
 """Builds of their own that the others leave little to find for: make test-all."""
 
 

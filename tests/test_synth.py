@@ -54,7 +54,10 @@ def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
 
 @pytest.mark.parametrize(
     ("config", "limit"),
-    [(TrellisConfig(n_in=84), 3.1), (TrellisConfig(n_in=85, classes=4), 4.2)],
+    [
+        (TrellisConfig(n_in=84), 3.1),
+        pytest.param(TrellisConfig(n_in=85, classes=4), 4.2, marks=pytest.mark.slow),
+    ],
     ids=["fixed", "classes"],
 )
 def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> None:
