@@ -4,15 +4,12 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.sw.layout import COUNT_OFFSET_BITS, HEADER_BYTES, padded
+from xorloom.sw.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET_BITS, padded
 
 from .countdown import Countdown
 from .gearbox import Gearbox
 
 __all__ = ["IndexReader"]
-
-_WORDS_OFFSET_BITS = 96
-"""Where the header's ``words`` (32 bits) stands: its last field, see ``layout.Header``."""
 
 
 class IndexReader(wiring.Component):
@@ -95,8 +92,8 @@ class IndexReader(wiring.Component):
             beats.load.eq(goes & head[COUNT_OFFSET_BITS // bus]),
             beats.count.eq(self.i.payload[COUNT_OFFSET_BITS % bus :][:32]),
             beats.step.eq(self.taken),
-            words.load.eq(goes & head[_WORDS_OFFSET_BITS // bus]),
-            words.count.eq(self.i.payload[_WORDS_OFFSET_BITS % bus :][:32]),
+            words.load.eq(goes & head[WORDS_OFFSET_BITS // bus]),
+            words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),
             words.step.eq(payload & goes),
             enters.eq(goes & head[-1]),
             closes.eq(payload & goes & words.last),

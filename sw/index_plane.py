@@ -15,7 +15,7 @@ from .config import BlockConfig, WindowConfig
 from .errors import ConfigError, FormatError
 from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
 from .layout import CRC_BYTES, HEADER_BYTES, padded
-from .orders import beats_of, lanes, needs_transpose, put_beats, slice_count
+from .orders import beats_of, flatten, lanes, needs_transpose, put_beats, slice_count
 from .stream import split_streams
 from .value_plane import Config
 
@@ -97,16 +97,10 @@ def slice_multiple(config: IndexConfig) -> int:
 
 def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
     """Cut a tensor into slices (slices, n_out); 0 where there is no weight."""
-    flat = _flat(array, order)
+    flat = flatten(array, order)
     slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
     beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
     return slices
-
-
-def _flat(array: np.ndarray, order: str) -> np.ndarray:
-    if needs_transpose(order) and array.ndim > 1 and array.size:
-        array = array.reshape(array.shape[0], -1).T
-    return np.ascontiguousarray(array).reshape(-1)
 
 
 def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:

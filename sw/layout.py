@@ -24,6 +24,7 @@ __all__ = [
     "KIND_WINDOW",
     "VERSION",
     "WIDTH_FIELD_BITS",
+    "WORDS_OFFSET_BITS",
     "Header",
     "control_threshold_bits",
     "network_id",
@@ -43,6 +44,8 @@ HEADER_BYTES = 16
 CRC_BYTES = 4
 COUNT_OFFSET_BITS = 32
 """Where the RTL finds ``count`` (32 bits) in the header."""
+WORDS_OFFSET_BITS = 96
+"""Where it finds ``words`` (32 bits)."""
 WIDTH_FIELD_BITS = 4
 """Bits of an n_patch width; each block of groups opens with that of the next one."""
 

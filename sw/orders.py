@@ -18,6 +18,7 @@ __all__ = [
     "Lanes",
     "beats_of",
     "check_order",
+    "flatten",
     "gather",
     "lanes",
     "needs_transpose",
@@ -62,6 +63,13 @@ def needs_transpose(order: str) -> bool:
     return order == "column" or order.endswith("-column")
 
 
+def flatten(array: np.ndarray, order: str) -> np.ndarray:
+    """Flatten in the order's own sequence of weights."""
+    if needs_transpose(order) and array.ndim > 1 and array.size:
+        array = array.reshape(array.shape[0], -1).T
+    return np.ascontiguousarray(array).reshape(-1)
+
+
 def slice_count(weights: int, per_slice: int) -> int:
     """Slices of a tensor."""
     return -(-weights // per_slice)
@@ -83,6 +91,15 @@ def lanes(order: str, weights: int, per_slice: int) -> Lanes:
     if order.startswith("skewed"):
         turn = (lane * _TURN % 65536) * length >> 16
     return Lanes(start, length, turn, 1)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _weight(where: Lanes, lane: int, e: int) -> int:
+    """Weight of a lane in slice ``e``, which has the lane."""
+    at = e + where.turn[lane]
+    if at >= where.length[lane]:
+        at -= where.length[lane]
+    return where.start[lane] + where.step * at
 
 
 @njit(nogil=True, cache=True)
@@ -109,13 +126,9 @@ def gather(
     for k in range(care.shape[0]):
         e = first + k
         for lane in range(where.start.size):
-            length = where.length[lane]
-            if e >= length:
+            if e >= where.length[lane]:
                 break
-            at = e + where.turn[lane]
-            if at >= length:
-                at -= length
-            weight = where.start[lane] + where.step * at
+            weight = _weight(where, lane, e)
             kept = every * np.uint64(mask[weight])  # no branch: a mask is hard to predict
             code = np.uint64(codes[weight]) & kept
             bit = np.uint64(lane * planes)
@@ -143,13 +156,9 @@ def beats_of(flat: np.ndarray, where: Lanes, first: int, beats: np.ndarray) -> N
     for k in range(beats.shape[0]):
         e = first + k
         for lane in range(where.start.size):
-            length = where.length[lane]
-            if e >= length:
+            if e >= where.length[lane]:
                 break
-            at = e + where.turn[lane]
-            if at >= length:
-                at -= length
-            beats[k, lane] = flat[where.start[lane] + where.step * at]
+            beats[k, lane] = flat[_weight(where, lane, e)]
 
 
 @njit(nogil=True, cache=True)
@@ -158,10 +167,6 @@ def put_beats(beats: np.ndarray, where: Lanes, first: int, flat: np.ndarray) -> 
     for k in range(beats.shape[0]):
         e = first + k
         for lane in range(where.start.size):
-            length = where.length[lane]
-            if e >= length:
+            if e >= where.length[lane]:
                 break
-            at = e + where.turn[lane]
-            if at >= length:
-                at -= length
-            flat[where.start[lane] + where.step * at] = beats[k, lane]
+            flat[_weight(where, lane, e)] = beats[k, lane]

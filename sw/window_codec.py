@@ -20,7 +20,7 @@ from .block_codec import check_codes, threads_default
 from .config import WindowConfig
 from .errors import CapacityError, FormatError, check_range
 from .gf2 import pack_bool, unpack_planes
-from .orders import ORDERS, check_order, gather, lanes, needs_transpose, slice_count
+from .orders import ORDERS, check_order, flatten, gather, lanes, needs_transpose, slice_count
 from .window_kernels import Basis, Geometry, encode_stream, solve
 
 __all__ = [
@@ -199,13 +199,6 @@ def _frame_bits(config: WindowConfig) -> int:
     return config.frame_steps_max * config.n_in + 2 * config.window
 
 
-def _flat(array: np.ndarray, order: str) -> np.ndarray:
-    """Flatten in the order's own sequence of weights."""
-    if needs_transpose(order) and array.ndim > 1 and array.size:
-        array = array.reshape(array.shape[0], -1).T
-    return np.ascontiguousarray(array).reshape(-1)
-
-
 def encode(
     mask: np.ndarray,
     codes: np.ndarray,
@@ -267,9 +260,9 @@ def encode(
         gather(*flat[needs_transpose(name)], where, planes, k * size, care, value)
         return _encode_one(care, value, counts[k], config, target)
 
-    def flatten(name: str) -> None:
+    def prepare(name: str) -> None:
         if needs_transpose(name) not in flat:
-            flat[needs_transpose(name)] = (_flat(mask, name), _flat(codes, name))
+            flat[needs_transpose(name)] = (flatten(mask, name), flatten(codes, name))
 
     done: dict[tuple[str, int], SeedStream] = {}
     with ThreadPoolExecutor(threads or threads_default()) as pool:
@@ -278,13 +271,13 @@ def encode(
             if counts and kept:
                 names = [n for n in ORDERS if mask.ndim > 1 or not needs_transpose(n)]
                 for name in names:
-                    flatten(name)
+                    prepare(name)
                 k = len(counts) // 2
                 tried = pool.map(lambda name: _or_none(run, name, k), names)
                 done = {(n, k): result for n, result in zip(names, tried, strict=True) if result}
                 if done:
                     order = min(done, key=lambda key: done[key].chunks)[0]
-        flatten(order)
+        prepare(order)
         todo = [k for k in range(len(counts)) if (order, k) not in done]
         for k, stream in zip(todo, pool.map(lambda k: run(order, k), todo), strict=True):
             done[order, k] = stream
@@ -384,7 +377,7 @@ def decode(
             words,
         )
         first += ends.size
-    care = pack_bool(_flat(mask, encoded.order), spare_words=0)
+    care = pack_bool(flatten(mask, encoded.order), spare_words=0)
     codes = unpack_planes(words[:, : care.size] & care, mask.size)
     if needs_transpose(encoded.order) and mask.ndim > 1 and mask.size:
         codes = codes.reshape(-1, mask.shape[0]).T
