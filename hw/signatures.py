@@ -6,6 +6,7 @@ from xorloom.sw.config import BlockConfig, WindowConfig
 
 __all__ = [
     "beat_layout",
+    "descriptor_layout",
     "flip_layout",
     "group_layout",
     "lane_layout",
@@ -14,6 +15,7 @@ __all__ = [
     "patch_layout",
     "slice_layout",
     "weight_layout",
+    "word_layout",
 ]
 
 
@@ -118,3 +120,17 @@ def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
             "last": 1,
         }
     )
+
+
+def word_layout(bus_bits: int) -> data.StructLayout:
+    """A bus word out of memory.
+
+    ``last`` closes what was asked for in one go; ``error`` is the bus's response, 0 if it is well
+    (2 SLVERR, 3 DECERR).
+    """
+    return data.StructLayout({"data": bus_bits, "last": 1, "error": 2})
+
+
+def descriptor_layout(address_bits: int) -> data.StructLayout:
+    """Where to read and how much, in bytes; ``length`` is whole bus words."""
+    return data.StructLayout({"address": address_bits, "length": 32})
