@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The index decoders: memory streams in, mask beats out."""
+"""The index decoders: memory streams or packets in, mask beats out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ from xorloom.sw.index_config import (
     TrellisConfig,
 )
 
+from .frame_reader import FrameReader
 from .index_bitmap import IndexBitmap
 from .index_entropy import IndexEntropy
 from .index_lowrank import IndexLowrank
 from .index_reader import IndexReader
 from .index_trellis import IndexTrellis
-from .signatures import mask_layout
+from .signatures import mask_layout, packet_layout
 
-__all__ = ["IndexDecoder", "index_core"]
+__all__ = ["IndexDecoder", "IndexUnit", "index_core"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,71 @@ def index_core(config: IndexConfig) -> Any:
     return _codec(config).core(config)
 
 
-class IndexDecoder(wiring.Component):
-    """Decoder of any index codec: its core behind the reader. Full back-pressure.
+class IndexUnit(wiring.Component):
+    """Packets of any index codec to masks: its core behind the reader. Full back-pressure.
 
-    Streams chain back to back; between two of them a few cycles pass in which the core runs
-    empty. Twins: ``sw.decoder_index.bitmap_decoder``, ``trellis_decoder`` and so on.
+    Packets chain back to back; between two of them a few cycles pass in which the core runs empty.
+
+    Parameters
+    ----------
+    config : IndexConfig
+    unit : int, optional
+        What a packet's count has a beat; by default mask bits.
+
+    Members
+    -------
+    i : In(stream.Signature(packet_layout(bus_bits)))
+    o : Out(stream.Signature(mask_layout(n_out)))
+    idle : Out(1)
+        Between packets; all masks have left.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not an index codec's.
+    """
+
+    def __init__(self, config: IndexConfig, *, unit: int | None = None) -> None:
+        self._config, self._unit = config, unit or config.n_out
+        self.core = index_core(config)
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(config.bus_bits))),
+                "o": Out(stream.Signature(mask_layout(config.n_out))),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build reader and core."""
+        m = Module()
+        config: Any = self._config
+        m.submodules.core = core = self.core
+        m.submodules.reader = reader = IndexReader(
+            bus_bits=config.bus_bits,
+            unit=self._unit,
+            chunk_bits=_codec(config).chunk_bits(config),
+            drain_cycles=core.latency,
+        )
+        wiring.connect(m, wiring.flipped(self.i), reader.i)
+        wiring.connect(m, reader.o, core.i)
+        m.d.comb += [
+            core.clear.eq(reader.clear),
+            core.o.ready.eq(self.o.ready | ~reader.live),
+            reader.offered.eq(core.o.valid),
+            reader.taken.eq(self.o.valid & self.o.ready),
+            self.idle.eq(reader.idle),
+            self.o.valid.eq(core.o.valid & reader.live),
+            self.o.p.mask.eq(core.o.payload),
+            self.o.p.last.eq(reader.last),
+        ]
+        return m
+
+
+class IndexDecoder(wiring.Component):
+    """Decoder of the index streams of any codec. Full back-pressure.
+
+    Twins: ``sw.decoder_index.bitmap_decoder``, ``trellis_decoder`` and so on.
 
     Parameters
     ----------
@@ -85,35 +146,21 @@ class IndexDecoder(wiring.Component):
     """
 
     def __init__(self, config: IndexConfig) -> None:
-        self._config = config
-        self.core = index_core(config)
+        self._unit = IndexUnit(config)
+        self._frames = FrameReader(config.bus_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
-                "o": Out(stream.Signature(mask_layout(config.to_dict()["n_out"]))),
+                "o": Out(stream.Signature(mask_layout(config.n_out))),
             }
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build reader and core."""
+        """Build framing and unit."""
         m = Module()
-        config: Any = self._config
-        m.submodules.core = core = self.core
-        m.submodules.reader = reader = IndexReader(
-            bus_bits=config.bus_bits,
-            n_out=config.n_out,
-            chunk_bits=_codec(config).chunk_bits(config),
-            drain_cycles=core.latency,
-        )
-        wiring.connect(m, wiring.flipped(self.i), reader.i)
-        wiring.connect(m, reader.o, core.i)
-        m.d.comb += [
-            core.clear.eq(reader.clear),
-            core.o.ready.eq(self.o.ready | ~reader.live),
-            reader.offered.eq(core.o.valid),
-            reader.taken.eq(self.o.valid & self.o.ready),
-            self.o.valid.eq(core.o.valid & reader.live),
-            self.o.p.mask.eq(core.o.payload),
-            self.o.p.last.eq(reader.last),
-        ]
+        m.submodules.frames = frames = self._frames
+        m.submodules.unit = unit = self._unit
+        wiring.connect(m, wiring.flipped(self.i), frames.i)
+        wiring.connect(m, frames.o, unit.i)
+        wiring.connect(m, unit.o, wiring.flipped(self.o))
         return m

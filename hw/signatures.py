@@ -11,6 +11,7 @@ __all__ = [
     "group_layout",
     "lane_layout",
     "mask_layout",
+    "packet_layout",
     "patch_grid",
     "patch_layout",
     "slice_layout",
@@ -110,7 +111,8 @@ def mask_layout(n_out: int) -> data.StructLayout:
 def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
     """One slice of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
 
-    ``valid_bits`` of the codes count, as in :func:`slice_layout`, and the lanes they belong to.
+    ``valid_bits`` of the codes count, as in :func:`slice_layout`, and the lanes they belong to. If
+    ``bad``, the stream was given up: no bits count, and it is the last.
     """
     return data.StructLayout(
         {
@@ -118,6 +120,7 @@ def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
             "mask": config.n_out // planes,
             "valid_bits": config.n_out.bit_length(),
             "last": 1,
+            "bad": 1,
         }
     )
 
@@ -129,6 +132,15 @@ def word_layout(bus_bits: int) -> data.StructLayout:
     (2 SLVERR, 3 DECERR).
     """
     return data.StructLayout({"data": bus_bits, "last": 1, "error": 2})
+
+
+def packet_layout(bus_bits: int) -> data.StructLayout:
+    """A bus word of a packet, that is, of one string of a memory stream.
+
+    A packet opens with a ``mark`` whose low 32 bits are the stream's count; the string's words
+    follow, and another ``mark`` closes it.
+    """
+    return data.StructLayout({"data": bus_bits, "mark": 1})
 
 
 def descriptor_layout(address_bits: int) -> data.StructLayout:

@@ -8,39 +8,35 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
 
-from .signatures import slice_layout
+from .frame_reader import FrameReader
+from .signatures import packet_layout, slice_layout
 from .slice_pipe import SlicePipe
-from .stream_counters import StreamCounters, counters_layout
 from .window_control import WindowControl
 from .window_network import WindowXor
 from .window_patch import WindowPatch
 from .window_reader import WindowReader
 
-__all__ = ["WindowDecoder"]
+__all__ = ["WindowDecoder", "WindowUnit"]
 
 
-class WindowDecoder(wiring.Component):
-    """Decoder of the window codec: one step a cycle, at most one slice a step.
+class WindowUnit(wiring.Component):
+    """Packets of the window codec to slices: one step a cycle, at most one slice a step.
 
     A step shifts ``n_in`` seed bits into the window; the rate control says on which steps the
     network's outputs are a slice. A slice leaves the window with the step after its own, that is,
-    when the next chunk has come (after the last slice: the CRC word), and is offered
-    ``latency`` cycles later. Full back-pressure; streams chain back to back.
-    Twin: ``sw.decoder.window_decoder``.
+    when the next chunk has come (after the last slice: the closing mark), and is offered
+    ``latency`` cycles later. Full back-pressure; packets chain back to back.
 
     Parameters
     ----------
     config : WindowConfig
-    counters : bool
-        Add the port ``counters``.
 
     Members
     -------
-    i : In(stream.Signature(bus_bits))
-        Memory streams as ``FORMAT.md`` tells, header to CRC.
+    i : In(stream.Signature(packet_layout(bus_bits)))
     o : Out(stream.Signature(slice_layout(config)))
-    counters : Out(counters_layout())
-        See :class:`xorloom.hw.stream_counters.StreamCounters`.
+    short : Out(1)
+        A packet ended before its last slice. Nothing of use follows until reset.
 
     Attributes
     ----------
@@ -48,15 +44,15 @@ class WindowDecoder(wiring.Component):
         The submodules. For proofs.
     """
 
-    def __init__(self, config: WindowConfig, *, counters: bool = False) -> None:
-        self._config, self._counters = config, counters
+    def __init__(self, config: WindowConfig) -> None:
+        self._config = config
         self.pipe, self.network = SlicePipe(stages=1 + config.patches), WindowXor(config)
         super().__init__(
             {
-                "i": In(stream.Signature(config.bus_bits)),
+                "i": In(stream.Signature(packet_layout(config.bus_bits))),
                 "o": Out(stream.Signature(slice_layout(config))),
+                "short": Out(1),
             }
-            | ({"counters": Out(counters_layout())} if counters else {})
         )
 
     @property
@@ -92,6 +88,7 @@ class WindowDecoder(wiring.Component):
             network.step.eq(pipe.data_step),
             network.move.eq(pipe.data_move),
             self.o.valid.eq(pipe.valid),
+            self.short.eq(reader.short),
         ]
         tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1})
         tails = [
@@ -123,13 +120,51 @@ class WindowDecoder(wiring.Component):
                 patch.bits.eq(network.bits),
                 self.o.p.bits.eq(patch.o),
             ]
-        if self._counters:
-            m.submodules.counters = counters = StreamCounters()
-            m.d.comb += [
-                counters.starved.eq(reader.payload & ~reader.available),
-                counters.stalled.eq(self.o.valid & ~self.o.ready),
-                counters.word.eq(self.i.valid & self.i.ready),
-                counters.taken.eq(self.o.valid & self.o.ready),
-                self.counters.eq(counters.o),
-            ]
+        return m
+
+
+class WindowDecoder(wiring.Component):
+    """Decoder of the window codec's streams. Full back-pressure; streams chain back to back.
+
+    A stream too short for its count is not noticed; see :class:`xorloom.hw.decoder.Decoder`.
+    Twin: ``sw.decoder.window_decoder``.
+
+    Parameters
+    ----------
+    config : WindowConfig
+
+    Members
+    -------
+    i : In(stream.Signature(bus_bits))
+        Memory streams as ``FORMAT.md`` tells, header to CRC.
+    o : Out(stream.Signature(slice_layout(config)))
+
+    Attributes
+    ----------
+    unit
+        The submodule. For proofs.
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        self.unit, self._frames = WindowUnit(config), FrameReader(config.bus_bits)
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.bus_bits)),
+                "o": Out(stream.Signature(slice_layout(config))),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the step that moves a slice out of the window to its being offered."""
+        return self.unit.latency
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build framing and unit."""
+        m = Module()
+        m.submodules.frames = frames = self._frames
+        m.submodules.unit = unit = self.unit
+        wiring.connect(m, wiring.flipped(self.i), frames.i)
+        wiring.connect(m, frames.o, unit.i)
+        wiring.connect(m, unit.o, wiring.flipped(self.o))
         return m

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames memory streams of the window codec and cuts their payload into chunks."""
+"""Takes packets of the window codec and cuts their words into chunks."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
-from xorloom.sw.layout import COUNT_OFFSET_BITS, HEADER_BYTES, padded
+
+from .signatures import packet_layout
 
 __all__ = ["WindowReader"]
 
 
 class WindowReader(wiring.Component):
-    """Bus words to chunks of ``n_in`` bits; header and CRC words stay here.
+    """Bus words to chunks of ``n_in`` bits.
 
-    Every word first enters a register; what it is (header, payload, CRC) is decided there. The
-    payload has no length field that is trusted: it ends where the control says so, in the step
-    that moves the last slice out of the window. That step takes one chunk more than the payload
-    has. With ``n_in <= bus_bits`` it is the padding of the last word or lies in the CRC word,
-    which is discarded in either case. With ``n_in > bus_bits`` the step gets a chunk of which at
-    most the CRC word has come.
+    Every word first enters a register; what it is (count, seeds, end) is decided there. The seeds
+    end where the control says so, in the step that moves the last slice out of the window. That
+    step takes one chunk more than there are: padding of the last word, or what stands in the
+    closing mark, or, with ``n_in > bus_bits``, what is left of the chunk before. Words between
+    that step and the mark are dropped.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ class WindowReader(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(bus_bits))
-        Memory streams, header to CRC, back to back.
+    i : In(stream.Signature(packet_layout(bus_bits)))
+        Packets, back to back.
     chunk : Out(n_in)
     available_next : Out(1)
         In the next cycle a chunk is there.
@@ -46,13 +46,15 @@ class WindowReader(wiring.Component):
     count_settle : Out(1)
         High for one cycle, after the last of ``count_load`` and before the payload.
     count : Out(32)
+    short : Out(1)
+        The packet ended before its last slice. Nothing of use follows until reset.
     """
 
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
         super().__init__(
             {
-                "i": In(stream.Signature(config.bus_bits)),
+                "i": In(stream.Signature(packet_layout(config.bus_bits))),
                 "chunk": Out(config.n_in),
                 "available_next": Out(1),
                 "available": In(1),
@@ -63,6 +65,7 @@ class WindowReader(wiring.Component):
                 "count_load": Out(1),
                 "count_settle": Out(1),
                 "count": Out(32),
+                "short": Out(1),
             }
         )
 
@@ -70,54 +73,53 @@ class WindowReader(wiring.Component):
         """Build the reader."""
         m = Module()
         config = self._config
-        bus = config.bus_bits
-        # A header of one word is held for two cycles: the count settles in the second.
-        words = max(2, padded(HEADER_BYTES, config.bus_bytes) // config.bus_bytes)
-        alone = bus >= 8 * HEADER_BYTES
-        count_word = COUNT_OFFSET_BITS // bus
-        word = Signal(bus, reset_less=True)
+        word = Signal(config.bus_bits, reset_less=True)
+        mark = Signal(reset_less=True)  # it is one
         held = Signal()  # the register holds a word
         head = Signal(init=1)
-        place = Signal(words, init=1)  # one-hot in the header: its word that is held or comes next
+        place = Signal(2, init=1)  # in the head: the count is held or comes; it settles
         settle = Signal()
-        payload = Signal()  # neither: the CRC word
-        begin, end, crc_taken, enters = Signal(), Signal(), Signal(), Signal()
+        payload = Signal()  # neither: up to the mark
+        begin, end, enters = Signal(), Signal(), Signal()
         keep = Signal()  # the word stays, though it is none of the payload
         m.d.comb += [
             self.head.eq(head),
             self.payload.eq(payload),
-            self.count_load.eq(place[count_word]),
+            self.count_load.eq(place[0]),
             self.count_settle.eq(settle),
-            keep.eq(place[0] if alone else 0),
-            self.count.eq(word[COUNT_OFFSET_BITS % bus :][:32]),
-            begin.eq(held & place[-1]),
+            keep.eq(place[0]),
+            self.count.eq(word[:32]),
+            begin.eq(held & place[1]),
             end.eq(self.step & self.ending),
-            enters.eq((end & crc_taken) | (~head & ~payload & held)),
         ]
-        if config.n_in <= bus:
-            self._cut(m, word, held, keep, begin, end, crc_taken)
+        if config.n_in <= config.bus_bits:
+            # A chunk out of the mark ends the packet: the step drops the mark.
+            m.d.comb += enters.eq((end | (~head & ~payload)) & held & mark)
+            self._cut(m, word, mark, held, keep, begin, end)
         else:
-            self._collect(m, word, held, keep, begin, end, crc_taken)
+            m.d.comb += enters.eq(~head & ~payload & held & mark)
+            self._collect(m, word, mark, held, keep, begin, end)
+        with m.If(self.i.ready):
+            m.d.sync += mark.eq(self.i.p.mark)
         m.d.sync += [
             held.eq(self.i.valid | ~self.i.ready),
             payload.eq(begin | (payload & ~end)),
             head.eq((head & ~begin) | enters),
-            settle.eq(held & place[count_word]),
+            settle.eq(held & place[0]),
             place[0].eq((place[0] & ~held) | enters),
+            place[1].eq(Mux(held, place[0], place[1])),
         ]
-        for k in range(1, words):
-            m.d.sync += place[k].eq(Mux(held, place[k - 1], place[k]))
         return m
 
     def _cut(
         self,
         m: Module,
         word: Signal,
+        mark: Signal,
         held: Signal,
         keep: Signal,
         begin: Signal,
         end: Signal,
-        crc_taken: Signal,
     ) -> None:
         """A word holds whole chunks: it shifts to the right."""
         n_in = self._config.n_in
@@ -126,7 +128,7 @@ class WindowReader(wiring.Component):
         more = Signal()  # the word stays for another chunk
         m.d.comb += [
             self.chunk.eq(word[:n_in]),
-            crc_taken.eq(slot[0]),
+            self.short.eq(self.step & ~self.ending & mark),
             more.eq(self.available & ~slot[-1] & ~self.ending),
             self.i.ready.eq(
                 ~held | (~self.available & ~keep) | (self.step & (slot[-1] | self.ending))
@@ -139,9 +141,9 @@ class WindowReader(wiring.Component):
         with m.If(self.step | ~held | (~self.available & ~keep)):
             with m.If(more):
                 # The top may hold anything: this spares its multiplexers.
-                m.d.sync += word.eq(Cat(word[n_in:], self.i.payload[-n_in:]))
+                m.d.sync += word.eq(Cat(word[n_in:], self.i.p.data[-n_in:]))
             with m.Else():
-                m.d.sync += word.eq(self.i.payload)
+                m.d.sync += word.eq(self.i.p.data)
         if chunks > 1:
             with m.If(self.head):
                 m.d.sync += slot.eq(1)
@@ -152,25 +154,26 @@ class WindowReader(wiring.Component):
         self,
         m: Module,
         word: Signal,
+        mark: Signal,
         held: Signal,
         keep: Signal,
         begin: Signal,
         end: Signal,
-        crc_taken: Signal,
     ) -> None:
         """A chunk is several words, which shift in at its top."""
         n_in, bus = self._config.n_in, len(word)
         chunk = Signal(n_in, reset_less=True)
         fill = Signal(n_in // bus, init=1)  # one-hot: words of the next chunk that have come
-        accept = Signal()
+        accept, waits = Signal(), Signal()
         m.d.comb += [
             self.chunk.eq(chunk),
-            crc_taken.eq(~fill[0]),
-            accept.eq(self.payload & held & ~self.ending & (~self.available | self.step)),
+            waits.eq(self.payload & held & ~self.ending & (~self.available | self.step)),
+            accept.eq(waits & ~mark),
+            self.short.eq(waits & mark & ~self.step),
             self.i.ready.eq(~held | (~self.payload & ~keep) | accept),
         ]
         # A step empties the chunk, so a cycle passes before the next one can be complete: the
-        # control's verdict on the step comes in time to stop the words after the CRC.
+        # control's verdict on the step comes before the mark could be missed.
         m.d.comb += self.available_next.eq(
             self.payload
             & ~end
@@ -181,7 +184,7 @@ class WindowReader(wiring.Component):
             )
         )
         with m.If(self.i.ready):
-            m.d.sync += word.eq(self.i.payload)
+            m.d.sync += word.eq(self.i.p.data)
         with m.If(accept):
             m.d.sync += chunk.eq(Cat(chunk[bus:], word))
         with m.If(self.head):

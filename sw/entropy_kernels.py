@@ -189,6 +189,7 @@ def decode(
     first: np.ndarray,
     symbols: np.ndarray,
     chunks: np.ndarray,
+    ends: np.ndarray,
 ) -> tuple[int, int]:
     """Read chunks from units, never beyond them.
 
@@ -202,6 +203,8 @@ def decode(
         to, and where the class's symbols begin.
     symbols : (256,) uint8
     chunks : (steps * beats, lanes) uint8, out
+    ends : (beats,) int64, out
+        Units read when a beat is decoded.
 
     Returns
     -------
@@ -209,6 +212,7 @@ def decode(
         The units used, or where it failed.
     """
     lanes = chunks.shape[1]
+    steps = chunks.shape[0] // ends.size
     held = np.zeros(lanes, np.uint64)
     level, state = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
     one = np.uint64(1)
@@ -237,6 +241,7 @@ def decode(
             low = value & ((one << np.uint64(moved[s])) - one)
             state[lane] = base[s] + np.int64(low)
             chunks[t, lane] = symbols[(first[s] + np.int64(value >> np.uint64(moved[s]))) & 255]
+        ends[t // steps] = at
     for lane in range(lanes):
         if state[lane]:
             return BAD_STATE, lane

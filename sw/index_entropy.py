@@ -30,6 +30,7 @@ __all__ = [
     "entropy_bits",
     "fifo_bits",
     "pack",
+    "unit_ends",
     "unpack",
 ]
 
@@ -316,14 +317,10 @@ def _read_table(units: np.ndarray, config: EntropyConfig, where: str) -> tuple[E
     return table, at
 
 
-def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index") -> np.ndarray:
-    """Read a memory stream as a mask, (beats, n_out) bool; ``where`` names it in messages.
-
-    Raises
-    ------
-    FormatError
-        If the stream is truncated, damaged, or made for another decoder or tensor.
-    """
+def _decode(
+    data: bytes, count: int, config: EntropyConfig, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chunks, (beats * steps, lanes) uint8, and the units used after every beat."""
     header, payload = unframe_payload(data, config.bus_bytes, KIND_ENTROPY, where)
     if header.network != network_id(config):
         raise FormatError(
@@ -336,7 +333,7 @@ def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index")
     if not beats:
         if header.words:
             raise FormatError(f"{where}: no weights must have no payload, found {header.words}")
-        return np.zeros((0, config.n_out), np.bool_)
+        return np.zeros((0, config.lanes), np.uint8), np.zeros(0, np.int64)
     units = np.frombuffer(payload, "<u2")
     table, at = _read_table(units, config, where)
     widths = np.array(table.widths, np.int64)
@@ -344,6 +341,7 @@ def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index")
     moved = np.array([config.states.bit_length() - int(v).bit_length() for v in x], np.int64)
     offset = np.cumsum(1 << widths) - (1 << widths)
     chunks = np.empty((beats * config.steps, config.lanes), np.uint8)
+    ends = np.empty(beats, np.int64)
     status, place = kernels.decode(
         units,
         at,
@@ -355,6 +353,7 @@ def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index")
         offset[classes],
         table.values(config),
         chunks,
+        ends,
     )
     if status == kernels.TOO_SHORT:
         raise FormatError(f"{where}: stream ends after unit {place}, before its last beat")
@@ -365,4 +364,27 @@ def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index")
     words = -(-place * UNIT_BITS // config.bus_bits)
     if words != header.words:
         raise FormatError(f"{where}: words must be {words}, found {header.words}")
-    return unpack_bool(chunks.reshape(-1), chunks.size * 8).reshape(beats, config.n_out)
+    return chunks, ends
+
+
+def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index") -> np.ndarray:
+    """Read a memory stream as a mask, (beats, n_out) bool; ``where`` names it in messages.
+
+    Raises
+    ------
+    FormatError
+        If the stream is truncated, damaged, or made for another decoder or tensor.
+    """
+    chunks = _decode(data, count, config, where)[0]
+    return unpack_bool(chunks.reshape(-1), chunks.size * 8).reshape(-1, config.n_out)
+
+
+def unit_ends(data: bytes, count: int, config: EntropyConfig, where: str = "index") -> np.ndarray:
+    """Return how many units of the payload every beat and those before it take, (beats,) int64.
+
+    Raises
+    ------
+    FormatError
+        As :func:`unpack`.
+    """
+    return _decode(data, count, config, where)[1]

@@ -31,6 +31,7 @@ __all__ = [
     "encode",
     "per_slice",
     "read_stream",
+    "slice_ends",
     "stream_counts",
     "stream_slices",
 ]
@@ -342,6 +343,11 @@ def read_stream(
         If rate words or patch entries do not fit the length; ``where`` names the stream.
     """
     return _walk(seeds, n_chunks, count, config, where)[2]
+
+
+def slice_ends(stream: SeedStream, config: WindowConfig) -> np.ndarray:
+    """Return how many chunks the window has taken when a slice is in it, (slices,) int64."""
+    return _walk(stream.seeds, stream.chunks, stream.count, config, "stream")[0]
 
 
 def decode(

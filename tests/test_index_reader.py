@@ -101,31 +101,29 @@ def test_index_decoder_survives_a_wrong_header() -> None:
 
 @pytest.mark.parametrize("bus", [32, 64, 128, 512])
 def test_index_reader_hands_on_words_and_clears(bus: int) -> None:
-    """Without chunks: payload words, then zeros until the beats are made."""
-    reader = IndexReader(bus_bits=bus, n_out=10, drain_cycles=2)
-    config = BitmapConfig(n_out=10, bus_bits=bus)
+    """Without chunks: a packet's words, then zeros until the beats are made."""
+    reader = IndexReader(bus_bits=bus, unit=10, drain_cycles=2)
     rng = random.Random(bus)
 
     async def bench(ctx: Any, _reset: Signal) -> None:
         for count in (95, 30, 1, 0, 41):
-            data = index_stream(config, count, count)
-            words = bus_words(data, bus)
-            head = max(1, 128 // bus)
-            left = list(words)
+            words = [rng.getrandbits(bus) for _ in range(-(-count // bus))]
+            left = [(count, 1), *((word, 0) for word in words), (0, 1)]
             got: list[int] = []
             beats, cleared, fills = -(-count // 10), 0, 0
             ctx.set(reader.offered, 0)
             for _ in range(400):
                 ctx.set(reader.i.valid, bool(left) and rng.random() < 0.7)
-                ctx.set(reader.i.payload, left[0] if left else 0)
+                data, mark = left[0] if left else (0, 0)
+                ctx.set(reader.i.payload, {"data": data, "mark": mark})
                 ctx.set(reader.o.ready, rng.random() < 0.5)
-                enough = len(got) == len(words) - head - 1 and fills > 2
+                enough = len(got) == len(words) and fills > 2
                 take = ctx.get(reader.live) and enough
                 ctx.set(reader.taken, take)
                 last = ctx.get(reader.last)
                 item = ctx.get(reader.o.payload)
                 if ctx.get(reader.o.valid) and ctx.get(reader.o.ready):
-                    if len(got) < len(words) - head - 1:
+                    if len(got) < len(words):
                         got.append(item)
                     else:
                         assert item == 0
@@ -143,7 +141,7 @@ def test_index_reader_hands_on_words_and_clears(bus: int) -> None:
             assert cleared
             assert beats == 0
             assert not left
-            assert got == (words[head:-1] if count else [])
+            assert got == words
 
     simulate(reader, bench)
 

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Window decoder RTL against the golden model."""
 
-import random
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
-from xorloom.hw.verilog import component_verilog
 from xorloom.hw.window_decoder import WindowDecoder
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.decoder import window_control
@@ -48,7 +46,7 @@ CONFIGS = {
 def golden_slices(config: WindowConfig, stream: WindowStream) -> list[tuple[int, int]]:
     """Return (number, steps made so far) of every slice."""
     tape = list(stream.words)
-    head = len(header_words(config, 0))
+    head = len(header_words(config, 0, 0))
     seen = []
     steps = 0
     chunks = [
@@ -115,11 +113,11 @@ def test_window_decoder_makes_one_step_a_cycle(name: str) -> None:
     for count in (20, 50, 90):
         stream = window_stream(config, count * config.n_out, count, slow=2)
         run = decode(config, [stream])
-        payload = run.out_at[-1] - run.in_at[len(header_words(config, 0)) - 1]
+        payload = run.out_at[-1] - run.in_at[len(header_words(config, 0, 0)) - 1]
         # The steps that the golden model makes, not the chunks that fill the last word.
         overheads.add(payload - golden_steps(config, stream))
         if config.n_in == config.bus_bits:
-            first = len(header_words(config, 0))
+            first = len(header_words(config, 0, 0))
             entered = run.in_at[first : first + golden_steps(config, stream)]
             assert entered[-1] - entered[0] == len(entered) - 1
     assert len(overheads) == 1, f"cycles - steps: {overheads}"
@@ -132,7 +130,7 @@ def test_window_decoder_latency_is_what_it_says(name: str) -> None:
     stream = window_stream(config, 30 * config.n_out, 7)
     dut = WindowDecoder(config)
     run = drive(dut, stream.words, 30)
-    head = len(header_words(config, 0))
+    head = len(header_words(config, 0, 0))
     # The chunk after a slice's last is in the word register one cycle and moves the slice out.
     for (_, step), offered in zip(golden_slices(config, stream), run.out_at, strict=True):
         assert offered - run.in_at[head + step] == 1 + dut.latency
@@ -140,8 +138,8 @@ def test_window_decoder_latency_is_what_it_says(name: str) -> None:
 
 def test_window_decoder_gives_a_slice_a_cycle_at_rate_zero() -> None:
     config = small(n_in=32)
-    head, tail = header_words(config, 40 * 64), [0]
-    words = [*head, *[0x5A5A0000] * (config.preload_steps + 40), *tail]
+    chunks = config.preload_steps + 40
+    words = [*header_words(config, 40 * 64, chunks), *[0x5A5A0000] * chunks, 0]
     run = drive(WindowDecoder(config), words, 40)
     assert [b - a for a, b in pairwise(run.out_at)] == [1] * 39
 
@@ -187,52 +185,3 @@ def test_window_decoder_starts_afresh_after_reset_at_any_time(name: str) -> None
             assert bits == [bits for bits, _, _ in stream.slices], f"reset after {after} clocks"
 
         simulate(dut, bench)
-
-
-@pytest.mark.parametrize(("source", "sink"), STALLS)
-@pytest.mark.parametrize("name", ["n_in_half_of_bus", "n_in_2_words", "patches"])
-def test_window_decoder_counters_count(name: str, source: float, sink: float) -> None:
-    config = CONFIGS[name]
-    stream = window_stream(config, 30 * config.n_out, 9)
-    words = list(stream.words)
-    dut = WindowDecoder(config, counters=True)
-    got: dict[str, int] = {}
-    expected = dict.fromkeys(("starved", "stalled", "words", "slices"), 0)
-
-    async def bench(ctx: Any, _reset: Signal) -> None:
-        rng = random.Random(1)
-        sent = 0
-        offering = False
-        for clock in range(4000):
-            offering = sent < len(words) and (offering or rng.random() >= source)
-            ctx.set(dut.i.valid, offering)
-            ctx.set(dut.i.payload, words[min(sent, len(words) - 1)])
-            ctx.set(dut.o.ready, rng.random() >= sink)
-            _, _, accepts, offered, ready = await ctx.tick().sample(
-                dut.i.ready, dut.o.valid, dut.o.ready
-            )
-            expected["words"] += offering and accepts
-            expected["slices"] += offered and ready
-            expected["stalled"] += offered and not ready
-            sent += offering and accepts
-            offering = offering and not accepts
-            if clock == 0:
-                assert ctx.get(dut.counters.cycles) == 1
-        for name in ("cycles", *expected):
-            got[name] = ctx.get(dut.counters[name])
-
-    simulate(dut, bench)
-    assert got["cycles"] == 4000
-    assert got["slices"] == 30
-    assert {name: got[name] for name in ("words", "slices", "stalled")} == {
-        name: expected[name] for name in ("words", "slices", "stalled")
-    }
-    if source == 0.0 and config.n_in <= config.bus_bits:
-        assert got["starved"] == 0
-    elif source:
-        assert got["starved"] > 10
-
-
-def test_window_decoder_has_no_counters_unless_asked() -> None:
-    assert "counters" not in component_verilog(WindowDecoder(small()), "t")
-    assert "counters" in component_verilog(WindowDecoder(small(), counters=True), "t")

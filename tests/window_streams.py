@@ -75,9 +75,9 @@ class _Tape(Sequence[int]):
             at += 1
 
 
-def header_words(config: WindowConfig, count: int) -> list[int]:
-    """Return the header's bus words."""
-    data = Header(KIND_WINDOW, count, network_id(config), 0).pack()
+def header_words(config: WindowConfig, count: int, words: int) -> list[int]:
+    """Return the header's bus words; ``words`` is the payload's length."""
+    data = Header(KIND_WINDOW, count, network_id(config), words).pack()
     data = data.ljust(padded(HEADER_BYTES, config.bus_bytes), b"\0")
     n = config.bus_bytes
     return [int.from_bytes(data[i : i + n], "little") for i in range(0, len(data), n)]
@@ -95,7 +95,7 @@ def window_stream(config: WindowConfig, count: int, seed: int, *, slow: int = 4)
     four are below ``2**slow``.
     """
     rng = random.Random(seed)
-    head = header_words(config, count)
+    head = header_words(config, count, 0)
     tape = _Tape(head, config, rng, slow)
     patched = []
     for _, positions in window_control(config, tape):
@@ -111,7 +111,7 @@ def window_stream(config: WindowConfig, count: int, seed: int, *, slow: int = 4)
         padded(CRC_BYTES, config.bus_bytes) // config.bus_bytes
     )
     return WindowStream(
-        (*words, *tail),
+        (*header_words(config, count, len(payload)), *payload, *tail),
         tuple(
             (bits & mask, valid, n == len(slices) - 1)
             for n, (bits, valid) in enumerate(zip(slices, rest, strict=True))

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes weight streams apart: one packet of values and one of index for each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.layout import (
+    KIND_WEIGHTS,
+    MAGIC,
+    VERSION,
+    WEIGHT_HEADER_BYTES,
+    padded,
+    schedule_block_words,
+)
+
+from .crc32 import Crc32
+from .csr import Cause
+from .signatures import packet_layout, word_layout
+
+__all__ = ["WeightParser"]
+
+PATIENCE = 3 << 8
+"""Cycles without any progress after which the word order is taken to be impossible. No beat of any
+decoder takes as long; see ``docs/decisions.md``."""
+
+
+class WeightParser(wiring.Component):
+    """Checks header and CRC, follows the schedule, hands every word to its string's packet.
+
+    A word a cycle; streams follow one another without a pause but for their headers. At the first
+    thing that is wrong ``fault`` says so, and what is left of the input packet is dropped. Twin:
+    ``sw.decoder_weight.weight_parser``.
+
+    Parameters
+    ----------
+    bus_bits : int
+    networks : mapping of int to int
+        Network id by kind of index, in the order of ``codec``.
+    packets : bool
+        Whether the input packet that a fault occurred in is dropped up to its last word; otherwise
+        words are dropped until ``quiet``.
+
+    Members
+    -------
+    i : In(stream.Signature(word_layout(bus_bits)))
+        Weight streams; ``last`` only in a stream's last word.
+    value, index : Out(stream.Signature(packet_layout(bus_bits)))
+        Packets. Queues are to follow: the marks of both wait for each other's ``ready``.
+    codec : Out(range(len(networks)))
+        Which decoder the index word is for.
+    may_open : In(1)
+        Another stream may begin.
+    opens : Out(1)
+        It does.
+    verified : Out(1)
+        All words of a stream have come and its CRC is right.
+    fault : Out(1)
+        For one cycle: all that follows the parser is to be reset.
+    cause : Out(Cause)
+        With ``fault``.
+    short, abort : In(1)
+        Others' reasons for a fault.
+    progress : In(1)
+        The output moves or waits for its taker.
+    quiet : In(1)
+        No words of the input packet will come any more.
+    idle : Out(1)
+        Between streams, no word held.
+    """
+
+    def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
+        self._bus_bits, self._networks, self._packets = bus_bits, dict(networks), packets
+        packet = stream.Signature(packet_layout(bus_bits))
+        super().__init__(
+            {
+                "i": In(stream.Signature(word_layout(bus_bits))),
+                "value": Out(packet),
+                "index": Out(packet),
+                "codec": Out(range(len(networks))),
+                "may_open": In(1),
+                "opens": Out(1),
+                "verified": Out(1),
+                "fault": Out(1),
+                "cause": Out(Cause),
+                "short": In(1),
+                "abort": In(1),
+                "progress": In(1),
+                "quiet": In(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the parser."""
+        m = Module()
+        bus = self._bus_bits
+        head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
+        word: Any = Signal(word_layout(bus), reset_less=True)
+        held, takes = Signal(), Signal()
+        # One-hot: header words, a schedule word, a block's words, words to drop.
+        head = Signal(head_words, init=1)
+        schedule, block, drop = Signal(), Signal(), Signal()
+        # After a stream's last word: the CRC is worked out in two cycles and compared in a third,
+        # then the closing marks go out.
+        finish, closing, right = Signal(2), Signal(), Signal()
+        boundary = Signal(init=1)  # the word taken before was its input packet's last
+        both, opens, marks = Signal(), Signal(), Signal()
+        block_ends, stream_ends = Signal(), Signal()
+        fields = self._fields(m, word.data, takes, head)
+        kind, final, sched_final, blocks_final = self._schedule(
+            m, word.data, fields, opens, takes & schedule, takes & block, block_ends
+        )
+        finishing = finish.any() | closing
+        codec = Signal.like(self.codec)
+        m.d.comb += [
+            self.i.ready.eq(~held | takes),
+            both.eq(self.value.ready & self.index.ready),
+            opens.eq(head[-1] & takes),
+            marks.eq(closing & right & ~self.fault),
+            block_ends.eq(takes & block & final),
+            stream_ends.eq(block_ends & blocks_final),
+            takes.eq(
+                held
+                & ~self.fault
+                & (
+                    drop
+                    | schedule
+                    | (head[:-1].any() & ~(finishing & boundary))
+                    | (head[-1] & both & self.may_open & ~finishing)
+                    | (block & Mux(kind, self.index.ready, self.value.ready))
+                )
+            ),
+            self.value.valid.eq((takes & ~kind & block) | opens | (marks & self.index.ready)),
+            self.index.valid.eq((takes & kind & block) | opens | (marks & self.value.ready)),
+            self.value.p.data.eq(Mux(block, word.data, fields["count"])),
+            self.value.p.mark.eq(~block),
+            self.index.payload.eq(self.value.payload),
+            self.codec.eq(Mux(head[-1] & ~closing, fields["codec"], codec)),
+            self.opens.eq(opens),
+            self.verified.eq(marks & both),
+            self.idle.eq(head[0] & ~held & ~finishing),
+        ]
+        m.d.sync += [
+            held.eq(self.i.valid | ~self.i.ready),
+            finish.eq(finish << 1 | stream_ends),
+            closing.eq(finish[1] | (closing & ~self.verified)),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += word.eq(self.i.payload)
+        with m.If(takes):
+            m.d.sync += boundary.eq(word.last)
+        with m.If(takes & head.any()):
+            m.d.sync += head.eq(head << 1)
+        spare = head_words * bus > 8 * WEIGHT_HEADER_BYTES
+        with m.If(opens):
+            m.d.sync += [schedule.eq(not spare), block.eq(spare), codec.eq(self.codec)]
+        with m.Elif(takes & schedule):
+            m.d.sync += [schedule.eq(0), block.eq(1)]
+        with m.Elif(block_ends):
+            m.d.sync += [
+                block.eq(~blocks_final & ~sched_final),
+                schedule.eq(~blocks_final & sched_final),
+                head[0].eq(blocks_final),
+            ]
+        self._check_crc(m, word.data, takes & ~drop, head, fields["crc"], finish, right)
+        trip = self._faults(
+            m, word, held, takes, drop, stream_ends, closing & ~right, opens, fields
+        )
+        over = Signal(4)  # the source has had time to notice the fault
+        m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
+        with m.If(trip):
+            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), finish.eq(0), closing.eq(0)]
+            goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
+            m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
+        ends = takes & word.last if self._packets else over[-1] & self.quiet & ~held
+        with m.Elif(drop & ends):
+            m.d.sync += [drop.eq(0), head.eq(1)]
+        return m
+
+    def _fields(self, m: Module, word: Value, takes: Signal, head: Signal) -> dict[str, Any]:
+        """Keep what the header says, and whether it may say so."""
+        bus, last = self._bus_bits, len(head) - 1
+
+        def field(name: str, offset: int, bits: int, *, use_at_open: bool = False) -> Value:
+            """Return a register; for use in the cycle of the header's last word, its next value."""
+            at = offset // bus
+            came = word[offset % bus :][:bits]
+            kept = Signal(bits, name=name, reset_less=True)
+            with m.If(takes & head[at]):
+                m.d.sync += kept.eq(came)
+            return came if use_at_open and at == last else kept
+
+        def check(name: str, offset: int, good: Value) -> Signal:
+            kept = Signal(name=name, reset_less=True)
+            with m.If(takes & head[offset // bus]):
+                m.d.sync += kept.eq(good)
+            return kept
+
+        def part(offset: int, bits: int) -> Value:
+            return word[offset % bus :][:bits]
+
+        kinds = [KIND_WEIGHTS + kind for kind in self._networks]
+        most = schedule_block_words(bus // 8) + 1
+        magic = int.from_bytes(MAGIC, "little") | VERSION << 16
+        firsts = [part(160, 8), part(168, 8)]
+        good = [
+            check("magic_good", 0, part(0, 24) == magic),
+            check("count_good", 32, part(32, 32).any()),
+            check("blocks_good", 96, part(97, 31).any()),
+            check("firsts_good", 160, Cat(n.any() & (n <= most) for n in firsts).all()),
+            check("zeros_good", 176, ~part(176, 16).any()),
+        ]
+        kind_is = [check(f"kind_{k}", 24, part(24, 8) == k) for k in kinds]
+        network_is = [
+            check(f"network_{k}", 64, part(64, 32) == n)
+            for k, n in zip(kinds, self._networks.values(), strict=True)
+        ]
+        pairs = zip(kind_is, network_is, strict=True)
+        chosen = [part(24, 8) == k for k in kinds] if last == 0 else kind_is
+        codec = Cat(
+            Cat(flag for c, flag in enumerate(chosen) if c >> bit & 1).any()
+            for bit in range((len(kinds) - 1).bit_length())
+        )
+        return {
+            "count": field("count", 32, 32, use_at_open=True),
+            "blocks": part(96, 32),
+            "blocks_come": takes & head[96 // bus],
+            "crc": field("crc", 128, 32),
+            "firsts": [field(f"first_{k}", 160 + 8 * k, 5) for k in range(2)],
+            "codec": codec,
+            "header_good": Cat(good).all() & Cat(kind_is).any(),
+            "network_good": Cat(a & b for a, b in pairs).any(),
+        }
+
+    def _schedule(
+        self,
+        m: Module,
+        word: Value,
+        fields: Mapping[str, Any],
+        opens: Value,
+        refill: Value,
+        step: Value,
+        block_ends: Value,
+    ) -> tuple[Value, Value, Value, Value]:
+        """Return a block's kind, and whether its word, its schedule bit and it are the last.
+
+        A block has two words or more, so all but its kind can be worked out a cycle later.
+        """
+        bus = self._bus_bits
+        spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
+        bits = Signal(bus, reset_less=True)
+        bits_left = Signal(range(bus + 1), reset_less=True)
+        blocks_left = Signal(32, reset_less=True)
+        place, last_place = Signal(5), Signal(5, init=1)
+        fresh = Signal(2)
+        sched_final, blocks_final = Signal(), Signal()
+        size = schedule_block_words(bus // 8)
+        with m.If(opens):
+            if spare:
+                m.d.sync += [bits.eq(word[-spare:]), bits_left.eq(spare)]
+            m.d.sync += [fresh.eq(3), place.eq(0)]
+        with m.Elif(refill):
+            m.d.sync += [bits.eq(word), bits_left.eq(bus)]
+        with m.Elif(block_ends):
+            m.d.sync += [
+                bits.eq(bits >> 1),
+                bits_left.eq(bits_left - 1),
+                fresh.eq(fresh & Cat(bits[0], ~bits[0])),
+                place.eq(0),
+            ]
+        with m.Elif(step):
+            m.d.sync += place.eq(place + 1)
+        with m.If(fields["blocks_come"]):
+            m.d.sync += blocks_left.eq(fields["blocks"])
+        with m.Elif(block_ends):
+            m.d.sync += blocks_left.eq(blocks_left - 1)
+        first = Mux(bits[0], fields["firsts"][1], fields["firsts"][0])
+        is_fresh = Mux(bits[0], fresh[1], fresh[0])
+        m.d.sync += [
+            last_place.eq(Mux(is_fresh, Mux(first[1:].any(), first - 1, 1), size - 1)),
+            sched_final.eq(bits_left == 1),
+            blocks_final.eq(blocks_left == 1),
+        ]
+        return bits[0], place == last_place, sched_final, blocks_final
+
+    def _check_crc(
+        self,
+        m: Module,
+        word: Value,
+        takes: Value,
+        head: Signal,
+        expected: Value,
+        finish: Signal,
+        right: Signal,
+    ) -> None:
+        """Work the CRC out, its own field taken as zero; ``right`` is settled with ``closing``."""
+        bus = self._bus_bits
+        m.submodules.crc = crc = Crc32(bus)
+        own = word[128 % bus :][:32]
+        data = Cat(word[: 128 % bus], own & ~head[128 // bus].replicate(32), word[128 % bus + 32 :])
+        m.d.comb += [crc.data.eq(data), crc.valid.eq(takes), crc.first.eq(head[0])]
+        with m.If(finish[1]):
+            m.d.sync += right.eq(crc.o == expected)
+
+    def _faults(
+        self,
+        m: Module,
+        word: Any,
+        held: Signal,
+        takes: Signal,
+        drop: Signal,
+        stream_ends: Signal,
+        crc_wrong: Value,
+        opens: Signal,
+        fields: Mapping[str, Any],
+    ) -> Signal:
+        """Find the first thing that is wrong, in this cycle; ``fault`` says it in the next."""
+        judge = Signal()
+        waits = Signal(range(PATIENCE + 1))
+        moves = takes | self.progress | self.verified | drop
+        m.d.sync += judge.eq(opens)
+        m.d.sync += waits.eq(Mux(moves | ~held, 0, waits + 1))
+        causes = [
+            (self.abort, Cause.ABORTED),
+            (held & (word.error == 2), Cause.SLVERR),
+            (held & (word.error == 3), Cause.DECERR),
+            (judge & ~fields["header_good"], Cause.HEADER),
+            (judge & ~fields["network_good"], Cause.NETWORK),
+            (crc_wrong, Cause.CRC),
+            (takes & word.last & ~stream_ends, Cause.TRUNCATED),
+            (self.short, Cause.LENGTH),
+            (waits == PATIENCE, Cause.SCHEDULE),
+        ]
+        trip = Signal()
+        m.d.comb += trip.eq(Cat(Value.cast(found) for found, _ in causes).any() & ~drop)
+        m.d.sync += self.fault.eq(trip)
+        for found, cause in reversed(causes):
+            with m.If(found):
+                m.d.sync += self.cause.eq(cause)
+        return trip

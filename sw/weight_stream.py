@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weight streams: the value and the index stream of the same slices as one memory stream.
+
+A decoder that reads weight streams does one linear read. The bus words of both strings stand in
+the order in which they fall due, and that is told by slices, so no stall can change it; a schedule
+of one bit a block of words says which string comes next. ``FORMAT.md``, "Weight streams", is
+normative.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .config import WindowConfig
+from .errors import ConfigError, FormatError
+from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
+from .index_entropy import UNIT_BITS, unit_ends
+from .index_plane import check_index
+from .layout import (
+    INDEX_KINDS,
+    KIND_WEIGHTS,
+    KIND_WINDOW,
+    WEIGHT_HEADER_BYTES,
+    Header,
+    WeightHeader,
+    network_id,
+    padded,
+    schedule_block_words,
+    weights_network_id,
+)
+from .stream import frame_payload, split_streams, unframe_payload
+from .window_codec import read_stream, slice_ends
+
+__all__ = [
+    "WeightFormat",
+    "join_streams",
+    "join_tensor",
+    "slice_weights",
+    "split_stream",
+    "split_weight_streams",
+]
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """What a decoder of weight streams is made for.
+
+    Parameters
+    ----------
+    value : WindowConfig
+    planes : int
+        Bits of a weight's code.
+    index : IndexConfig
+
+    Raises
+    ------
+    ConfigError
+        If the index does not go with the values.
+    """
+
+    value: WindowConfig
+    planes: int
+    index: IndexConfig
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, WindowConfig):
+            raise ConfigError(
+                f"weight streams need the window value codec, not {self.value.codec}: compress "
+                "with --codec window"
+            )
+        check_index(self.index, self.value, self.planes)
+
+    @property
+    def kind(self) -> int:
+        """Kind of its streams."""
+        return KIND_WEIGHTS + INDEX_KINDS[self.index.codec]
+
+    @property
+    def network(self) -> int:
+        """Network id of its streams."""
+        return weights_network_id(self.value, self.planes, self.index)
+
+    @property
+    def index_network(self) -> int:
+        """Network id of the index streams."""
+        return 0 if isinstance(self.index, BitmapConfig) else network_id(self.index)
+
+
+def slice_weights(count: int, form: WeightFormat) -> int:
+    """Return the weights of a stream of ``count`` slice bits.
+
+    Raises
+    ------
+    FormatError
+        If no number of weights gives that count.
+    """
+    full, rest = divmod(count - 1, form.value.n_out)
+    last, odd = divmod(rest + 1, form.planes)
+    lanes = form.value.n_out // form.planes
+    if (odd and rest + 1 != form.value.n_out) or last > lanes:
+        raise FormatError(f"count of {count} slice bits is no whole number of weights")
+    return full * lanes + last
+
+
+def _value_due(header: Header, payload: memoryview, config: WindowConfig, where: str) -> np.ndarray:
+    """Return the slice with which every word of seeds falls due.
+
+    A slice leaves when the chunk after its last one has come.
+    """
+    n_bits = header.words * config.bus_bits
+    seeds = np.zeros(-(-n_bits // 64) + 2, np.uint64)
+    seeds.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
+    stream = read_stream(seeds, n_bits // config.n_in, header.count, config, where)
+    chunk = np.arange(header.words) * config.bus_bits // config.n_in
+    return np.searchsorted(slice_ends(stream, config), chunk)
+
+
+def _index_due(index: bytes, header: Header, config: IndexConfig, where: str) -> np.ndarray:
+    """Return the beat with which every word of the index falls due."""
+    bit = np.arange(header.words) * config.bus_bits
+    if isinstance(config, EntropyConfig):
+        ends = unit_ends(index, header.count, config, where)
+        return np.searchsorted(ends, bit // UNIT_BITS, side="right")
+    if isinstance(config, LowrankConfig):
+        return np.maximum(0, bit // config.chunk_bits - config.preamble_chunks)
+    if isinstance(config, TrellisConfig):
+        head = config.class_chunks if config.classes > 1 else 0
+        period, place = np.divmod(bit // config.n_in, head + config.period)
+        return period * config.period + np.maximum(0, place - head)
+    return bit // config.n_out
+
+
+def _blocks(due: np.ndarray, size: int) -> tuple[int, np.ndarray]:
+    """Cut words into blocks: words of the first one, and with which slice every block is due."""
+    first = 1 if due.size == 1 else (due.size - 2) % size + 2
+    return first, due[np.concatenate([[0], np.arange(first, due.size, size)])]
+
+
+def join_streams(
+    value: bytes, index: bytes, form: WeightFormat, where: str = "stream"
+) -> tuple[bytes, int]:
+    """Make one weight stream of a value stream and the index stream of the same slices.
+
+    Returns
+    -------
+    (stream, payload_bits) : bytes and int
+        ``payload_bits`` are those of both payloads, without padding to blocks.
+
+    Raises
+    ------
+    FormatError
+        If a stream is damaged, or they do not belong together; ``where`` names them.
+    """
+    config, bus = form.value, form.value.bus_bytes
+    v_head, v_data = unframe_payload(value, bus, KIND_WINDOW, f"{where}: values")
+    i_head, i_data = unframe_payload(index, bus, INDEX_KINDS[form.index.codec], f"{where}: index")
+    if (v_head.network, i_head.network) != (network_id(config), form.index_network):
+        raise FormatError(f"{where}: network ids are not those of the decoder's parameters")
+    weights = slice_weights(v_head.count, form)
+    if i_head.count != weights:
+        raise FormatError(f"{where}: index must hold {weights} weights, found {i_head.count}")
+    size = schedule_block_words(bus)
+    due = (
+        _value_due(v_head, v_data, config, where),
+        _index_due(index, i_head, form.index, where),
+    )
+    cut = [_blocks(words, size) for words in due]
+    dates = np.concatenate([cut[0][1], cut[1][1]])
+    kinds = np.repeat([0, 1], [cut[0][1].size, cut[1][1].size])
+    order = np.argsort(dates, kind="stable")
+    schedule = kinds[order].astype(np.uint8)
+    # Rows of `size` words, of which a string's first block may have more or fewer.
+    parts: list[list[bytes]] = []
+    for data, (first, _) in zip((v_data, i_data), cut, strict=True):
+        head = bytes(data[: first * bus]).ljust(2 * bus, b"\0")
+        rest = range(first * bus, len(data), size * bus)
+        parts.append([head, *(bytes(data[at : at + size * bus]) for at in rest)])
+    blocks = parts[0] + parts[1]
+    head_bytes = padded(WEIGHT_HEADER_BYTES, bus)
+    spare = 8 * (head_bytes - WEIGHT_HEADER_BYTES)
+    header = WeightHeader(
+        form.kind, v_head.count, form.network, schedule.size, 0, (cut[0][0], cut[1][0])
+    )
+    pieces = [np.packbits(schedule[:spare], bitorder="little").tobytes().ljust(spare // 8, b"\0")]
+    for at, k in enumerate(order):
+        if at >= spare and (at - spare) % (8 * bus) == 0:
+            bits = np.packbits(schedule[at : at + 8 * bus], bitorder="little").tobytes()
+            pieces.append(bits.ljust(bus, b"\0"))
+        pieces.append(blocks[k])
+    body = b"".join(pieces)
+    crc = zlib.crc32(body, zlib.crc32(header.pack()))
+    payload_bits = 8 * (len(v_data) + len(i_data))
+    return replace(header, crc=crc).pack() + body, payload_bits
+
+
+def join_tensor(
+    values: bytes, indexes: bytes, form: WeightFormat, where: str = "stream"
+) -> tuple[bytes, int]:
+    """Make the weight streams of a tensor, back to back, of its value and index streams.
+
+    Returns
+    -------
+    (streams, payload_bits) : bytes and int
+
+    Raises
+    ------
+    FormatError
+        If a stream is damaged, or they do not belong together; ``where`` names them.
+    """
+    bus = form.value.bus_bytes
+    pairs = (split_streams(values, bus, where), split_streams(indexes, bus, where))
+    if len(pairs[0]) != len(pairs[1]):
+        raise FormatError(
+            f"{where}: {len(pairs[0])} value streams need as many index streams, found "
+            f"{len(pairs[1])}"
+        )
+    joined = [
+        join_streams(value, index, form, f"{where}: stream {k}")
+        for k, (value, index) in enumerate(zip(*pairs, strict=True))
+    ]
+    return b"".join(data for data, _ in joined), sum(bits for _, bits in joined)
+
+
+def split_weight_streams(data: bytes, bus_bytes: int, where: str = "stream") -> list[bytes]:
+    """Cut back-to-back weight streams apart by the lengths in their headers.
+
+    Raises
+    ------
+    FormatError
+        If the last one is not whole.
+    """
+    parts: list[bytes] = []
+    at = 0
+    while at < len(data):
+        place = f"{where}: stream {len(parts)}"
+        header = WeightHeader.unpack(data[at : at + WEIGHT_HEADER_BYTES], place)
+        size = header.words(bus_bytes) * bus_bytes
+        if size <= 0 or at + size > len(data):
+            raise FormatError(
+                f"{place} of {header.blocks} blocks must have {size} bytes, found {len(data) - at}"
+            )
+        parts.append(data[at : at + size])
+        at += size
+    return parts
+
+
+def _check_header(header: WeightHeader, form: WeightFormat, where: str) -> None:
+    size = schedule_block_words(form.value.bus_bytes)
+    if header.kind != form.kind:
+        raise FormatError(f"{where}: stream kind must be {form.kind}, found {header.kind}")
+    if header.network != form.network:
+        raise FormatError(
+            f"{where}: network id must be {form.network:08x} for these parameters, found "
+            f"{header.network:08x}"
+        )
+    if header.blocks < 2 or not header.count or not all(1 <= n <= size + 1 for n in header.first):
+        raise FormatError(
+            f"{where}: a stream has slice bits, blocks of both kinds, and 1 to {size + 1} words "
+            f"in the first ones; found {header}"
+        )
+
+
+def split_stream(data: bytes, form: WeightFormat, where: str = "stream") -> tuple[bytes, bytes]:
+    """Undo :func:`join_streams`: return value and index stream.
+
+    Raises
+    ------
+    FormatError
+        If the stream is damaged or made for another decoder; ``where`` names it.
+    """
+    bus = form.value.bus_bytes
+    header = WeightHeader.unpack(data, where)
+    _check_header(header, form, where)
+    if len(data) != header.words(bus) * bus:
+        raise FormatError(
+            f"{where}: stream of {header.blocks} blocks must have {header.words(bus) * bus} "
+            f"bytes, found {len(data)}"
+        )
+    crc = zlib.crc32(data[WEIGHT_HEADER_BYTES:], zlib.crc32(replace(header, crc=0).pack()))
+    if header.crc != crc:
+        raise FormatError(f"{where}: CRC-32 must be {crc:08x}, found {header.crc:08x}")
+    strings = _strings(data, header, form, where)
+    weights = slice_weights(header.count, form)
+    kind = INDEX_KINDS[form.index.codec]
+    heads = (
+        Header(KIND_WINDOW, header.count, network_id(form.value), len(strings[0]) // bus),
+        Header(kind, weights, form.index_network, len(strings[1]) // bus),
+    )
+    value, index = (frame_payload(h, s, bus) for h, s in zip(heads, strings, strict=True))
+    if join_streams(value, index, form, where)[0] != data:
+        raise FormatError(f"{where}: blocks must stand in the order in which they fall due")
+    return value, index
+
+
+def _strings(data: bytes, header: WeightHeader, form: WeightFormat, where: str) -> Sequence[bytes]:
+    """Take the blocks apart."""
+    bus, size = form.value.bus_bytes, schedule_block_words(form.value.bus_bytes)
+    at = padded(WEIGHT_HEADER_BYTES, bus)
+    bits = int.from_bytes(data[WEIGHT_HEADER_BYTES:at], "little")
+    left = 8 * (at - WEIGHT_HEADER_BYTES)
+    parts: tuple[list[bytes], list[bytes]] = ([], [])
+    for _ in range(header.blocks):
+        if not left:
+            bits, left = int.from_bytes(data[at : at + bus], "little"), 8 * bus
+            at += bus
+        kind, bits, left = bits & 1, bits >> 1, left - 1
+        words = size if parts[kind] else header.first[kind]
+        block = data[at : at + max(2, words) * bus]
+        at += len(block)
+        if any(block[words * bus :]):
+            raise FormatError(f"{where}: the word after a string of one word must be zero")
+        parts[kind].append(block[: words * bus])
+    if bits:
+        raise FormatError(f"{where}: the schedule's padding must be zero")
+    if not parts[0] or not parts[1]:
+        raise FormatError(f"{where}: a stream has blocks of both kinds")
+    return [b"".join(part) for part in parts]
