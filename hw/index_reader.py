@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Takes packets of an index: words to a core, beats counted."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .countdown import Countdown
 from .gearbox import Gearbox
 from .signatures import packet_layout
+from .skid_buffer import SkidBuffer
 
 __all__ = ["IndexReader"]
 
@@ -119,12 +120,18 @@ class IndexReader(wiring.Component):
             look_bits=self._chunk_bits,
             enough_bits=self._chunk_bits,
         )
+        # The core's ready comes late, and must not reach the gearbox.
+        skid = SkidBuffer(unsigned(self._chunk_bits))
+        m.submodules.skid = ResetInserter({"sync": self.clear})(skid)
         wiring.connect(m, feed, gearbox.i)
         m.d.comb += [
-            self.o.valid.eq(gearbox.enough & live),
-            self.o.payload.eq(gearbox.o),
+            skid.i.valid.eq(gearbox.enough & live),
+            skid.i.payload.eq(gearbox.o),
             gearbox.take.eq(self._chunk_bits // gearbox.grain),
-            gearbox.go.eq(self.o.valid & self.o.ready),
+            gearbox.go.eq(skid.i.valid & skid.i.ready),
             gearbox.flush.eq(self.clear),
+            self.o.valid.eq(skid.o.valid & live),
+            self.o.payload.eq(skid.o.payload),
+            skid.o.ready.eq(self.o.ready),
         ]
         return m

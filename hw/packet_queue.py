@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A queue between streams."""
 
-from amaranth.hdl import Module, Shape, Value
+from amaranth.hdl import Module, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,10 +11,12 @@ __all__ = ["PacketQueue"]
 class PacketQueue(wiring.Component):
     """First in, first out. Latency two cycles, one item a cycle; the memory reads synchronously.
 
+    ``i.ready`` is a register, so it falls when there is room for one more.
+
     Parameters
     ----------
     shape : Layout or Shape
-    depth : int
+    depth : int, 3 or more
 
     Members
     -------
@@ -31,10 +33,13 @@ class PacketQueue(wiring.Component):
         m = Module()
         item = Value.cast(self.i.payload)
         m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=len(item), depth=self._depth)
+        ready = Signal()
+        # One item may be on its way into the queue when its level is looked at.
+        m.d.sync += ready.eq(queue.level <= self._depth - 2)
         m.d.comb += [
             queue.w_data.eq(item),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
+            queue.w_en.eq(self.i.valid & ready),
+            self.i.ready.eq(ready),
             Value.cast(self.o.payload).eq(queue.r_data),
             self.o.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.o.ready),

@@ -68,38 +68,41 @@ class WeightJoin(wiring.Component):
         m = Module()
         slices, masks = self.slices, self.masks
         valid, partial, closing = Signal(), Signal(), Signal()
+        kept_back = Signal()  # the beat is a stream's last, and that is not known to be whole
         beat: Any = Signal.like(self.o.payload, reset_less=True)
-        flights, whole = Signal(_FLIGHTS_BITS), Signal(_FLIGHTS_BITS)
-        moves, may_take, takes, leaves = Signal(), Signal(), Signal(), Signal()
+        flights, whole, any_whole = Signal(_FLIGHTS_BITS), Signal(_FLIGHTS_BITS), Signal()
+        moves, accepts, takes, leaves = Signal(), Signal(), Signal(), Signal()
         codes = slices.p.bits
         if self._masked:
             codes &= Cat(bit.replicate(self._planes) for bit in masks.p.mask)
         m.d.comb += [
-            moves.eq(~valid | self.o.ready),
-            may_take.eq(moves & ~self.kill & ~closing & (~slices.p.last | whole.any())),
-            takes.eq(may_take & slices.valid & masks.valid),
-            slices.ready.eq(may_take & masks.valid),
-            masks.ready.eq(may_take & slices.valid),
-            leaves.eq(takes & slices.p.last),
-            self.o.valid.eq(valid),
+            moves.eq(~valid | (self.o.ready & ~kept_back)),
+            # One LUT: both units' pipelines wait for it.
+            accepts.eq((~valid | (self.o.ready & ~kept_back)) & ~closing),
+            takes.eq(accepts & slices.valid & masks.valid & ~self.kill),
+            slices.ready.eq(accepts & masks.valid),
+            masks.ready.eq(accepts & slices.valid),
+            leaves.eq(kept_back & any_whole),
+            self.o.valid.eq(valid & ~kept_back),
             self.o.payload.eq(beat),
             self.may_open.eq(~flights.all()),
-            self.ended.eq(valid & self.o.ready & beat.last & ~beat.bad),
+            self.ended.eq(self.o.valid & self.o.ready & beat.last & ~beat.bad),
             self.idle.eq(~flights.any() & ~valid & ~closing),
         ]
         m.d.sync += [
             flights.eq(flights + self.opens - leaves),
             whole.eq(whole + self.verified - leaves),
+            any_whole.eq(whole.any() & ~leaves),
+            kept_back.eq((takes & slices.p.last) | (kept_back & ~any_whole)),
         ]
         with m.If(takes):
-            m.d.sync += partial.eq(~slices.p.last)
-        with m.If(self.kill):
-            m.d.sync += [flights.eq(0), whole.eq(0), partial.eq(0), closing.eq(partial)]
-        with m.Elif(moves):
-            m.d.sync += closing.eq(0)
+            m.d.sync += partial.eq(1)
+        with m.Elif(leaves):
+            m.d.sync += partial.eq(0)
         with m.If(moves):
             m.d.sync += [
                 valid.eq(takes | closing),
+                closing.eq(0),
                 beat.codes.eq(codes),
                 beat.mask.eq(masks.p.mask),
                 beat.valid_bits.eq(slices.p.valid_bits),
@@ -108,4 +111,9 @@ class WeightJoin(wiring.Component):
             ]
             with m.If(closing):
                 m.d.sync += [beat.valid_bits.eq(0), beat.last.eq(1), beat.bad.eq(1)]
+        with m.If(self.kill):
+            m.d.sync += [flights.eq(0), whole.eq(0), any_whole.eq(0), kept_back.eq(0)]
+            m.d.sync += [partial.eq(0), closing.eq(partial)]
+            with m.If(kept_back):  # nobody has seen it
+                m.d.sync += valid.eq(0)
         return m

@@ -99,7 +99,7 @@ class WeightParser(wiring.Component):
         bus = self._bus_bits
         head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
         word: Any = Signal(word_layout(bus), reset_less=True)
-        held, takes = Signal(), Signal()
+        held, takes, block_takes = Signal(), Signal(), Signal()
         # One-hot: header words, a schedule word, a block's words, words to drop.
         head = Signal(head_words, init=1)
         schedule, block, drop = Signal(), Signal(), Signal()
@@ -107,34 +107,37 @@ class WeightParser(wiring.Component):
         # then the closing marks go out.
         finish, closing, right = Signal(2), Signal(), Signal()
         boundary = Signal(init=1)  # the word taken before was its input packet's last
-        both, opens, marks = Signal(), Signal(), Signal()
+        both, inside, begins, opens, marks = (Signal() for _ in range(5))
         block_ends, stream_ends = Signal(), Signal()
         fields = self._fields(m, word.data, takes, head)
         kind, final, sched_final, blocks_final = self._schedule(
-            m, word.data, fields, opens, takes & schedule, takes & block, block_ends
+            m, word.data, fields, opens, inside & schedule, block_takes, block_ends
         )
         finishing = finish.any() | closing
         codec = Signal.like(self.codec)
         m.d.comb += [
             self.i.ready.eq(~held | takes),
             both.eq(self.value.ready & self.index.ready),
-            opens.eq(head[-1] & takes),
-            marks.eq(closing & right & ~self.fault),
-            block_ends.eq(takes & block & final),
+            # Inside a stream, no word of another input packet is looked at.
+            inside.eq(held & ~boundary),
+            begins.eq(held & head[0] & ~(finishing & boundary)),
+            opens.eq(
+                (begins if head_words == 1 else inside & head[-1])
+                & (both & self.may_open & ~finishing & ~self.fault)
+            ),
+            marks.eq(closing & right),
+            block_takes.eq(inside & block & Mux(kind, self.index.ready, self.value.ready)),
+            block_ends.eq(block_takes & final),
             stream_ends.eq(block_ends & blocks_final),
             takes.eq(
-                held
-                & ~self.fault
-                & (
-                    drop
-                    | schedule
-                    | (head[:-1].any() & ~(finishing & boundary))
-                    | (head[-1] & both & self.may_open & ~finishing)
-                    | (block & Mux(kind, self.index.ready, self.value.ready))
-                )
+                block_takes
+                | opens
+                | (inside & (schedule | Cat(head[k] for k in range(1, head_words - 1)).any()))
+                | (begins if head_words > 1 else 0)
+                | (held & drop)
             ),
-            self.value.valid.eq((takes & ~kind & block) | opens | (marks & self.index.ready)),
-            self.index.valid.eq((takes & kind & block) | opens | (marks & self.value.ready)),
+            self.value.valid.eq((inside & ~kind & block) | opens | (marks & self.index.ready)),
+            self.index.valid.eq((inside & kind & block) | opens | (marks & self.value.ready)),
             self.value.p.data.eq(Mux(block, word.data, fields["count"])),
             self.value.p.mark.eq(~block),
             self.index.payload.eq(self.value.payload),
@@ -157,7 +160,7 @@ class WeightParser(wiring.Component):
         spare = head_words * bus > 8 * WEIGHT_HEADER_BYTES
         with m.If(opens):
             m.d.sync += [schedule.eq(not spare), block.eq(spare), codec.eq(self.codec)]
-        with m.Elif(takes & schedule):
+        with m.Elif(inside & schedule):
             m.d.sync += [schedule.eq(0), block.eq(1)]
         with m.Elif(block_ends):
             m.d.sync += [
@@ -166,12 +169,11 @@ class WeightParser(wiring.Component):
                 head[0].eq(blocks_final),
             ]
         self._check_crc(m, word.data, takes & ~drop, head, fields["crc"], finish, right)
-        trip = self._faults(
-            m, word, held, takes, drop, stream_ends, closing & ~right, opens, fields
-        )
+        wrong = closing & ~right
+        self._find_faults(m, word, held, takes, drop, stream_ends, wrong, opens, fields)
         over = Signal(4)  # the source has had time to notice the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
-        with m.If(trip):
+        with m.If(self.fault):
             m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), finish.eq(0), closing.eq(0)]
             goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
             m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
@@ -229,7 +231,7 @@ class WeightParser(wiring.Component):
             "blocks": part(96, 32),
             "blocks_come": takes & head[96 // bus],
             "crc": field("crc", 128, 32),
-            "firsts": [field(f"first_{k}", 160 + 8 * k, 5) for k in range(2)],
+            "firsts": [part(160 + 8 * k, 5) for k in range(2)],
             "codec": codec,
             "header_good": Cat(good).all() & Cat(kind_is).any(),
             "network_good": Cat(a & b for a, b in pairs).any(),
@@ -254,37 +256,33 @@ class WeightParser(wiring.Component):
         bits = Signal(bus, reset_less=True)
         bits_left = Signal(range(bus + 1), reset_less=True)
         blocks_left = Signal(32, reset_less=True)
-        place, last_place = Signal(5), Signal(5, init=1)
-        fresh = Signal(2)
+        place, final = Signal(5), Signal()
+        # Words of the string's next block, less two.
+        sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
         sched_final, blocks_final = Signal(), Signal()
-        size = schedule_block_words(bus // 8)
         with m.If(opens):
             if spare:
                 m.d.sync += [bits.eq(word[-spare:]), bits_left.eq(spare)]
-            m.d.sync += [fresh.eq(3), place.eq(0)]
         with m.Elif(refill):
             m.d.sync += [bits.eq(word), bits_left.eq(bus)]
         with m.Elif(block_ends):
-            m.d.sync += [
-                bits.eq(bits >> 1),
-                bits_left.eq(bits_left - 1),
-                fresh.eq(fresh & Cat(bits[0], ~bits[0])),
-                place.eq(0),
-            ]
+            m.d.sync += [bits.eq(bits >> 1), bits_left.eq(bits_left - 1)]
+        with m.If(opens | block_ends):
+            m.d.sync += [place.eq(0), final.eq(0)]
         with m.Elif(step):
-            m.d.sync += place.eq(place + 1)
+            m.d.sync += [place.eq(place + 1), final.eq(place == Mux(bits[0], sizes[1], sizes[0]))]
+        for k, size in enumerate(sizes):
+            first = fields["firsts"][k]
+            with m.If(opens):
+                m.d.sync += size.eq(Mux(first[1:].any(), first - 2, 0))
+            with m.Elif(block_ends & (bits[0] == k)):
+                m.d.sync += size.eq(schedule_block_words(bus // 8) - 2)
         with m.If(fields["blocks_come"]):
             m.d.sync += blocks_left.eq(fields["blocks"])
         with m.Elif(block_ends):
             m.d.sync += blocks_left.eq(blocks_left - 1)
-        first = Mux(bits[0], fields["firsts"][1], fields["firsts"][0])
-        is_fresh = Mux(bits[0], fresh[1], fresh[0])
-        m.d.sync += [
-            last_place.eq(Mux(is_fresh, Mux(first[1:].any(), first - 1, 1), size - 1)),
-            sched_final.eq(bits_left == 1),
-            blocks_final.eq(blocks_left == 1),
-        ]
-        return bits[0], place == last_place, sched_final, blocks_final
+        m.d.sync += [sched_final.eq(bits_left == 1), blocks_final.eq(blocks_left == 1)]
+        return bits[0], final, sched_final, blocks_final
 
     def _check_crc(
         self,
@@ -305,7 +303,7 @@ class WeightParser(wiring.Component):
         with m.If(finish[1]):
             m.d.sync += right.eq(crc.o == expected)
 
-    def _faults(
+    def _find_faults(
         self,
         m: Module,
         word: Any,
@@ -316,8 +314,8 @@ class WeightParser(wiring.Component):
         crc_wrong: Value,
         opens: Signal,
         fields: Mapping[str, Any],
-    ) -> Signal:
-        """Find the first thing that is wrong, in this cycle; ``fault`` says it in the next."""
+    ) -> None:
+        """Find the first thing that is wrong; ``fault`` says it in the next cycle."""
         judge = Signal()
         waits = Signal(range(PATIENCE + 1))
         moves = takes | self.progress | self.verified | drop
@@ -334,10 +332,8 @@ class WeightParser(wiring.Component):
             (self.short, Cause.LENGTH),
             (waits == PATIENCE, Cause.SCHEDULE),
         ]
-        trip = Signal()
-        m.d.comb += trip.eq(Cat(Value.cast(found) for found, _ in causes).any() & ~drop)
-        m.d.sync += self.fault.eq(trip)
-        for found, cause in reversed(causes):
-            with m.If(found):
+        found = Cat(Value.cast(wrong) for wrong, _ in causes).any()
+        m.d.sync += self.fault.eq(found & ~drop & ~self.fault)
+        for wrong, cause in reversed(causes):
+            with m.If(wrong):
                 m.d.sync += self.cause.eq(cause)
-        return trip
