@@ -184,12 +184,15 @@ REGISTERS = (
             Field("BUSY", 0, 1, "ro", "something is queued or in work"),
             Field("DONE", 1, 1, "w1c", "a memory stream ended well"),
             Field("ERROR", 2, 1, "w1c", "see CAUSE; clearing it clears that too"),
+            Field("IDLE", 3, 1, "w1c", "BUSY has fallen: all that was started is over"),
             Field("CAUSE", 4, 4, "ro", "of the first error since ERROR was cleared"),
             Field("QUEUE_SPACE", 8, 4, "ro", "starts that can be taken now"),
         ),
     ),
     # As in STATUS, so that one mask serves both.
-    Register("IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2))),
+    Register(
+        "IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2), _irq("IDLE", 3))
+    ),
     _whole("ADDRESS_LO", 0x30, "rw", "address of the next descriptor, bits 31 to 0"),
     _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32; 0 if ADDRESS_BITS is at most 32"),
     _whole("LENGTH", 0x38, "rw", "bytes of the next descriptor: whole bus words, at least one"),

@@ -77,6 +77,7 @@ def test_offsets_of_version_1_stay() -> None:
     }
     assert list(Cause) == list(range(12))
     assert MAP["STATUS"].pack(BUSY=1, DONE=1, ERROR=1, CAUSE=9, QUEUE_SPACE=4) == 0x497
+    assert MAP["STATUS"]["IDLE"].mask == 8
 
 
 def test_counters_are_one_block_of_eight() -> None:
