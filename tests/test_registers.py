@@ -10,6 +10,8 @@ import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.csr import COUNTERS, MAP, REGISTERS, Cause, identity
 from xorloom.hw.registers import EventCounters, Registers
+from xorloom.hw.verilog import component_verilog
+from xorloom.sim.runner import build, run
 from xorloom.sw.errors import ConfigError
 
 from .hw_helpers import simulate
@@ -444,3 +446,20 @@ def test_registers_refuse_sizes_out_of_range(changes: dict[str, int], text: str)
     with pytest.raises(ConfigError, match=text):
         Registers(**(SIZES | READER | changes))
     gc.collect()
+
+
+@pytest.mark.slow  # a Verilator build
+@pytest.mark.parametrize("pauses", ["none", "random", "bursts"])
+def test_registers_answer_a_third_party_master(pauses: str) -> None:
+    dut = Registers(**SIZES, **READER)
+    built = build(component_verilog(dut, "registers"), "registers")
+    words = identity(**SIZES, **READER, queue=4).values()
+    job = {
+        "pauses": pauses,
+        "seed": 5,
+        "accesses": 150,
+        "address_high": 0xFF,
+        "identity": b"".join(word.to_bytes(4, "little") for word in words).hex(),
+    }
+    result = run(built, "xorloom.sim.tb_registers", "answers_a_random_master", job)
+    assert result == {"accesses": 150}
