@@ -116,7 +116,7 @@ class DescriptorQueue(wiring.Component):
     Members
     -------
     descriptor : In(descriptor_layout(address_bits))
-        Must stand for a cycle before ``start``.
+        Must stand still in the cycle of ``start`` and the next.
     start : In(1)
         Queue it, or refuse it a cycle later.
     flush : In(1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.csr import COUNTERS, MAP, REGISTERS, Cause, identity
-from xorloom.hw.registers import EventCounters, Registers
+from xorloom.hw.registers import DescriptorQueue, EventCounters, Registers
 from xorloom.hw.verilog import component_verilog
 from xorloom.sim.runner import build, run
 from xorloom.sw.errors import ConfigError
@@ -407,6 +407,44 @@ def test_event_counters_value_is_exact_but_for_four_cycles() -> None:
             history.append(counts)
             await ctx.tick()
             ctx.set(reset, 0)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_descriptor_queue_equals_a_list_at_every_clock(depth: int) -> None:
+    dut = DescriptorQueue(bus_bytes=4, address_bits=16, align_bytes=2, depth=depth)
+    rng = random.Random(depth)
+
+    async def bench(ctx: Any, _reset: Signal) -> None:
+        queue: list[tuple[int, int]] = []
+        starts, now = False, (0, 4)
+        fullest = 0
+        for clock in range(1500):
+            if not starts:
+                now = rng.getrandbits(16), rng.choice([0, 2, 4, 8, 12, 1 << 31])
+            start, ready = rng.random() < 0.5, rng.random() < (clock // 100 % 3) / 2
+            flush = rng.random() < 0.03
+            ctx.set(dut.descriptor, {"address": now[0], "length": now[1]})
+            for signal, bit in ((dut.start, start), (dut.o.ready, ready), (dut.flush, flush)):
+                ctx.set(signal, bit)
+            bad = now[0] % 2 or not now[1] or now[1] % 4
+            full = len(queue) == depth
+            refused = Cause.DESCRIPTOR if bad else Cause.BUSY
+            assert ctx.get(dut.space) == depth - len(queue)
+            assert ctx.get(dut.busy) == (starts or bool(queue))
+            assert ctx.get(dut.refused) == (starts and bool(bad or full))
+            assert not ctx.get(dut.refused) or ctx.get(dut.cause) == refused
+            assert ctx.get(dut.o.valid) == bool(queue)
+            if queue:
+                item = ctx.get(dut.o.payload)
+                assert (item.address, item.length) == queue[0], f"clock {clock}"
+            put = [now] if starts and not bad and not full else []
+            queue = [] if flush else queue[bool(queue) and ready :] + put
+            fullest = max(fullest, len(queue))
+            starts = start and not flush
+            await ctx.tick()
+        assert fullest == depth
 
     simulate(dut, bench)
 
