@@ -30,6 +30,8 @@ VERSION = 1
 """Of the register map."""
 ADDRESS_BITS = 8
 """Of the AXI4-Lite port."""
+# In two parts, so that tools find one licence line in this file.
+_LICENCE = "SPDX-" + "License-Identifier: Apache-2.0"
 
 
 class Cause(IntEnum):
@@ -271,7 +273,7 @@ def c_header() -> str:
     """Return a C99 header: offsets, shifts and masks as macros, causes as an enum."""
     guard = "XORLOOM_REGISTERS_H"
     lines = [
-        "/* SPDX-License-Identifier: Apache-2.0 */",
+        f"/* {_LICENCE} */",
         "/* Registers of the xorloom decoder. Generated from the register map: do not edit. */",
         f"#ifndef {guard}",
         f"#define {guard}",
@@ -297,7 +299,7 @@ def c_header() -> str:
 def python_constants() -> str:
     """Return Python source with the same constants, for software that has no xorloom."""
     lines = [
-        "# SPDX-License-Identifier: Apache-2.0",
+        f"# {_LICENCE}",
         '"""Registers of the xorloom decoder. Generated from the register map: do not edit."""',
         "",
         *(f"{name} = {value:{form}}" for name, value, form in _constants()),

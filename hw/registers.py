@@ -64,7 +64,7 @@ class EventCounters(wiring.Component):
         happened = Signal(self._count)
         at = Signal(slots, init=1)
         turn = [Signal(3, init=-k % slots, name=f"turn_{k}") for k in range(3)]
-        added, before = Signal(range(slots + 1)), Signal(32)
+        added, total = Signal(range(slots + 1)), Signal(32)
         # Counts 8 to 15, a round of visits in which the totals are taken for 0; then 0.
         clearing = Signal(4, init=8)
         recent = [Signal(range(slots + 1), name=f"recent_{k}") for k in range(self._count)]
@@ -83,11 +83,11 @@ class EventCounters(wiring.Component):
             turn[2].eq(turn[1]),
             clearing.eq(Mux(self.clear, 8, clearing + clearing[3])),
             added.eq(reduce(or_, (Mux(at[k], few, 0) for k, few in enumerate(recent)))),
-            before.eq(load.data),
-            self.value.eq(before + added),
+            total.eq(load.data),
+            self.value.eq(total + added),
         ]
         with m.If(clearing[3]):
-            m.d.sync += before.eq(0)
+            m.d.sync += total.eq(0)
         for k, few in enumerate(recent):
             m.d.sync += few.eq(Mux(at[k], 0, few) + happened[k])
             with m.If(self.clear):
