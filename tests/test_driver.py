@@ -324,6 +324,31 @@ def test_python_driver_sleeps_until_interrupted_and_misses_none(work: int) -> No
     assert work < 5 or slept
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_python_driver_sleeps_through_long_work_but_not_through_an_error(fails: bool) -> None:
+    model = Model(800)
+    driver = Blocking(model, 10, interrupt=lambda: sleep())
+
+    async def sleep() -> None:
+        for moment in range(1000):
+            if fails and moment == 50:
+                model.fail(Cause.SLVERR)  # long before the decoder stops
+            if model.interrupt:
+                return
+            model.moment()
+        raise AssertionError("slept too long")
+
+    driver.start(0, 8)
+    model.sticky["IDLE"] = 1  # left from earlier work
+    if fails:
+        with pytest.raises(DecoderFault, match="SLVERR"):
+            driver.wait()
+        assert model.busy
+    else:
+        driver.wait()
+        assert not model.busy
+
+
 def test_c_driver_enables_interrupts(library: Path) -> None:
     driver = CDriver(library, (model := Model()).read, model.write)
     driver.interrupts(MAP["IRQ_ENABLE"].pack(DONE=1, ERROR=1))
