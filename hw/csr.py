@@ -30,6 +30,8 @@ VERSION = 1
 """Of the register map."""
 ADDRESS_BITS = 8
 """Of the AXI4-Lite port."""
+# In two parts, so that tools find one licence line in this file.
+_LICENCE = "SPDX-" + "License-Identifier: Apache-2.0"
 
 
 class Cause(IntEnum):
@@ -184,12 +186,15 @@ REGISTERS = (
             Field("BUSY", 0, 1, "ro", "something is queued or in work"),
             Field("DONE", 1, 1, "w1c", "a memory stream ended well"),
             Field("ERROR", 2, 1, "w1c", "see CAUSE; clearing it clears that too"),
+            Field("IDLE", 3, 1, "w1c", "BUSY has fallen: all that was started is over"),
             Field("CAUSE", 4, 4, "ro", "of the first error since ERROR was cleared"),
             Field("QUEUE_SPACE", 8, 4, "ro", "starts that can be taken now"),
         ),
     ),
     # As in STATUS, so that one mask serves both.
-    Register("IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2))),
+    Register(
+        "IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2), _irq("IDLE", 3))
+    ),
     _whole("ADDRESS_LO", 0x30, "rw", "address of the next descriptor, bits 31 to 0"),
     _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32; 0 if ADDRESS_BITS is at most 32"),
     _whole("LENGTH", 0x38, "rw", "bytes of the next descriptor: whole bus words, at least one"),
@@ -268,7 +273,7 @@ def c_header() -> str:
     """Return a C99 header: offsets, shifts and masks as macros, causes as an enum."""
     guard = "XORLOOM_REGISTERS_H"
     lines = [
-        "/* SPDX-License-Identifier: Apache-2.0 */",
+        f"/* {_LICENCE} */",
         "/* Registers of the xorloom decoder. Generated from the register map: do not edit. */",
         f"#ifndef {guard}",
         f"#define {guard}",
@@ -294,7 +299,7 @@ def c_header() -> str:
 def python_constants() -> str:
     """Return Python source with the same constants, for software that has no xorloom."""
     lines = [
-        "# SPDX-License-Identifier: Apache-2.0",
+        f"# {_LICENCE}",
         '"""Registers of the xorloom decoder. Generated from the register map: do not edit."""',
         "",
         *(f"{name} = {value:{form}}" for name, value, form in _constants()),
