@@ -43,6 +43,8 @@ def test_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     }
     expected |= {f"xorloom/{p}/py.typed" for p in ("sw", "hw", "sim")}
     expected.add("xorloom/sw/FORMAT.md")
+    driver = ROOT / "sim" / "driver_c"
+    expected |= {f"xorloom/sim/driver_c/{path.name}" for path in driver.glob("*.*")}
     assert names == expected
     assert licences
 
