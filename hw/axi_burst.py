@@ -70,11 +70,14 @@ class AxiBurst(wiring.Component):
         self._word_bits = bus_bytes.bit_length() - 1
         self.turn_bits = self._word_bits - self._align_bits
         self.block_bits = min(max_burst, PAGE_BYTES // bus_bytes).bit_length() - 1
-        # Room for a descriptor, a block and a sign. `init` is what its upper bits are loaded with:
-        # else an FPGA needs a multiplexer behind the adder.
+        # The words less one from the block's begin to the descriptor's end, less a block. `init` is
+        # what the upper bits are loaded with: else an FPGA needs a multiplexer behind the adder.
         self.left = Signal(
             signed(32 - self._word_bits + 2), init=-1 << self.block_bits, reset_less=True
         )
+        # What is added to it: the descriptor's words, then minus one if the start is that of a
+        # word, then minus a block for every burst.
+        self.addend = Signal.like(self.left, init=0, reset_less=True)
         self.start = Signal(self.block_bits, reset_less=True)
         super().__init__(
             {
@@ -88,12 +91,8 @@ class AxiBurst(wiring.Component):
         """Build counters."""
         m = Module()
         block_bits, word_bits = self.block_bits, self._word_bits
-        left, start = self.left, self.start
+        left, addend, start = self.left, self.addend, self.start
         ones = (1 << block_bits) - 1
-        # The words less one from the block's begin to the descriptor's end, less a block. What is
-        # added to it stands in a register: the descriptor's words, then minus one if the start is
-        # that of a word, then minus a block for every burst.
-        addend = Signal.like(left, reset_less=True)
         block = Signal(self._address_bits - word_bits - block_bits, reset_less=True)
         turn = Signal(self.turn_bits, reset_less=True)
         idle, live = Signal(init=1), Signal()
@@ -126,9 +125,10 @@ class AxiBurst(wiring.Component):
                 turn.eq(-address[self._align_bits : word_bits]),
             ]
         with m.Elif(settle.any() | step):
-            m.d.sync += left.eq(left + addend)
-            # A set bit of `settle[1]` is at the end: what is added from now on is a block.
-            m.d.sync += addend.eq(Mux(settle[0], Mux(turn == 0, -1, 0), -(1 << block_bits)))
+            m.d.sync += [
+                left.eq(left + addend),
+                addend.eq(Mux(settle[0], Mux(turn == 0, -1, 0), -(1 << block_bits))),
+            ]
         with m.If(step):
             m.d.sync += [block.eq(block + 1), start.eq(0)]
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xorloom.sw.errors import ConfigError
 
 from .axi_burst import AxiBurst
-from .byte_aligner import ByteAligner, turned_layout
+from .byte_aligner import ByteAligner
 from .signatures import descriptor_layout, word_layout
 from .skid_buffer import SkidBuffer
 
@@ -22,8 +22,9 @@ _CACHE = 0b0011  # Ref: ARM IHI 0022, A4.4 Memory types: normal, non-cacheable, 
 class AxiReader(wiring.Component):
     """Reads what descriptors ask for, as whole bus words, in order.
 
-    Bursts are issued ahead, of later descriptors too, while beats of earlier ones come in. AXI
-    outputs and words come from registers. ``m_axi_rready`` falls only if words are not taken.
+    Bursts are issued ahead, of later descriptors too, while beats of earlier ones come in. Address
+    channel and words are registers, ``m_axi_rready`` is one gate behind registers; it falls only
+    if words are not taken.
 
     Parameters
     ----------
@@ -71,6 +72,8 @@ class AxiReader(wiring.Component):
         self._bus_bits, self._address_bits = bus_bits, address_bits
         self._outstanding, self._queue = outstanding, queue
         self._align_bytes = align_bytes
+        # A bit for every burst in flight, the one on offer included; the oldest is bit 0.
+        self.flying = Signal(outstanding)
         self.bursts = AxiBurst(
             bus_bits=bus_bits,
             address_bits=address_bits,
@@ -106,12 +109,12 @@ class AxiReader(wiring.Component):
         m = Module()
         # While `drain`, what is in flight belongs to nobody.
         drain, stop = Signal(), Signal()
-        # A bit for every burst in flight, and what its beats have to be told; the oldest is 0.
-        flying = Signal(self._outstanding)
+        flying = self.flying
         issue, land = Signal(), Signal()
         m.submodules.bursts = bursts = ResetInserter(stop)(self.bursts)
         queued = self._queue_descriptors(m, bursts, drain)
         fate = data.StructLayout({"turn": bursts.turn_bits, "final": 1})
+        # What the beats of a burst in flight have to be told.
         fates = [
             Signal(fate, name=f"fate_{k}", reset_less=True) for k in range(self._outstanding + 1)
         ]
@@ -179,32 +182,29 @@ class AxiReader(wiring.Component):
         self, m: Module, turn_bits: int, fate: data.View, stop: Signal, drain: Signal
     ) -> Value:
         """Build the way of the beats; return whether one is on it."""
-        shape = turned_layout(self._bus_bits, turn_bits) if turn_bits else None
-        m.submodules.skid = skid = ResetInserter(stop)(
-            SkidBuffer(shape or word_layout(self._bus_bits))
-        )
+        m.submodules.skid = skid = ResetInserter(stop)(SkidBuffer(word_layout(self._bus_bits)))
+        wiring.connect(m, skid.o, wiring.flipped(self.o))
         last = Signal()
+        into, busy = skid.i, skid.o.valid
+        if turn_bits:
+            m.submodules.aligner = aligner = ResetInserter(stop)(
+                ByteAligner(bus_bits=self._bus_bits, turn_bits=turn_bits)
+            )
+            wiring.connect(m, aligner.o, skid.i)
+            into, busy = aligner.i, skid.o.valid | aligner.busy
+            first = Signal(init=1)
+            with m.If(stop):
+                m.d.sync += first.eq(1)
+            with m.Elif(self.m_axi_rvalid & self.m_axi_rready):
+                m.d.sync += first.eq(last)
+            m.d.comb += [into.p.first.eq(first), into.p.turn.eq(fate.turn)]
         m.d.comb += [
             last.eq(self.m_axi_rlast & fate.final),
-            self.m_axi_rready.eq(skid.i.ready | drain),
-            skid.i.valid.eq(self.m_axi_rvalid & ~drain),
-            skid.i.p.data.eq(self.m_axi_rdata),
-            skid.i.p.last.eq(last),
+            self.m_axi_rready.eq(into.ready | drain),
+            into.valid.eq(self.m_axi_rvalid & ~drain),
+            into.p.data.eq(self.m_axi_rdata),
+            into.p.last.eq(last),
             # The lower bit alone says EXOKAY, which is no error.
-            skid.i.p.error.eq(Mux(self.m_axi_rresp[1], self.m_axi_rresp, 0)),
+            into.p.error.eq(Mux(self.m_axi_rresp[1], self.m_axi_rresp, 0)),
         ]
-        if shape is None:
-            wiring.connect(m, skid.o, wiring.flipped(self.o))
-            return skid.o.valid
-        first = Signal(init=1)
-        with m.If(stop):
-            m.d.sync += first.eq(1)
-        with m.Elif(self.m_axi_rvalid & self.m_axi_rready):
-            m.d.sync += first.eq(last)
-        m.submodules.aligner = aligner = ResetInserter(stop)(
-            ByteAligner(bus_bits=self._bus_bits, turn_bits=turn_bits)
-        )
-        wiring.connect(m, skid.o, aligner.i)
-        wiring.connect(m, aligner.o, wiring.flipped(self.o))
-        m.d.comb += [skid.i.p.first.eq(first), skid.i.p.turn.eq(fate.turn)]
-        return skid.o.valid | aligner.busy
+        return busy
