@@ -125,7 +125,7 @@ MEMORIES = {
     "lpddr4-3200": Memory(
         "LPDDR4-3200 x16 channel",
         "JESD209-4 as NXP's DDR Tool renders it, 4 Gb a channel: tRPpb 18, tRFCab 180 ns, "
-        "tREFI 3.904 us; tRCD 18 from memory",
+        "tREFI 3.904 us; tRCD 18 not confirmed",
         *(3200.0, 16, 32, 2048, 36.0, True, 180.0, 3904.0, 60.0),
     ),
     "hbm2-pc": Memory(

@@ -4,8 +4,6 @@
 import hashlib
 import itertools
 import logging
-import time
-from collections import deque
 from functools import lru_cache
 from typing import Any
 
@@ -14,10 +12,9 @@ from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 from cocotbext.axi import AxiReadBus, AxiSlaveRead
 from xorloom.sim.agents import CLOCK_NS, read_job, report, stalls
-from xorloom.sim.axi_memory import AxiMemory
-from xorloom.sim.bandwidth import memory
+from xorloom.sim.axi_rules import AxiRules
 
-__all__ = ["memory_bytes", "reads_at_the_memorys_rate", "reads_descriptors"]
+__all__ = ["memory_bytes", "reads_descriptors"]
 
 _CHUNK = 64
 
@@ -39,94 +36,6 @@ class _Target:
 
     async def read(self, address: int, length: int) -> bytes:
         return memory_bytes(address, length)
-
-
-class AxiRules:
-    """Watches the read channels and the words, every clock; the first fault stays in ``fault``."""
-
-    def __init__(self, dut: Any, job: dict[str, Any]) -> None:
-        self._dut, self._job = dut, job
-        self._bus_bytes = job["bus_bits"] // 8
-        self.fault: str | None = None
-        self.bursts: list[tuple[int, int]] = []
-        self.words: list[tuple[int, int, int]] = []  # data, last, error
-        self.word_at: list[int] = []
-        self.clock = 0
-        self.flying: deque[int] = deque()
-        self.most_flying = 0
-        self._before: dict[str, Any] = {}
-        self._data = (1 << job["bus_bits"]) - 1
-
-    def _wrong(self, text: str) -> None:
-        self.fault = self.fault or f"clock {self.clock}: {text}"
-
-    def _accept(self, address: int, beats: int) -> None:
-        dut, job = self._dut, self._job
-        if int(dut.m_axi_arburst.value) != 1:
-            self._wrong("arburst is not INCR")
-        if 1 << int(dut.m_axi_arsize.value) != self._bus_bytes:
-            self._wrong("arsize is not the bus word")
-        if int(dut.m_axi_arid.value):
-            self._wrong("arid is not 0")
-        if address % self._bus_bytes:
-            self._wrong(f"araddr {address:#x} is not that of a bus word")
-        if beats > job["max_burst"]:
-            self._wrong(f"burst of {beats} beats")
-        if address // 4096 != (address + beats * self._bus_bytes - 1) // 4096:
-            self._wrong(f"burst of {beats} beats from {address:#x} on crosses 4 KiB")
-        self.bursts.append((address, beats))
-        self.flying.append(beats)
-        self.most_flying = max(self.most_flying, len(self.flying))
-        if len(self.flying) > job["outstanding"]:
-            self._wrong(f"{len(self.flying)} bursts in flight")
-
-    def sample(self) -> None:
-        """Look at the clock edge that just came."""
-        dut, before = self._dut, self._before
-        self.clock += 1
-        if dut.rst.value:
-            self.flying.clear()
-            self._before = {}
-            return
-        now: dict[str, Any] = {
-            "arvalid": int(dut.m_axi_arvalid.value),
-            "ovalid": int(dut.o__valid.value),
-        }
-        if now["arvalid"]:
-            now["ar"] = (int(dut.m_axi_araddr.value), int(dut.m_axi_arlen.value) + 1)
-        if now["ovalid"]:
-            now["o"] = int(dut.o__payload.value)
-        if "ar_waits" in before and now.get("ar") != before["ar_waits"]:
-            self._wrong("an address on offer was withdrawn or changed")
-        if "o_waits" in before and now.get("o") != before["o_waits"]:
-            self._wrong("a word on offer was withdrawn or changed")
-        if now["arvalid"]:
-            if dut.m_axi_arready.value:
-                self._accept(*now["ar"])
-            else:
-                now["ar_waits"] = now["ar"]
-        if now["ovalid"]:
-            if dut.o__ready.value:
-                payload = now["o"]
-                width = self._job["bus_bits"]
-                self.words.append(
-                    (payload & self._data, payload >> width & 1, payload >> width + 1)
-                )
-                self.word_at.append(self.clock)
-            elif not dut.abort.value:
-                now["o_waits"] = now["o"]
-        if dut.m_axi_rvalid.value and dut.m_axi_rready.value:
-            if not self.flying:
-                self._wrong("a beat was taken that nobody asked for")
-            else:
-                self.flying[0] -= 1
-                if bool(self.flying[0] == 0) != bool(dut.m_axi_rlast.value):
-                    self._wrong("the testbench's rlast is wrong")
-                if not self.flying[0]:
-                    self.flying.popleft()
-        if not dut.busy.value and (self.flying or now["arvalid"] or now["ovalid"]):
-            self._wrong("not busy, with something on the way")
-        self._before = now
 
 
 class ReaderBench:
@@ -333,64 +242,3 @@ async def reads_descriptors(dut: Any) -> None:
             raise AssertionError(text)
         results.append(result)
     report({"cases": results})
-
-
-@cocotb.test()
-async def reads_at_the_memorys_rate(dut: Any) -> None:
-    """Every word is that of the image, behind a memory that is as slow as the job's preset."""
-    job = read_job()
-    width, bits = job["bus_bits"] // 8, job["address_bits"]
-    image = memory_bytes(0, job["image_bytes"])
-    dut.rst.value = 1
-    for name in ("descriptor__valid", "descriptor__payload", "abort", "o__ready"):
-        getattr(dut, name).value = 0
-    model = AxiMemory(
-        dut, dut.clk, memory(job["memory"]), image, clock_mhz=job["clock_mhz"], base=job["base"]
-    )
-    cocotb.start_soon(Clock(dut.clk, CLOCK_NS, "ns").start())
-    cocotb.start_soon(model.run())
-    edge = RisingEdge(dut.clk)
-    for _ in range(4):
-        await edge
-    dut.rst.value = 0
-    pauses = stalls(job.get("sink", "none"), 1)
-    ready = pauses is None
-    dut.o__ready.value = ready
-    waiting = deque(job["descriptors"])
-    address, length = waiting[0]
-    dut.descriptor__payload.value = length << bits | address
-    dut.descriptor__valid.value = 1
-    left = sum(length for _, length in waiting) // width
-    words = iter(
-        (offset, int.from_bytes(image[offset : offset + width], "little"))
-        for address, length in job["descriptors"]
-        for offset in range(address - job["base"], address - job["base"] + length, width)
-    )
-    mask = (1 << job["bus_bits"]) - 1
-    errors = []
-    started = time.process_time()
-    clocks = 0
-    offered, payload = dut.o__valid, dut.o__payload
-    while left:
-        await edge
-        clocks += 1
-        if clocks > job["limit"]:
-            raise AssertionError(f"{left} words are missing after {clocks} clocks")
-        if waiting and dut.descriptor__ready.value:
-            waiting.popleft()
-            dut.descriptor__valid.value = bool(waiting)
-            if waiting:
-                dut.descriptor__payload.value = waiting[0][1] << bits | waiting[0][0]
-        if ready and offered.value:
-            left -= 1
-            word = int(payload.value)
-            offset, expected = next(words)
-            if word >> (job["bus_bits"] + 1):
-                errors.append(offset)
-            elif word & mask != expected:
-                raise AssertionError(f"byte {offset}: expected {expected:#x}, got {word & mask:#x}")
-        if pauses is not None:
-            ready = not next(pauses)
-            dut.o__ready.value = ready
-    seconds = time.process_time() - started
-    report(model.counts() | {"errors": errors, "clocks": clocks, "hz": clocks / seconds})

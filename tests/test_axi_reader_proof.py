@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of AXI that a read master can break, proved for the reader and its units.
 
-By temporal induction in Yosys, unbounded, for all inputs (stalls, aborts and resets included). The
-memory side is taken to keep its own rules: it answers what was asked for and nothing else.
+By temporal induction in Yosys, unbounded, for all inputs (stalls, aborts and resets included); the
+order of words in the aligner from reset on, for some clocks. The memory side is taken to keep its
+own rules: it answers what was asked for and nothing else.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.axi_burst import AxiBurst
 from xorloom.hw.axi_reader import AxiReader
+from xorloom.hw.byte_aligner import ByteAligner
 from xorloom.hw.synth import yosys
 from xorloom.sw.errors import ToolError
 
@@ -231,6 +233,76 @@ class ReaderMonitor(wiring.Component):
         return m
 
 
+class AlignerMonitor(wiring.Component):
+    """Holds the aligner's words against what the beats say; they must come in that order.
+
+    Beats belong to descriptors as a reader gives them: one turn from the first to the last, and
+    two beats at least where they are turned.
+    """
+
+    def __init__(self, units: int, *, careless: bool = False) -> None:
+        self._turn_bits, self._careless = units.bit_length() - 1, careless
+        super().__init__(
+            {
+                "valid": In(1),
+                "data": In(units * 8),
+                "last": In(1),
+                "error": In(2),
+                "turn": In(self._turn_bits),
+                "ready": In(1),
+                "bad": Out(1),
+                "crowded": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        units = 1 << self._turn_bits
+        m.submodules.dut = dut = ByteAligner(bus_bits=units * 8, turn_bits=self._turn_bits)
+        first = Signal(init=1)
+        turn, held = Signal(self._turn_bits), Signal(self._turn_bits)
+        before, before_error = Signal(units * 8), Signal(2)
+        queue = [Signal(len(Value.cast(dut.o.payload)), name=f"queue_{k}") for k in range(4)]
+        level = Signal(3)
+        enters, leaves = Signal(), Signal()
+        word = Signal(units * 8)
+        takes = dut.i.valid & dut.i.ready
+        with m.Switch(turn):
+            for by in range(units):
+                with m.Case(by):
+                    # The oldest `by` bytes are the upper ones of the beat before.
+                    m.d.comb += word.eq(Cat(before, self.data)[(units - by) * 8 :])
+        m.d.comb += [
+            turn.eq(Mux(first, self.turn, held)),
+            dut.i.valid.eq(self.valid),
+            dut.i.p.data.eq(self.data),
+            dut.i.p.last.eq(self.last & ~(first & (turn != 0))),
+            dut.i.p.error.eq(self.error),
+            dut.i.p.first.eq(first & (not self._careless)),
+            dut.i.p.turn.eq(turn),
+            dut.o.ready.eq(self.ready),
+            enters.eq(takes & ~(first & (turn != 0))),
+            leaves.eq(dut.o.valid & dut.o.ready),
+            self.crowded.eq(level == 2),
+            self.bad.eq(dut.o.valid & ((level == 0) | (Value.cast(dut.o.payload) != queue[0]))),
+        ]
+        m.d.sync += level.eq(level + enters - leaves)
+        with m.If(takes):
+            m.d.sync += [
+                first.eq(dut.i.p.last),
+                held.eq(turn),
+                before.eq(self.data),
+                before_error.eq(self.error),
+            ]
+        with m.If(leaves):
+            m.d.sync += [queue[k].eq(queue[k + 1]) for k in range(3)]
+        error = self.error | Mux(turn == 0, 0, before_error)
+        for k in range(4):
+            with m.If(enters & (level - leaves == k)):
+                m.d.sync += queue[k].eq(Cat(word, dut.i.p.last, error))
+        return m
+
+
 def small_reader(align_bytes: int, outstanding: int = OUTSTANDING) -> AxiReader:
     return AxiReader(
         bus_bits=BUS,
@@ -246,22 +318,26 @@ def watch(reader: Any) -> ReaderMonitor:
     return ReaderMonitor(reader, Value.cast(reader.descriptor.payload).shape())
 
 
-def prove(top: wiring.Component, what: str, folder: Path) -> None:
-    """Prove that signal ``what`` of a monitor is never 1 from reset on."""
+def prove(
+    top: wiring.Component, what: str, folder: Path, *, steps: int = 16, bounded: bool = False
+) -> None:
+    """Prove that signal ``what`` of a monitor is never 1 from reset on, or not in so many steps."""
     path = folder / "top.il"
     path.write_text(rtlil.convert(top, name="top", emit_src=False))
     # The queue may say anything: the rules hold for every descriptor.
     cut = "cutpoint -undef t:$mem_v2"
     passes = [f"read_rtlil {path}", "prep -top top -flatten", cut, "memory_map", "async2sync"]
-    check = f"sat -verify -tempinduct -maxsteps 16 -prove {what} 0 top"
+    kind = "-tempinduct-baseonly" if bounded else "-tempinduct"
+    check = f"sat -verify {kind} -maxsteps {steps} -prove {what} 0 top"
     yosys([*passes, check], folder / "proof.log")
-    assert "Induction step proven: SUCCESS!" in (folder / "proof.log").read_text()
+    proved = f"proved base case for {steps} steps" if bounded else "Induction step proven"
+    assert f"{proved}: SUCCESS!" in (folder / "proof.log").read_text()
 
 
 def refute(top: wiring.Component, what: str, folder: Path) -> None:
     """Check that ``what`` becomes 1 in a run that starts at reset (not: that no proof is found)."""
     with pytest.raises(ToolError, match="proof did fail"):
-        prove(top, what, folder)
+        prove(top, what, folder, bounded=True)
     assert "model found for base case: FAIL!" in (folder / "proof.log").read_text()
 
 
@@ -302,3 +378,13 @@ def test_reader_proof_fails_with_a_burst_too_many(tmp_path: Path) -> None:
 )
 def test_reader_proof_fails_for_a_broken_reader(change: str, what: str, tmp_path: Path) -> None:
     refute(watch(Tampered(small_reader(4), change)), what, tmp_path)
+
+
+@pytest.mark.parametrize(("units", "steps"), [(2, 9), pytest.param(4, 12, marks=pytest.mark.slow)])
+def test_aligner_makes_every_word_in_order(units: int, steps: int, tmp_path: Path) -> None:
+    prove(AlignerMonitor(units), "bad", tmp_path, steps=steps, bounded=True)
+
+
+@pytest.mark.parametrize(("careless", "what"), [(True, "bad"), (False, "crowded")])
+def test_aligner_proof_can_fail(careless: bool, what: str, tmp_path: Path) -> None:
+    refute(AlignerMonitor(2, careless=careless), what, tmp_path)
