@@ -8,12 +8,13 @@ ends of a read only.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 from xorloom.sw.errors import ConfigError
 
 __all__ = [
+    "IDEAL",
     "MEMORIES",
     "Memory",
     "ModelCycles",
@@ -105,32 +106,37 @@ class Memory:
 MEMORIES = {
     "sdr-133": Memory(
         "SDR SDRAM-133 x16 (small boards)",
-        "Micron MT48LC16M16A2-6A data sheet: tRP 18, tRCD 18, tRFC 60 ns, 8192 rows in 64 ms",
+        "Micron 256 Mb SDRAM data sheet (MT48LC16M16A2), table 12, -6A: tRP 18, tRCD 18, "
+        "tRFC 60 ns, 8192 rows in 64 ms",
         *(133.0, 16, 16, 1024, 36.0, False, 60.0, 7812.5, 60.0),
     ),
     "ddr3-1600": Memory(
         "DDR3-1600 x16",
-        "Micron MT41K256M16-125 data sheet, JESD79-3F: tRP = tRCD = 13.75, tRFC(4 Gb) 260 ns",
+        "Alliance AS4C256M16D3B data sheet, DDR3-1600: tRP = tRCD = 13.75; Micron MT41J128M16 "
+        "data sheet, table 56: tRFC(4 Gb) 260 ns, tREFI 7.8 us",
         *(1600.0, 16, 16, 2048, 27.5, True, 260.0, 7800.0, 50.0),
     ),
     "ddr4-2400": Memory(
         "DDR4-2400 x64",
-        "JESD79-4B, CL17: tRP = tRCD = 14.16, tRFC1(8 Gb) 350 ns, tREFI 7.8 us, 1 KiB page x 8",
+        "Micron 4 Gb DDR4 data sheet, table 152, -083: tRP = tRCD = 14.16; DRAMsim3 "
+        "DDR4_8Gb_x8_2400: tRFC1 350 ns, tREFI 7.8 us, 1 KiB page x 8",
         *(2400.0, 64, 64, 8192, 28.32, True, 350.0, 7800.0, 50.0),
     ),
     "lpddr4-3200": Memory(
         "LPDDR4-3200 x16 channel",
-        "JESD209-4B: tRPpb = tRCD = 18, tRFCab(4 Gb a channel) 180 ns, tREFI 3.904 us",
+        "JESD209-4 as NXP's DDR Tool renders it, 4 Gb a channel: tRPpb 18, tRFCab 180 ns, "
+        "tREFI 3.904 us; tRCD 18 not confirmed",
         *(3200.0, 16, 32, 2048, 36.0, True, 180.0, 3904.0, 60.0),
     ),
     "hbm2-pc": Memory(
         "HBM2 pseudo-channel, 2 Gb/s a pin",
-        "JESD235C: tRP = tRCD = 16, tRFC(4 Gb) 260 ns, tREFI 3.9 us, 1 KiB page",
-        *(2000.0, 64, 32, 1024, 32.0, True, 260.0, 3900.0, 60.0),
+        "DRAMsim3 HBM2_4Gb_x128 (JESD235 protocol): tRP = tRCD = 14, tRFC 260 ns, tREFI 3.9 us, "
+        "1 KiB page",
+        *(2000.0, 64, 32, 1024, 28.0, True, 260.0, 3900.0, 60.0),
     ),
     "qspi-133": Memory(
         "QSPI flash, 133 MHz",
-        "Winbond W25Q128JV data sheet: EBh takes 8 + 6 + 2 + 4 clocks before the data",
+        "Winbond W25Q128JV data sheet: 133 MHz; EBh takes 8 + 6 + 2 + 4 clocks before the data",
         *(133.0, 4, 1, 0, 0.0, True, 0.0, 0.0, 20 / 133 * 1000),
     ),
     "spi-50": Memory(
@@ -141,15 +147,24 @@ MEMORIES = {
 }
 """Presets by name."""
 
+IDEAL = Memory(
+    "Ideal: a word every cycle",
+    "no memory: what the decoder itself can do",
+    *(inf, 8, 1, 0, 0.0, True, 0.0, 0.0, 0.0),
+)
+"""Not one of the presets: its pins are faster than any bus, and a read waits one cycle."""
+
 
 def memory(name: str) -> Memory:
-    """Return a preset.
+    """Return a preset, or :data:`IDEAL` as ``ideal``.
 
     Raises
     ------
     ConfigError
         If there is none of that name.
     """
+    if name == "ideal":
+        return IDEAL
     if name not in MEMORIES:
         raise ConfigError(f"memory must be one of {', '.join(MEMORIES)}, not {name!r}")
     return MEMORIES[name]

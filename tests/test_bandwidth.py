@@ -6,6 +6,7 @@ import re
 
 import pytest
 from xorloom.sim.bandwidth import (
+    IDEAL,
     MEMORIES,
     Memory,
     bandwidth_rows,
@@ -89,6 +90,14 @@ def test_model_cycles_is_the_larger_of_memory_and_decoder() -> None:
     assert (half.total, half.limit) == (2000, "memory")
     assert model_cycles(words=10, steps=0, words_per_cycle=1 / 3).memory == 30
     assert model_cycles(words=7, steps=0, words_per_cycle=0.3).memory == 24
+
+
+def test_memory_ideal_moves_a_word_every_cycle() -> None:
+    assert memory("ideal") is IDEAL
+    assert IDEAL not in MEMORIES.values(), "tables show real memories"
+    for clock, bus in ((50.0, 32), (1000.0, 1024)):
+        assert IDEAL.words_per_cycle(clock, bus) == 1.0
+        assert set(IDEAL.stall_pattern(clock, bus)) == {"."}
 
 
 def test_memory_refuses_an_unknown_name() -> None:
