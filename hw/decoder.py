@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.errors import ConfigError
@@ -12,6 +12,7 @@ from xorloom.sw.index_config import IndexConfig
 from xorloom.sw.layout import INDEX_KINDS, schedule_block_words, weights_network_id
 
 from .csr import Cause
+from .event_counters import events_layout
 from .index_decoder import IndexUnit
 from .packet_queue import PacketQueue
 from .signatures import packet_layout, weight_layout, word_layout
@@ -19,7 +20,7 @@ from .weight_join import WeightJoin
 from .weight_parser import WeightParser
 from .window_decoder import WindowUnit
 
-__all__ = ["Decoder", "events_layout", "queue_words"]
+__all__ = ["Decoder", "queue_words"]
 
 _FLIGHTS = 8
 
@@ -27,16 +28,6 @@ _FLIGHTS = 8
 def queue_words(bus_bits: int) -> int:
     """Return the bus words that wait for either unit at most: four blocks."""
     return max(16, 4 * schedule_block_words(bus_bits // 8))
-
-
-def events_layout() -> data.StructLayout:
-    """What happens in a clock, for counters.
-
-    ``word``: a bus word is accepted; ``starved``: it would be, but none is there; ``blocked``: one
-    is there and is not accepted, though the output does not wait; ``stalled``: the output waits for
-    its taker; ``beat``: it is taken.
-    """
-    return data.StructLayout(dict.fromkeys(("word", "starved", "blocked", "stalled", "beat"), 1))
 
 
 class Decoder(wiring.Component):
@@ -68,6 +59,8 @@ class Decoder(wiring.Component):
         For one cycle: a stream has left whole.
     busy : Out(1)
         A stream is being decoded, or its output waits.
+    dropping : Out(1)
+        Words are dropped after a fault.
     events : Out(events_layout())
 
     Raises
@@ -115,6 +108,7 @@ class Decoder(wiring.Component):
                 "quiet": In(1),
                 "done": Out(1),
                 "busy": Out(1),
+                "dropping": Out(1),
                 "events": Out(events_layout()),
             }
         )
@@ -147,6 +141,7 @@ class Decoder(wiring.Component):
             parser.progress.eq(self.o.valid),
             self.fault.eq(parser.fault),
             self.cause.eq(parser.cause),
+            self.dropping.eq(parser.dropping),
             self.done.eq(join.ended),
             self.busy.eq(~parser.idle | ~join.idle),
             self.events.word.eq(self.i.valid & self.i.ready),

@@ -11,12 +11,12 @@ __all__ = ["PacketQueue"]
 class PacketQueue(wiring.Component):
     """First in, first out. Latency two cycles, one item a cycle; the memory reads synchronously.
 
-    ``i.ready`` is a register, so it falls when there is room for one more.
+    ``i.ready`` is a register, and falls when there is room for two more.
 
     Parameters
     ----------
     shape : Layout or Shape
-    depth : int, 3 or more
+    depth : int, 4 or more
 
     Members
     -------
@@ -34,8 +34,8 @@ class PacketQueue(wiring.Component):
         item = Value.cast(self.i.payload)
         m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=len(item), depth=self._depth)
         ready = Signal()
-        # One item may be on its way into the queue when its level is looked at.
-        m.d.sync += ready.eq(queue.level <= self._depth - 2)
+        # An item may be on its way into the queue when its level is looked at.
+        m.d.sync += ready.eq(queue.level <= self._depth - 3)
         m.d.comb += [
             queue.w_data.eq(item),
             queue.w_en.eq(self.i.valid & ready),

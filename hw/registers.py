@@ -6,93 +6,18 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 from xorloom.sw.config import check_bus
 from xorloom.sw.errors import ConfigError, check_range
 
 from .axi_lite import AxiLite, axil_members
 from .csr import ADDRESS_BITS, COUNTERS, MAP, REGISTERS, Cause, identity
+from .descriptor_queue import DescriptorQueue
+from .event_counters import EventCounters, events_layout
 from .signatures import descriptor_layout
 
-__all__ = ["DescriptorQueue", "EventCounters", "Registers", "events_layout"]
-
-
-def events_layout() -> data.StructLayout:
-    """What the decoder tells the counters: one bit each, for every cycle.
-
-    ``word``: bus word accepted; ``starved``: the decoder would take a word and none is there, while
-    busy; ``blocked``: a word is offered and not taken, though the output is not stalled;
-    ``stalled``: output beat offered and not taken; ``beat``: output beat taken.
-    """
-    return data.StructLayout(dict.fromkeys(("word", "starved", "blocked", "stalled", "beat"), 1))
-
-
-class EventCounters(wiring.Component):
-    """Counters of 32 bits in a memory with one adder, which visits each in turn.
-
-    What happens between two visits is counted in a few bits. A quarter of the area of as many plain
-    counters, and no wide multiplexer to read them.
-
-    Parameters
-    ----------
-    count : int, 1 to 8
-
-    Members
-    -------
-    events : In(count)
-    clear : In(1)
-    index : Out(3)
-        The counter that ``value`` is of, all in turn.
-    value : Out(32)
-        Without what happened in the last four cycles.
-    """
-
-    slots = 8
-
-    def __init__(self, *, count: int) -> None:
-        self._count = count
-        super().__init__({"events": In(count), "clear": In(1), "index": Out(3), "value": Out(32)})
-
-    def elaborate(self, _platform: object) -> Module:
-        """Build the memory and what counts between visits."""
-        m = Module()
-        slots = self.slots
-        m.submodules.totals = totals = memory.Memory(shape=32, depth=slots, init=[])
-        load, store = totals.read_port(domain="comb"), totals.write_port()
-        happened = Signal(self._count)
-        at = Signal(slots, init=1)
-        turn = [Signal(3, init=-k % slots, name=f"turn_{k}") for k in range(3)]
-        added, total = Signal(range(slots + 1)), Signal(32)
-        # Counts 8 to 15, a round of visits in which the totals are taken for 0; then 0.
-        clearing = Signal(4, init=8)
-        recent = [Signal(range(slots + 1), name=f"recent_{k}") for k in range(self._count)]
-        m.d.comb += [
-            load.addr.eq(turn[0]),
-            store.addr.eq(turn[2]),
-            store.data.eq(self.value),
-            store.en.eq(1),
-            self.index.eq(turn[2]),
-        ]
-        m.d.sync += [
-            happened.eq(self.events),
-            at.eq(at.rotate_left(1)),
-            turn[0].eq(turn[0] + 1),
-            turn[1].eq(turn[0]),
-            turn[2].eq(turn[1]),
-            clearing.eq(Mux(self.clear, 8, clearing + clearing[3])),
-            added.eq(reduce(or_, (Mux(at[k], few, 0) for k, few in enumerate(recent)))),
-            total.eq(load.data),
-            self.value.eq(total + added),
-        ]
-        with m.If(clearing[3]):
-            m.d.sync += total.eq(0)
-        for k, few in enumerate(recent):
-            m.d.sync += few.eq(Mux(at[k], 0, few) + happened[k])
-            with m.If(self.clear):
-                m.d.sync += few.eq(0)
-        return m
+__all__ = ["Registers"]
 
 
 def _check(**sizes: int) -> None:
@@ -104,86 +29,6 @@ def _check(**sizes: int) -> None:
     for name in ("queue", "align_bytes"):
         if sizes[name].bit_count() != 1:
             raise ConfigError(f"{name} must be a power of two, not {sizes[name]}")
-
-
-class DescriptorQueue(wiring.Component):
-    """Checks descriptors and queues them.
-
-    Parameters
-    ----------
-    bus_bytes, address_bits, align_bytes, depth : int
-
-    Members
-    -------
-    descriptor : In(descriptor_layout(address_bits))
-        Must stand still in the cycle of ``start`` and the next.
-    start : In(1)
-        Queue it, or refuse it a cycle later.
-    flush : In(1)
-        Forget all, also a start of the cycle before. Withdraws what is offered.
-    refused : Out(1)
-    cause : Out(4)
-        Why, while ``refused``.
-    busy : Out(1)
-        A descriptor is queued, or a start not yet decided.
-    space : Out(range(depth + 1))
-        Descriptors that can be queued.
-    o : Out(stream.Signature(descriptor_layout(address_bits)))
-    """
-
-    def __init__(self, *, bus_bytes: int, address_bits: int, align_bytes: int, depth: int) -> None:
-        self._bus_bytes, self._align_bytes, self._depth = bus_bytes, align_bytes, depth
-        layout = descriptor_layout(address_bits)
-        super().__init__(
-            {
-                "descriptor": In(layout),
-                "start": In(1),
-                "flush": In(1),
-                "refused": Out(1),
-                "cause": Out(4),
-                "busy": Out(1),
-                "space": Out(range(depth + 1)),
-                "o": Out(stream.Signature(layout)),
-            }
-        )
-
-    def elaborate(self, _platform: object) -> Module:
-        """Build checks and memory."""
-        m = Module()
-        depth = self._depth
-        shape = self.descriptor.shape()
-        m.submodules.entries = entries = memory.Memory(shape=shape, depth=depth, init=[])
-        load, store = entries.read_port(domain="comb"), entries.write_port()
-        tail, head = Signal(range(depth)), Signal(range(depth))
-        space, waits = Signal(range(depth + 1), init=depth), Signal()
-        bad, starts, puts, takes = Signal(), Signal(), Signal(), Signal()
-        length, address = self.descriptor.length, self.descriptor.address
-        odd = length[: exact_log2(self._bus_bytes)].any()
-        m.d.comb += [
-            puts.eq(starts & ~bad & (space != 0)),
-            takes.eq(self.o.valid & self.o.ready),
-            self.refused.eq(starts & ~puts),
-            self.cause.eq(Mux(bad, Cause.DESCRIPTOR, Cause.BUSY)),
-            self.busy.eq(starts | waits),
-            self.space.eq(space),
-            store.addr.eq(tail),
-            store.data.eq(self.descriptor),
-            store.en.eq(puts),
-            load.addr.eq(head),
-            self.o.valid.eq(waits),
-            self.o.payload.eq(load.data),
-        ]
-        m.d.sync += [
-            bad.eq((length == 0) | odd | address[: exact_log2(self._align_bytes)].any()),
-            starts.eq(self.start & ~self.flush),
-            tail.eq(tail + puts),
-            head.eq(head + takes),
-            space.eq(space + takes - puts),
-            waits.eq(puts | (waits & ~(takes & (space == depth - 1)))),
-        ]
-        with m.If(self.flush):
-            m.d.sync += [tail.eq(0), head.eq(0), space.eq(depth), waits.eq(0)]
-        return m
 
 
 class Registers(wiring.Component):

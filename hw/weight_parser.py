@@ -69,6 +69,8 @@ class WeightParser(wiring.Component):
         No words of the input packet will come any more.
     idle : Out(1)
         Between streams, no word held.
+    dropping : Out(1)
+        After a fault, until it is over.
     """
 
     def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
@@ -90,6 +92,7 @@ class WeightParser(wiring.Component):
                 "progress": In(1),
                 "quiet": In(1),
                 "idle": Out(1),
+                "dropping": Out(1),
             }
         )
 
@@ -114,6 +117,9 @@ class WeightParser(wiring.Component):
             m, word.data, fields, opens, inside & schedule, block_takes, block_ends
         )
         finishing = finish.any() | closing
+        # Nothing enters the queues before a stream opens, so this may look at them a cycle ago.
+        may_open = Signal()
+        m.d.sync += may_open.eq(both & self.may_open & ~finishing & head.any())
         codec = Signal.like(self.codec)
         m.d.comb += [
             self.i.ready.eq(~held | takes),
@@ -121,10 +127,7 @@ class WeightParser(wiring.Component):
             # Inside a stream, no word of another input packet is looked at.
             inside.eq(held & ~boundary),
             begins.eq(held & head[0] & ~(finishing & boundary)),
-            opens.eq(
-                (begins if head_words == 1 else inside & head[-1])
-                & (both & self.may_open & ~finishing & ~self.fault)
-            ),
+            opens.eq((held if head_words == 1 else inside) & head[-1] & may_open),
             marks.eq(closing & right),
             block_takes.eq(inside & block & Mux(kind, self.index.ready, self.value.ready)),
             block_ends.eq(block_takes & final),
@@ -145,6 +148,7 @@ class WeightParser(wiring.Component):
             self.opens.eq(opens),
             self.verified.eq(marks & both),
             self.idle.eq(head[0] & ~held & ~finishing),
+            self.dropping.eq(drop | self.fault),
         ]
         m.d.sync += [
             held.eq(self.i.valid | ~self.i.ready),
