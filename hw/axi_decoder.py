@@ -16,6 +16,7 @@ from .axi_reader import AxiReader
 from .csr import ADDRESS_BITS
 from .decoder import Decoder
 from .registers import Registers
+from .skid_buffer import SkidBuffer
 
 __all__ = ["AxiDecoder"]
 
@@ -129,11 +130,14 @@ class AxiDecoder(wiring.Component):
         ]
         self._drive_output(m)
         if self._reader is None:
+            skid = SkidBuffer(decoder.i.payload.shape())
+            m.submodules.skid = skid
+            wiring.connect(m, skid.o, decoder.i)
             m.d.comb += [
-                decoder.i.valid.eq(self.s_axis_tvalid),
-                decoder.i.p.data.eq(self.s_axis_tdata),
-                decoder.i.p.last.eq(self.s_axis_tlast),
-                self.s_axis_tready.eq(decoder.i.ready),
+                skid.i.valid.eq(self.s_axis_tvalid),
+                skid.i.p.data.eq(self.s_axis_tdata),
+                skid.i.p.last.eq(self.s_axis_tlast),
+                self.s_axis_tready.eq(skid.i.ready),
             ]
             return m
         m.submodules.reader = reader = self._reader

@@ -68,7 +68,7 @@ class WeightParser(wiring.Component):
     quiet : In(1)
         No words of the input packet will come any more.
     idle : Out(1)
-        Between streams, no word held.
+        Between streams, no word there.
     dropping : Out(1)
         After a fault, until it is over.
     """
@@ -101,62 +101,57 @@ class WeightParser(wiring.Component):
         m = Module()
         bus = self._bus_bits
         head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
-        word: Any = Signal(word_layout(bus), reset_less=True)
-        held, takes, block_takes = Signal(), Signal(), Signal()
-        # One-hot: header words, a schedule word, a block's words, words to drop.
+        word: Any = self.i.p
+        takes, block_takes = Signal(), Signal()
+        # One-hot: header words, a schedule word, a block's words, words to drop, none before the
+        # stream is judged. All zero: a fault is on its way.
         head = Signal(head_words, init=1)
-        schedule, block, drop = Signal(), Signal(), Signal()
+        schedule, block, drop, pends = Signal(), Signal(), Signal(), Signal()
         # After a stream's last word: the CRC is worked out in two cycles and compared in a third,
         # then the closing marks go out.
         finish, closing, right = Signal(2), Signal(), Signal()
         boundary = Signal(init=1)  # the word taken before was its input packet's last
-        both, inside, begins, opens, marks = (Signal() for _ in range(5))
-        block_ends, stream_ends = Signal(), Signal()
+        both, opens, marks = Signal(), Signal(), Signal()
+        block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
         fields = self._fields(m, word.data, takes, head)
         kind, final, sched_final, blocks_final = self._schedule(
-            m, word.data, fields, opens, inside & schedule, block_takes, block_ends
+            m, word.data, fields, opens, takes & schedule, block_takes, block_ends
         )
         finishing = finish.any() | closing
-        # Nothing enters the queues before a stream opens, so this may look at them a cycle ago.
         may_open = Signal()
-        m.d.sync += may_open.eq(both & self.may_open & ~finishing & head.any())
+        m.d.sync += may_open.eq(self.may_open & ~finishing & head.any())
         codec = Signal.like(self.codec)
+        # Two LUTs to `takes`: all the bus waits for it.
+        passes = Cat(head[:-1], schedule, drop).any()
+        fits = block & Mux(kind, self.index.ready, self.value.ready)
         m.d.comb += [
-            self.i.ready.eq(~held | takes),
+            self.i.ready.eq(takes),
             both.eq(self.value.ready & self.index.ready),
-            # Inside a stream, no word of another input packet is looked at.
-            inside.eq(held & ~boundary),
-            begins.eq(held & head[0] & ~(finishing & boundary)),
-            opens.eq((held if head_words == 1 else inside) & head[-1] & may_open),
+            opens.eq(self.i.valid & head[-1] & may_open & both),
             marks.eq(closing & right),
-            block_takes.eq(inside & block & Mux(kind, self.index.ready, self.value.ready)),
+            block_takes.eq(self.i.valid & fits),
             block_ends.eq(block_takes & final),
             stream_ends.eq(block_ends & blocks_final),
-            takes.eq(
-                block_takes
-                | opens
-                | (inside & (schedule | Cat(head[k] for k in range(1, head_words - 1)).any()))
-                | (begins if head_words > 1 else 0)
-                | (held & drop)
+            takes.eq(self.i.valid & (passes | fits | (head[-1] & may_open & both))),
+            cut_off.eq(takes & word.last & ~stream_ends & ~drop),
+            self.value.valid.eq(
+                (self.i.valid & ~kind & block) | opens | (marks & self.index.ready)
             ),
-            self.value.valid.eq((inside & ~kind & block) | opens | (marks & self.index.ready)),
-            self.index.valid.eq((inside & kind & block) | opens | (marks & self.value.ready)),
+            self.index.valid.eq((self.i.valid & kind & block) | opens | (marks & self.value.ready)),
             self.value.p.data.eq(Mux(block, word.data, fields["count"])),
             self.value.p.mark.eq(~block),
             self.index.payload.eq(self.value.payload),
             self.codec.eq(Mux(head[-1] & ~closing, fields["codec"], codec)),
             self.opens.eq(opens),
             self.verified.eq(marks & both),
-            self.idle.eq(head[0] & ~held & ~finishing),
+            self.idle.eq(head[0] & ~self.i.valid & ~finishing),
             self.dropping.eq(drop | self.fault),
         ]
         m.d.sync += [
-            held.eq(self.i.valid | ~self.i.ready),
             finish.eq(finish << 1 | stream_ends),
             closing.eq(finish[1] | (closing & ~self.verified)),
+            pends.eq(pends & ~self.verified),
         ]
-        with m.If(self.i.ready):
-            m.d.sync += word.eq(self.i.payload)
         with m.If(takes):
             m.d.sync += boundary.eq(word.last)
         with m.If(takes & head.any()):
@@ -164,24 +159,31 @@ class WeightParser(wiring.Component):
         spare = head_words * bus > 8 * WEIGHT_HEADER_BYTES
         with m.If(opens):
             m.d.sync += [schedule.eq(not spare), block.eq(spare), codec.eq(self.codec)]
-        with m.Elif(inside & schedule):
+        with m.Elif(takes & schedule):
             m.d.sync += [schedule.eq(0), block.eq(1)]
         with m.Elif(block_ends):
             m.d.sync += [
                 block.eq(~blocks_final & ~sched_final),
                 schedule.eq(~blocks_final & sched_final),
-                head[0].eq(blocks_final),
+                # The next input packet is not looked at before this stream is pends.
+                head[0].eq(blocks_final & ~word.last),
+                pends.eq(blocks_final & word.last),
             ]
+        with m.If(pends & self.verified):
+            m.d.sync += head[0].eq(1)
+        with m.If(cut_off):
+            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
         self._check_crc(m, word.data, takes & ~drop, head, fields["crc"], finish, right)
         wrong = closing & ~right
-        self._find_faults(m, word, held, takes, drop, stream_ends, wrong, opens, fields)
+        self._find_faults(m, takes, drop, cut_off, wrong, opens, fields)
         over = Signal(4)  # the source has had time to notice the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
         with m.If(self.fault):
-            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), finish.eq(0), closing.eq(0)]
+            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), pends.eq(0)]
+            m.d.sync += [finish.eq(0), closing.eq(0)]
             goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
             m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
-        ends = takes & word.last if self._packets else over[-1] & self.quiet & ~held
+        ends = takes & word.last if self._packets else over[-1] & self.quiet & ~self.i.valid
         with m.Elif(drop & ends):
             m.d.sync += [drop.eq(0), head.eq(1)]
         return m
@@ -310,11 +312,9 @@ class WeightParser(wiring.Component):
     def _find_faults(
         self,
         m: Module,
-        word: Any,
-        held: Signal,
         takes: Signal,
         drop: Signal,
-        stream_ends: Signal,
+        cut_off: Signal,
         crc_wrong: Value,
         opens: Signal,
         fields: Mapping[str, Any],
@@ -324,15 +324,15 @@ class WeightParser(wiring.Component):
         waits = Signal(range(PATIENCE + 1))
         moves = takes | self.progress | self.verified | drop
         m.d.sync += judge.eq(opens)
-        m.d.sync += waits.eq(Mux(moves | ~held, 0, waits + 1))
+        m.d.sync += waits.eq(Mux(moves | ~self.i.valid, 0, waits + 1))
         causes = [
             (self.abort, Cause.ABORTED),
-            (held & (word.error == 2), Cause.SLVERR),
-            (held & (word.error == 3), Cause.DECERR),
+            (self.i.valid & (self.i.p.error == 2), Cause.SLVERR),
+            (self.i.valid & (self.i.p.error == 3), Cause.DECERR),
             (judge & ~fields["header_good"], Cause.HEADER),
             (judge & ~fields["network_good"], Cause.NETWORK),
             (crc_wrong, Cause.CRC),
-            (takes & word.last & ~stream_ends, Cause.TRUNCATED),
+            (cut_off, Cause.TRUNCATED),
             (self.short, Cause.LENGTH),
             (waits == PATIENCE, Cause.SCHEDULE),
         ]
