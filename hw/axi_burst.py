@@ -49,6 +49,11 @@ class AxiBurst(wiring.Component):
         towards its upper end has the descriptor's first byte in place 0.
     busy : Out(1)
         A descriptor is in work.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range.
     """
 
     def __init__(

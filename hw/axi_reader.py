@@ -54,6 +54,11 @@ class AxiReader(wiring.Component):
         ``error`` is 0 for OKAY and EXOKAY.
     m_axi_ar*, m_axi_r*
         AXI4 read channels; one identifier, 0.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range.
     """
 
     def __init__(

@@ -40,6 +40,7 @@ class AxiMemory:
     that: there is one word of buffer. What a read waits for its first word runs while earlier
     reads are served. Flash (no rows) runs one command at a time: a read that goes on where the one
     before ended, and was asked for in time, continues its command; any other begins a new one.
+    The model knows no reset: what was asked for before one is still answered.
 
     Parameters
     ----------
