@@ -12,14 +12,14 @@ BITMASK_LAG = 3
 """Code words that mask word ``k`` calls for follow mask word ``k + 3``: time to count its bits."""
 
 
-def _prefix(counts: list[Value], most: int) -> list[Value]:
+def _prefix(m: Module, counts: list[Value], most: int) -> list[Value]:
     """Sums of ``counts[:n]`` for all n, as a tree; ``most`` bounds every count."""
     if len(counts) == 1:
         return [Const(0, 1), counts[0]]
     half = len(counts) // 2
-    left, right = _prefix(counts[:half], most), _prefix(counts[half:], most)
+    left, right = _prefix(m, counts[:half], most), _prefix(m, counts[half:], most)
     bits = (most * len(counts)).bit_length()
-    return [*left, *(added(left[-1], sum_, bits) for sum_ in right[1:])]
+    return [*left, *(added(m, left[-1], sum_, bits) for sum_ in right[1:])]
 
 
 def _below(value: Value, size: int) -> list[Value]:
@@ -102,16 +102,19 @@ class BaselineBitmask(wiring.Component):
         before = [Signal(range(4 * n + 1), name=f"before_{n}") for n in range(bus // 4 + 1)]
         left = Signal(range(bus))
         rest = Signal(len(left) + 1)
-        # What a stage calls bits has one more than the index of its widest block.
         total = before[-1]
         m.d.comb += rest.eq(left - total)
+        counts = []
+        for n in range(bus // 4):
+            bits = masks[0][4 * n :][:4]
+            pairs = [Cat(a ^ b, a & b) for a, b in (bits[:2], bits[2:])]
+            counts.append(added(m, *pairs, 3))
+        sums = _prefix(m, list(fours), 4)
         with m.If(moves):
-            for n, count in enumerate(fours):
-                bits = masks[0][4 * n :][:4]
-                pairs = [Cat(a ^ b, a & b) for a, b in (bits[:2], bits[2:])]
-                m.d.sync += count.eq(added(*pairs, 3))
-            sums = _prefix(list(fours), 4)
-            m.d.sync += [count.eq(value) for count, value in zip(before, sums, strict=True)]
+            m.d.sync += [
+                *(four.eq(count) for four, count in zip(fours, counts, strict=True)),
+                *(after.eq(total) for after, total in zip(before, sums, strict=True)),
+            ]
         with m.If(reader.start):
             m.d.sync += [left.eq(0), need.eq(0)]
         with m.Elif(moves & holds[2]):
@@ -169,9 +172,9 @@ class BaselineBitmask(wiring.Component):
                 # The circle's start is `-left`; all are counted from there, modulo the block.
                 base = before[middle // 4]
                 for at in range(middle // 4 * 4, middle):
-                    base = added(base, mask[at : at + 1], bits)
+                    base = added(m, base, mask[at : at + 1], bits)
                 edge = Signal(bits, name=f"edge_{half}_{middle}")
-                m.d.comb += edge.eq(added(base, ~left[:bits], bits, 1))
+                m.d.comb += edge.eq(added(m, base, ~left[:bits], bits, 1))
                 top = edge[-1]
                 settings += [bit ^ top for bit in _below(edge[:-1], half)] if bits > 1 else [top]
             held = Signal(self._bus_bits // 2, name=f"switches_{half}", reset_less=True)
@@ -193,7 +196,9 @@ class BaselineBitmask(wiring.Component):
                 low, high = codes[first : first + half], codes[first + half : first + 2 * half]
                 pairs = list(zip(keep, low, high, strict=True))
                 after += [Mux(k, a, b) for k, a, b in pairs] + [Mux(k, b, a) for k, a, b in pairs]
-            codes, half = after, half // 2
+            stage = Signal(self._bus_bits, name=f"stage_{plane}_{half}")
+            m.d.comb += stage.eq(Cat(after))
+            codes, half = list(stage), half // 2
         out = Signal(self._bus_bits, name=f"spread_{plane}")
         m.d.comb += out.eq(Cat(codes) & mask)
         return out

@@ -62,16 +62,16 @@ def baseline_members(bus_bits: int, n_out: int, planes: int) -> dict[str, wiring
     }
 
 
-def added(a: Value, b: Value, bits: int, carry: Value | int = 0) -> Value:
+def added(m: Module, a: Value, b: Value, bits: int, carry: Value | int = 0) -> Signal:
     """Return ``bits`` bits of ``a + b + carry`` as plain logic: a carry chain costs more here."""
-    out = []
-    c: Value = Value.cast(carry)
+    total, carries = Signal(bits, name="total"), Signal(bits + 1, name="carries")
+    m.d.comb += carries[0].eq(carry)
     for k in range(bits):
         x = a[k] if k < len(a) else Const(0, 1)
         y = b[k] if k < len(b) else Const(0, 1)
-        out.append(x ^ y ^ c)
-        c = (x & y) | (c & (x ^ y))
-    return Cat(out)
+        c = carries[k]
+        m.d.comb += [total[k].eq(x ^ y ^ c), carries[k + 1].eq((x & y) | (c & (x ^ y)))]
+    return total
 
 
 class BaselineReader(wiring.Component):

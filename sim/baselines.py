@@ -206,7 +206,7 @@ def encode_baseline(
     if not count:
         words = np.zeros((0, config.word_bytes), np.uint8)
     elif name == "rice":
-        from .baseline_rice import rice_words
+        from .baselines_rice import rice_words
 
         words, parameter = rice_words(whole, values, config)
     else:
@@ -242,7 +242,7 @@ def decode_baseline(
     words = np.frombuffer(stream[size:], np.uint8).reshape(-1, config.word_bytes)
     whole = -(-count // config.n_out) * config.n_out
     if name == "rice":
-        from .baseline_rice import rice_weights
+        from .baselines_rice import rice_weights
 
         mask, codes = rice_weights(words, whole, config, parameter)
     else:

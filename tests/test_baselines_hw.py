@@ -9,13 +9,21 @@ from amaranth.lib import wiring
 from xorloom.hw.baseline_bitmask import BaselineBitmask
 from xorloom.hw.baseline_csr import BaselineCsr
 from xorloom.hw.baseline_dense import BaselineDense
+from xorloom.hw.baseline_rice import BaselineRice
+from xorloom.hw.verilog import component_verilog
 from xorloom.sim.baselines import BaselineConfig, decode_baseline, encode_baseline
 from xorloom.sim.datasets import iid
+from xorloom.sim.runner import build, run
 
 from .hw_helpers import StreamRun, drive
 
 SMALL = BaselineConfig(bus_bits=32, n_out=64, planes=1, lanes=4)
-UNITS: dict[str, Any] = {"dense": BaselineDense, "bitmask": BaselineBitmask, "csr": BaselineCsr}
+UNITS: dict[str, Any] = {
+    "dense": BaselineDense,
+    "bitmask": BaselineBitmask,
+    "csr": BaselineCsr,
+    "rice": BaselineRice,
+}
 NAMES = tuple(UNITS)
 
 
@@ -70,11 +78,11 @@ def check(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("source", "sink"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.6), (0.3, 0.3)])
+@pytest.mark.parametrize(("source", "sink"), [(0.0, 0.0), (0.0, 0.6), (0.3, 0.3)])
 def test_baseline_decodes_streams_back_to_back_under_stalls(
     name: str, source: float, sink: float
 ) -> None:
-    shapes = [(700, 0.7), (64, 0.9), (65, 0.3), (300, 0.95)]
+    shapes = [(500, 0.7), (64, 0.9), (65, 0.3)]
     weights = [iid(size, sparsity, 1, n) for n, (size, sparsity) in enumerate(shapes)]
     check(name, SMALL, weights, source=source, sink=sink)
 
@@ -93,7 +101,7 @@ def test_baseline_decodes_corner_streams(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("planes", [2, 3])
+@pytest.mark.parametrize("planes", [3])
 def test_baseline_decodes_codes_of_several_planes(name: str, planes: int) -> None:
     config = BaselineConfig(bus_bits=32, n_out=32, planes=planes, lanes=4)
     check(name, config, [iid(500, s, planes, n) for n, s in enumerate((0.9, 0.1))], sink=0.3)
@@ -103,4 +111,27 @@ def test_baseline_decodes_codes_of_several_planes(name: str, planes: int) -> Non
 @pytest.mark.parametrize("bus_bits", [64, 128])
 def test_baseline_decodes_other_widths(name: str, bus_bits: int) -> None:
     config = BaselineConfig(bus_bits=bus_bits, n_out=128, planes=1, lanes=8)
-    check(name, config, [iid(900, s, 1, n) for n, s in enumerate((0.9, 0.5))], source=0.2)
+    check(name, config, [iid(300, s, 1, n) for n, s in enumerate((0.9, 0.5))], source=0.2)
+
+
+# Cycles of 65,536 i.i.d. weights beyond those in which the bus brings a word, at most: a share of
+# the words. CSR's lanes wait for each other at slices' ends, Rice's have runs of kept weights.
+SPARE = {"dense": 0.01, "bitmask": 0.01, "csr": 0.06, "rice": 0.12}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_baseline_keeps_up_with_the_bus(name: str) -> None:
+    config = BaselineConfig()
+    built = build(component_verilog(unit(name, config), f"baseline_{name}"), f"baseline_{name}")
+    for sparsity in (0.5, 0.7, 0.9, 0.95):
+        mask, codes = iid(1 << 16, sparsity, 1, 5)
+        stream = encode_baseline(name, mask, codes, config)
+        beats = expected(name, stream, config)
+        words = [f"{word['data']:x}" for word in bus_words(stream, config)]
+        job = {"words": words, "beats": len(beats), "limit": 4 * len(words) + 1000}
+        result = run(built, "xorloom.sim.tb_baselines", "decodes_words", job)
+        packed = [f"{codes | bits << 256 | last << 512:x}" for bits, codes, last in beats]
+        assert result["beats"] == packed
+        print(name, sparsity, len(words), result["cycles"], result["cycles"] / len(words))
+        assert result["cycles"] <= len(words) * (1 + SPARE[name]) + 64
