@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Baseline: a mask bit a weight, then the packed codes of kept weights."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
@@ -94,7 +96,7 @@ class BaselineBitmask(wiring.Component):
             m.d.sync += [
                 holds.eq(Cat(enters, holds)),
                 finals.eq(Cat(place[-1] & reader.last & enters, finals)),
-                *(after.eq(mask) for mask, after in zip(masks, masks[1:], strict=False)),
+                *(after.eq(mask) for mask, after in pairwise(masks)),
                 masks[0].eq(reader.o.payload),
             ]
 

@@ -5,7 +5,7 @@ The baselines are what this project is compared with: dense codes, a bit mask, C
 in Rice code. They have the decoder's buses and no CRC, which favours them. Benches alone use them.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.errors import ConfigError

@@ -56,25 +56,29 @@ class BaselineCsr(wiring.Component):
         entry = data.StructLayout(
             {"place": place_bits, "slice": CSR_INDEX_BITS - place_bits, "code": planes}
         )
+        # Four deep: with two, lanes lose a tenth to slices whose indices do not divide by them.
+        heads = [SkidBuffer(entry) for _ in range(lanes)]
         queues = [SkidBuffer(entry) for _ in range(lanes)]
-        for lane, queue in enumerate(queues):
-            m.submodules[f"queue_{lane}"] = queue
+        for lane, (head, queue) in enumerate(zip(heads, queues, strict=True)):
+            m.submodules[f"head_{lane}"], m.submodules[f"queue_{lane}"] = head, queue
+            wiring.connect(m, head.o, queue.i)
         row, ended = Signal(), Signal()
         words = Signal(range(CSR_ROW // lanes + 1))
         turn = Signal(range(CSR_INDEX_BITS))
         need = Signal(planes)  # one-hot: the plane whose code word is next
-        fed, indices = Signal(), Signal()
-        room = reduce(and_, (queue.i.ready for queue in queues))
+        fed, drained, indices = Signal(), Signal(), Signal()
+        room = reduce(and_, (head.i.ready for head in heads))
         m.d.comb += [
             fed.eq(words == 0),
+            drained.eq(fed & ~reduce(or_, (head.o.valid for head in heads))),
             reader.o.ready.eq(~row | need.any() | (~fed & room)),
             indices.eq(reader.o.valid & row & ~need.any() & ~fed & room),
         ]
         shelf = [Signal(bus, name=f"codes_{b}", reset_less=True) for b in range(planes)]
-        for lane, queue in enumerate(queues):
+        for lane, head in enumerate(heads):
             index = reader.o.payload[lane * CSR_INDEX_BITS :][:CSR_INDEX_BITS]
             code = [word.word_select(turn, lanes)[lane] for word in shelf]
-            m.d.comb += [queue.i.valid.eq(indices), queue.i.payload.eq(Cat(index, *code))]
+            m.d.comb += [head.i.valid.eq(indices), head.i.payload.eq(Cat(index, *code))]
         for plane, word in enumerate(shelf):
             with m.If(reader.o.valid & need[plane]):
                 m.d.sync += word.eq(reader.o.payload)
@@ -89,7 +93,9 @@ class BaselineCsr(wiring.Component):
         m.d.comb += [
             following.eq(current + 1),
             settled.eq(
-                reduce(and_, (q.o.valid | fed for q in queues)) & ~reduce(or_, here) & ~need.any()
+                reduce(and_, (q.o.valid | drained for q in queues))
+                & ~reduce(or_, here)
+                & ~need.any()
             ),
             over.eq(row & settled & ~ended),
             flows.eq(~closes | self.o.ready),

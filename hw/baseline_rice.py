@@ -13,7 +13,7 @@ from .baseline_rice_lane import RICE_DEPTH, RICE_SHIFT_MAX, BaselineRiceLane
 
 __all__ = ["BaselineRice", "check_rice"]
 
-_SETS = 4
+_SETS = 8
 """Steps whose requests for words may be waiting."""
 
 
@@ -25,7 +25,7 @@ def check_rice(n_out: int, planes: int, lanes: int) -> None:
     ConfigError
         If a value is out of range.
     """
-    if lanes & (lanes - 1) or not 2 <= lanes or not 2 <= n_out // lanes <= 64:
+    if lanes & (lanes - 1) or lanes < 2 or not 2 <= n_out // lanes <= 64:
         raise ConfigError(
             f"lanes must be a power of two that leaves each 2 to 64 of n_out = {n_out} weights,"
             f" not {lanes}"

@@ -6,7 +6,6 @@ from typing import Any
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
-
 from xorloom.sim.agents import CLOCK_NS, read_job, report, stalls
 
 __all__ = ["decodes_words"]
