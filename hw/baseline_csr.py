@@ -5,10 +5,10 @@ from functools import reduce
 from operator import and_, or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 
 from .baseline_common import BaselineReader, baseline_members
-from .skid_buffer import SkidBuffer
 
 __all__ = ["CSR_INDEX_BITS", "CSR_ROW", "BaselineCsr"]
 
@@ -56,21 +56,24 @@ class BaselineCsr(wiring.Component):
         entry = data.StructLayout(
             {"place": place_bits, "slice": CSR_INDEX_BITS - place_bits, "code": planes}
         )
-        # Four deep: with two, lanes lose a tenth to slices whose indices do not divide by them.
-        heads = [SkidBuffer(entry) for _ in range(lanes)]
-        queues = [SkidBuffer(entry) for _ in range(lanes)]
+        # Elastic: with two places, a tenth of the rate is lost where counts do not divide evenly.
+        heads = [SyncFIFO(width=entry.size, depth=8) for _ in range(lanes)]
+        queues = [stream.Signature(entry).create(path=(f"queue_{n}",)) for n in range(lanes)]
         for lane, (head, queue) in enumerate(zip(heads, queues, strict=True)):
-            m.submodules[f"head_{lane}"], m.submodules[f"queue_{lane}"] = head, queue
-            wiring.connect(m, head.o, queue.i)
+            m.submodules[f"head_{lane}"] = head
+            m.d.comb += [
+                queue.valid.eq(head.r_rdy),
+                queue.payload.eq(head.r_data),
+                head.r_en.eq(queue.ready),
+            ]
         row, ended = Signal(), Signal()
         words = Signal(range(CSR_ROW // lanes + 1))
         turn = Signal(range(CSR_INDEX_BITS))
         need = Signal(planes)  # one-hot: the plane whose code word is next
-        fed, drained, indices = Signal(), Signal(), Signal()
-        room = reduce(and_, (head.i.ready for head in heads))
+        fed, indices = Signal(), Signal()
+        room = reduce(and_, (head.w_rdy for head in heads))
         m.d.comb += [
             fed.eq(words == 0),
-            drained.eq(fed & ~reduce(or_, (head.o.valid for head in heads))),
             reader.o.ready.eq(~row | need.any() | (~fed & room)),
             indices.eq(reader.o.valid & row & ~need.any() & ~fed & room),
         ]
@@ -78,7 +81,7 @@ class BaselineCsr(wiring.Component):
         for lane, head in enumerate(heads):
             index = reader.o.payload[lane * CSR_INDEX_BITS :][:CSR_INDEX_BITS]
             code = [word.word_select(turn, lanes)[lane] for word in shelf]
-            m.d.comb += [head.i.valid.eq(indices), head.i.payload.eq(Cat(index, *code))]
+            m.d.comb += [head.w_en.eq(indices), head.w_data.eq(Cat(index, *code))]
         for plane, word in enumerate(shelf):
             with m.If(reader.o.valid & need[plane]):
                 m.d.sync += word.eq(reader.o.payload)
@@ -87,15 +90,13 @@ class BaselineCsr(wiring.Component):
         current = Signal(CSR_INDEX_BITS - place_bits)
         following = Signal.like(current)
         settled, over, flows = Signal(), Signal(), Signal()
-        here = [q.o.valid & (q.o.p.slice == current) for q in queues]
+        here = [q.valid & (q.p.slice == current) for q in queues]
         closes = Signal()  # registered: the slice in `beat` is whole
         last = Signal()
         m.d.comb += [
             following.eq(current + 1),
             settled.eq(
-                reduce(and_, (q.o.valid | drained for q in queues))
-                & ~reduce(or_, here)
-                & ~need.any()
+                reduce(and_, (q.valid | fed for q in queues)) & ~reduce(or_, here) & ~need.any()
             ),
             over.eq(row & settled & ~ended),
             flows.eq(~closes | self.o.ready),
@@ -107,11 +108,11 @@ class BaselineCsr(wiring.Component):
         low_bits = place_bits // 2
         for lane, (queue, now) in enumerate(zip(queues, here, strict=True)):
             takes = Signal(name=f"takes_{lane}")
-            after = queue.o.valid & (queue.o.p.slice == following)
-            place = queue.o.p.place
+            after = queue.valid & (queue.p.slice == following)
+            place = queue.p.place
             low = Signal(1 << low_bits, name=f"low_{lane}", reset_less=True)
             high = Signal(1 << (place_bits - low_bits), name=f"high_{lane}")
-            m.d.comb += [takes.eq(now | (over & after)), queue.o.ready.eq(takes & flows)]
+            m.d.comb += [takes.eq(now | (over & after)), queue.ready.eq(takes & flows)]
             chosen = Cat(takes & (place[low_bits:] == n) for n in range(len(high)))
             with m.If(flows):
                 m.d.sync += [
@@ -122,7 +123,7 @@ class BaselineCsr(wiring.Component):
             for plane in range(planes):
                 ones = Signal(len(high), name=f"ones_{lane}_{plane}")
                 with m.If(flows):
-                    m.d.sync += ones.eq(Mux(queue.o.p.code[plane], chosen, 0))
+                    m.d.sync += ones.eq(Mux(queue.p.code[plane], chosen, 0))
                 coded[plane].append(Cat(low & bit.replicate(len(low)) for bit in ones))
 
         mask = Signal(self._n_out)
