@@ -109,8 +109,8 @@ class BaselineBitmask(wiring.Component):
         counts = []
         for n in range(bus // 4):
             bits = masks[0][4 * n :][:4]
-            pairs = [Cat(a ^ b, a & b) for a, b in (bits[:2], bits[2:])]
-            counts.append(added(m, *pairs, 3))
+            low, high = (Cat(a ^ b, a & b) for a, b in (bits[:2], bits[2:]))
+            counts.append(added(m, low, high, 3))
         sums = _prefix(m, list(fours), 4)
         with m.If(moves):
             m.d.sync += [
