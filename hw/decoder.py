@@ -23,7 +23,7 @@ from .window_decoder import WindowUnit
 
 __all__ = ["Decoder", "queue_words"]
 
-_TURNS = 12
+_TURNS = 16
 """More than the join lets begin (seven streams), and what the queue keeps free."""
 
 
@@ -64,6 +64,7 @@ class Decoder(wiring.Component):
     dropping : Out(1)
         Words are dropped after a fault.
     events : Out(events_layout())
+        What happened in the cycle before.
 
     Raises
     ------
@@ -149,8 +150,10 @@ class Decoder(wiring.Component):
             self.dropping.eq(parser.dropping),
             self.done.eq(join.ended),
             self.busy.eq(~parser.idle | ~join.idle),
+        ]
+        m.d.sync += [
             self.events.word.eq(self.i.valid & self.i.ready),
-            self.events.starved.eq(self.busy & self.i.ready & ~self.i.valid),
+            self.events.starved.eq(self.busy & ~self.i.valid & ~waits & ~parser.idle),
             self.events.blocked.eq(self.i.valid & ~self.i.ready & ~waits),
             self.events.stalled.eq(waits),
             self.events.beat.eq(self.o.valid & self.o.ready),

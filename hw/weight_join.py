@@ -79,7 +79,7 @@ class WeightJoin(wiring.Component):
             moves.eq(~valid | (self.o.ready & ~kept_back)),
             # One LUT: both units' pipelines wait for it.
             accepts.eq((~valid | (self.o.ready & ~kept_back)) & ~closing),
-            takes.eq(accepts & slices.valid & masks.valid & ~self.kill),
+            takes.eq(accepts & slices.valid & masks.valid),
             slices.ready.eq(accepts & masks.valid),
             masks.ready.eq(accepts & slices.valid),
             leaves.eq(kept_back & any_whole),
@@ -114,6 +114,6 @@ class WeightJoin(wiring.Component):
         with m.If(self.kill):
             m.d.sync += [flights.eq(0), whole.eq(0), any_whole.eq(0), kept_back.eq(0)]
             m.d.sync += [partial.eq(0), closing.eq(partial | (closing & ~moves))]
-            with m.If(kept_back):  # nobody has seen it
-                m.d.sync += valid.eq(0)
+            # What is taken now, or kept back, nobody has seen.
+            m.d.sync += valid.eq(valid & ~moves & ~kept_back)
         return m
