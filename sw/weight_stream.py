@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .config import WindowConfig
+from .config import DecoderConfig, WindowConfig
 from .errors import ConfigError, FormatError
 from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
 from .index_entropy import UNIT_BITS, unit_ends
@@ -37,11 +37,13 @@ from .window_codec import read_stream, slice_ends
 __all__ = [
     "WeightFormat",
     "check_counts",
+    "index_due",
     "join_streams",
     "join_tensor",
     "slice_weights",
     "split_stream",
     "split_weight_streams",
+    "value_due",
 ]
 
 
@@ -107,47 +109,55 @@ def slice_weights(count: int, form: WeightFormat, where: str = "stream") -> int:
     return full * (form.value.n_out // form.planes) + last
 
 
-def _check_words(found: int, expected: int, what: str, where: str) -> None:
-    if found != expected:
-        raise FormatError(f"{where}: {what} must have {expected} bus words, found {found}")
+def _check_words(header: Header, bits: int, config: DecoderConfig, where: str) -> None:
+    words = -(-bits // config.bus_bits)
+    if header.words != words:
+        raise FormatError(f"{where}: stream must have {words} bus words, found {header.words}")
 
 
-def _value_due(header: Header, payload: memoryview, config: WindowConfig, where: str) -> np.ndarray:
-    """Return the slice with which every word of seeds falls due.
+def value_due(value: bytes, config: WindowConfig, where: str = "values") -> np.ndarray:
+    """Return the slice with which every word of a value stream falls due, (words,) int64.
 
     A slice leaves when the chunk after its last one has come.
+
+    Raises
+    ------
+    FormatError
+        If the stream is damaged; ``where`` names it.
     """
+    header, payload = unframe_payload(value, config.bus_bytes, KIND_WINDOW, where)
     n_bits = header.words * config.bus_bits
     seeds = np.zeros(-(-n_bits // 64) + 2, np.uint64)
     seeds.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
     stream = read_stream(seeds, n_bits // config.n_in, header.count, config, where)
-    used = stream.chunks * config.n_in
-    _check_words(header.words, -(-used // config.bus_bits), "values", where)
+    _check_words(header, stream.chunks * config.n_in, config, where)
     chunk = np.arange(header.words) * config.bus_bits // config.n_in
     return np.searchsorted(slice_ends(stream, config), chunk)
 
 
-def _index_due(index: bytes, header: Header, config: IndexConfig, where: str) -> np.ndarray:
-    """Return the beat with which every word of the index falls due."""
+def index_due(index: bytes, config: IndexConfig, where: str = "index") -> np.ndarray:
+    """Return the beat with which every word of an index stream falls due, (words,) int64.
+
+    Raises
+    ------
+    FormatError
+        If the stream is damaged; ``where`` names it.
+    """
+    header, _ = unframe_payload(index, config.bus_bytes, INDEX_KINDS[config.codec], where)
     bit = np.arange(header.words) * config.bus_bits
-    slices = -(-header.count // config.n_out)
-    if not isinstance(config, EntropyConfig):
-        if isinstance(config, LowrankConfig):
-            bits = config.chunks(slices) * config.chunk_bits
-        elif isinstance(config, TrellisConfig):
-            bits = trellis_bits(slices, config)
-        else:
-            bits = header.count
-        _check_words(header.words, -(-bits // config.bus_bits), "index", where)
+    beats = -(-header.count // config.n_out)
     if isinstance(config, EntropyConfig):
         ends = unit_ends(index, header.count, config, where)
         return np.searchsorted(ends, bit // UNIT_BITS, side="right")
     if isinstance(config, LowrankConfig):
+        _check_words(header, config.chunks(beats) * config.chunk_bits, config, where)
         return np.maximum(0, bit // config.chunk_bits - config.preamble_chunks)
     if isinstance(config, TrellisConfig):
+        _check_words(header, trellis_bits(beats, config), config, where)
         head = config.class_chunks
         period, place = np.divmod(bit // config.n_in, head + config.period)
         return period * config.period + np.maximum(0, place - head)
+    _check_words(header, header.count, config, where)
     return bit // config.n_out
 
 
@@ -187,8 +197,8 @@ def join_streams(
         raise FormatError(f"{where}: index must hold {weights} weights, found {i_head.count}")
     size = schedule_block_words(bus)
     due = (
-        _value_due(v_head, v_data, config, where),
-        _index_due(index, i_head, form.index, where),
+        value_due(value, config, f"{where}: values"),
+        index_due(index, form.index, f"{where}: index"),
     )
     cut = [_blocks(words, size) for words in due]
     dates = np.concatenate([cut[0][1], cut[1][1]])
