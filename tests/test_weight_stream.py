@@ -161,7 +161,7 @@ def value_needs(value: bytes, config: WindowConfig) -> list[int]:
                 break
         credit -= steps
         # The slice leaves when the chunk behind its last one is there.
-        needs.append(taken * config.n_in // config.bus_bits + 1)
+        needs.append(-(-(taken + 1) * config.n_in // config.bus_bits))
     return needs
 
 
