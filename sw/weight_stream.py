@@ -72,7 +72,7 @@ class WeightFormat:
         if not isinstance(self.value, WindowConfig):
             raise ConfigError(
                 f"weight streams need the window value codec, not {self.value.codec}: compress "
-                "with --codec window"
+                "with --value window"
             )
         check_index(self.index, self.value, self.planes)
 

@@ -356,7 +356,7 @@ def test_format_names_kind_and_network() -> None:
 def test_format_refuses_what_does_not_go_together() -> None:
     with pytest.raises(
         ConfigError,
-        match="weight streams need the window value codec, not block: compress with --codec window",
+        match="weight streams need the window value codec, not block: compress with --value window",
     ):
         WeightFormat(BlockConfig(), 1, BitmapConfig())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="does not go with slices of 32 weights"):
