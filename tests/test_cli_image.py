@@ -14,7 +14,7 @@ from xorloom.sw.container import read_container
 from xorloom.sw.layout import network_id
 from xorloom.sw.memory_image import memory_image
 
-from .test_cli_index import refuses, xorloom
+from .cli_helpers import refuses, xorloom
 
 DECODER = ["--n-in", 8, "--n-out", 64, "--window", 64, "--frame", 16, "--bus-bits", 32]
 

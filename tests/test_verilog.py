@@ -29,7 +29,7 @@ from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_config import BitmapConfig, TrellisConfig
 from xorloom.sw.layout import network_id, weights_network_id
 
-from .test_cli_index import refuses, xorloom
+from .cli_helpers import refuses, xorloom
 
 SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 WINDOW = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
