@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .config import DecoderConfig, WindowConfig
+from .config import WindowConfig
 from .errors import ConfigError, FormatError
-from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
-from .index_entropy import UNIT_BITS, unit_ends
+from .index_config import BitmapConfig, IndexConfig
 from .index_plane import check_index
 from .layout import (
     INDEX_KINDS,
@@ -31,19 +30,16 @@ from .layout import (
     weights_network_id,
 )
 from .stream import frame_payload, split_streams, unframe_payload
-from .trellis_stream import payload_bits as trellis_bits
-from .window_codec import read_stream, slice_ends
+from .weight_dates import index_due, value_due
 
 __all__ = [
     "WeightFormat",
     "check_counts",
-    "index_due",
     "join_streams",
     "join_tensor",
     "slice_weights",
     "split_stream",
     "split_weight_streams",
-    "value_due",
 ]
 
 
@@ -107,58 +103,6 @@ def slice_weights(count: int, form: WeightFormat, where: str = "stream") -> int:
             f"{where}: count of {count} slice bits is no whole number of weights, or none"
         )
     return full * (form.value.n_out // form.planes) + last
-
-
-def _check_words(header: Header, bits: int, config: DecoderConfig, where: str) -> None:
-    words = -(-bits // config.bus_bits)
-    if header.words != words:
-        raise FormatError(f"{where}: stream must have {words} bus words, found {header.words}")
-
-
-def value_due(value: bytes, config: WindowConfig, where: str = "values") -> np.ndarray:
-    """Return the slice with which every word of a value stream falls due, (words,) int64.
-
-    A slice leaves when the chunk after its last one has come.
-
-    Raises
-    ------
-    FormatError
-        If the stream is damaged; ``where`` names it.
-    """
-    header, payload = unframe_payload(value, config.bus_bytes, KIND_WINDOW, where)
-    n_bits = header.words * config.bus_bits
-    seeds = np.zeros(-(-n_bits // 64) + 2, np.uint64)
-    seeds.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
-    stream = read_stream(seeds, n_bits // config.n_in, header.count, config, where)
-    _check_words(header, stream.chunks * config.n_in, config, where)
-    chunk = np.arange(header.words) * config.bus_bits // config.n_in
-    return np.searchsorted(slice_ends(stream, config), chunk)
-
-
-def index_due(index: bytes, config: IndexConfig, where: str = "index") -> np.ndarray:
-    """Return the beat with which every word of an index stream falls due, (words,) int64.
-
-    Raises
-    ------
-    FormatError
-        If the stream is damaged; ``where`` names it.
-    """
-    header, _ = unframe_payload(index, config.bus_bytes, INDEX_KINDS[config.codec], where)
-    bit = np.arange(header.words) * config.bus_bits
-    beats = -(-header.count // config.n_out)
-    if isinstance(config, EntropyConfig):
-        ends = unit_ends(index, header.count, config, where)
-        return np.searchsorted(ends, bit // UNIT_BITS, side="right")
-    if isinstance(config, LowrankConfig):
-        _check_words(header, config.chunks(beats) * config.chunk_bits, config, where)
-        return np.maximum(0, bit // config.chunk_bits - config.preamble_chunks)
-    if isinstance(config, TrellisConfig):
-        _check_words(header, trellis_bits(beats, config), config, where)
-        head = config.class_chunks
-        period, place = np.divmod(bit // config.n_in, head + config.period)
-        return period * config.period + np.maximum(0, place - head)
-    _check_words(header, header.count, config, where)
-    return bit // config.n_out
 
 
 def _first_words(words: int, size: int) -> int:
