@@ -165,7 +165,7 @@ def generate_unit(
     indexes: Sequence[IndexConfig] = (),
     planes: int = 1,
     masked: bool = True,
-    **memory: int,
+    memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
     """Generate the decoder or one of its units.
 
@@ -181,8 +181,8 @@ def generate_unit(
         For unit ``weights``, see :class:`xorloom.hw.weight_decoder.WeightDecoder`.
     indexes, planes, masked
         For the IP blocks, see :class:`xorloom.hw.axi_decoder.AxiDecoder`.
-    memory
-        For ``ip``, any of :data:`MEMORY_OPTIONS`.
+    memory : mapping, optional
+        For ``ip``, values of any of :data:`MEMORY_OPTIONS`.
 
     Raises
     ------
@@ -202,7 +202,8 @@ def generate_unit(
         name, files = IP_UNITS[unit], _register_texts()
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
         if unit == "ip":
-            options |= {name: known[name].default for name in MEMORY_OPTIONS} | memory
+            options |= {name: known[name].default for name in MEMORY_OPTIONS}
+            options |= memory or {}
         top = AxiDecoder(config, indexes, **options)
         parameters |= options
         more = _index_facts(config, planes, indexes)

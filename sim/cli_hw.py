@@ -69,7 +69,7 @@ def _verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "Generated
         return generate_unit(name, options.config(), stages=options.stages or 1)
     indexes, planes = _indexes(options, unit)
     if name in IP_UNITS:
-        return generate_unit(name, options.config(), indexes=indexes, planes=planes, **memory)
+        return generate_unit(name, options.config(), indexes=indexes, planes=planes, memory=memory)
     if len(indexes) > 1:
         raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
     if name == "weights":

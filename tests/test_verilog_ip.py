@@ -30,7 +30,7 @@ REGISTERS = ["registers.md", "xorloom_registers.h", "xorloom_registers.py"]
 @pytest.mark.parametrize("unit", IP_UNITS)
 def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> None:
     memory = {"align_bytes": 4, "outstanding": 2} if unit == "ip" else {}
-    verilog = generate_unit(unit, WINDOW, indexes=INDEXES, planes=2, masked=False, **memory)
+    verilog = generate_unit(unit, WINDOW, indexes=INDEXES, planes=2, masked=False, memory=memory)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == IP_UNITS[unit]
     assert f"module {verilog.name}(" in verilog.text
@@ -133,6 +133,6 @@ def test_generate_unit_ip_refuses() -> None:
     with pytest.raises(ConfigError, match="unit ip needs the window value codec, not block"):
         generate_unit("ip", SMALL, indexes=INDEXES)
     with pytest.raises(ConfigError, match="max_burst: only unit ip reads memory, not stream-ip"):
-        generate_unit("stream-ip", WINDOW, indexes=INDEXES, planes=2, max_burst=4)
+        generate_unit("stream-ip", WINDOW, indexes=INDEXES, planes=2, memory={"max_burst": 4})
     with pytest.raises(ConfigError, match="a decoder has one index of each of one or more codecs"):
         generate_unit("ip", WINDOW)
