@@ -15,14 +15,16 @@ from .csr import Cause
 from .event_counters import events_layout
 from .index_decoder import IndexUnit
 from .packet_queue import PacketQueue
-from .signatures import packet_layout, weight_layout, word_layout
+from .ping_pong import PingPong
+from .signatures import mask_layout, packet_layout, slice_layout, weight_layout, word_layout
 from .weight_join import WeightJoin
 from .weight_parser import WeightParser
 from .window_decoder import WindowUnit
 
 __all__ = ["Decoder", "queue_words"]
 
-_FLIGHTS = 8
+_TURNS = 12
+"""More than the join lets begin (seven streams), and what the queue keeps free."""
 
 
 def queue_words(bus_bits: int) -> int:
@@ -122,11 +124,14 @@ class Decoder(wiring.Component):
         kill = Signal()
         resettable = ResetInserter({"sync": kill})
         seeds, window = PacketQueue(packet_layout(bus), queue_words(bus)), WindowUnit(value)
+        slices = PingPong(slice_layout(value))
         m.submodules.seeds, m.submodules.window = resettable(seeds), resettable(window)
+        m.submodules.slices = resettable(slices)
         wiring.connect(m, wiring.flipped(self.i), parser.i)
         wiring.connect(m, parser.value, seeds.i)
         wiring.connect(m, seeds.o, window.i)
-        wiring.connect(m, window.o, join.slices)
+        wiring.connect(m, window.o, slices.i)
+        wiring.connect(m, slices.o, join.slices)
         wiring.connect(m, join.o, wiring.flipped(self.o))
         waits = self.o.valid & ~self.o.ready
         m.d.comb += [
@@ -158,15 +163,18 @@ class Decoder(wiring.Component):
     ) -> None:
         """Add a queue and a unit for every codec; the join takes streams in their order."""
         bus, several = self._value.bus_bits, len(self._indexes) > 1
+        masks = PingPong(mask_layout(self._indexes[0].n_out))
+        m.submodules.masks = resettable(masks)
+        wiring.connect(m, masks.o, join.masks)
         turn_is: list[Value] = [Const(1)]
         if several:
-            turns = PacketQueue(parser.codec.shape(), _FLIGHTS)
+            turns = PacketQueue(parser.codec.shape(), _TURNS)
             m.submodules.turns = resettable(turns)
             turn_is = [turns.o.valid & (turns.o.payload == k) for k in range(len(self._indexes))]
             m.d.comb += [
                 turns.i.valid.eq(parser.opens),
                 turns.i.payload.eq(parser.codec),
-                turns.o.ready.eq(join.masks.valid & join.masks.ready & join.masks.p.last),
+                turns.o.ready.eq(masks.i.valid & masks.i.ready & masks.i.p.last),
             ]
         accepts: list[Value] = []
         offers: list[Value] = []
@@ -180,13 +188,13 @@ class Decoder(wiring.Component):
             m.d.comb += [
                 queue.i.payload.eq(parser.index.payload),
                 queue.i.valid.eq(parser.index.valid & mine),
-                unit.o.ready.eq(join.masks.ready & turn_is[k]),
+                unit.o.ready.eq(masks.i.ready & turn_is[k]),
             ]
             accepts.append(queue.i.ready & mine)
             offers.append(unit.o.valid & turn_is[k])
             with m.If(turn_is[k]):
-                m.d.comb += join.masks.payload.eq(unit.o.payload)
+                m.d.comb += masks.i.payload.eq(unit.o.payload)
         m.d.comb += [
             parser.index.ready.eq(Cat(accepts).any()),
-            join.masks.valid.eq(Cat(offers).any()),
+            masks.i.valid.eq(Cat(offers).any()),
         ]

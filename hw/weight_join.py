@@ -113,7 +113,7 @@ class WeightJoin(wiring.Component):
                 m.d.sync += [beat.valid_bits.eq(0), beat.last.eq(1), beat.bad.eq(1)]
         with m.If(self.kill):
             m.d.sync += [flights.eq(0), whole.eq(0), any_whole.eq(0), kept_back.eq(0)]
-            m.d.sync += [partial.eq(0), closing.eq(partial)]
+            m.d.sync += [partial.eq(0), closing.eq(partial | (closing & ~moves))]
             with m.If(kept_back):  # nobody has seen it
                 m.d.sync += valid.eq(0)
         return m

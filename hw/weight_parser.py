@@ -111,11 +111,13 @@ class WeightParser(wiring.Component):
         # then the closing marks go out.
         finish, closing, right = Signal(2), Signal(), Signal()
         boundary = Signal(init=1)  # the word taken before was its input packet's last
-        both, opens, marks = Signal(), Signal(), Signal()
+        both, opens, marks, refills = Signal(), Signal(), Signal(), Signal()
         block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
-        fields = self._fields(m, word.data, takes, head)
+        # One signal a header word, so that no register waits for more than it must.
+        comes = Signal(head_words)
+        fields = self._fields(m, word.data, comes)
         kind, final, sched_final, blocks_final = self._schedule(
-            m, word.data, fields, opens, takes & schedule, block_takes, block_ends
+            m, word.data, fields, opens, refills, block_takes, block_ends
         )
         finishing = finish.any() | closing
         may_open = Signal()
@@ -126,6 +128,9 @@ class WeightParser(wiring.Component):
         fits = block & Mux(kind, self.index.ready, self.value.ready)
         m.d.comb += [
             self.i.ready.eq(takes),
+            refills.eq(self.i.valid & schedule),
+            comes.eq(Cat(self.i.valid & head[k] for k in range(head_words - 1))),
+            comes[-1].eq(opens),
             both.eq(self.value.ready & self.index.ready),
             opens.eq(self.i.valid & head[-1] & may_open & both),
             marks.eq(closing & right),
@@ -154,12 +159,12 @@ class WeightParser(wiring.Component):
         ]
         with m.If(takes):
             m.d.sync += boundary.eq(word.last)
-        with m.If(takes & head.any()):
+        with m.If(comes.any()):
             m.d.sync += head.eq(head << 1)
         spare = head_words * bus > 8 * WEIGHT_HEADER_BYTES
         with m.If(opens):
             m.d.sync += [schedule.eq(not spare), block.eq(spare), codec.eq(self.codec)]
-        with m.Elif(takes & schedule):
+        with m.Elif(refills):
             m.d.sync += [schedule.eq(0), block.eq(1)]
         with m.Elif(block_ends):
             m.d.sync += [
@@ -188,22 +193,22 @@ class WeightParser(wiring.Component):
             m.d.sync += [drop.eq(0), head.eq(1)]
         return m
 
-    def _fields(self, m: Module, word: Value, takes: Signal, head: Signal) -> dict[str, Any]:
+    def _fields(self, m: Module, word: Value, comes: Signal) -> dict[str, Any]:
         """Keep what the header says, and whether it may say so."""
-        bus, last = self._bus_bits, len(head) - 1
+        bus, last = self._bus_bits, len(comes) - 1
 
         def field(name: str, offset: int, bits: int, *, use_at_open: bool = False) -> Value:
             """Return a register; for use in the cycle of the header's last word, its next value."""
             at = offset // bus
             came = word[offset % bus :][:bits]
             kept = Signal(bits, name=name, reset_less=True)
-            with m.If(takes & head[at]):
+            with m.If(comes[at]):
                 m.d.sync += kept.eq(came)
             return came if use_at_open and at == last else kept
 
         def check(name: str, offset: int, good: Value) -> Signal:
             kept = Signal(name=name, reset_less=True)
-            with m.If(takes & head[offset // bus]):
+            with m.If(comes[offset // bus]):
                 m.d.sync += kept.eq(good)
             return kept
 
@@ -235,7 +240,7 @@ class WeightParser(wiring.Component):
         return {
             "count": field("count", 32, 32, use_at_open=True),
             "blocks": part(96, 32),
-            "blocks_come": takes & head[96 // bus],
+            "blocks_come": comes[96 // bus],
             "crc": field("crc", 128, 32),
             "firsts": [part(160 + 8 * k, 5) for k in range(2)],
             "codec": codec,
