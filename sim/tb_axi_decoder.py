@@ -188,14 +188,13 @@ class DecoderBench:
         tasks = []
         if "stuck" in phase:
             self.sink.pause = True
+        for packet in phase.get("packets", ()):
+            self.source.send_nowait(bytes.fromhex(packet))
+        for address, length in phase.get("starts", ()):
+            await self.driver.start(address, length)
         for key in ("abort", "reset", "stuck"):
             if key in phase:
                 tasks.append(cocotb.start_soon(self._later(phase[key], key)))
-        for packet in phase.get("packets", ()):
-            self.source.send_nowait(bytes.fromhex(packet))
-        if "starts" in phase:
-            for address, length in phase["starts"]:
-                await self.driver.start(address, length)
         result: dict[str, Any] = {}
         if "decode" in phase:
             try:

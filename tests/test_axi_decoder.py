@@ -193,7 +193,6 @@ def add_schedules(cases: Cases, shuffled: int) -> None:
         kinds = [0] * values + [1] * indexes
         rng.shuffle(kinds)
         shapes.append((kinds, (rng.randint(1, 17), rng.randint(1, 17))))
-    shapes += [([a] + [1 - a] * 5, (2, 2)) for a in (0, 1)]
     causes = {"NONE", "LENGTH", "SCHEDULE"}
     for number, (kinds, first) in enumerate(shapes):
         for count in (64, 64 * 170, 64 * 999):
@@ -204,6 +203,13 @@ def add_schedules(cases: Cases, shuffled: int) -> None:
             then = ([FOLLOW[k]], [AFTER[k]], {"NONE"})
             cases.add(name, (bad, [unknown], causes), then)
             cases.add(name, ([*bad, FOLLOW[k]], [unknown, LOST[k]], causes), then)
+    for form in FORMATS:
+        for other in (0, 1):
+            for n in range(2, 17, 2):
+                # The last words of one string fill its queue, and nothing more comes.
+                first = (n, n)
+                bad = [hand_made(form, 64 * 999, [other] + [1 - other] * 5, first=first)]
+                cases.add(f"full {other} {n}", (bad, [Stream()], {"SCHEDULE", "LENGTH"}))
     for k, data in enumerate(STREAMS):
         for bit in range(2, 32):
             changed = reseal(flipped(data, 8 * WEIGHT_HEADER_BYTES + bit))
