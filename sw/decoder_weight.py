@@ -127,6 +127,8 @@ def weight_decoder(form: WeightFormat, data: bytes, *, masked: bool = True) -> l
         raise FormatError(
             f"stream: too few words for its count of {found.count} slice bits"
         ) from error
+    except IndexError as error:
+        raise FormatError("stream: table of the entropy index is impossible") from error
     beats = []
     left = found.count
     for bits, mask in zip(slices, masks, strict=True):

@@ -218,3 +218,13 @@ def test_any_damage_is_told_or_harmless(
         weight_decoder(form, stream)
     except FormatError:
         assert not decoded
+
+
+def test_golden_model_refuses_an_impossible_table() -> None:
+    form = form_of("entropy", 1, 32)
+    data, _ = joined("entropy", slices=12)
+    place = data.index(pair(form, 12, 10, 1)[1][16:24])  # where the index string begins
+    stream = bytearray(data)
+    stream[place + 3] ^= 15  # states of class 0
+    with pytest.raises(FormatError, match="stream: table of the entropy index is impossible"):
+        weight_decoder(form, sealed(bytes(stream)))
