@@ -33,7 +33,8 @@ class PingPong(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the buffer."""
         m = Module()
-        valid, full, take_at = Signal(), Signal(), Signal()
+        valid, full = Signal(), Signal()
+        take_at = Signal(reset_less=True)  # either will do after a reset: what is shown stays
         items = [Signal(self._shape, name=f"item_{k}", reset_less=True) for k in range(2)]
         m.d.comb += [
             self.i.ready.eq(~full),
@@ -46,6 +47,6 @@ class PingPong(wiring.Component):
             take_at.eq(take_at ^ (valid & self.o.ready)),
         ]
         for k, item in enumerate(items):
-            with m.If(~full & ((take_at ^ valid) == k)):
+            with m.If(self.i.valid & ~full & ((take_at ^ valid) == k)):
                 m.d.sync += item.eq(self.i.payload)
         return m

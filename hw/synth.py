@@ -15,7 +15,7 @@ from typing import Any
 
 from xorloom.sw.errors import ConfigError, ToolError
 
-__all__ = ["TARGETS", "SynthReport", "synthesize", "yosys"]
+__all__ = ["TARGETS", "SynthReport", "UnitArea", "area_by_unit", "synthesize", "yosys"]
 
 _NAND2_WEIGHTS = {
     # Ref: Nangate45 open cell library, typical corner: cell area / area of NAND2_X1
@@ -98,6 +98,16 @@ class SynthReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class UnitArea:
+    """Area of one unit of a design on ECP5; ``lut_ram`` counts distributed memories of 16 by 4."""
+
+    unit: str
+    lut: int
+    ff: int
+    lut_ram: int
 
 
 def _run(command: list[str], log: Path, what: str) -> None:
@@ -207,3 +217,43 @@ def synthesize(
         return SynthReport(
             top, target, lut, ff, nand2, statistics.median(fmax), min(fmax), len(fmax)
         )
+
+
+def area_by_unit(text: str, top: str) -> list[UnitArea]:
+    """Synthesize for ECP5 without flattening; return the area of every unit and of those in it.
+
+    A unit is a submodule of the top or, of the decoder, one of its submodules. Across their
+    boundaries nothing is optimized, so the sum is a few percent above :func:`synthesize`.
+
+    Parameters
+    ----------
+    text, top : str
+        Verilog, exported by this package, and its top module.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails; names the log.
+    """
+    recipe = TARGETS["ecp5"]
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        folder = Path(name)
+        source, stat = folder / f"{top}.v", folder / "stat.json"
+        source.write_text(text, encoding="utf-8")
+        passes = [line.format(top=top, netlist=folder / "netlist.json") for line in recipe.passes]
+        passes = [line.replace("-top", "-noflatten -top") for line in passes]
+        yosys(
+            [f"read_verilog {source}", *passes, f"tee -q -o {stat} stat -json"],
+            folder / "yosys-units.log",
+        )
+        modules = json.loads(stat.read_text())["modules"]
+    totals: dict[str, list[int]] = {}
+    for module, counts in modules.items():
+        cells = counts["num_cells_by_type"]
+        path = module.lstrip("\\").split("$")[0].split(".")[1:]
+        total = totals.setdefault(" ".join(path[: 1 + (path[:1] == ["decoder"])]) or top, [0, 0, 0])
+        total[0] += sum(n * cells.get(cell, 0) for cell, n in recipe.lut.items())
+        total[1] += sum(n for cell, n in cells.items() if cell.startswith(recipe.ff))
+        total[2] += cells.get("TRELLIS_DPR16X4", 0)
+    areas = [UnitArea(unit, *total) for unit, total in totals.items()]
+    return sorted(areas, key=lambda area: -area.lut)

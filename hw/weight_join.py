@@ -65,8 +65,9 @@ class WeightJoin(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the buffers and the counts of streams."""
         m = Module()
-        # After a fault: the beat on offer stays, then the closing beat comes. Either: special.
-        linger, closing, special = Signal(), Signal(), Signal()
+        # After a fault: the beat on offer stays, then the closing beat comes. Either: special. Till
+        # then, and while the buffers are emptied, nothing goes in.
+        linger, closing, special, blocked = (Signal() for _ in range(4))
         partial = Signal()  # beats of the stream have gone out
         flights, whole, any_whole = Signal(_FLIGHTS_BITS), Signal(_FLIGHTS_BITS), Signal()
         offers, takes, leaves, last = Signal(), Signal(), Signal(), Signal()
@@ -77,8 +78,8 @@ class WeightJoin(wiring.Component):
             m.submodules[name] = ResetInserter({"sync": flush})(buffer)
             m.d.comb += [
                 buffer.i.payload.eq(port.payload),
-                buffer.i.valid.eq(port.valid & ~linger),
-                port.ready.eq(buffer.i.ready & ~linger),
+                buffer.i.valid.eq(port.valid & ~blocked),
+                port.ready.eq(buffer.i.ready & ~blocked),
                 buffer.o.ready.eq(takes),
             ]
         codes = slices.o.p.bits
@@ -86,13 +87,12 @@ class WeightJoin(wiring.Component):
             codes &= Cat(bit.replicate(self._planes) for bit in masks.o.p.mask)
         m.d.comb += [
             last.eq(slices.o.p.last),
-            offers.eq(slices.o.valid & masks.o.valid & (~last | any_whole) & ~special),
+            offers.eq(slices.o.valid & masks.o.valid & (~last | any_whole) & ~blocked),
             takes.eq(offers & self.o.ready),
             leaves.eq(takes & last),
             stays.eq((offers | linger) & ~self.o.ready),
             closes.eq(closing & ~(~linger & self.o.ready)),
             parted.eq(Mux(offers, ~last, partial)),
-            flush.eq(Mux(self.kill, ~stays, linger & self.o.ready)),
             self.o.valid.eq(offers | special),
             self.o.p.codes.eq(codes),
             self.o.p.mask.eq(masks.o.p.mask),
@@ -110,6 +110,8 @@ class WeightJoin(wiring.Component):
             linger.eq(linger & ~self.o.ready),
             closing.eq(closes),
             special.eq((linger & ~self.o.ready) | closes),
+            blocked.eq(linger | closes),
+            flush.eq(linger & self.o.ready),
         ]
         with m.If(takes):
             m.d.sync += partial.eq(~last)
@@ -122,5 +124,7 @@ class WeightJoin(wiring.Component):
                 linger.eq(stays),
                 closing.eq(closes | parted),
                 special.eq(stays | closes | parted),
+                blocked.eq(1),
+                flush.eq(~stays),
             ]
         return m
