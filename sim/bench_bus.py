@@ -105,8 +105,9 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
         )
         if not isinstance(index, EntropyConfig):
             return value, index
-        # Two lanes share a state machine, so a lane makes four weights a cycle.
-        lanes = 1 << math.ceil(math.log2(max(2.0, pace / 4)))
+        # Two lanes share a state machine, so a lane makes four weights a cycle. Twice as many are
+        # needed where most lanes want bits in the same cycle.
+        lanes = min(64, 1 << math.ceil(math.log2(max(2.0, pace / 2))))
         if 8 * lanes <= n_out:
             return value, replace(index, lanes=lanes)
     raise ConfigError(
@@ -139,17 +140,21 @@ def _decoder_work(
     form = WeightFormat(value, 1, index)
     streams, pairs = [], []
     for weights in tensors:
-        size = stream_slices(weights.size, round(weights.size * density), 1, value)
         if isinstance(index, CHOSEN):
+            size = stream_slices(weights.size, round(weights.size * density), 1, value)
             importance = np.abs(weights)
             order = best_order(importance, density, index)
             chosen = choose_index(importance, density, index, order, size)
-            mask, masks = chosen.mask, chosen.streams
+            mask = chosen.mask
         else:
-            order, mask = "row", prune_tensor(weights, 1 - density)
-            masks = encode_index(mask, index, order, size)
+            size, order, chosen = None, "auto", None
+            mask = prune_tensor(weights, 1 - density)
         codes = quantize(weights, mask, Quantizer()).codes
-        values, _, _ = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
+        values, _, layout = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
+        if chosen is not None:
+            masks = chosen.streams
+        else:
+            masks = encode_index(mask, index, layout.order, layout.slices_per_stream)
         streams.append(join_tensor(values, masks, form)[0])
         pairs.append((weights, mask))
 
@@ -193,7 +198,7 @@ def _row(result: BusResult | str, memory: str, clock_mhz: float, bus_bits: int) 
         "weights_per_cycle": result.weights / result.cycles,
         "stall_cycles": result.stall_cycles,
         "bit_exact": True,
-        "of_memory": result.bus_utilisation / share,
+        "of_memory": result.bus_utilisation / result.memory_share,
         "bus_mbytes_per_s": share * clock_mhz * bus_bits / 8,
         "mweights_per_s": result.weights / result.cycles * clock_mhz,
         "bus_cycles": result.bus_cycles,
@@ -219,9 +224,10 @@ def bus_rows(
 
     ``cycles`` run from the first address to the last beat. ``bus_utilisation`` is payload bits
     (index and values, no header, CRC, schedule or padding) over bus bits of all cycles to the last
-    word, ``of_memory`` the same over what the memory's model can deliver. ``stall_cycles`` are
-    lost to the memory, to the decoder, and to who takes its output (always ready here).
-    ``kept``: magnitude of the kept weights over that of as many of the largest.
+    word, ``of_memory`` the same over the cycles in which the memory could deliver;
+    ``bus_mbytes_per_s`` is what it delivers by its model. ``stall_cycles`` are lost to the memory,
+    to the decoder, and to who takes its output (always ready here). ``kept``: magnitude of the kept
+    weights over that of as many of the largest.
 
     Raises
     ------
