@@ -98,8 +98,8 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
     for n_out in (64, 128, 256, 512, 1024, 2048):
         value = WindowConfig(n_out=n_out, window=max(512, n_out), bus_bits=bus_bits)
         value = window_for(density, value)
-        if n_out < pace or value.n_in < pace * value_bits:
-            continue
+        if n_out < pace or not pace * value_bits <= value.n_in <= n_out * density:
+            continue  # a step a slice and a seed chunk a step, of which the mean slice uses all
         index = index_config(
             codec, value, 1, density=density, rate=RATE if codec == "trellis" else None
         )
