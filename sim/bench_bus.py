@@ -3,8 +3,10 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,19 @@ from xorloom.sw.window_codec import stream_slices
 from . import datasets
 from .bandwidth import memory as memory_named
 from .baselines import BaselineConfig, encode_baseline
-from .simulate_baseline import simulate_baseline
-from .simulate_bus import BusResult, simulate_bus
+from .runner import build
+from .simulate_baseline import baseline_top, simulate_baseline
+from .simulate_bus import DECODER, BusResult, decoder_top, simulate_bus
 
-__all__ = ["CASES", "DESIGNS", "bus_configs", "bus_rows", "case_weights"]
+__all__ = [
+    "CASES",
+    "DESIGNS",
+    "build_designs",
+    "bus_configs",
+    "bus_rows",
+    "case_weights",
+    "check_names",
+]
 
 Progress = Callable[[str], None]
 _SEED = 2020
@@ -65,8 +76,7 @@ def case_weights(case: str) -> tuple[np.ndarray, ...]:
     ToolError
         If real weights cannot be downloaded.
     """
-    if case not in CASES:
-        raise ConfigError(f"case must be one of {', '.join(CASES)}, not {case!r}")
+    check_names((), (), [case])
     if case in _SHAPES:
         rng = np.random.default_rng(_SEED)
         return (rng.standard_normal(_SHAPES[case], np.float32),)
@@ -168,10 +178,14 @@ def _decoder_work(
     return _Work(run, 8 * sum(map(len, streams)), _kept(pairs), facts)
 
 
+def _baseline_config(bus_bits: int) -> BaselineConfig:
+    return BaselineConfig(bus_bits=bus_bits, n_out=max(256, 2 * bus_bits), lanes=_RICE_LANES)
+
+
 def _baseline_work(
     design: str, tensors: Sequence[np.ndarray], density: float, bus_bits: int
 ) -> _Work:
-    config = BaselineConfig(bus_bits=bus_bits, n_out=max(256, 2 * bus_bits), lanes=_RICE_LANES)
+    config = _baseline_config(bus_bits)
     pairs = []
     for weights in tensors:
         mask = prune_tensor(weights, 1 - density)
@@ -210,6 +224,53 @@ def _row(result: BusResult | str, memory: str, clock_mhz: float, bus_bits: int) 
     }
 
 
+def _build(design: str, sparsity: float, bus_bits: int) -> None:
+    if design in _INDEXES:
+        value, index = bus_configs(design, 1 - sparsity, bus_bits)
+        build(decoder_top(value, (index,), 1), DECODER)
+    else:
+        build(baseline_top(design, _baseline_config(bus_bits)), f"baseline_{design}")
+
+
+def build_designs(
+    designs: Sequence[str], sparsities: Sequence[float], bus_bits: int, processes: int = 2
+) -> None:
+    """Build the simulations that :func:`bus_rows` will run, some at a time.
+
+    Raises
+    ------
+    ConfigError
+        If a design is unknown or no decoder fits.
+    ToolError
+        If the simulator is missing or a build fails.
+    """
+    check_names(designs, (), ())
+    wanted = [
+        (design, sparsity, bus_bits)
+        for design in designs
+        for sparsity in (sparsities if design in _INDEXES else sparsities[:1])
+    ]
+    # Processes, not threads: a build sets environment variables.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        list(pool.map(_build, *zip(*wanted, strict=True)))
+
+
+def check_names(designs: Sequence[str], memories: Sequence[str], cases: Sequence[str]) -> None:
+    """Check what a user named.
+
+    Raises
+    ------
+    ConfigError
+        If a design, memory or case is unknown.
+    """
+    for what, names, known in (("design", designs, DESIGNS), ("case", cases, CASES)):
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    for name in memories:
+        memory_named(name)
+
+
 def bus_rows(
     designs: Sequence[str],
     memories: Sequence[str],
@@ -236,11 +297,7 @@ def bus_rows(
     ToolError
         If real weights cannot be downloaded, or the simulator is missing.
     """
-    for name in designs:
-        if name not in DESIGNS:
-            raise ConfigError(f"design must be one of {', '.join(DESIGNS)}, not {name!r}")
-    for name in memories:
-        memory_named(name)
+    check_names(designs, memories, cases)
     for case in cases:
         for sparsity in map(check_sparsity, sparsities):
             for design in designs:

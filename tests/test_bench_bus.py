@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xorloom.sim.bench_bus as bench
 from typer.testing import CliRunner
-from xorloom.sim.bench_bus import CASES, DESIGNS, bus_configs, bus_rows, case_weights
+from xorloom.sim.bench_bus import CASES, DESIGNS, build_designs, bus_configs, bus_rows, case_weights
 from xorloom.sim.cli import app
 from xorloom.sim.roofline import plot_roofline
 from xorloom.sim.simulate_bus import BusResult
@@ -87,6 +87,8 @@ def test_bench_bus_rows_refuse_unknown_names() -> None:
     ):
         with pytest.raises(ConfigError, match=text):
             list(bus_rows(*names, [0.9]))
+    with pytest.raises(ConfigError, match="design must be one of"):
+        build_designs(["zip"], [0.9], 64)
 
 
 @pytest.mark.parametrize("bus_bits", [32, 64])
@@ -141,6 +143,7 @@ def test_bench_bus_command_prints_rows_and_draws(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(bench, "bus_rows", some_rows)
+    monkeypatch.setattr(bench, "build_designs", lambda *_: None)
     runner = CliRunner()
     picture = tmp_path / "p.png"
     done = runner.invoke(app, ["bench", "bus", "--json", "--plot", str(picture)])

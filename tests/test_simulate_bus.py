@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoder and baselines behind their read master, on the memory model."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -55,8 +56,7 @@ def test_bus_decodes_several_descriptors(golden: bool, sink: str) -> None:
 
 
 def test_bus_counts_payload_and_cycles() -> None:
-    values, masks = iid(64 * 200, 0.6, 2, 1)[::-1], None
-    codes, mask = values
+    mask, codes = iid(64 * 200, 0.6, 2, 1)
     data, _, layout = encode_value(mask, codes, 2, VALUE, "row", slices_per_stream=208)
     masks = index_stream(INDEX, mask.size, 1)
     # A bitmap of another mask: the codes are don't cares there, and both models agree on them.
@@ -112,6 +112,12 @@ def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None
     told = decode([bytes(data)])
     assert isinstance(told, str)
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")
+
+
+def test_bus_gives_up_a_decoder_that_does_not_end() -> None:
+    told = decode(streams()[1:], sink="x")
+    assert isinstance(told, str)
+    assert re.fullmatch(r"no end after 2\d{4} clocks and 0 beats", told)
 
 
 def test_bus_refuses_what_is_not_for_the_decoder() -> None:
