@@ -3,8 +3,10 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,19 @@ from xorloom.sw.window_codec import stream_slices
 from . import datasets
 from .bandwidth import memory as memory_named
 from .baselines import BaselineConfig, encode_baseline
-from .simulate_baseline import simulate_baseline
-from .simulate_bus import BusResult, simulate_bus
+from .runner import build
+from .simulate_baseline import baseline_top, simulate_baseline
+from .simulate_bus import DECODER, BusResult, decoder_top, simulate_bus
 
-__all__ = ["CASES", "DESIGNS", "bus_configs", "bus_rows", "case_weights"]
+__all__ = [
+    "CASES",
+    "DESIGNS",
+    "build_designs",
+    "bus_configs",
+    "bus_rows",
+    "case_weights",
+    "check_names",
+]
 
 Progress = Callable[[str], None]
 _SEED = 2020
@@ -65,8 +76,7 @@ def case_weights(case: str) -> tuple[np.ndarray, ...]:
     ToolError
         If real weights cannot be downloaded.
     """
-    if case not in CASES:
-        raise ConfigError(f"case must be one of {', '.join(CASES)}, not {case!r}")
+    check_names((), (), [case])
     if case in _SHAPES:
         rng = np.random.default_rng(_SEED)
         return (rng.standard_normal(_SHAPES[case], np.float32),)
@@ -98,15 +108,16 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
     for n_out in (64, 128, 256, 512, 1024, 2048):
         value = WindowConfig(n_out=n_out, window=max(512, n_out), bus_bits=bus_bits)
         value = window_for(density, value)
-        if n_out < pace or value.n_in < pace * value_bits:
-            continue
+        if n_out < pace or not pace * value_bits <= value.n_in <= n_out * density:
+            continue  # a step a slice and a seed chunk a step, of which the mean slice uses all
         index = index_config(
             codec, value, 1, density=density, rate=RATE if codec == "trellis" else None
         )
         if not isinstance(index, EntropyConfig):
             return value, index
-        # Two lanes share a state machine, so a lane makes four weights a cycle.
-        lanes = 1 << math.ceil(math.log2(max(2.0, pace / 4)))
+        # Two lanes share a state machine, so a lane makes four weights a cycle. Twice as many are
+        # needed where most lanes want bits in the same cycle.
+        lanes = min(64, 1 << math.ceil(math.log2(max(2.0, pace / 2))))
         if 8 * lanes <= n_out:
             return value, replace(index, lanes=lanes)
     raise ConfigError(
@@ -139,17 +150,21 @@ def _decoder_work(
     form = WeightFormat(value, 1, index)
     streams, pairs = [], []
     for weights in tensors:
-        size = stream_slices(weights.size, round(weights.size * density), 1, value)
         if isinstance(index, CHOSEN):
+            size = stream_slices(weights.size, round(weights.size * density), 1, value)
             importance = np.abs(weights)
             order = best_order(importance, density, index)
             chosen = choose_index(importance, density, index, order, size)
-            mask, masks = chosen.mask, chosen.streams
+            mask = chosen.mask
         else:
-            order, mask = "row", prune_tensor(weights, 1 - density)
-            masks = encode_index(mask, index, order, size)
+            size, order, chosen = None, "auto", None
+            mask = prune_tensor(weights, 1 - density)
         codes = quantize(weights, mask, Quantizer()).codes
-        values, _, _ = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
+        values, _, layout = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
+        if chosen is not None:
+            masks = chosen.streams
+        else:
+            masks = encode_index(mask, index, layout.order, layout.slices_per_stream)
         streams.append(join_tensor(values, masks, form)[0])
         pairs.append((weights, mask))
 
@@ -163,10 +178,14 @@ def _decoder_work(
     return _Work(run, 8 * sum(map(len, streams)), _kept(pairs), facts)
 
 
+def _baseline_config(bus_bits: int) -> BaselineConfig:
+    return BaselineConfig(bus_bits=bus_bits, n_out=max(256, 2 * bus_bits), lanes=_RICE_LANES)
+
+
 def _baseline_work(
     design: str, tensors: Sequence[np.ndarray], density: float, bus_bits: int
 ) -> _Work:
-    config = BaselineConfig(bus_bits=bus_bits, n_out=max(256, 2 * bus_bits), lanes=_RICE_LANES)
+    config = _baseline_config(bus_bits)
     pairs = []
     for weights in tensors:
         mask = prune_tensor(weights, 1 - density)
@@ -193,7 +212,7 @@ def _row(result: BusResult | str, memory: str, clock_mhz: float, bus_bits: int) 
         "weights_per_cycle": result.weights / result.cycles,
         "stall_cycles": result.stall_cycles,
         "bit_exact": True,
-        "of_memory": result.bus_utilisation / share,
+        "of_memory": result.bus_utilisation / result.memory_share,
         "bus_mbytes_per_s": share * clock_mhz * bus_bits / 8,
         "mweights_per_s": result.weights / result.cycles * clock_mhz,
         "bus_cycles": result.bus_cycles,
@@ -203,6 +222,53 @@ def _row(result: BusResult | str, memory: str, clock_mhz: float, bus_bits: int) 
         "not_taken": result.not_ready,
         "counters": result.counters,
     }
+
+
+def _build(design: str, sparsity: float, bus_bits: int) -> None:
+    if design in _INDEXES:
+        value, index = bus_configs(design, 1 - sparsity, bus_bits)
+        build(decoder_top(value, (index,), 1), DECODER)
+    else:
+        build(baseline_top(design, _baseline_config(bus_bits)), f"baseline_{design}")
+
+
+def build_designs(
+    designs: Sequence[str], sparsities: Sequence[float], bus_bits: int, processes: int = 2
+) -> None:
+    """Build the simulations that :func:`bus_rows` will run, some at a time.
+
+    Raises
+    ------
+    ConfigError
+        If a design is unknown or no decoder fits.
+    ToolError
+        If the simulator is missing or a build fails.
+    """
+    check_names(designs, (), ())
+    wanted = [
+        (design, sparsity, bus_bits)
+        for design in designs
+        for sparsity in (sparsities if design in _INDEXES else sparsities[:1])
+    ]
+    # Processes, not threads: a build sets environment variables.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        list(pool.map(_build, *zip(*wanted, strict=True)))
+
+
+def check_names(designs: Sequence[str], memories: Sequence[str], cases: Sequence[str]) -> None:
+    """Check what a user named.
+
+    Raises
+    ------
+    ConfigError
+        If a design, memory or case is unknown.
+    """
+    for what, names, known in (("design", designs, DESIGNS), ("case", cases, CASES)):
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    for name in memories:
+        memory_named(name)
 
 
 def bus_rows(
@@ -219,9 +285,10 @@ def bus_rows(
 
     ``cycles`` run from the first address to the last beat. ``bus_utilisation`` is payload bits
     (index and values, no header, CRC, schedule or padding) over bus bits of all cycles to the last
-    word, ``of_memory`` the same over what the memory's model can deliver. ``stall_cycles`` are
-    lost to the memory, to the decoder, and to who takes its output (always ready here).
-    ``kept``: magnitude of the kept weights over that of as many of the largest.
+    word, ``of_memory`` the same over the cycles in which the memory could deliver;
+    ``bus_mbytes_per_s`` is what it delivers by its model. ``stall_cycles`` are lost to the memory,
+    to the decoder, and to who takes its output (always ready here). ``kept``: magnitude of the kept
+    weights over that of as many of the largest.
 
     Raises
     ------
@@ -230,11 +297,7 @@ def bus_rows(
     ToolError
         If real weights cannot be downloaded, or the simulator is missing.
     """
-    for name in designs:
-        if name not in DESIGNS:
-            raise ConfigError(f"design must be one of {', '.join(DESIGNS)}, not {name!r}")
-    for name in memories:
-        memory_named(name)
+    check_names(designs, memories, cases)
     for case in cases:
         for sparsity in map(check_sparsity, sparsities):
             for design in designs:

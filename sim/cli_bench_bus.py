@@ -55,7 +55,7 @@ def bus(
     from xorloom.sw.errors import ConfigError
 
     from .bandwidth import MEMORIES
-    from .bench_bus import DESIGNS, bus_rows
+    from .bench_bus import DESIGNS, build_designs, bus_rows, check_names
     from .roofline import plot_roofline
 
     if quick and full:
@@ -76,8 +76,10 @@ def bus(
         cases, sparsities = ["minilm-ffn", "alexnet-fc"], [0.7, 0.9, 0.95]
     designs, memories = design or designs, memory or memories
     cases, sparsities = case or cases, sparsity or sparsities
+    check_names(designs, memories, cases)
     runs = len(designs) * len(memories) * len(cases) * len(sparsities)
     with progress_bar("bench", runs) as step:
+        build_designs(designs, sparsities, bus_bits)
         rows = list(
             bus_rows(
                 *(designs, memories, cases, sparsities),

@@ -27,9 +27,18 @@ from xorloom.sw.weight_stream import (
 from .bandwidth import memory as memory_named
 from .runner import build, run
 
-__all__ = ["BusResult", "Frame", "beat_bytes_of", "decoder_top", "run_job", "simulate_bus"]
+__all__ = [
+    "DECODER",
+    "BusResult",
+    "Frame",
+    "beat_bytes_of",
+    "decoder_top",
+    "run_job",
+    "simulate_bus",
+]
 
-TOP = "xorloom_decoder"
+DECODER = "xorloom_decoder"
+"""Name of the decoder's top module."""
 _BASE = 0x1000
 """Where the image lies."""
 _GOLDEN_WEIGHTS = 1 << 14
@@ -117,7 +126,7 @@ def decoder_top(
         max_burst=max_burst,
         align_bytes=value.bus_bytes,
     )
-    return component_verilog(decoder, TOP)
+    return component_verilog(decoder, DECODER)
 
 
 def _ones(bits: int) -> int:
@@ -238,7 +247,7 @@ def simulate_bus(
         "whole": f"{_ones(value.n_out + lanes):x}",
         "user": value.n_out,
     }
-    return run_job(text, TOP, streams, frames, job, value.bus_bits, payload_bits)
+    return run_job(text, DECODER, streams, frames, job, value.bus_bits, payload_bits)
 
 
 def run_job(

@@ -164,7 +164,7 @@ async def _decodes(dut: Any, job: dict[str, Any], sink: Sink, driver: Driver | N
             await driver.probe()
             await driver.decode(tuple(pair) for pair in job["descriptors"])
     except DecoderFault as fault:
-        return sink.fault or str(fault)
+        return f"{fault}; {sink.fault}" if sink.fault else str(fault)
     await taking
     if sink.fault:
         return sink.fault
