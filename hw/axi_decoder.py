@@ -130,14 +130,14 @@ class AxiDecoder(wiring.Component):
         ]
         self._drive_output(m)
         if self._reader is None:
-            skid = SkidBuffer(decoder.i.payload.shape())
-            m.submodules.skid = skid
-            wiring.connect(m, skid.o, decoder.i)
+            entry = SkidBuffer(decoder.i.payload.shape())
+            m.submodules.entry = entry
+            wiring.connect(m, entry.o, decoder.i)
             m.d.comb += [
-                skid.i.valid.eq(self.s_axis_tvalid),
-                skid.i.p.data.eq(self.s_axis_tdata),
-                skid.i.p.last.eq(self.s_axis_tlast),
-                self.s_axis_tready.eq(skid.i.ready),
+                entry.i.valid.eq(self.s_axis_tvalid),
+                entry.i.p.data.eq(self.s_axis_tdata),
+                entry.i.p.last.eq(self.s_axis_tlast),
+                self.s_axis_tready.eq(entry.i.ready),
             ]
             return m
         m.submodules.reader = reader = self._reader

@@ -15,15 +15,14 @@ from .csr import Cause
 from .event_counters import events_layout
 from .index_decoder import IndexUnit
 from .packet_queue import PacketQueue
-from .ping_pong import PingPong
-from .signatures import mask_layout, packet_layout, slice_layout, weight_layout, word_layout
+from .signatures import packet_layout, weight_layout, word_layout
 from .weight_join import WeightJoin
 from .weight_parser import WeightParser
 from .window_decoder import WindowUnit
 
 __all__ = ["Decoder", "queue_words"]
 
-_TURNS = 12
+_TURNS = 16
 """More than the join lets begin (seven streams), and what the queue keeps free."""
 
 
@@ -64,6 +63,7 @@ class Decoder(wiring.Component):
     dropping : Out(1)
         Words are dropped after a fault.
     events : Out(events_layout())
+        What happened in the cycle before.
 
     Raises
     ------
@@ -124,14 +124,11 @@ class Decoder(wiring.Component):
         kill = Signal()
         resettable = ResetInserter({"sync": kill})
         seeds, window = PacketQueue(packet_layout(bus), queue_words(bus)), WindowUnit(value)
-        slices = PingPong(slice_layout(value))
         m.submodules.seeds, m.submodules.window = resettable(seeds), resettable(window)
-        m.submodules.slices = resettable(slices)
         wiring.connect(m, wiring.flipped(self.i), parser.i)
         wiring.connect(m, parser.value, seeds.i)
         wiring.connect(m, seeds.o, window.i)
-        wiring.connect(m, window.o, slices.i)
-        wiring.connect(m, slices.o, join.slices)
+        wiring.connect(m, window.o, join.slices)
         wiring.connect(m, join.o, wiring.flipped(self.o))
         waits = self.o.valid & ~self.o.ready
         m.d.comb += [
@@ -149,8 +146,10 @@ class Decoder(wiring.Component):
             self.dropping.eq(parser.dropping),
             self.done.eq(join.ended),
             self.busy.eq(~parser.idle | ~join.idle),
+        ]
+        m.d.sync += [
             self.events.word.eq(self.i.valid & self.i.ready),
-            self.events.starved.eq(self.busy & self.i.ready & ~self.i.valid),
+            self.events.starved.eq(self.busy & ~self.i.valid & ~waits & ~parser.idle),
             self.events.blocked.eq(self.i.valid & ~self.i.ready & ~waits),
             self.events.stalled.eq(waits),
             self.events.beat.eq(self.o.valid & self.o.ready),
@@ -163,9 +162,7 @@ class Decoder(wiring.Component):
     ) -> None:
         """Add a queue and a unit for every codec; the join takes streams in their order."""
         bus, several = self._value.bus_bits, len(self._indexes) > 1
-        masks = PingPong(mask_layout(self._indexes[0].n_out))
-        m.submodules.masks = resettable(masks)
-        wiring.connect(m, masks.o, join.masks)
+        masks = join.masks
         turn_is: list[Value] = [Const(1)]
         if several:
             turns = PacketQueue(parser.codec.shape(), _TURNS)
@@ -174,7 +171,7 @@ class Decoder(wiring.Component):
             m.d.comb += [
                 turns.i.valid.eq(parser.opens),
                 turns.i.payload.eq(parser.codec),
-                turns.o.ready.eq(masks.i.valid & masks.i.ready & masks.i.p.last),
+                turns.o.ready.eq(masks.valid & masks.ready & masks.p.last),
             ]
         accepts: list[Value] = []
         offers: list[Value] = []
@@ -188,13 +185,13 @@ class Decoder(wiring.Component):
             m.d.comb += [
                 queue.i.payload.eq(parser.index.payload),
                 queue.i.valid.eq(parser.index.valid & mine),
-                unit.o.ready.eq(masks.i.ready & turn_is[k]),
+                unit.o.ready.eq(masks.ready & turn_is[k]),
             ]
             accepts.append(queue.i.ready & mine)
             offers.append(unit.o.valid & turn_is[k])
             with m.If(turn_is[k]):
-                m.d.comb += masks.i.payload.eq(unit.o.payload)
+                m.d.comb += masks.payload.eq(unit.o.payload)
         m.d.comb += [
             parser.index.ready.eq(Cat(accepts).any()),
-            masks.i.valid.eq(Cat(offers).any()),
+            masks.valid.eq(Cat(offers).any()),
         ]

@@ -5,18 +5,21 @@ from amaranth.hdl import Module, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .ping_pong import PingPong
+
 __all__ = ["PacketQueue"]
 
 
 class PacketQueue(wiring.Component):
-    """First in, first out. Latency two cycles, one item a cycle; the memory reads synchronously.
+    """First in, first out. Latency four cycles, one item a cycle; the memory reads synchronously.
 
-    ``i.ready`` is a register, and falls when there is room for two more.
+    ``i.ready`` is a register, and falls when there is room for three more: what is on its way. No
+    register of the memory's waits for ``o.ready``.
 
     Parameters
     ----------
     shape : Layout or Shape
-    depth : int, 4 or more
+    depth : int, 5 or more
 
     Members
     -------
@@ -25,23 +28,28 @@ class PacketQueue(wiring.Component):
     """
 
     def __init__(self, shape: data.Layout | Shape, depth: int) -> None:
-        self._depth = depth
+        self._shape, self._depth = shape, depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, _platform: object) -> Module:
-        """Put streams around the library's FIFO."""
+        """Put registers around the library's FIFO."""
         m = Module()
-        item = Value.cast(self.i.payload)
+        item = Signal(len(Value.cast(self.i.payload)), reset_less=True)
+        puts, ready = Signal(), Signal()
         m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=len(item), depth=self._depth)
-        ready = Signal()
-        # An item may be on its way into the queue when its level is looked at.
-        m.d.sync += ready.eq(queue.level <= self._depth - 3)
+        m.submodules.out = out = PingPong(self._shape)
+        m.d.sync += [
+            item.eq(self.i.payload),
+            puts.eq(self.i.valid & ready),
+            ready.eq(queue.level <= self._depth - 4),
+        ]
         m.d.comb += [
             queue.w_data.eq(item),
-            queue.w_en.eq(self.i.valid & ready),
+            queue.w_en.eq(puts),
             self.i.ready.eq(ready),
-            Value.cast(self.o.payload).eq(queue.r_data),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
+            Value.cast(out.i.payload).eq(queue.r_data),
+            out.i.valid.eq(queue.r_rdy),
+            queue.r_en.eq(out.i.ready),
         ]
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         return m

@@ -2,8 +2,10 @@
 """Deterministic Verilog and a manifest beside it."""
 
 import hashlib
+import inspect
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from amaranth.lib import wiring
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_config import IndexConfig
-from xorloom.sw.layout import network_id
+from xorloom.sw.layout import INDEX_KINDS, KIND_WEIGHTS, network_id, weights_network_id
 
+from . import csr
+from .axi_decoder import AxiDecoder
 from .axi_index import AxiIndexDecoder
 from .axi_stream import AxiStreamDecoder
 from .axi_weight import AxiWeightDecoder
@@ -29,6 +33,8 @@ from .xor_network import XorNetwork
 
 __all__ = [
     "INDEX_UNITS",
+    "IP_UNITS",
+    "MEMORY_OPTIONS",
     "TOP",
     "UNITS",
     "WINDOW_TOP",
@@ -48,22 +54,32 @@ WINDOW_UNITS = ("decoder", "control", "network")
 """The same for the window codec; given an index codec, also ``weights``: both decoders."""
 INDEX_UNITS = ("index", "core")
 """The same for an index codec: the whole, or without framing and gearbox."""
+IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
+"""The decoder of weight streams as an IP block, with a read master or fed by AXI4-Stream: the names
+of their top modules."""
+MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
+"""Parameters of the read master."""
 
 
 @dataclass(frozen=True)
 class GeneratedVerilog:
-    """Verilog text of one top module and its manifest."""
+    """Verilog text of one top module, its manifest, and texts that go with it by file name."""
 
     name: str
     text: str
     manifest: dict[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write ``NAME.v`` and ``NAME.json``; each appears whole or not at all."""
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write ``NAME.v``, ``NAME.json`` and the others; each appears whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        paths = folder / f"{self.name}.v", folder / f"{self.name}.json"
-        texts = self.text, json.dumps(self.manifest, indent=2, sort_keys=True) + "\n"
-        for path, text in zip(paths, texts, strict=True):
+        texts = {
+            f"{self.name}.v": self.text,
+            f"{self.name}.json": json.dumps(self.manifest, indent=2, sort_keys=True) + "\n",
+            **self.files,
+        }
+        paths = tuple(folder / name for name in texts)
+        for path, text in zip(paths, texts.values(), strict=True):
             partial = path.with_name(path.name + ".partial")
             try:
                 partial.write_text(text, encoding="utf-8")
@@ -113,14 +129,43 @@ def _window_unit(
     return WindowControl(config) if unit == "control" else WindowXor(config)
 
 
+def _register_texts() -> dict[str, str]:
+    """Return the register map as the files that go with an IP block."""
+    return {
+        "registers.md": f"# Registers of the xorloom decoder\n\n{csr.markdown()}",
+        "xorloom_registers.h": csr.c_header(),
+        "xorloom_registers.py": csr.python_constants(),
+    }
+
+
+def _index_facts(
+    value: WindowConfig, planes: int, indexes: Sequence[IndexConfig]
+) -> dict[str, Any]:
+    """Tell which weight streams an IP block decodes."""
+    return {
+        "indexes": [
+            {
+                "codec": index.codec,
+                "config": index.to_dict(),
+                "kind": KIND_WEIGHTS + INDEX_KINDS[index.codec],
+                "network_id": f"{weights_network_id(value, planes, index):08x}",
+            }
+            for index in indexes
+        ],
+        "register_map": csr.VERSION,
+    }
+
+
 def generate_unit(
     unit: str,
     config: BlockConfig | WindowConfig | IndexConfig,
     *,
     stages: int = 1,
     index: IndexConfig | None = None,
+    indexes: Sequence[IndexConfig] = (),
     planes: int = 1,
     masked: bool = True,
+    memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
     """Generate the decoder or one of its units.
 
@@ -128,12 +173,16 @@ def generate_unit(
     ----------
     unit : str
         One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS` (with ``index`` also
-        ``weights``), or for an index codec, :data:`INDEX_UNITS`.
+        ``weights``) or :data:`IP_UNITS`, or for an index codec, :data:`INDEX_UNITS`.
     config : BlockConfig, WindowConfig, or an index codec's
     stages : int, 1 or 2
         Registers of the block codec's network; the window codec's has two.
     index, planes, masked
         For unit ``weights``, see :class:`xorloom.hw.weight_decoder.WeightDecoder`.
+    indexes, planes, masked
+        For the IP blocks, see :class:`xorloom.hw.axi_decoder.AxiDecoder`.
+    memory : mapping, optional
+        For ``ip``, values of any of :data:`MEMORY_OPTIONS`.
 
     Raises
     ------
@@ -143,7 +192,22 @@ def generate_unit(
     top: wiring.Component
     parameters: dict[str, Any] = config.to_dict()
     more: dict[str, Any] = {}
-    if isinstance(config, WindowConfig):
+    files: dict[str, str] = {}
+    if unit in IP_UNITS:
+        if not isinstance(config, WindowConfig):
+            raise ConfigError(f"unit {unit} needs the window value codec, not {config.codec}")
+        if memory and unit != "ip":
+            raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
+        known = inspect.signature(AxiDecoder).parameters
+        name, files = IP_UNITS[unit], _register_texts()
+        options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
+        if unit == "ip":
+            options |= {name: known[name].default for name in MEMORY_OPTIONS}
+            options |= memory or {}
+        top = AxiDecoder(config, indexes, **options)
+        parameters |= options
+        more = _index_facts(config, planes, indexes)
+    elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS if index is None else (*WINDOW_UNITS, "weights"))
         name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
         top = _window_unit(unit, config, index, planes, masked)
@@ -181,4 +245,4 @@ def generate_unit(
         "tools": tool_versions(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     } | more
-    return GeneratedVerilog(name, text, manifest)
+    return GeneratedVerilog(name, text, manifest, files)

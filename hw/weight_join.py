@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joins slices and masks; sees to it that an output packet ends whatever happens."""
 
-from typing import Any
-
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
 
+from .ping_pong import PingPong
 from .signatures import mask_layout, slice_layout, weight_layout
 
 __all__ = ["WeightJoin"]
@@ -16,11 +15,11 @@ _FLIGHTS_BITS = 3
 
 
 class WeightJoin(wiring.Component):
-    """Takes a slice and its mask in the same cycle, into one register. Full back-pressure.
+    """Offers a slice together with its mask. Latency one cycle, full back-pressure.
 
     The last beat of a stream waits until the stream is verified. After ``kill``, what is offered
     stays offered; then, if beats of the stream have gone out, one without bits closes the packet,
-    marked ``bad``.
+    marked ``bad``. Data registers wait for no ``ready``; ``o.payload`` is two LUTs behind them.
 
     Parameters
     ----------
@@ -64,56 +63,64 @@ class WeightJoin(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the register and the counts of streams."""
+        """Build the buffers and the counts of streams."""
         m = Module()
-        slices, masks = self.slices, self.masks
-        valid, partial, closing = Signal(), Signal(), Signal()
-        kept_back = Signal()  # the beat is a stream's last, and that is not known to be whole
-        beat: Any = Signal.like(self.o.payload, reset_less=True)
+        # After a fault: the beat on offer stays, then the closing beat comes. Either: special.
+        linger, closing, special = Signal(), Signal(), Signal()
+        partial = Signal()  # beats of the stream have gone out
         flights, whole, any_whole = Signal(_FLIGHTS_BITS), Signal(_FLIGHTS_BITS), Signal()
-        moves, accepts, takes, leaves = Signal(), Signal(), Signal(), Signal()
-        codes = slices.p.bits
+        offers, takes, leaves, last = Signal(), Signal(), Signal(), Signal()
+        stays, closes, parted, flush = Signal(), Signal(), Signal(), Signal()
+        slices, masks = (PingPong(port.payload.shape()) for port in (self.slices, self.masks))
+        pairs = (("held_slices", slices, self.slices), ("held_masks", masks, self.masks))
+        for name, buffer, port in pairs:
+            m.submodules[name] = ResetInserter({"sync": flush})(buffer)
+            m.d.comb += [
+                buffer.i.payload.eq(port.payload),
+                buffer.i.valid.eq(port.valid & ~linger),
+                port.ready.eq(buffer.i.ready & ~linger),
+                buffer.o.ready.eq(takes),
+            ]
+        codes = slices.o.p.bits
         if self._masked:
-            codes &= Cat(bit.replicate(self._planes) for bit in masks.p.mask)
+            codes &= Cat(bit.replicate(self._planes) for bit in masks.o.p.mask)
         m.d.comb += [
-            moves.eq(~valid | (self.o.ready & ~kept_back)),
-            # One LUT: both units' pipelines wait for it.
-            accepts.eq((~valid | (self.o.ready & ~kept_back)) & ~closing),
-            takes.eq(accepts & slices.valid & masks.valid & ~self.kill),
-            slices.ready.eq(accepts & masks.valid),
-            masks.ready.eq(accepts & slices.valid),
-            leaves.eq(kept_back & any_whole),
-            self.o.valid.eq(valid & ~kept_back),
-            self.o.payload.eq(beat),
+            last.eq(slices.o.p.last),
+            offers.eq(slices.o.valid & masks.o.valid & (~last | any_whole) & ~special),
+            takes.eq(offers & self.o.ready),
+            leaves.eq(takes & last),
+            stays.eq((offers | linger) & ~self.o.ready),
+            closes.eq(closing & ~(~linger & self.o.ready)),
+            parted.eq(Mux(offers, ~last, partial)),
+            flush.eq(Mux(self.kill, ~stays, linger & self.o.ready)),
+            self.o.valid.eq(offers | special),
+            self.o.p.codes.eq(codes),
+            self.o.p.mask.eq(masks.o.p.mask),
+            self.o.p.valid_bits.eq(Mux(special & ~linger, 0, slices.o.p.valid_bits)),
+            self.o.p.last.eq(last | (special & ~linger)),
+            self.o.p.bad.eq(special & ~linger),
             self.may_open.eq(~flights.all()),
-            self.ended.eq(self.o.valid & self.o.ready & beat.last & ~beat.bad),
-            self.idle.eq(~flights.any() & ~valid & ~closing),
+            self.idle.eq(~flights.any() & ~special),
         ]
         m.d.sync += [
+            self.ended.eq(leaves | (linger & self.o.ready & last)),
             flights.eq(flights + self.opens - leaves),
             whole.eq(whole + self.verified - leaves),
             any_whole.eq(whole.any() & ~leaves),
-            kept_back.eq((takes & slices.p.last) | (kept_back & ~any_whole)),
+            linger.eq(linger & ~self.o.ready),
+            closing.eq(closes),
+            special.eq((linger & ~self.o.ready) | closes),
         ]
         with m.If(takes):
-            m.d.sync += partial.eq(1)
-        with m.Elif(leaves):
-            m.d.sync += partial.eq(0)
-        with m.If(moves):
-            m.d.sync += [
-                valid.eq(takes | closing),
-                closing.eq(0),
-                beat.codes.eq(codes),
-                beat.mask.eq(masks.p.mask),
-                beat.valid_bits.eq(slices.p.valid_bits),
-                beat.last.eq(slices.p.last),
-                beat.bad.eq(0),
-            ]
-            with m.If(closing):
-                m.d.sync += [beat.valid_bits.eq(0), beat.last.eq(1), beat.bad.eq(1)]
+            m.d.sync += partial.eq(~last)
         with m.If(self.kill):
-            m.d.sync += [flights.eq(0), whole.eq(0), any_whole.eq(0), kept_back.eq(0)]
-            m.d.sync += [partial.eq(0), closing.eq(partial | (closing & ~moves))]
-            with m.If(kept_back):  # nobody has seen it
-                m.d.sync += valid.eq(0)
+            m.d.sync += [
+                flights.eq(0),
+                whole.eq(0),
+                any_whole.eq(0),
+                partial.eq(0),
+                linger.eq(stays),
+                closing.eq(closes | parted),
+                special.eq(stays | closes | parted),
+            ]
         return m

@@ -107,15 +107,18 @@ class WeightParser(wiring.Component):
         # stream is judged. All zero: a fault is on its way.
         head = Signal(head_words, init=1)
         schedule, block, drop, pends = Signal(), Signal(), Signal(), Signal()
-        # After a stream's last word: the CRC is worked out in two cycles and compared in a third,
+        # After a stream's last word: three cycles until the CRC is worked out, one to compare it,
         # then the closing marks go out.
-        finish, closing, right = Signal(2), Signal(), Signal()
+        finish, closing, right = Signal(3), Signal(), Signal()
         boundary = Signal(init=1)  # the word taken before was its input packet's last
         both, opens, marks, refills = Signal(), Signal(), Signal(), Signal()
         block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
-        # One signal a header word, so that no register waits for more than it must.
-        comes = Signal(head_words)
-        fields = self._fields(m, word.data, comes)
+        # One signal a header word, so that no register waits for more than it must. What is checked
+        # or summed up is looked at a cycle later.
+        comes, came = Signal(head_words), Signal(head_words)
+        past = Signal(bus, reset_less=True)
+        m.d.sync += [came.eq(comes), past.eq(word.data)]
+        fields = self._fields(m, word.data, comes, past, came)
         kind, final, sched_final, blocks_final = self._schedule(
             m, word.data, fields, opens, refills, block_takes, block_ends
         )
@@ -154,7 +157,7 @@ class WeightParser(wiring.Component):
         ]
         m.d.sync += [
             finish.eq(finish << 1 | stream_ends),
-            closing.eq(finish[1] | (closing & ~self.verified)),
+            closing.eq(finish[-1] | (closing & ~self.verified)),
             pends.eq(pends & ~self.verified),
         ]
         with m.If(takes):
@@ -178,9 +181,9 @@ class WeightParser(wiring.Component):
             m.d.sync += head[0].eq(1)
         with m.If(cut_off):
             m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
-        self._check_crc(m, word.data, takes & ~drop, head, fields["crc"], finish, right)
+        self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
         wrong = closing & ~right
-        self._find_faults(m, takes, drop, cut_off, wrong, opens, fields)
+        self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
         over = Signal(4)  # the source has had time to notice the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
         with m.If(self.fault):
@@ -193,56 +196,60 @@ class WeightParser(wiring.Component):
             m.d.sync += [drop.eq(0), head.eq(1)]
         return m
 
-    def _fields(self, m: Module, word: Value, comes: Signal) -> dict[str, Any]:
+    def _fields(
+        self, m: Module, word: Value, comes: Signal, past: Value, came: Signal
+    ) -> dict[str, Any]:
         """Keep what the header says, and whether it may say so."""
         bus, last = self._bus_bits, len(comes) - 1
 
-        def field(name: str, offset: int, bits: int, *, use_at_open: bool = False) -> Value:
-            """Return a register; for use in the cycle of the header's last word, its next value."""
-            at = offset // bus
-            came = word[offset % bus :][:bits]
-            kept = Signal(bits, name=name, reset_less=True)
-            with m.If(comes[at]):
-                m.d.sync += kept.eq(came)
-            return came if use_at_open and at == last else kept
-
-        def check(name: str, offset: int, good: Value) -> Signal:
-            kept = Signal(name=name, reset_less=True)
-            with m.If(comes[offset // bus]):
-                m.d.sync += kept.eq(good)
-            return kept
-
         def part(offset: int, bits: int) -> Value:
-            return word[offset % bus :][:bits]
+            return past[offset % bus :][:bits]
 
+        def keep(name: str, offset: int, value: Value) -> Signal:
+            register = Signal(value.shape(), name=name, reset_less=True)
+            with m.If(came[offset // bus]):
+                m.d.sync += register.eq(value)
+            return register
+
+        count = keep("count", 32, part(32, 32))
+        if 32 // bus == last:  # it is wanted at once
+            count = word[32:64]
+        elif 32 // bus == last - 1:
+            count = Mux(came[32 // bus], part(32, 32), count)
         kinds = [KIND_WEIGHTS + kind for kind in self._networks]
         most = schedule_block_words(bus // 8) + 1
         magic = int.from_bytes(MAGIC, "little") | VERSION << 16
         firsts = [part(160, 8), part(168, 8)]
         good = [
-            check("magic_good", 0, part(0, 24) == magic),
-            check("count_good", 32, part(32, 32).any()),
-            check("blocks_good", 96, part(97, 31).any()),
-            check("firsts_good", 160, Cat(n.any() & (n <= most) for n in firsts).all()),
-            check("zeros_good", 176, ~part(176, 16).any()),
+            keep("magic_good", 0, part(0, 24) == magic),
+            keep("count_good", 32, part(32, 32).any()),
+            keep("blocks_good", 96, part(97, 31).any()),
+            keep("firsts_good", 160, Cat(n.any() & (n <= most) for n in firsts).all()),
+            keep("zeros_good", 176, ~part(176, 16).any()),
         ]
-        kind_is = [check(f"kind_{k}", 24, part(24, 8) == k) for k in kinds]
+        kind_is = [keep(f"kind_{k}", 24, part(24, 8) == k) for k in kinds]
         network_is = [
-            check(f"network_{k}", 64, part(64, 32) == n)
+            keep(f"network_{k}", 64, part(64, 32) == n)
             for k, n in zip(kinds, self._networks.values(), strict=True)
         ]
         pairs = zip(kind_is, network_is, strict=True)
-        chosen = [part(24, 8) == k for k in kinds] if last == 0 else kind_is
+        chosen: list[Value] = list(kind_is)
+        if last == 0:
+            chosen = [word[24:32] == k for k in kinds]
+        elif last == 1:
+            chosen = [
+                Mux(came[0], part(24, 8) == k, kept) for k, kept in zip(kinds, kind_is, strict=True)
+            ]
         codec = Cat(
             Cat(flag for c, flag in enumerate(chosen) if c >> bit & 1).any()
             for bit in range((len(kinds) - 1).bit_length())
         )
         return {
-            "count": field("count", 32, 32, use_at_open=True),
+            "count": count,
             "blocks": part(96, 32),
-            "blocks_come": comes[96 // bus],
-            "crc": field("crc", 128, 32),
-            "firsts": [part(160 + 8 * k, 5) for k in range(2)],
+            "blocks_come": came[96 // bus],
+            "crc": keep("crc", 128, part(128, 32)),
+            "firsts": [word[(160 + 8 * k) % bus :][:5] for k in range(2)],
             "codec": codec,
             "header_good": Cat(good).all() & Cat(kind_is).any(),
             "network_good": Cat(a & b for a, b in pairs).any(),
@@ -264,36 +271,43 @@ class WeightParser(wiring.Component):
         """
         bus = self._bus_bits
         spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
+        kind = Signal(reset_less=True)
+        # Bits after that, how many, and that the block before has just ended: they shift later.
         bits = Signal(bus, reset_less=True)
-        bits_left = Signal(range(bus + 1), reset_less=True)
+        bits_left = Signal(range(bus), reset_less=True)
+        shifts = Signal()
         blocks_left = Signal(32, reset_less=True)
         place, final = Signal(5), Signal()
         # Words of the string's next block, less two.
         sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
         sched_final, blocks_final = Signal(), Signal()
-        with m.If(opens):
-            if spare:
-                m.d.sync += [bits.eq(word[-spare:]), bits_left.eq(spare)]
-        with m.Elif(refill):
-            m.d.sync += [bits.eq(word), bits_left.eq(bus)]
-        with m.Elif(block_ends):
+        m.d.sync += shifts.eq(block_ends)
+        with m.If(block_ends):
+            m.d.sync += [kind.eq(bits[0]), sched_final.eq(bits_left == 1)]
+        with m.If(shifts):
             m.d.sync += [bits.eq(bits >> 1), bits_left.eq(bits_left - 1)]
+        loads = [(refill, bus)] + ([(opens, spare)] if spare else [])
+        for load, count in loads:
+            fresh = word[-count:]
+            with m.If(load):
+                m.d.sync += [kind.eq(fresh[0]), bits.eq(fresh[1:]), bits_left.eq(count - 1)]
+                m.d.sync += sched_final.eq(0)
         with m.If(opens | block_ends):
             m.d.sync += [place.eq(0), final.eq(0)]
         with m.Elif(step):
-            m.d.sync += [place.eq(place + 1), final.eq(place == Mux(bits[0], sizes[1], sizes[0]))]
+            m.d.sync += [place.eq(place + 1), final.eq(place == Mux(kind, sizes[1], sizes[0]))]
         for k, size in enumerate(sizes):
             first = fields["firsts"][k]
             with m.If(opens):
                 m.d.sync += size.eq(Mux(first[1:].any(), first - 2, 0))
-            with m.Elif(block_ends & (bits[0] == k)):
+            with m.Elif(block_ends & (kind == k)):
                 m.d.sync += size.eq(schedule_block_words(bus // 8) - 2)
         with m.If(fields["blocks_come"]):
             m.d.sync += blocks_left.eq(fields["blocks"])
         with m.Elif(block_ends):
             m.d.sync += blocks_left.eq(blocks_left - 1)
-        m.d.sync += [sched_final.eq(bits_left == 1), blocks_final.eq(blocks_left == 1)]
-        return bits[0], final, sched_final, blocks_final
+        m.d.sync += blocks_final.eq(blocks_left == 1)
+        return kind, final, sched_final, blocks_final
 
     def _check_crc(
         self,
@@ -310,8 +324,9 @@ class WeightParser(wiring.Component):
         m.submodules.crc = crc = Crc32(bus)
         own = word[128 % bus :][:32]
         data = Cat(word[: 128 % bus], own & ~head[128 // bus].replicate(32), word[128 % bus + 32 :])
-        m.d.comb += [crc.data.eq(data), crc.valid.eq(takes), crc.first.eq(head[0])]
-        with m.If(finish[1]):
+        m.d.sync += crc.valid.eq(takes)
+        m.d.comb += [crc.data.eq(data), crc.first.eq(head[0])]
+        with m.If(finish[-1]):
             m.d.sync += right.eq(crc.o == expected)
 
     def _find_faults(
@@ -320,29 +335,36 @@ class WeightParser(wiring.Component):
         takes: Signal,
         drop: Signal,
         cut_off: Signal,
+        closing: Signal,
         crc_wrong: Value,
         opens: Signal,
         fields: Mapping[str, Any],
     ) -> None:
-        """Find the first thing that is wrong; ``fault`` says it in the next cycle."""
-        judge = Signal()
+        """Find the first thing that is wrong; ``fault`` says it two cycles later."""
+        judge = Signal(2)
         waits = Signal(range(PATIENCE + 1))
         moves = takes | self.progress | self.verified | drop
-        m.d.sync += judge.eq(opens)
-        m.d.sync += waits.eq(Mux(moves | ~self.i.valid, 0, waits + 1))
+        m.d.sync += judge.eq(judge << 1 | opens)
+        m.d.sync += waits.eq(Mux(moves | ~(self.i.valid | closing), 0, waits + 1))
         causes = [
             (self.abort, Cause.ABORTED),
             (self.i.valid & (self.i.p.error == 2), Cause.SLVERR),
             (self.i.valid & (self.i.p.error == 3), Cause.DECERR),
-            (judge & ~fields["header_good"], Cause.HEADER),
-            (judge & ~fields["network_good"], Cause.NETWORK),
+            (judge[1] & ~fields["header_good"], Cause.HEADER),
+            (judge[1] & ~fields["network_good"], Cause.NETWORK),
             (crc_wrong, Cause.CRC),
             (cut_off, Cause.TRUNCATED),
             (self.short, Cause.LENGTH),
             (waits == PATIENCE, Cause.SCHEDULE),
         ]
-        found = Cat(Value.cast(wrong) for wrong, _ in causes).any()
-        m.d.sync += self.fault.eq(found & ~drop & ~self.fault)
-        for wrong, cause in reversed(causes):
-            with m.If(wrong):
+        # Two cycles: conditions, then what they mean.
+        hits = Signal(len(causes))
+        m.d.sync += [
+            hits.eq(Cat(Value.cast(wrong) for wrong, _ in causes)),
+            self.fault.eq(hits.any() & ~drop & ~self.fault),
+        ]
+        for hit, (_, cause) in reversed(list(zip(hits, causes, strict=True))):
+            with m.If(hit):
                 m.d.sync += self.cause.eq(cause)
+        with m.If(self.fault):
+            m.d.sync += hits.eq(0)

@@ -9,82 +9,93 @@ import typer
 from .cli_options import (
     ConfigOptions,
     Json,
+    UnitOptions,
     config_options,
     print_json,
     print_table,
     progress_bar,
+    unit_options,
 )
 
 if TYPE_CHECKING:
     from xorloom.hw.synth import SynthReport
     from xorloom.hw.verilog import GeneratedVerilog
+    from xorloom.sw.index_config import IndexConfig
 
 __all__ = ["COMMANDS", "bandwidth", "generate", "simulate", "synth", "synth_rows"]
 
 SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds")
 
 
-Index = Annotated[
-    str,
-    typer.Option(help="weights, index, core: trellis, entropy, lowrank or bitmap (not --model)."),
-]
-IndexBits = Annotated[
-    float | None, typer.Option(help="trellis: index bits a weight.", show_default="1/6")
-]
-IndexClasses = Annotated[int, typer.Option(help="trellis: density classes, 1 or 4.")]
-Density = Annotated[float, typer.Option(help="trellis: share of kept weights.")]
-Planes = Annotated[int, typer.Option(min=1, max=8, help="weights, index: bits a kept weight.")]
-INDEXED = ("weights", "index", "core")
+INDEXED = ("weights", "index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
 
 
-def _verilog(
-    unit: str,
-    options: ConfigOptions,
-    index: str,
-    index_bits: float | None,
-    index_classes: int,
-    density: float,
-    planes: int,
-) -> "GeneratedVerilog":
-    """Generate a unit; the index is that of the model, or as given."""
-    from xorloom.hw.verilog import generate_unit
+def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[list[IndexConfig], int]":
+    """Return index codecs and planes, those of the model or as given."""
     from xorloom.sw.container import read_container
     from xorloom.sw.index_choice import index_config
 
-    if unit not in INDEXED:
-        return generate_unit(unit, options.config(), stages=options.stages or 1)
-    value = options.config()
     if options.model is not None:
         container = read_container(options.model)
-        found = container.index
         planes = next((t.planes for t in container.tensors.values()), 1)
-    else:
-        found = index_config(
-            index, value, planes, density=density, rate=index_bits, classes=index_classes
+        return [container.index], planes
+    value, names = options.config(), unit.index or ["trellis"]
+    # Beside others the rate is for those that have one; alone, the others refuse it.
+    rated = {"trellis", "lowrank"} & set(names) or set(names)
+    return [
+        index_config(
+            name,
+            value,
+            unit.planes,
+            density=unit.density,
+            rate=unit.index_bits if name in rated else None,
+            classes=unit.index_classes,
         )
-    if unit == "weights":
-        return generate_unit(unit, value, index=found, planes=planes)
-    return generate_unit(unit, found)
+        for name in names
+    ], unit.planes
+
+
+def _verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "GeneratedVerilog":
+    """Generate a unit."""
+    from xorloom.hw.verilog import IP_UNITS, generate_unit
+    from xorloom.sw.errors import ConfigError
+
+    memory = unit.memory()
+    if memory and name != "ip":
+        given = ", ".join("--" + option.replace("_", "-") for option in memory)
+        raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
+    if name not in INDEXED:
+        return generate_unit(name, options.config(), stages=options.stages or 1)
+    indexes, planes = _indexes(options, unit)
+    if name in IP_UNITS:
+        return generate_unit(name, options.config(), indexes=indexes, planes=planes, memory=memory)
+    if len(indexes) > 1:
+        raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
+    if name == "weights":
+        return generate_unit(name, options.config(), index=indexes[0], planes=planes)
+    return generate_unit(name, indexes[0])
 
 
 @config_options()
+@unit_options()
 def generate(
     options: ConfigOptions,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the Verilog.")],
+    unit_options: UnitOptions,
     unit: Annotated[
         str,
-        typer.Option(help="decoder (slices), weights (codes with their mask), or index (masks)."),
+        typer.Option(
+            help="ip (whole, reads memory), stream-ip (whole, fed by AXI4-Stream), decoder "
+            "(slices), weights (codes with their mask), or index (masks)."
+        ),
     ] = "decoder",
-    index: Index = "trellis",
-    index_bits: IndexBits = None,
-    index_classes: IndexClasses = 1,
-    density: Density = 0.09,
-    planes: Planes = 1,
 ) -> None:
-    """Write the decoder's Verilog and a manifest; the same parameters give the same bytes."""
-    verilog = _verilog(unit, options, index, index_bits, index_classes, density, planes)
-    for path in verilog.write(output):
+    """Write the decoder's Verilog and a manifest; the same parameters give the same bytes.
+
+    With an IP block go its registers as Markdown, C header and Python constants.
+    """
+    for path in _verilog(unit, options, unit_options).write(output):
         typer.echo(str(path))
 
 
@@ -211,6 +222,7 @@ def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
 
 
 @config_options()
+@unit_options()
 def synth(
     target: Annotated[
         list[str] | None,
@@ -219,25 +231,21 @@ def synth(
     unit: Annotated[
         str,
         typer.Option(
-            help="decoder, weights, index, core (of an index), or a part: control, network "
-            "(window); parser, lane, network."
+            help="ip, stream-ip, decoder, weights, index, core (of an index), or a part: control, "
+            "network (window); parser, lane, network."
         ),
     ] = "decoder",
-    index: Index = "trellis",
-    index_bits: IndexBits = None,
-    index_classes: IndexClasses = 1,
-    density: Density = 0.09,
-    planes: Planes = 1,
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
     *,
     options: ConfigOptions,
+    unit_options: UnitOptions,
     as_json: Json = False,
 ) -> None:
     """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
     from xorloom.hw.synth import TARGETS, synthesize
 
     targets = target or list(TARGETS)
-    verilog = _verilog(unit, options, index, index_bits, index_classes, density, planes)
+    verilog = _verilog(unit, options, unit_options)
     steps = len(targets) + (seeds if "ecp5" in targets else 0)
     with progress_bar("synth", steps) as step:
         reports = [

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigOptions",
     "Json",
+    "UnitOptions",
     "config_options",
     "print_json",
     "print_table",
     "progress_bar",
+    "unit_options",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -162,23 +164,85 @@ _OWN = {
 """Options of one codec only."""
 
 
+@dataclass(frozen=True)
+class UnitOptions:
+    """What there is to say of units with an index decoder; ``None``: not given."""
+
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            help="Units with an index: trellis, entropy, lowrank or bitmap; repeat for an IP block "
+            "that decodes several (not --model).",
+            show_default="trellis",
+        ),
+    ] = None
+    index_bits: Annotated[
+        float | None,
+        typer.Option("--index-bits", help="trellis: index bits a weight.", show_default="1/6"),
+    ] = None
+    index_classes: Annotated[
+        int, typer.Option("--index-classes", help="trellis: density classes, 1 or 4.")
+    ] = 1
+    density: Annotated[float, typer.Option("--density", help="trellis: share of kept weights.")] = (
+        0.09
+    )
+    planes: Annotated[
+        int,
+        typer.Option("--planes", min=1, max=8, help="Units with an index: bits a kept weight."),
+    ] = 1
+    address_bits: Annotated[
+        int | None, _option("--address-bits", default="32", text="ip: of memory addresses.")
+    ] = None
+    outstanding: Annotated[
+        int | None, _option("--outstanding", default="4", text="ip: bursts in flight at most.")
+    ] = None
+    max_burst: Annotated[
+        int | None, _option("--max-burst", default="256", text="ip: beats of a burst at most.")
+    ] = None
+    align_bytes: Annotated[
+        int | None,
+        _option(
+            "--align-bytes",
+            default="1",
+            text="ip: addresses are multiples of so many bytes, up to a bus word; fewer gates.",
+        ),
+    ] = None
+
+    def memory(self) -> dict[str, int]:
+        """Return the options of the read master that were given."""
+        names = ("address_bits", "outstanding", "max_burst", "align_bytes")
+        return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+
+
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
     """Give a command all fields of :class:`ConfigOptions` as options, but those named.
 
     The command takes them as one argument, ``options``.
     """
-    known = inspect.signature(ConfigOptions).parameters.values()
+    return _options_of(ConfigOptions, "options", without)
+
+
+def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    """Give a command all fields of :class:`UnitOptions`, as one argument, ``unit_options``."""
+    return _options_of(UnitOptions, "unit_options", ())
+
+
+def _options_of(
+    kind: "Callable[..., object]", argument: str, without: Sequence[str]
+) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    known = inspect.signature(kind).parameters.values()
     fields = [p.replace(kind=p.KEYWORD_ONLY) for p in known if p.name not in without]
 
     def decorate(command: "Callable[..., None]") -> "Callable[..., None]":
         signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.name != "options"]
+        own = [p for p in signature.parameters.values() if p.name != argument]
         own = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
-            options = ConfigOptions(**{p.name: given.pop(p.name) for p in fields})
-            command(options=options, **given)
+            options = kind(**{p.name: given.pop(p.name) for p in fields})
+            command(**{argument: options}, **given)
 
         parameters = [*own[:-1], *fields, *own[-1:]]
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from .layout import (
     schedule_block_words,
 )
 from .taps import columns
-from .weight_stream import WeightFormat
+from .weight_stream import WeightFormat, check_counts, slice_weights
 
 __all__ = ["INDEX_DECODERS", "WeightBeat", "WeightStrings", "weight_decoder", "weight_parser"]
 
@@ -64,7 +64,13 @@ def weight_parser(data: bytes, bus_bits: int) -> WeightStrings:
         If the header or the CRC is wrong, or the stream too short or too long.
     """
     header = WeightHeader.unpack(data, "stream")
+    check_counts(header, bus_bits // 8, "stream")
     size = schedule_block_words(bus_bits // 8)
+    expected = header.words(bus_bits // 8) * bus_bits // 8
+    if len(data) != expected:
+        raise FormatError(
+            f"stream: of {header.blocks} blocks must have {expected} bytes, found {len(data)}"
+        )
     crc = zlib.crc32(data[WEIGHT_HEADER_BYTES:], zlib.crc32(replace(header, crc=0).pack()))
     if crc != header.crc:
         raise FormatError(f"stream: CRC-32 must be {crc:08x}, found {header.crc:08x}")
@@ -82,8 +88,8 @@ def weight_parser(data: bytes, bus_bits: int) -> WeightStrings:
         kind = schedule.pop(0)
         block = size if strings[kind] else max(2, header.first[kind])
         strings[kind].extend(next(words) for _ in range(block))
-    if list(words):
-        raise FormatError(f"stream: words after its {header.blocks} blocks")
+    if not strings[0] or not strings[1]:
+        raise FormatError("stream: blocks must be of both strings, found one only")
     return WeightStrings(
         header.kind, header.network, header.count, tuple(strings[0]), tuple(strings[1])
     )
@@ -103,16 +109,23 @@ def weight_decoder(form: WeightFormat, data: bytes, *, masked: bool = True) -> l
     if found.kind != KIND_WEIGHTS + INDEX_KINDS[form.index.codec]:
         raise FormatError(f"stream: kind must be {form.kind}, found {found.kind}")
     if found.network != form.network:
-        raise FormatError(f"stream: network id must be {form.network:08x}")
+        raise FormatError(
+            f"stream: network id must be {form.network:08x}, found {found.network:08x}"
+        )
 
     def framed(count: int, words: Sequence[int]) -> list[int]:
         head = Header(0, count, 0, len(words)).pack()
         return bus_words(head.ljust(padded(HEADER_BYTES, bus // 8), b"\0"), bus) + list(words)
 
-    slices = window_decoder(
-        value, columns(value.network.rows, value.window), framed(found.count, found.value)
-    )
-    masks = INDEX_DECODERS[form.index.codec](form.index, framed(len(slices) * lanes, found.index))
+    weights = slice_weights(found.count, form)
+    network = columns(value.network.rows, value.window)
+    try:
+        slices = window_decoder(value, network, framed(found.count, found.value))
+        masks = INDEX_DECODERS[form.index.codec](form.index, framed(weights, found.index))
+    except (StopIteration, RuntimeError) as error:  # as the decoders say that words are missing
+        raise FormatError(
+            f"stream: too few words for its count of {found.count} slice bits"
+        ) from error
     beats = []
     left = found.count
     for bits, mask in zip(slices, masks, strict=True):

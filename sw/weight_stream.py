@@ -15,8 +15,7 @@ import numpy as np
 
 from .config import WindowConfig
 from .errors import ConfigError, FormatError
-from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
-from .index_entropy import UNIT_BITS, unit_ends
+from .index_config import BitmapConfig, IndexConfig
 from .index_plane import check_index
 from .layout import (
     INDEX_KINDS,
@@ -31,10 +30,11 @@ from .layout import (
     weights_network_id,
 )
 from .stream import frame_payload, split_streams, unframe_payload
-from .window_codec import read_stream, slice_ends
+from .weight_dates import index_due, value_due
 
 __all__ = [
     "WeightFormat",
+    "check_counts",
     "join_streams",
     "join_tensor",
     "slice_weights",
@@ -68,7 +68,7 @@ class WeightFormat:
         if not isinstance(self.value, WindowConfig):
             raise ConfigError(
                 f"weight streams need the window value codec, not {self.value.codec}: compress "
-                "with --codec window"
+                "with --value window"
             )
         check_index(self.index, self.value, self.planes)
 
@@ -88,7 +88,7 @@ class WeightFormat:
         return 0 if isinstance(self.index, BitmapConfig) else network_id(self.index)
 
 
-def slice_weights(count: int, form: WeightFormat) -> int:
+def slice_weights(count: int, form: WeightFormat, where: str = "stream") -> int:
     """Return the weights of a stream of ``count`` slice bits.
 
     Raises
@@ -98,43 +98,21 @@ def slice_weights(count: int, form: WeightFormat) -> int:
     """
     full, rest = divmod(count - 1, form.value.n_out)
     last, odd = divmod(rest + 1, form.planes)
-    lanes = form.value.n_out // form.planes
-    if (odd and rest + 1 != form.value.n_out) or last > lanes:
-        raise FormatError(f"count of {count} slice bits is no whole number of weights")
-    return full * lanes + last
+    if count < 1 or (odd and rest + 1 != form.value.n_out):
+        raise FormatError(
+            f"{where}: count of {count} slice bits is no whole number of weights, or none"
+        )
+    return full * (form.value.n_out // form.planes) + last
 
 
-def _value_due(header: Header, payload: memoryview, config: WindowConfig, where: str) -> np.ndarray:
-    """Return the slice with which every word of seeds falls due.
-
-    A slice leaves when the chunk after its last one has come.
-    """
-    n_bits = header.words * config.bus_bits
-    seeds = np.zeros(-(-n_bits // 64) + 2, np.uint64)
-    seeds.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
-    stream = read_stream(seeds, n_bits // config.n_in, header.count, config, where)
-    chunk = np.arange(header.words) * config.bus_bits // config.n_in
-    return np.searchsorted(slice_ends(stream, config), chunk)
-
-
-def _index_due(index: bytes, header: Header, config: IndexConfig, where: str) -> np.ndarray:
-    """Return the beat with which every word of the index falls due."""
-    bit = np.arange(header.words) * config.bus_bits
-    if isinstance(config, EntropyConfig):
-        ends = unit_ends(index, header.count, config, where)
-        return np.searchsorted(ends, bit // UNIT_BITS, side="right")
-    if isinstance(config, LowrankConfig):
-        return np.maximum(0, bit // config.chunk_bits - config.preamble_chunks)
-    if isinstance(config, TrellisConfig):
-        head = config.class_chunks if config.classes > 1 else 0
-        period, place = np.divmod(bit // config.n_in, head + config.period)
-        return period * config.period + np.maximum(0, place - head)
-    return bit // config.n_out
+def _first_words(words: int, size: int) -> int:
+    """Return the words of a string's first block; all others have ``size``."""
+    return 1 if words == 1 else (words - 2) % size + 2
 
 
 def _blocks(due: np.ndarray, size: int) -> tuple[int, np.ndarray]:
     """Cut words into blocks: words of the first one, and with which slice every block is due."""
-    first = 1 if due.size == 1 else (due.size - 2) % size + 2
+    first = _first_words(due.size, size)
     return first, due[np.concatenate([[0], np.arange(first, due.size, size)])]
 
 
@@ -158,13 +136,13 @@ def join_streams(
     i_head, i_data = unframe_payload(index, bus, INDEX_KINDS[form.index.codec], f"{where}: index")
     if (v_head.network, i_head.network) != (network_id(config), form.index_network):
         raise FormatError(f"{where}: network ids are not those of the decoder's parameters")
-    weights = slice_weights(v_head.count, form)
+    weights = slice_weights(v_head.count, form, where)
     if i_head.count != weights:
         raise FormatError(f"{where}: index must hold {weights} weights, found {i_head.count}")
     size = schedule_block_words(bus)
     due = (
-        _value_due(v_head, v_data, config, where),
-        _index_due(index, i_head, form.index, where),
+        value_due(value, config, f"{where}: values"),
+        index_due(index, form.index, f"{where}: index"),
     )
     cut = [_blocks(words, size) for words in due]
     dates = np.concatenate([cut[0][1], cut[1][1]])
@@ -236,8 +214,9 @@ def split_weight_streams(data: bytes, bus_bytes: int, where: str = "stream") -> 
     while at < len(data):
         place = f"{where}: stream {len(parts)}"
         header = WeightHeader.unpack(data[at : at + WEIGHT_HEADER_BYTES], place)
+        check_counts(header, bus_bytes, place)
         size = header.words(bus_bytes) * bus_bytes
-        if size <= 0 or at + size > len(data):
+        if at + size > len(data):
             raise FormatError(
                 f"{place} of {header.blocks} blocks must have {size} bytes, found {len(data) - at}"
             )
@@ -246,8 +225,24 @@ def split_weight_streams(data: bytes, bus_bytes: int, where: str = "stream") -> 
     return parts
 
 
+def check_counts(header: WeightHeader, bus_bytes: int, where: str) -> None:
+    """Check what a header says of its stream's size.
+
+    Raises
+    ------
+    FormatError
+        If no stream has such numbers.
+    """
+    most = schedule_block_words(bus_bytes) + 1
+    if header.blocks < 2 or not header.count or not all(1 <= n <= most for n in header.first):
+        raise FormatError(
+            f"{where}: a stream has slice bits, at least 2 blocks, and 1 to {most} words in the "
+            f"first ones; found count {header.count}, blocks {header.blocks}, first words "
+            f"{header.first[0]} and {header.first[1]}"
+        )
+
+
 def _check_header(header: WeightHeader, form: WeightFormat, where: str) -> None:
-    size = schedule_block_words(form.value.bus_bytes)
     if header.kind != form.kind:
         raise FormatError(f"{where}: stream kind must be {form.kind}, found {header.kind}")
     if header.network != form.network:
@@ -255,15 +250,13 @@ def _check_header(header: WeightHeader, form: WeightFormat, where: str) -> None:
             f"{where}: network id must be {form.network:08x} for these parameters, found "
             f"{header.network:08x}"
         )
-    if header.blocks < 2 or not header.count or not all(1 <= n <= size + 1 for n in header.first):
-        raise FormatError(
-            f"{where}: a stream has slice bits, blocks of both kinds, and 1 to {size + 1} words "
-            f"in the first ones; found {header}"
-        )
+    check_counts(header, form.value.bus_bytes, where)
 
 
 def split_stream(data: bytes, form: WeightFormat, where: str = "stream") -> tuple[bytes, bytes]:
     """Undo :func:`join_streams`: return value and index stream.
+
+    Whether what they hold is right, the decoders of both check.
 
     Raises
     ------
@@ -282,11 +275,15 @@ def split_stream(data: bytes, form: WeightFormat, where: str = "stream") -> tupl
     if header.crc != crc:
         raise FormatError(f"{where}: CRC-32 must be {crc:08x}, found {header.crc:08x}")
     strings = _strings(data, header, form, where)
-    weights = slice_weights(header.count, form)
     kind = INDEX_KINDS[form.index.codec]
     heads = (
         Header(KIND_WINDOW, header.count, network_id(form.value), len(strings[0]) // bus),
-        Header(kind, weights, form.index_network, len(strings[1]) // bus),
+        Header(
+            kind,
+            slice_weights(header.count, form, where),
+            form.index_network,
+            len(strings[1]) // bus,
+        ),
     )
     value, index = (frame_payload(h, s, bus) for h, s in zip(heads, strings, strict=True))
     if join_streams(value, index, form, where)[0] != data:
@@ -315,5 +312,13 @@ def _strings(data: bytes, header: WeightHeader, form: WeightFormat, where: str) 
     if bits:
         raise FormatError(f"{where}: the schedule's padding must be zero")
     if not parts[0] or not parts[1]:
-        raise FormatError(f"{where}: a stream has blocks of both kinds")
-    return [b"".join(part) for part in parts]
+        raise FormatError(f"{where}: blocks must be of both strings, found one only")
+    strings = [b"".join(part) for part in parts]
+    for what, string, found in zip(("value", "index"), strings, header.first, strict=True):
+        first = _first_words(len(string) // bus, size)
+        if found != first:
+            raise FormatError(
+                f"{where}: the first block of {len(string) // bus} {what} words must have {first}, "
+                f"found {found}"
+            )
+    return strings

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The index options of ``xorloom compress``, as their user sees them."""
 
-import contextlib
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from xorloom.sim import cli
 from xorloom.sim.datasets import clustered_weights
 from xorloom.sim.kept import KEPT_COLUMNS
 from xorloom.sw.model_io import open_model
+
+from .cli_helpers import refuses, xorloom
 
 DECODER = ["--n-in", 8, "--n-out", 128, "--window", 128, "--frame", 16, "--bus-bits", 32]
 TRELLIS = ["--index-window", 8]
@@ -27,29 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "model.npz", w=weights, v=clustered_weights(64, 80, 2), bias=np.ones(3))
     np.savez(folder / "masks.npz", w=np.abs(weights) > 0.1)
     return folder
-
-
-def xorloom(*arguments: object, code: int = 0) -> tuple[str, str]:
-    """Run the command in this process (tests/test_cli.py starts it); return stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["xorloom", *map(str, arguments)])
-        patch.setenv("COLUMNS", "100")
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                cli.main()
-                found = 0
-            except SystemExit as end:
-                found = int(end.code or 0)
-    assert found == code, f"exit {found}: {out.getvalue()}{err.getvalue()}"
-    return out.getvalue(), err.getvalue()
-
-
-def refuses(text: str, *arguments: object) -> None:
-    """Run a command that must fail with ``text`` on stderr and nothing on stdout."""
-    out, err = xorloom(*arguments, code=2)
-    assert text in " ".join(err.split()), err
-    assert out == ""
 
 
 def compress(folder: Path, out: Path, *options: object, golden: bool = False) -> dict[str, Any]:

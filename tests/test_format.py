@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FORMAT.md's worked example of the window codec, decoded with what the text says and no more."""
+"""FORMAT.md's worked examples, decoded with what the text says and no more."""
 
 import zlib
 from pathlib import Path
@@ -8,7 +8,9 @@ import numpy as np
 import xorloom.sw.config
 from xorloom.sw import window_codec, window_stream
 from xorloom.sw.config import WindowConfig
-from xorloom.sw.index_config import TrellisConfig
+from xorloom.sw.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.index_plane import encode_index
+from xorloom.sw.weight_stream import WeightFormat, join_streams, split_stream
 
 CONFIG = WindowConfig(
     n_in=8,
@@ -24,7 +26,7 @@ CONFIG = WindowConfig(
 )
 
 
-def example(title: str = "7.2 Window codec") -> dict[str, str]:
+def example(title: str = "8.2 Window codec") -> dict[str, str]:
     """Read an example's lines; continuation lines and remarks are cut off."""
     path = Path(xorloom.sw.config.__file__).with_name("FORMAT.md")
     text = path.read_text(encoding="utf-8").split(f"### {title}")[1].split("```")[1]
@@ -72,7 +74,7 @@ def test_window_example_decodes_by_hand() -> None:
 
 
 def test_trellis_example_is_the_code_and_decodes_by_hand() -> None:
-    facts = example("7.3 Trellis index")
+    facts = example("8.3 Trellis index")
     config = TrellisConfig(
         n_in=4, n_out=10, window=6, minterms=4, classes=4, period=16, bus_bits=32, network_seed=1
     )
@@ -106,3 +108,39 @@ def test_trellis_example_is_the_code_and_decodes_by_hand() -> None:
             found &= x ^ y if classes[j] & 1 else 1
             found &= z & t if classes[j] & 2 else 1
             assert found == int(bit)
+
+
+def test_weight_example_is_what_the_encoder_writes() -> None:
+    window, facts = example(), example("8.6 Weight stream")
+    index = BitmapConfig(n_out=32, bus_bits=32)
+    mask = np.array([bit == "1" for bit in window["mask"]])
+    streams = bytes.fromhex(window["stream"]), bytes.fromhex(facts["index"])
+    assert encode_index(mask, index, "skewed", 0) == streams[1]
+    form = WeightFormat(CONFIG, 2, index)
+    data, payload_bits = join_streams(*streams, form)
+    assert data == bytes.fromhex(facts["stream"])
+    assert payload_bits == 5 * 32
+    assert split_stream(data, form) == streams
+
+
+def test_weight_example_comes_apart_by_hand() -> None:
+    window, facts = example(), example("8.6 Weight stream")
+    data = bytes.fromhex(facts["stream"])
+    value, index = bytes.fromhex(window["stream"]), bytes.fromhex(facts["index"])
+    assert data[:8] == b"XL\x01\x11" + (100).to_bytes(4, "little")
+    network = zlib.crc32(b"8,64,64,1,2,16,3,16,0,1/2/1/32")
+    assert int.from_bytes(data[8:12], "little") == network
+    crc = zlib.crc32(data[:16] + bytes(4) + data[20:])
+    assert int.from_bytes(data[16:20], "little") == crc
+    blocks, (f_value, f_index) = int.from_bytes(data[12:16], "little"), data[20:22]
+    assert (blocks, f_value, f_index) == (2, 2 + (3 - 2) % 16, 2)
+    assert len(data) == 4 * (6 + 1 + f_value + f_index)
+    assert data[24:28] == bytes([0b10, 0, 0, 0])
+    assert data[28:40] == value[16:-4]
+    assert data[40:] == index[16:-4]
+    # Rate word 0: slice 0 takes eight chunks, slice 1 a ninth.
+    ends = [8, 9]
+    value_dates = [min(e for e in (0, 1) if 32 * w // 8 <= ends[e]) for w in range(3)]
+    index_dates = [32 * w // 32 for w in range(2)]
+    shown = [[int(date) for date in part.split()] for part in facts["dates"].split("|")]
+    assert shown == [value_dates, index_dates]

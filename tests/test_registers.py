@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.csr import COUNTERS, MAP, REGISTERS, Cause, identity
-from xorloom.hw.registers import DescriptorQueue, EventCounters, Registers
+from xorloom.hw.descriptor_queue import DescriptorQueue
+from xorloom.hw.event_counters import EventCounters
+from xorloom.hw.registers import Registers
 from xorloom.hw.verilog import component_verilog
 from xorloom.sim.runner import build, run
 from xorloom.sw.errors import ConfigError

@@ -16,7 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.slice_pipe import SlicePipe
 from xorloom.hw.synth import yosys
-from xorloom.hw.window_decoder import WindowDecoder
+from xorloom.hw.window_decoder import WindowUnit
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.errors import ToolError
 
@@ -128,12 +128,12 @@ class DecoderMonitor(wiring.Component):
     output must be the oldest.
     """
 
-    def __init__(self, config: WindowConfig, dut: WindowDecoder) -> None:
+    def __init__(self, config: WindowConfig, dut: WindowUnit) -> None:
         self._config, self._dut = config, dut
         super().__init__(
             {
                 "valid": In(1),
-                "payload": In(config.bus_bits),
+                "payload": In(config.bus_bits + 1),
                 "ready": In(1),
                 "bad": Out(1),
                 "miscounted": Out(1),
@@ -219,12 +219,12 @@ def test_pipe_proof_fails_for_a_broken_pipe(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_decoder_offers_exactly_the_slices_decided_on(name: str, tmp_path: Path) -> None:
-    prove(DecoderMonitor(CONFIGS[name], WindowDecoder(CONFIGS[name])), "bad", tmp_path)
+    prove(DecoderMonitor(CONFIGS[name], WindowUnit(CONFIGS[name])), "bad", tmp_path)
 
 
 def test_decoder_can_be_full_so_the_proof_is_not_empty(tmp_path: Path) -> None:
     config = CONFIGS["n_in_is_bus"]
-    refute(DecoderMonitor(config, WindowDecoder(config)), "crowded", tmp_path)
+    refute(DecoderMonitor(config, WindowUnit(config)), "crowded", tmp_path)
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -233,4 +233,4 @@ def test_decoder_proof_fails_with_a_broken_pipe(
 ) -> None:
     monkeypatch.setattr("xorloom.hw.window_decoder.SlicePipe", BROKEN[name])
     config = CONFIGS["n_in_is_bus"]
-    refute(DecoderMonitor(config, WindowDecoder(config)), "miscounted", tmp_path)
+    refute(DecoderMonitor(config, WindowUnit(config)), "miscounted", tmp_path)
