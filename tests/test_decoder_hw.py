@@ -116,7 +116,7 @@ def test_decoder_decodes_what_the_golden_model_does(
     check(value, names, planes, streams, stalls=((0.0, 0.0), (0.3, 0.4)))
 
 
-GROUPS = (*((name,) for name in CODECS), ("entropy",), CODECS[:4])
+GROUPS = (*((name,) for name in CODECS), ("entropy",), CODECS[1:4])
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_decoder_decodes_under_stalls(bus: int, names: tuple[str, ...]) -> None:
     planes = (bus // 32 + GROUPS.index(names)) % 3 + 1
     if "entropy" in names and planes == 3:
         planes = 4  # its lanes are a multiple of 16 here
-    value = value_config(bus, patches=bus // 64 % 2, n_in=(16, 32, 64, 16)[planes - 1])
+    value = value_config(bus, n_in=(16, 32, 64, 16)[planes - 1])
     streams = random_streams(formats(value, names, planes), (5, 1, 40, 1, 2, 17, 1, 1, 1), bus)
     stalls = ((0.0, 0.0), (0.6, 0.0), (0.0, 0.8), (0.4, 0.4))
     check(value, names, planes, streams, stalls=stalls, masked=planes != 2)
@@ -139,7 +139,8 @@ def steep_values(form: WeightFormat, slices: int, pattern: str, seed: int) -> by
     top = (1 << config.rate_bits) - 1
     steep = {"flat": [0], "steep": [top], "turns": [0, top], "ramp": [0, 0, top, 1]}[pattern]
     rates = [steep[f % len(steep)] for f in range(-(-slices // config.frame))]
-    number, chunks = random_seeds(config, slices, rng, rates)
+    flips = {s: s % config.n_out for s in range(0, slices, 3)} if config.patches else None
+    number, chunks = random_seeds(config, slices, rng, rates, flips)
     return window_frame(config, number, chunks, slices * config.n_out)
 
 
