@@ -15,8 +15,8 @@ from .axi_lite import axil_members
 from .axi_reader import AxiReader
 from .csr import ADDRESS_BITS
 from .decoder import Decoder
+from .ping_pong import PingPong
 from .registers import Registers
-from .skid_buffer import SkidBuffer
 
 __all__ = ["AxiDecoder"]
 
@@ -130,7 +130,7 @@ class AxiDecoder(wiring.Component):
         ]
         self._drive_output(m)
         if self._reader is None:
-            entry = SkidBuffer(decoder.i.payload.shape())
+            entry = PingPong(decoder.i.payload.shape())
             m.submodules.entry = entry
             wiring.connect(m, entry.o, decoder.i)
             m.d.comb += [

@@ -10,8 +10,8 @@ from xorloom.sw.errors import ConfigError
 
 from .axi_burst import AxiBurst
 from .byte_aligner import ByteAligner
+from .ping_pong import PingPong
 from .signatures import descriptor_layout, word_layout
-from .skid_buffer import SkidBuffer
 
 __all__ = ["AxiReader"]
 
@@ -187,16 +187,16 @@ class AxiReader(wiring.Component):
         self, m: Module, turn_bits: int, fate: data.View, stop: Signal, drain: Signal
     ) -> Value:
         """Build the way of the beats; return whether one is on it."""
-        m.submodules.skid = skid = ResetInserter(stop)(SkidBuffer(word_layout(self._bus_bits)))
-        wiring.connect(m, skid.o, wiring.flipped(self.o))
+        m.submodules.out = out = ResetInserter(stop)(PingPong(word_layout(self._bus_bits)))
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         last = Signal()
-        into, busy = skid.i, skid.o.valid
+        into, busy = out.i, out.o.valid
         if turn_bits:
             m.submodules.aligner = aligner = ResetInserter(stop)(
                 ByteAligner(bus_bits=self._bus_bits, turn_bits=turn_bits)
             )
-            wiring.connect(m, aligner.o, skid.i)
-            into, busy = aligner.i, skid.o.valid | aligner.busy
+            wiring.connect(m, aligner.o, out.i)
+            into, busy = aligner.i, out.o.valid | aligner.busy
             first = Signal(init=1)
             with m.If(stop):
                 m.d.sync += first.eq(1)

@@ -33,8 +33,7 @@ class PingPong(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the buffer."""
         m = Module()
-        valid, full = Signal(), Signal()
-        put_at, take_at = Signal(), Signal()
+        valid, full, take_at = Signal(), Signal(), Signal()
         items = [Signal(self._shape, name=f"item_{k}", reset_less=True) for k in range(2)]
         m.d.comb += [
             self.i.ready.eq(~full),
@@ -44,10 +43,9 @@ class PingPong(wiring.Component):
         m.d.sync += [
             valid.eq(self.i.valid | full | (valid & ~self.o.ready)),
             full.eq(valid & ~self.o.ready & (full | self.i.valid)),
-            put_at.eq(put_at ^ (self.i.valid & ~full)),
             take_at.eq(take_at ^ (valid & self.o.ready)),
         ]
         for k, item in enumerate(items):
-            with m.If(~full & (put_at == k)):
+            with m.If(~full & ((take_at ^ valid) == k)):
                 m.d.sync += item.eq(self.i.payload)
         return m

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from xorloom.sw.errors import ConfigError, ToolError, XorloomError
 
-from . import cli_bench_index, cli_hw, cli_image, cli_model, demo
+from . import cli_bench_bus, cli_hw, cli_image, cli_model, demo
 
 __all__ = ["app", "main"]
 
@@ -43,7 +43,7 @@ app = typer.Typer(
 )
 for command in (*cli_model.COMMANDS, *cli_image.COMMANDS, *cli_hw.COMMANDS, demo.demo):
     app.command()(command)
-app.add_typer(cli_bench_index.app, name="bench")
+app.add_typer(cli_bench_bus.app, name="bench")
 
 _traceback = False
 

@@ -4,6 +4,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from .decoder import bus_words, window_decoder
@@ -83,11 +84,11 @@ def weight_parser(data: bytes, bus_bits: int) -> WeightStrings:
     strings: tuple[list[int], list[int]] = ([], [])
     for _ in range(header.blocks):
         if not schedule:
-            word = next(words)
+            word = next(words, 0)  # too few only if the blocks are of one string, see below
             schedule = [word >> k & 1 for k in range(bus_bits)]
         kind = schedule.pop(0)
         block = size if strings[kind] else max(2, header.first[kind])
-        strings[kind].extend(next(words) for _ in range(block))
+        strings[kind].extend(islice(words, block))
     if not strings[0] or not strings[1]:
         raise FormatError("stream: blocks must be of both strings, found one only")
     return WeightStrings(
@@ -126,6 +127,8 @@ def weight_decoder(form: WeightFormat, data: bytes, *, masked: bool = True) -> l
         raise FormatError(
             f"stream: too few words for its count of {found.count} slice bits"
         ) from error
+    except IndexError as error:
+        raise FormatError("stream: table of the entropy index is impossible") from error
     beats = []
     left = found.count
     for bits, mask in zip(slices, masks, strict=True):

@@ -104,6 +104,7 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
     assert (tmp_path / "s" / "xorloom_stream_ip.v").exists()
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -129,6 +130,7 @@ def test_generate_ip_refuses(options: list[object], text: str, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_generate_unit_ip_refuses() -> None:
     with pytest.raises(ConfigError, match="unit ip needs the window value codec, not block"):
         generate_unit("ip", SMALL, indexes=INDEXES)

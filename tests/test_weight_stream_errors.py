@@ -5,6 +5,8 @@ import struct
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.decoder_weight import weight_decoder
 from xorloom.sw.errors import ConfigError, FormatError
@@ -19,7 +21,7 @@ from xorloom.sw.weight_stream import (
     split_weight_streams,
 )
 
-from .weight_helpers import blocks_of, form_of, joined, pair, sealed
+from .weight_helpers import CODECS, blocks_of, form_of, joined, pair, sealed
 
 
 def test_format_refuses_what_does_not_go_together() -> None:
@@ -189,3 +191,40 @@ def test_golden_model_refuses() -> None:
     ):
         with pytest.raises(FormatError, match=text):
             weight_decoder(form, stream)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(CODECS),
+    st.sampled_from([32, 128, 512]),
+    st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_any_damage_is_told_or_harmless(
+    codec: str, bus_bits: int, damage: list[tuple[int, int]], in_head: bool
+) -> None:
+    """Also where the CRC is right; what passes can be written again, byte for byte."""
+    form = form_of(codec, 1, bus_bits)
+    data = bytearray(joined(codec, bus_bits, 12)[0])
+    for place, bits in damage:
+        data[place % (32 if in_head else len(data))] ^= bits
+    stream = sealed(bytes(data))
+    try:
+        assert join_streams(*split_stream(stream, form), form)[0] == stream
+        decoded = True
+    except FormatError:
+        decoded = False
+    try:
+        weight_decoder(form, stream)
+    except FormatError:
+        assert not decoded
+
+
+def test_golden_model_refuses_an_impossible_table() -> None:
+    form = form_of("entropy", 1, 32)
+    data, _ = joined("entropy", slices=12)
+    place = data.index(pair(form, 12, 10, 1)[1][16:24])  # where the index string begins
+    stream = bytearray(data)
+    stream[place + 3] ^= 15  # states of class 0
+    with pytest.raises(FormatError, match="stream: table of the entropy index is impossible"):
+        weight_decoder(form, sealed(bytes(stream)))
