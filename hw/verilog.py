@@ -22,7 +22,6 @@ from . import csr
 from .axi_decoder import AxiDecoder
 from .axi_index import AxiIndexDecoder
 from .axi_stream import AxiStreamDecoder
-from .axi_weight import AxiWeightDecoder
 from .axi_window import AxiWindowDecoder
 from .block_lane import BlockLane
 from .index_decoder import index_core
@@ -51,7 +50,7 @@ UNITS = ("decoder", "parser", "lane", "network")
 """What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
 WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "control", "network")
-"""The same for the window codec; given an index codec, also ``weights``: both decoders."""
+"""The same for the window codec."""
 INDEX_UNITS = ("index", "core")
 """The same for an index codec: the whole, or without framing and gearbox."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
@@ -119,13 +118,9 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
 
 
-def _window_unit(
-    unit: str, config: WindowConfig, index: IndexConfig | None, planes: int, masked: bool
-) -> wiring.Component:
+def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
     if unit == "decoder":
         return AxiWindowDecoder(config)
-    if unit == "weights" and index is not None:
-        return AxiWeightDecoder(config, index, planes=planes, masked=masked)
     return WindowControl(config) if unit == "control" else WindowXor(config)
 
 
@@ -161,7 +156,6 @@ def generate_unit(
     config: BlockConfig | WindowConfig | IndexConfig,
     *,
     stages: int = 1,
-    index: IndexConfig | None = None,
     indexes: Sequence[IndexConfig] = (),
     planes: int = 1,
     masked: bool = True,
@@ -172,13 +166,11 @@ def generate_unit(
     Parameters
     ----------
     unit : str
-        One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS` (with ``index`` also
-        ``weights``) or :data:`IP_UNITS`, or for an index codec, :data:`INDEX_UNITS`.
+        One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS` or :data:`IP_UNITS`,
+        or for an index codec, :data:`INDEX_UNITS`.
     config : BlockConfig, WindowConfig, or an index codec's
     stages : int, 1 or 2
         Registers of the block codec's network; the window codec's has two.
-    index, planes, masked
-        For unit ``weights``, see :class:`xorloom.hw.weight_decoder.WeightDecoder`.
     indexes, planes, masked
         For the IP blocks, see :class:`xorloom.hw.axi_decoder.AxiDecoder`.
     memory : mapping, optional
@@ -187,7 +179,7 @@ def generate_unit(
     Raises
     ------
     ConfigError
-        If the codec has no such unit, or the index does not fit.
+        If the codec has no such unit, or an index does not fit.
     """
     top: wiring.Component
     parameters: dict[str, Any] = config.to_dict()
@@ -208,17 +200,9 @@ def generate_unit(
         parameters |= options
         more = _index_facts(config, planes, indexes)
     elif isinstance(config, WindowConfig):
-        _check_unit(unit, WINDOW_UNITS if index is None else (*WINDOW_UNITS, "weights"))
+        _check_unit(unit, WINDOW_UNITS)
         name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
-        top = _window_unit(unit, config, index, planes, masked)
-        if unit == "weights" and index is not None:
-            name = f"xorloom_{index.codec}_weights"
-            parameters |= {"planes": planes, "masked": masked}
-            more = {
-                "index_codec": index.codec,
-                "index_config": index.to_dict(),
-                "index_network_id": f"{network_id(index):08x}",
-            }
+        top = _window_unit(unit, config)
     elif isinstance(config, BlockConfig):
         _check_unit(unit, UNITS)
         name = TOP if unit == "decoder" else f"xorloom_{unit}"

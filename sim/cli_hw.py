@@ -2,7 +2,7 @@
 """Commands on hardware: generate, simulate, synth, bandwidth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from .cli_options import (
     progress_bar,
     unit_options,
 )
+from .cli_simulate import indexed_row, indexed_rows, simulation_rows
 
 if TYPE_CHECKING:
     from xorloom.hw.synth import SynthReport
@@ -27,7 +28,7 @@ __all__ = ["COMMANDS", "bandwidth", "generate", "simulate", "synth", "synth_rows
 SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds")
 
 
-INDEXED = ("weights", "index", "core", "ip", "stream-ip")
+INDEXED = ("index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
 
 
@@ -72,8 +73,6 @@ def _verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "Generated
         return generate_unit(name, options.config(), indexes=indexes, planes=planes, memory=memory)
     if len(indexes) > 1:
         raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
-    if name == "weights":
-        return generate_unit(name, options.config(), index=indexes[0], planes=planes)
     return generate_unit(name, indexes[0])
 
 
@@ -87,7 +86,7 @@ def generate(
         str,
         typer.Option(
             help="ip (whole, reads memory), stream-ip (whole, fed by AXI4-Stream), decoder "
-            "(slices), weights (codes with their mask), or index (masks)."
+            "(slices), or index (masks)."
         ),
     ] = "decoder",
 ) -> None:
@@ -109,7 +108,8 @@ def simulate(
     unit: Annotated[
         str,
         typer.Option(
-            help="decoder (slices), weights (codes with their mask) or index (masks) of a model."
+            help="decoder (slices) or, of a model, ip (codes with their mask, read out of memory) "
+            "or index (masks)."
         ),
     ] = "decoder",
     iid: Annotated[
@@ -118,11 +118,15 @@ def simulate(
     weights: Annotated[int, typer.Option(help="Weights of the i.i.d. mask.")] = 1_000_000,
     planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
     memory: Annotated[
-        str | None, typer.Option(help="Let words arrive like this memory, see bandwidth.")
+        str | None,
+        typer.Option(help="Let words arrive like this memory, see bandwidth; not of index."),
     ] = None,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz, for --memory.")] = 100.0,
     source: Annotated[
-        str, typer.Option(help="Input stalls: none, random, bursts, slow, or a pattern of . and x.")
+        str,
+        typer.Option(
+            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not of ip."
+        ),
     ] = "none",
     sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
@@ -137,14 +141,12 @@ def simulate(
     from xorloom.sw.errors import ConfigError
 
     from .simulate import Case, iid_case, model_case, simulate_case
-    from .simulate_index import simulate_model
 
-    if unit in ("weights", "index"):
-        if model is None or memory is not None or waves is not None:
-            raise ConfigError(f"--unit {unit} simulates a model, without --memory and --waves")
+    if unit in ("ip", "index"):
         with progress_bar("simulate", 1):
-            row = simulate_model(
-                model, tensor or [], unit, source=source, sink=sink, simulator=simulator
+            row = indexed_row(
+                *(unit, model, tensor or [], memory, clock, source, sink, simulator),
+                refused={"--iid": iid, "--waves": waves},
             )
         if as_json:
             print_json(row)
@@ -154,7 +156,7 @@ def simulate(
             raise typer.Exit(1)
         return
     if unit != "decoder":
-        raise ConfigError(f"unit must be decoder, weights or index, not {unit!r}")
+        raise ConfigError(f"unit must be decoder, ip or index, not {unit!r}")
     case: Case
     if model is not None:
         case = model_case(model, tensor or [])
@@ -185,42 +187,6 @@ def simulate(
         raise typer.Exit(1)
 
 
-def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the table of the simulation of a decoder with an index."""
-    if not row["bit_exact"]:
-        return [("case", row["case"]), ("NOT BIT-EXACT", row["mismatch"])]
-    return [
-        ("case", row["case"]),
-        ("decoder", f"{row['unit']}, {row['index']} index"),
-        ("bits checked", f"{row['bits_checked']:,} of {row['beats']:,} beats, all equal"),
-        ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
-        ("cycles", f"{row['cycles']:,}"),
-        ("model", f"{row['model_cycles']:,} cycles (ideal memory)"),
-        ("measured / model", f"{row['cycles_to_model']:.3f}"),
-        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
-    ]
-
-
-def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
-    """Return the table of a simulation's result."""
-    return [
-        ("case", str(row["case"])),
-        ("bits checked", f"{row['bits_checked']:,} of {row['slices']:,} slices, all equal"),
-        ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
-        ("cycles", f"{row['cycles']:,}"),
-        (
-            "model",
-            f"{row['model_cycles']:,} cycles ({row['model_limit']}-limited, {row['memory']})",
-        ),
-        ("measured / model", f"{row['cycles_to_model']:.3f}"),
-        ("bus utilisation", f"{100 * row['bus_utilisation']:.1f} %"),  # type: ignore[operator]
-        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
-        ("decoder made the bus wait", f"{row['input_waits']:,} cycles"),
-        ("memory made the decoder wait", f"{row['starved']:,} cycles"),
-        ("consumer made the decoder wait", f"{row['output_waits']:,} cycles"),
-    ]
-
-
 @config_options()
 @unit_options()
 def synth(
@@ -231,7 +197,7 @@ def synth(
     unit: Annotated[
         str,
         typer.Option(
-            help="ip, stream-ip, decoder, weights, index, core (of an index), or a part: control, "
+            help="ip, stream-ip, decoder, index, core (of an index), or a part: control, "
             "network (window); parser, lane, network."
         ),
     ] = "decoder",

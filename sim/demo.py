@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .cli_hw import indexed_rows
 from .cli_model import BITS_COLUMNS, bits_rows
 from .cli_options import Json, print_json, print_table
+from .cli_simulate import indexed_rows
 
 __all__ = ["demo"]
 
@@ -52,7 +52,7 @@ def demo(
     from .datasets import minilm
     from .kept import KEPT_COLUMNS, kept_rows
     from .simulate import golden_codes
-    from .simulate_index import simulate_model
+    from .simulate_image import simulate_image
 
     output.mkdir(parents=True, exist_ok=True)
     compressed = output / "minilm.xl.safetensors"
@@ -71,10 +71,12 @@ def demo(
             for name in container.tensors
         )
     with _stage(4, "generate Verilog", as_json):
-        verilog = generate_unit("weights", config, index=index)
+        # As it is simulated: with a bus word's alignment, which needs no shifter.
+        memory = {"align_bytes": config.bus_bytes}
+        verilog = generate_unit("ip", config, indexes=[index], memory=memory)
         paths = verilog.write(output / "verilog")
     with _stage(5, "build the simulation and run all matrices, back to back", as_json):
-        row = simulate_model(compressed, list(container.tensors), "weights")
+        row = simulate_image(compressed, list(container.tensors))
     with _stage(6, f"synthesize for {len(TARGETS)} targets, {seeds} placement seeds", as_json):
         part = generate_unit("decoder", config)
         core = generate_unit("core", index)
@@ -96,7 +98,9 @@ def demo(
         _summary(bits_rows(bits), config.to_dict() | {"index n_in": index.to_dict()["n_in"]}, exact)
         cells = [[_short(row["tensor"]), *(row[key] for key in KEPT_COLUMNS[1:])] for row in kept]
         print_table("what the masks keep, beside the bound and N:M", KEPT_COLUMNS, cells)
-        print_table("generated Verilog, simulated", ("what", "value"), indexed_rows(row))
+        print_table(
+            "generated Verilog, simulated on an ideal memory", ("what", "value"), indexed_rows(row)
+        )
         print_table("synthesis of its parts", SYNTH_COLUMNS, synth_rows(reports))
         typer.echo(f"files: {compressed}, {paths[0]}, {paths[1]}")
     if not passed:

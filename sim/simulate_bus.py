@@ -182,6 +182,7 @@ def simulate_bus(
     sink: str = "none",
     seed: int = 1,
     golden: bool | None = None,
+    simulator: str = "verilator",
     outstanding: int = 4,
     max_burst: int = 256,
 ) -> BusResult | str:
@@ -205,6 +206,8 @@ def simulate_bus(
     golden : bool, optional
         Compare with the golden model, which is slow, instead of the fast software decoder; by
         default streams of up to 16 Ki weights.
+    simulator : str
+        ``verilator`` or ``icarus``.
     outstanding, max_burst : int
         Of the reader.
 
@@ -238,6 +241,7 @@ def simulate_bus(
     text = decoder_top(value, tuple(indexes), planes, True, outstanding, max_burst)
     lanes = value.n_out // planes
     job = {
+        "simulator": simulator,
         "registers": True,
         "memory": memory,
         "clock_mhz": clock_mhz,
@@ -261,7 +265,7 @@ def run_job(
 ) -> BusResult | str:
     """Put streams and expected beats into files, run the testbench, and return what it measured."""
     share = memory_named(job["memory"]).words_per_cycle(job["clock_mhz"], bus_bits)
-    built = build(text, top)
+    built = build(text, top, simulator=job.get("simulator", "verilator"))
     words = sum(map(len, streams)) * 8 // bus_bits
     at, descriptors = _BASE, []
     for data in streams:

@@ -118,10 +118,11 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
         (["--unit", "ip", "--value", "block"], "unit ip needs the window value codec, not block"),
         (["--unit", "ip", *["--index", "trellis"] * 2], "one index of each of one or more codecs"),
         (
-            ["--unit", "weights", "--index", "trellis", "--index", "bitmap"],
-            "--unit weights has one index; --unit ip and stream-ip take several",
+            ["--unit", "index", "--index", "trellis", "--index", "bitmap"],
+            "--unit index has one index; --unit ip and stream-ip take several",
         ),
         (["--unit", "ip", "--index", "bitmap", "--index-bits", 0.2], "stores any mask at a rate"),
+        (["--unit", "weights"], "unit must be one of decoder, control, network, not 'weights'"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
