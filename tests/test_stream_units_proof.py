@@ -91,10 +91,7 @@ def test_order_proof_fails_for_a_unit_that_loses(name: str, tmp_path: Path) -> N
     refute(Numbered(Losing(ORDERED[name]())), tmp_path)
 
 
-MOVES = pytest.mark.xfail(strict=True, reason="the closing beat's data move while it waits")
-
-
-@pytest.mark.parametrize("what", ["bad", pytest.param("fickle", marks=MOVES)])
+@pytest.mark.parametrize("what", ["bad", "fickle"])
 def test_join_pairs_in_order_and_closes_what_is_cut(what: str, tmp_path: Path) -> None:
     prove(Only(JoinMonitor(join()), what), tmp_path)
 
