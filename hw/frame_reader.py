@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from xorloom.sw.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET_BITS, padded
 
 from .countdown import Countdown
+from .ping_pong import PingPong
 from .signatures import packet_layout
 
 __all__ = ["FrameReader"]
@@ -16,7 +17,7 @@ class FrameReader(wiring.Component):
     """Memory streams, back to back, to packets. Nothing but count and length is looked at.
 
     The header's word with the count becomes the opening mark, the CRC word the closing one.
-    Latency none; three cycles pass after a header, while the length settles.
+    Latency one cycle; three cycles pass after a header, while the length settles.
 
     Parameters
     ----------
@@ -49,12 +50,14 @@ class FrameReader(wiring.Component):
         payload, crc = Signal(), Signal()
         opens, goes, closes = Signal(), Signal(), Signal()
         count = Cat(self.i.payload[COUNT_OFFSET_BITS % bus :][:32], Const(0, bus - 32))
+        m.submodules.out = out = PingPong(self.o.payload.shape())
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         m.d.comb += [
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
-            self.o.valid.eq(self.i.valid & (opens | payload | crc)),
-            self.o.p.data.eq(Mux(opens, count, self.i.payload)),
-            self.o.p.mark.eq(~payload),
-            self.i.ready.eq(Mux(opens | payload | crc, self.o.ready, head.any())),
+            out.i.valid.eq(self.i.valid & (opens | payload | crc)),
+            out.i.p.data.eq(Mux(opens, count, self.i.payload)),
+            out.i.p.mark.eq(~payload),
+            self.i.ready.eq(Mux(opens | payload | crc, out.i.ready, head.any())),
             goes.eq(self.i.valid & self.i.ready),
             words.load.eq(goes & head[WORDS_OFFSET_BITS // bus]),
             words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),

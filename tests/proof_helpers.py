@@ -8,20 +8,19 @@ from typing import Any
 import pyosys
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.skid_buffer import SkidBuffer
 from xorloom.hw.synth import yosys
 
 __all__ = [
     "BITS",
-    "HeldSource",
     "HoldMonitor",
     "JoinMonitor",
     "Losing",
     "Numbered",
     "Only",
     "ParserMonitor",
+    "Passing",
     "prove",
     "refute",
 ]
@@ -236,26 +235,15 @@ class ParserMonitor(wiring.Component):
         return m
 
 
-class HeldSource(wiring.Component):
-    """A unit that passes offers on, behind a register that holds them."""
+class Passing(wiring.Component):
+    """Broken: passes offers on, which its source need not hold."""
 
-    def __init__(self, dut: Any) -> None:
-        self._dut = dut
-        super().__init__(dut.signature)
+    def __init__(self, shape: Any) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
-        m.submodules.dut = dut = self._dut
-        m.submodules.source = source = SkidBuffer(Value.cast(self.i.payload).shape())
-        m.d.comb += [
-            source.i.valid.eq(self.i.valid),
-            source.i.payload.eq(self.i.payload),
-            self.i.ready.eq(source.i.ready),
-            dut.i.valid.eq(source.o.valid),
-            dut.i.payload.eq(source.o.payload),
-            source.o.ready.eq(dut.i.ready),
-        ]
-        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
         return m
 
 

@@ -224,7 +224,8 @@ def test_axi_decoder_ends_what_has_a_wrong_shape() -> None:
     cases.run()
 
 
-@pytest.mark.parametrize("shuffled", [0, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shuffled", [0, 60])
 def test_axi_decoder_ends_impossible_schedules(shuffled: int) -> None:
     cases = Cases()
     add_schedules(cases, shuffled)
@@ -283,6 +284,7 @@ def test_axi_decoder_takes_good_and_bad_streams_in_any_order(count: int) -> None
     cases.run()
 
 
+@pytest.mark.slow
 def test_axi_decoder_aborts_and_resets_at_any_time() -> None:
     cases = Cases()
     add_aborts(cases)

@@ -213,12 +213,14 @@ def test_axi_decoder_forgets_the_queue_after_a_fault() -> None:
     cases.run()
 
 
+@pytest.mark.slow
 def test_axi_decoder_refuses_bad_starts_and_goes_on() -> None:
     cases = Cases()
     add_refused(cases)
     cases.run()
 
 
+@pytest.mark.slow
 def test_axi_decoder_with_reader_aborts_and_resets_at_any_time() -> None:
     cases = Cases()
     add_stops(cases, 5)

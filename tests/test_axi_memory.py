@@ -68,6 +68,7 @@ def test_axi_memory_sdr_counts_row_misses() -> None:
     assert 15 * 3 <= counts["waits"]["row"] <= 15 * 4 + 5
 
 
+@pytest.mark.slow
 def test_axi_memory_flash_takes_one_command_at_a_time() -> None:
     follows, jumps = (BASE + 512, 512), (BASE + 2048, 512)
     counts = read("qspi-133", [(BASE, 512), follows, jumps], image_bytes=4 * KIB)

@@ -78,7 +78,14 @@ def check(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("source", "sink"), [(0.0, 0.0), (0.0, 0.6), (0.3, 0.3)])
+@pytest.mark.parametrize(
+    ("source", "sink"),
+    [
+        pytest.param(0.0, 0.0, marks=pytest.mark.slow),
+        pytest.param(0.0, 0.6, marks=pytest.mark.slow),
+        (0.3, 0.3),
+    ],
+)
 def test_baseline_decodes_streams_back_to_back_under_stalls(
     name: str, source: float, sink: float
 ) -> None:
@@ -100,6 +107,7 @@ def test_baseline_decodes_corner_streams(name: str) -> None:
     check(name, SMALL, [*every, empty, *edges, empty, every[0]], sink=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("planes", [3])
 def test_baseline_decodes_codes_of_several_planes(name: str, planes: int) -> None:
@@ -107,6 +115,7 @@ def test_baseline_decodes_codes_of_several_planes(name: str, planes: int) -> Non
     check(name, config, [iid(500, s, planes, n) for n, s in enumerate((0.9, 0.1))], sink=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bus_bits", [64])
 def test_baseline_decodes_other_widths(name: str, bus_bits: int) -> None:

@@ -40,6 +40,7 @@ def model(folder: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_simulate_ip_reads_a_model_out_of_memory(model: Path) -> None:
     out, _ = xorloom("simulate", model, "--unit", "ip", "-t", "w", "-t", "v", "--json")
     row = json.loads(out)
@@ -70,6 +71,7 @@ def test_simulate_ip_reads_a_model_out_of_memory(model: Path) -> None:
     assert 0.8 < measured["bus_utilisation"] < 1
 
 
+@pytest.mark.slow
 def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> None:
     options = ("--memory", "sdr-133", "--clock", 250, "--sink", "random")
     out, _ = xorloom("simulate", model, "--unit", "ip", *options)
@@ -82,6 +84,7 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
     assert row["stall_cycles"]["output"] > 0
 
 
+@pytest.mark.slow
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame_of = simulate_module._frame
 
@@ -102,6 +105,7 @@ def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyP
     assert "stream 0: beat 0 bit 10" in table
 
 
+@pytest.mark.slow
 def test_simulate_index_checks_the_masks_of_a_model(model: Path) -> None:
     out, _ = xorloom("simulate", model, "--unit", "index", "-t", "v", "--json")
     row = json.loads(out)

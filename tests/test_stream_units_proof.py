@@ -26,13 +26,13 @@ from xorloom.sw.index_config import BitmapConfig, LowrankConfig, TrellisConfig
 
 from .proof_helpers import (
     BITS,
-    HeldSource,
     HoldMonitor,
     JoinMonitor,
     Losing,
     Numbered,
     Only,
     ParserMonitor,
+    Passing,
     prove,
     refute,
 )
@@ -118,6 +118,7 @@ def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
+    "frame_reader": lambda: FrameReader(32),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
     "ping_pong": lambda: PingPong(packet_layout(32)),
     "window_unit": lambda: WindowUnit(VALUE),
@@ -135,9 +136,5 @@ def test_unit_holds_its_offer_until_taken(name: str, tmp_path: Path) -> None:
     prove(Only(HoldMonitor(HELD[name]()), "bad"), tmp_path)
 
 
-def test_frame_reader_holds_what_its_source_holds(tmp_path: Path) -> None:
-    prove(Only(HoldMonitor(HeldSource(FrameReader(32))), "bad"), tmp_path)
-
-
-def test_hold_proof_fails_for_a_source_that_does_not(tmp_path: Path) -> None:
-    refute(Only(HoldMonitor(FrameReader(32)), "bad"), tmp_path)
+def test_hold_proof_fails_for_what_does_not(tmp_path: Path) -> None:
+    refute(Only(HoldMonitor(Passing(packet_layout(32))), "bad"), tmp_path)

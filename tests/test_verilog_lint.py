@@ -45,7 +45,7 @@ def decoder(*, reader: bool) -> str:
     return component_verilog(unit, "axi_decoder")
 
 
-@pytest.mark.parametrize("reader", [False, True])
+@pytest.mark.parametrize("reader", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_axi_decoder_verilog_has_no_warning_but_of_style(reader: bool, tmp_path: Path) -> None:
     path = tmp_path / "axi_decoder.v"
     path.write_text(decoder(reader=reader))
@@ -65,6 +65,7 @@ def test_lint_finds_a_latch_and_a_signal_that_nobody_drives(tmp_path: Path) -> N
     assert "UNDRIVEN" in found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
 def test_axi_decoder_decodes_in_icarus() -> None:
     built = build(decoder(reader=False), "axi_decoder", simulator="icarus")
