@@ -27,6 +27,7 @@ from .block_lane import BlockLane
 from .index_decoder import index_core
 from .stream_parser import StreamParser
 from .window_control import WindowControl
+from .window_decoder import WindowUnit
 from .window_network import WindowXor
 from .xor_network import XorNetwork
 
@@ -49,8 +50,8 @@ TOP = "xorloom_block_decoder"
 UNITS = ("decoder", "parser", "lane", "network")
 """What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
 WINDOW_TOP = "xorloom_window_decoder"
-WINDOW_UNITS = ("decoder", "control", "network")
-"""The same for the window codec."""
+WINDOW_UNITS = ("decoder", "value", "control", "network")
+"""The same for the window codec; ``value``: without framing and shell, as in the IP block."""
 INDEX_UNITS = ("index", "core")
 """The same for an index codec: the whole, or without framing and gearbox."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
@@ -121,6 +122,8 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
 def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
     if unit == "decoder":
         return AxiWindowDecoder(config)
+    if unit == "value":
+        return WindowUnit(config)
     return WindowControl(config) if unit == "control" else WindowXor(config)
 
 

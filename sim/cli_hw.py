@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands on hardware: generate, simulate, synth, bandwidth."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -197,21 +198,32 @@ def synth(
     unit: Annotated[
         str,
         typer.Option(
-            help="ip, stream-ip, decoder, index, core (of an index), or a part: control, "
-            "network (window); parser, lane, network."
+            help="ip, stream-ip, decoder, index, core (of an index), or a part: value, "
+            "control, network (window); parser, lane, network."
         ),
     ] = "decoder",
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
+    by_unit: Annotated[
+        bool, typer.Option("--by-unit", help="Instead: area of every unit in it, on ECP5.")
+    ] = False,
     *,
     options: ConfigOptions,
     unit_options: UnitOptions,
     as_json: Json = False,
 ) -> None:
     """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
-    from xorloom.hw.synth import TARGETS, synthesize
+    from xorloom.hw.synth import TARGETS, area_by_unit, synthesize
 
     targets = target or list(TARGETS)
     verilog = _verilog(unit, options, unit_options)
+    if by_unit:
+        areas = area_by_unit(verilog.text, verilog.name)
+        if as_json:
+            print_json({"design": verilog.name, "rows": [asdict(area) for area in areas]})
+        else:
+            rows = [(a.unit, f"{a.lut:,}", f"{a.ff:,}", str(a.lut_ram)) for a in areas]
+            print_table(f"units of {verilog.name}", ("unit", "LUT4", "FF", "16x4 RAM"), rows)
+        return
     steps = len(targets) + (seeds if "ecp5" in targets else 0)
     with progress_bar("synth", steps) as step:
         reports = [

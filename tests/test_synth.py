@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from xorloom.hw.synth import TARGETS, SynthReport, synthesize, yosys
+from xorloom.hw.synth import TARGETS, SynthReport, area_by_unit, synthesize, yosys
 from xorloom.hw.verilog import generate_unit
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ConfigError, ToolError
@@ -139,3 +139,13 @@ def test_synthesize_cell_without_weight_is_an_error() -> None:
 def test_yosys_unknown_pass_is_a_tool_error(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"yosys failed with exit code .*no_such_pass"):
         yosys(["no_such_pass"], tmp_path / "yosys.log")
+
+
+def test_area_by_unit_adds_up_to_the_whole() -> None:
+    generated = generate_unit("decoder", WindowConfig(n_in=8, n_out=64, window=64, shared=32))
+    areas = area_by_unit(generated.text, generated.name)
+    assert {"decoder frames", "decoder unit"} <= {area.unit for area in areas}
+    whole = synthesize(generated.text, generated.name, "ecp5", seeds=0)
+    assert whole.lut is not None
+    assert whole.lut <= sum(area.lut for area in areas) <= 1.25 * whole.lut
+    assert sum(area.ff for area in areas) >= whole.ff

@@ -194,7 +194,7 @@ def test_generate_unit_refuses_an_unknown_unit() -> None:
         ConfigError, match="unit must be one of decoder, parser, lane, network, not 'core'"
     ):
         generate_unit("core", SMALL)
-    with pytest.raises(ConfigError, match="unit must be one of decoder, control, network, not 'l"):
+    with pytest.raises(ConfigError, match="one of decoder, value, control, network, not 'l"):
         generate_unit("lane", WINDOW)
 
 
