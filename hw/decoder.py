@@ -35,7 +35,8 @@ class Decoder(wiring.Component):
     """Parser, value unit, one unit for every index codec, join. Full back-pressure.
 
     Whatever is wrong with a stream, the output packet ends within 1000 cycles of the last word that
-    comes, if it is taken, and the next stream decodes. Twin: ``sw.decoder_weight.weight_decoder``.
+    comes, if it is taken, and the next stream decodes. All streams that are in it at that time are
+    given up, also those that have come whole. Twin: ``sw.decoder_weight.weight_decoder``.
 
     Parameters
     ----------

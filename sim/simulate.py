@@ -33,6 +33,7 @@ __all__ = [
     "Case",
     "SimulationResult",
     "beat_bytes",
+    "check_pattern",
     "expected_frame",
     "golden_codes",
     "iid_case",
@@ -40,6 +41,22 @@ __all__ = [
     "simulate_case",
     "simulate_streams",
 ]
+
+
+def check_pattern(side: str, pattern: str) -> None:
+    """Check a stall pattern.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    if pattern not in STALLS and (set(pattern) - {".", "x"} or "." not in pattern):
+        names = ", ".join(STALLS)
+        raise ConfigError(
+            f"{side} pattern must be {names}, or of . (go) and x (wait) with at least one ., "
+            f"not {pattern!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -281,13 +298,8 @@ def simulate_case(
     """
     if not clock_mhz > 0:
         raise ConfigError(f"clock must be positive, not {clock_mhz} MHz")
-    for side, pattern in (("source", source), ("sink", sink)):
-        if pattern not in STALLS and (set(pattern) - {".", "x"} or "." not in pattern):
-            names = ", ".join(STALLS)
-            raise ConfigError(
-                f"{side} pattern must be {names}, or of . (go) and x (wait) with at least one ., "
-                f"not {pattern!r}"
-            )
+    check_pattern("source", source)
+    check_pattern("sink", sink)
     rate = 1.0
     if memory_name is not None:
         if source != "none":

@@ -10,6 +10,7 @@ from xorloom.sw.decompress import tensor_steps
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.memory_image import memory_image, weight_format
 
+from .simulate import check_pattern
 from .simulate_bus import simulate_bus
 from .simulate_index import case_names, case_title, index_steps
 
@@ -56,6 +57,7 @@ def simulate_image(
     """
     if not clock_mhz > 0:
         raise ConfigError(f"clock must be positive, not {clock_mhz} MHz")
+    check_pattern("sink", sink)
     container = read_container(path)
     form = weight_format(container)
     value, index = form.value, form.index

@@ -3,7 +3,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,14 @@ from xorloom.hw.verilog import GeneratedVerilog, generate_unit
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.container import INDEX, Container, read_container
 from xorloom.sw.decoder import bus_words
-from xorloom.sw.decoder_entropy import entropy_decoder
-from xorloom.sw.decoder_index import bitmap_decoder, trellis_decoder
-from xorloom.sw.decoder_lowrank import lowrank_decoder
+from xorloom.sw.decoder_weight import INDEX_DECODERS
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_config import EntropyConfig, IndexConfig, TrellisConfig
 from xorloom.sw.layout import Header
 from xorloom.sw.stream import split_streams
 
 from .runner import build, run
-from .simulate import SimulationResult
+from .simulate import SimulationResult, check_pattern
 
 __all__ = [
     "case_names",
@@ -32,17 +30,10 @@ __all__ = [
     "simulate_model",
 ]
 
-_GOLDEN: dict[str, Callable[[Any, Sequence[int]], list[int]]] = {
-    "bitmap": bitmap_decoder,
-    "entropy": entropy_decoder,
-    "lowrank": lowrank_decoder,
-    "trellis": trellis_decoder,
-}
-
 
 def golden_index(config: IndexConfig, data: bytes) -> list[int]:
     """Return the masks of one memory stream, by the codec's golden model."""
-    return _GOLDEN[config.codec](config, bus_words(data, config.bus_bits))
+    return INDEX_DECODERS[config.codec](config, bus_words(data, config.bus_bits))
 
 
 @dataclass(frozen=True)
@@ -202,6 +193,8 @@ def simulate_model(
     ToolError
         If the simulator is missing or crashes.
     """
+    check_pattern("source", source)
+    check_pattern("sink", sink)
     container = read_container(path)
     value, index = container.config, container.index
     if not isinstance(value, WindowConfig):

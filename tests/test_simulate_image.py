@@ -122,6 +122,8 @@ def test_simulate_index_checks_the_masks_of_a_model(model: Path) -> None:
     ("options", "text"),
     [
         (["--unit", "ip", "--source", "slow"], "--source does not go with --unit ip: the memory"),
+        (["--unit", "ip", "--sink", "foo"], "sink pattern must be none, random, bursts, slow"),
+        (["--unit", "index", "--source", "foo"], "source pattern must be none"),
         (["--unit", "ip", "--waves", "a.vcd"], "--waves does not go with --unit ip"),
         (["--unit", "ip", "--iid", 0.9], "--iid does not go with --unit ip"),
         (["--unit", "ip", "--memory", "tape"], "memory must be one of"),
