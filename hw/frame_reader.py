@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes packets of memory streams that hold one string: header and CRC off."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET_BITS, padded
 
-from .countdown import Countdown
 from .ping_pong import PingPong
 from .signatures import packet_layout
 
@@ -17,7 +16,7 @@ class FrameReader(wiring.Component):
     """Memory streams, back to back, to packets. Nothing but count and length is looked at.
 
     The header's word with the count becomes the opening mark, the CRC word the closing one.
-    Latency one cycle; three cycles pass after a header, while the length settles.
+    Latency one cycle; two cycles pass after a header, while the length settles.
 
     Parameters
     ----------
@@ -43,32 +42,35 @@ class FrameReader(wiring.Component):
         """Build framing and counter."""
         m = Module()
         bus = self._bus_bits
-        m.submodules.words = words = Countdown(unit=1)
-        # One-hot: header words, three cycles in which the length settles, payload, CRC.
+        left = Signal(32, reset_less=True)
+        none = Signal(reset_less=True)
+        # One-hot: header words, two cycles until it is known whether words are left, payload, CRC.
         head = Signal(padded(HEADER_BYTES, bus // 8) * 8 // bus, init=1)
-        settle = Signal(3)
+        settle = Signal(2)
         payload, crc = Signal(), Signal()
-        opens, goes, closes = Signal(), Signal(), Signal()
-        count = Cat(self.i.payload[COUNT_OFFSET_BITS % bus :][:32], Const(0, bus - 32))
+        opens, goes, closes, last = (Signal() for _ in range(4))
         m.submodules.out = out = PingPong(self.o.payload.shape())
         wiring.connect(m, out.o, wiring.flipped(self.o))
         m.d.comb += [
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
             out.i.valid.eq(self.i.valid & (opens | payload | crc)),
-            out.i.p.data.eq(Mux(opens, count, self.i.payload)),
+            out.i.p.data.eq(self.i.payload),
             out.i.p.mark.eq(~payload),
             self.i.ready.eq(Mux(opens | payload | crc, out.i.ready, head.any())),
             goes.eq(self.i.valid & self.i.ready),
-            words.load.eq(goes & head[WORDS_OFFSET_BITS // bus]),
-            words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),
-            words.step.eq(payload & goes),
-            closes.eq(words.step & words.last),
+            closes.eq(payload & goes & last),
         ]
         m.d.sync += [
             settle.eq(settle << 1 | (goes & head[-1])),
-            payload.eq((settle[2] & ~words.none) | (payload & ~closes)),
-            crc.eq((settle[2] & words.none) | closes | (crc & ~goes)),
+            payload.eq((settle[1] & ~none) | (payload & ~closes)),
+            crc.eq((settle[1] & none) | closes | (crc & ~goes)),
+            none.eq(left == 0),
+            last.eq((left[2:] == 0) & Mux(payload & goes, left[:2] == 2, left[:2] == 1)),
         ]
+        with m.If(goes & head[WORDS_OFFSET_BITS // bus]):
+            m.d.sync += left.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32])
+        with m.Elif(payload & goes):
+            m.d.sync += left.eq(left - 1)
         with m.If(goes & (head.any() | crc)):
             m.d.sync += head.eq(head << 1 | crc)
         return m

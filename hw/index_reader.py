@@ -4,6 +4,7 @@
 from amaranth.hdl import Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from xorloom.sw.layout import COUNT_OFFSET_BITS
 
 from .countdown import Countdown
 from .gearbox import Gearbox
@@ -92,7 +93,7 @@ class IndexReader(wiring.Component):
             self.last.eq(beats.last),
             self.idle.eq(head),
             beats.load.eq(opens),
-            beats.count.eq(self.i.p.data[:32]),
+            beats.count.eq(self.i.p.data[COUNT_OFFSET_BITS % bus :][:32]),
             beats.step.eq(self.taken),
             opens.eq(head & self.i.valid),
             closes.eq(words & self.i.valid & self.i.p.mark),

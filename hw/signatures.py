@@ -137,8 +137,8 @@ def word_layout(bus_bits: int) -> data.StructLayout:
 def packet_layout(bus_bits: int) -> data.StructLayout:
     """A bus word of a packet, that is, of one string of a memory stream.
 
-    A packet opens with a ``mark`` whose low 32 bits are the stream's count; the string's words
-    follow, and another ``mark`` closes it.
+    A packet opens with a ``mark`` that has the stream's count where a header's word has it, from
+    bit 32 on (0 with 32 bits); the string's words follow, and another ``mark`` closes it.
     """
     return data.StructLayout({"data": bus_bits, "mark": 1})
 

@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.layout import (
+    COUNT_OFFSET_BITS,
     KIND_WEIGHTS,
     MAGIC,
     VERSION,
@@ -146,7 +147,7 @@ class WeightParser(wiring.Component):
                 (self.i.valid & ~kind & block) | opens | (marks & self.index.ready)
             ),
             self.index.valid.eq((self.i.valid & kind & block) | opens | (marks & self.value.ready)),
-            self.value.p.data.eq(Mux(block, word.data, fields["count"])),
+            self.value.p.data.eq(Mux(block, word.data, fields["count"] << COUNT_OFFSET_BITS % bus)),
             self.value.p.mark.eq(~block),
             self.index.payload.eq(self.value.payload),
             self.codec.eq(Mux(head[-1] & ~closing, fields["codec"], codec)),

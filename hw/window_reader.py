@@ -5,6 +5,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.config import WindowConfig
+from xorloom.sw.layout import COUNT_OFFSET_BITS
 
 from .signatures import packet_layout
 
@@ -88,7 +89,7 @@ class WindowReader(wiring.Component):
             self.count_load.eq(place[0]),
             self.count_settle.eq(settle),
             keep.eq(place[0]),
-            self.count.eq(word[:32]),
+            self.count.eq(word[COUNT_OFFSET_BITS % config.bus_bits :][:32]),
             begin.eq(held & place[1]),
             end.eq(self.step & self.ending),
         ]

@@ -437,7 +437,7 @@ def test_synth_of_the_window_codec() -> None:
     (row,) = report["rows"]
     assert (row["design"], row["target"]) == ("xorloom_window_network", "ice40")
     assert row["lut"] >= 64
-    text = "unit must be one of decoder, control, network, not 'lane'"
+    text = "unit must be one of decoder, value, control, network, not 'lane'"
     refuses(text, "synth", "--unit", "lane", *WINDOW)
 
 

@@ -52,7 +52,7 @@ def test_image_prints_a_table(compressed: Path, tmp_path: Path) -> None:
         *("image", compressed, "-o", tmp_path / "w.bin", "--tensor", "w", "--align", 4096),
         *("--table", tmp_path / "t.json"),
     )
-    assert "w.bin" in out
+    assert "w.bin" in out.replace("\n", "")  # a long path is broken
     assert "6,300" in out
     assert "for a decoder of entropy indexes, network id" in " ".join(out.split())
     assert json.loads((tmp_path / "t.json").read_text())["align_bytes"] == 4096

@@ -108,7 +108,7 @@ def test_index_reader_hands_on_words_and_clears(bus: int) -> None:
     async def bench(ctx: Any, _reset: Signal) -> None:
         for count in (95, 30, 1, 0, 41):
             words = [rng.getrandbits(bus) for _ in range(-(-count // bus))]
-            left = [(count, 1), *((word, 0) for word in words), (0, 1)]
+            left = [(count << 32 % bus, 1), *((word, 0) for word in words), (0, 1)]
             got: list[int] = []
             beats, cleared, fills = -(-count // 10), 0, 0
             ctx.set(reader.offered, 0)

@@ -122,7 +122,10 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
             "--unit index has one index; --unit ip and stream-ip take several",
         ),
         (["--unit", "ip", "--index", "bitmap", "--index-bits", 0.2], "stores any mask at a rate"),
-        (["--unit", "weights"], "unit must be one of decoder, control, network, not 'weights'"),
+        (
+            ["--unit", "weights"],
+            "unit must be one of decoder, value, control, network, not 'weights'",
+        ),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
