@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module, Signal, Value, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.block_decoder import BlockDecoder
@@ -28,43 +28,12 @@ from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import ToolError
 from xorloom.sw.index_config import BitmapConfig, EntropyConfig, TrellisConfig
 
+from .proof_helpers import HoldMonitor
+
 CONFIG = BlockConfig(n_in=5, n_out=11, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 WINDOW = WindowConfig(n_in=8, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
 
 TRELLIS = TrellisConfig(n_in=5, n_out=12, window=8, period=16)
-
-
-class HoldMonitor(wiring.Component):
-    """``bad`` if the unit's output of this clock breaks a promise of the clock before."""
-
-    def __init__(self, dut: wiring.Component) -> None:
-        self._dut = dut
-        payload = Value.cast(dut.i.payload).shape()
-        super().__init__(
-            {
-                "valid": In(1),
-                "payload": In(payload),
-                "ready": In(1),
-                "bad": Out(1),
-                "stalled": Out(1),
-            }
-        )
-
-    def elaborate(self, _platform: object) -> Module:
-        m = Module()
-        m.submodules.dut = dut = self._dut
-        offer = Value.cast(dut.o.payload)
-        before = Signal.like(offer, reset_less=True)
-        stalled = Signal()
-        m.d.comb += [
-            dut.i.valid.eq(self.valid),
-            Value.cast(dut.i.payload).eq(self.payload),
-            dut.o.ready.eq(self.ready),
-            self.stalled.eq(stalled),
-            self.bad.eq(stalled & (~dut.o.valid | (offer != before))),
-        ]
-        m.d.sync += [stalled.eq(dut.o.valid & ~self.ready), before.eq(offer)]
-        return m
 
 
 class _Unit(wiring.Component):
