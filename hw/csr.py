@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from xorloom.sw import layout
+
 __all__ = [
     "ADDRESS_BITS",
     "CAUSES",
@@ -25,7 +27,7 @@ __all__ = [
     "python_constants",
 ]
 
-MAGIC = int.from_bytes(b"XL", "little")
+MAGIC = int.from_bytes(layout.MAGIC, "little")
 VERSION = 1
 """Of the register map."""
 ADDRESS_BITS = 8

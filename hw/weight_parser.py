@@ -174,7 +174,7 @@ class WeightParser(wiring.Component):
             m.d.sync += [
                 block.eq(~blocks_final & ~sched_final),
                 schedule.eq(~blocks_final & sched_final),
-                # The next input packet is not looked at before this stream is pends.
+                # The next input packet is not looked at before this stream is judged.
                 head[0].eq(blocks_final & ~word.last),
                 pends.eq(blocks_final & word.last),
             ]

@@ -10,6 +10,7 @@ from xorloom.hw.decoder import Decoder
 from xorloom.sw import index_entropy
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.decoder_weight import weight_decoder
+from xorloom.sw.errors import ConfigError
 from xorloom.sw.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -19,7 +20,7 @@ from xorloom.sw.index_config import (
 )
 from xorloom.sw.weight_stream import WeightFormat, join_streams
 
-from .decoder_helpers import words_of
+from .decoder_helpers import BITMAP, VALUE, words_of
 from .hw_helpers import drive
 from .index_streams import index_stream
 from .weight_streams import weight_stream
@@ -195,3 +196,14 @@ def test_decoder_never_waits_for_words_that_come_later_in_any_codec(
     value = value_config(bus, **changes)
     streams = [hostile(value, name, 40, pattern, clusters)] * 2
     check(value, (name,), 1, streams, stalls=((0.0, 0.3),))
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_decoder_refuses_what_does_not_go_together() -> None:
+    for index in (BitmapConfig(n_out=63, bus_bits=32), BitmapConfig(n_out=64, bus_bits=64)):
+        with pytest.raises(ConfigError, match="index n_out and bus_bits must be 64 and 32 for"):
+            Decoder(VALUE, [index], planes=1)
+    with pytest.raises(ConfigError, match="planes must be between 1 and 64, not 65"):
+        Decoder(VALUE, [BITMAP], planes=65)
+    with pytest.raises(ConfigError, match=r"index codec must be one of bitmap, .*, not window"):
+        Decoder(VALUE, [VALUE], planes=1)  # type: ignore[list-item]

@@ -57,7 +57,15 @@ def decode(config: IndexConfig, counts: list[int], **stalls: Any) -> StreamRun:
     return run
 
 
-@pytest.mark.parametrize(("source", "sink"), [(0.0, 0.0), (0.4, 0.4)])
+@pytest.mark.parametrize(
+    ("source", "sink"),
+    [
+        (0.0, 0.0),
+        (0.4, 0.4),
+        pytest.param(0.5, 0.0, marks=pytest.mark.slow),
+        pytest.param(0.0, 0.5, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_index_decoder_equals_golden_model_under_stalls(
     name: str, source: float, sink: float

@@ -28,25 +28,39 @@ def test_synthesize_patch_correction_costs_about_one_lut_a_bit() -> None:
     assert 200 <= lane.lut - network.lut <= 260
 
 
-@pytest.mark.parametrize(
-    ("config", "value", "decoder"),
+AREAS = pytest.mark.parametrize(
+    ("config", "limit"),
     [
-        (WindowConfig(), 1.9, 2.3),
-        (WindowConfig(n_in=32), 1.9, 2.3),
-        (WindowConfig(n_in=32, bus_bits=128), 1.9, 2.4),
-        (WindowConfig(n_in=32, patches=1), 3.0, 3.3),
+        (WindowConfig(), 1.9),
+        (WindowConfig(n_in=32), 1.9),
+        (WindowConfig(n_in=32, bus_bits=128), 1.9),
+        (WindowConfig(n_in=32, patches=1), 3.0),
     ],
     ids=["n_in_16", "n_in_32", "bus_128", "patches"],
 )
-def test_window_decoder_luts_a_weight_bit(
-    config: WindowConfig, value: float, decoder: float
-) -> None:
-    """Without framing, as in the IP block, and with it."""
-    for unit, limit in (("value", value), ("decoder", decoder)):
-        verilog = generate_unit(unit, config)
-        report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
-        assert report.lut is not None
-        assert report.lut <= limit * config.n_out
+
+
+def luts_a_weight_bit(unit: str, config: WindowConfig) -> float:
+    verilog = generate_unit(unit, config)
+    report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
+    assert report.lut is not None
+    return report.lut / config.n_out
+
+
+@AREAS
+def test_window_value_unit_luts_a_weight_bit(config: WindowConfig, limit: float) -> None:
+    assert luts_a_weight_bit("value", config) <= limit
+
+
+@pytest.mark.xfail(strict=True, reason="the framing counts words: 0.3 to 0.5 more a bit")
+@AREAS
+def test_window_decoder_luts_a_weight_bit(config: WindowConfig, limit: float) -> None:
+    assert luts_a_weight_bit("decoder", config) <= limit
+
+
+@pytest.mark.parametrize(("patches", "limit"), [(0, 2.3), (1, 3.3)])
+def test_window_decoder_with_framing_stays_small(patches: int, limit: float) -> None:
+    assert luts_a_weight_bit("decoder", WindowConfig(n_in=32, patches=patches)) <= limit
 
 
 def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
-from xorloom.hw.window_decoder import WindowDecoder
+from xorloom.hw.window_decoder import WindowDecoder, WindowUnit
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.decoder import window_control
 
@@ -129,17 +129,25 @@ def test_window_decoder_makes_one_step_a_cycle(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["n_in_is_bus", "patches"])
-def test_window_decoder_latency_is_what_it_says(name: str) -> None:
+@pytest.mark.parametrize("framed", [False, True])
+def test_window_decoder_latency_is_what_it_says(name: str, framed: bool) -> None:
     config = CONFIGS[name]
     assert config.n_in == config.bus_bits
     stream = window_stream(config, 30 * config.n_out, 7)
-    dut = WindowDecoder(config)
-    run = drive(dut, stream.words, 30)
     head = len(header_words(config, 0, 0))
-    # The chunk after a slice's last is in the framing and in the word register one cycle each, and
-    # moves the slice out.
+    if framed:
+        dut: Any = WindowDecoder(config)
+        run = drive(dut, stream.words, 30)
+    else:
+        dut = WindowUnit(config)
+        count = {"data": 30 * config.n_out << 32 % config.bus_bits, "mark": 1}
+        words = [{"data": word, "mark": 0} for word in stream.words[head:-1]]
+        run = drive(dut, [count, *words, {"data": 0, "mark": 1}], 30)
+        head = 1
+    # The chunk after a slice's last is in the word register one cycle and moves the slice out;
+    # before that it is in the framing for one.
     for (_, step), offered in zip(golden_slices(config, stream), run.out_at, strict=True):
-        assert offered - run.in_at[head + step] == 2 + dut.latency
+        assert offered - run.in_at[head + step] == 1 + framed + dut.latency
 
 
 def test_window_decoder_gives_a_slice_a_cycle_at_rate_zero() -> None:
