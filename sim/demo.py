@@ -48,7 +48,7 @@ def demo(
     from xorloom.sw.index_choice import index_config
     from xorloom.sw.model_io import open_model
 
-    from .cli_hw import SYNTH_COLUMNS, synth_rows
+    from .cli_synth import SYNTH_COLUMNS, synth_rows
     from .datasets import minilm
     from .kept import KEPT_COLUMNS, kept_rows
     from .simulate import golden_codes
