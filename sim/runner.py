@@ -22,7 +22,7 @@ from xorloom.sw.errors import ConfigError, ToolError
 
 __all__ = ["SIMULATORS", "WAVES", "Build", "build", "cache_folder", "run"]
 
-_RECIPE = 2  # counts changes of how builds are made
+_RECIPE = 3  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
 WAVES = {"verilator": ".vcd", "icarus": ".fst"}
 """Waveform format of each simulator."""
@@ -44,18 +44,6 @@ class Build:
     top: str
     simulator: str
     waves: bool
-
-
-def _without_processes(source: Path, top: str) -> None:
-    """Rewrite Verilog so that only clocked processes are left, for event-driven simulators.
-
-    ``always @*`` waits for a first change, so it leaves X at time 0; as ``always_comb``, Icarus
-    makes it sensitive to whole vectors, and decoders with part selects oscillate.
-    """
-    from xorloom.hw.synth import yosys
-
-    passes = [f"read_verilog {source.name}", f"hierarchy -top {top}", "proc"]
-    yosys([*passes, f"write_verilog -noattr {source.name}"], source.parent / "proc.log")
 
 
 _LARGE = 500_000
@@ -143,8 +131,6 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
         if not done.exists():
             source, log = folder / f"{top}.v", folder / "build.log"
             source.write_text(text, encoding="utf-8")
-            if simulator == "icarus":
-                _without_processes(source, top)
             args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
             values = _verilator_environment(text) if simulator == "verilator" else {}
             try:
