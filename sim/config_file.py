@@ -130,11 +130,10 @@ def blame_file(context: typer.Context) -> Iterator[None]:
         yield
     except ConfigError as error:
         path = context.meta.get(__name__)
-        words = {word.replace("-", "_") for word in re.findall(r"[\w-]+", str(error))}
-        words = {word.removeprefix("__") for word in words}
         if path is None or not any(
-            (source := context.get_parameter_source(name)) and source.name == "DEFAULT_MAP"
-            for name in words & set(context.default_map or ())
+            re.search(rf"\b{name.replace('_', '[ _-]')}\b", str(error))
+            for name in context.default_map or ()
+            if (source := context.get_parameter_source(name)) and source.name == "DEFAULT_MAP"
         ):
             raise
         raise ConfigError(f"{path}: {error}") from error

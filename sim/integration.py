@@ -34,8 +34,8 @@ _GROUPS = {
     "a": "clock; synchronous reset, active low",
     "s_axil": "registers: AXI4-Lite subordinate, see registers.md",
     "m_axi": "memory: AXI4 read manager",
-    "s_axis": "memory streams in: AXI4-Stream; tlast closes a stream",
-    "m_axis": "weights out: AXI4-Stream; tlast closes a stream",
+    "s_axis": "memory streams in: AXI4-Stream",
+    "m_axis": "decoded beats out: AXI4-Stream; tlast closes a memory stream",
     "irq": "interrupt, active high, level",
 }
 """Groups of ports by the first part of their names."""

@@ -60,6 +60,7 @@ def _verilator_environment(text: str = "") -> dict[str, str]:
     flags = {
         "PYTHON3": sys.executable,
         "CFG_CXXFLAGS_PCH_I": "-include",
+        "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",  # for --timing
         "CFG_LDLIBS_THREADS": "-pthread",
         "OPT_FAST": "-O0" if len(text) > _LARGE else "-O1",
         "OPT_SLOW": "-O0",
