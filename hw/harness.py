@@ -25,19 +25,20 @@ class _Cells:
 
     ff: str
     ff_ports: dict[str, str]  # c, d, q: port names; 0 and 1: ports tied to a constant
-    ff_parameters: dict[str, str]
+    ff_parameters: dict[str, str]  # a string that looks like a number ends with a blank
     lut: str
     lut_inputs: tuple[str, str, str, str]
     lut_output: str
     init: str
     pads: tuple[tuple[str, str, str], tuple[str, str, str]] | None = None
     oscillator: bool = False
+    ties: tuple[str, ...] = ()  # cells that drive 0 and 1 at Z, if constants are no nets
 
 
 HARNESSES = {
     "ecp5": _Cells(
         *("TRELLIS_FF", {"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"}),
-        {"CEMUX": "1", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET", "SRMODE": "ASYNC"},
+        {"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET", "SRMODE": "ASYNC"},
         *("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
     ),
     "ice40": _Cells(
@@ -54,6 +55,7 @@ HARNESSES = {
         *("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
         pads=(("IB", "I", "O"), ("OB", "I", "O")),
         oscillator=True,
+        ties=("VLO", "VHI"),
     ),
 }
 """Families that have a harness. Nexus takes its clock from the internal oscillator: nextpnr
@@ -67,6 +69,10 @@ class _Frame:
         self.family, self.bit = cells, bit
         self.cells: dict[str, Any] = {}
         self.clock: int = 0
+        self.constants: dict[Any, Any] = {}
+        for value, kind in enumerate(cells.ties):
+            self.constants[str(value)] = self.new()
+            self.add(kind, {}, {"Z": self.constants[str(value)]}, "Z")
 
     def new(self) -> int:
         self.bit += 1
@@ -80,7 +86,7 @@ class _Frame:
             "parameters": parameters,
             "attributes": {},
             "port_directions": {pin: "output" if pin == output else "input" for pin in pins},
-            "connections": {pin: [bit] for pin, bit in pins.items()},
+            "connections": {pin: [self.constants.get(bit, bit)] for pin, bit in pins.items()},
         }
 
     def register(self, data: int, q: int | None = None) -> int:
@@ -161,7 +167,7 @@ def wrap(netlist: dict[str, Any], top: str, family: str) -> dict[str, Any]:
     frame.clock = frame.new() if clock is None else clock
     outer = {"din": ("input", 0), "dout": ("output", 0)}
     if frame.family.oscillator:
-        parameters = {"HF_CLK_DIV": "1", "HF_OSC_EN": "ENABLED"}
+        parameters = {"HF_CLK_DIV": "1 ", "HF_OSC_EN": "ENABLED"}
         frame.add("OSCA", parameters, {"HFOUTEN": "1", "HFCLKOUT": frame.clock}, "HFCLKOUT")
     else:
         outer = {"clk": ("input", frame.pad(0, frame.clock)), **outer}
