@@ -35,24 +35,47 @@ class _Cells:
     ties: tuple[str, ...] = ()  # cells that drive 0 and 1 at Z, if constants are no nets
 
 
+_LUT_PINS = ("A", "B", "C", "D")
 HARNESSES = {
     "ecp5": _Cells(
-        *("TRELLIS_FF", {"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"}),
-        {"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET", "SRMODE": "ASYNC"},
-        *("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
+        ff="TRELLIS_FF",
+        ff_ports={"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"},
+        ff_parameters={
+            **{"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR"},
+            **{"REGSET": "RESET", "SRMODE": "ASYNC"},
+        },
+        lut="LUT4",
+        lut_inputs=_LUT_PINS,
+        lut_output="Z",
+        init="INIT",
     ),
     "ice40": _Cells(
-        *("SB_DFF", {"C": "c", "D": "d", "Q": "q"}, {}),
-        *("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
+        ff="SB_DFF",
+        ff_ports={"C": "c", "D": "d", "Q": "q"},
+        ff_parameters={},
+        lut="SB_LUT4",
+        lut_inputs=("I0", "I1", "I2", "I3"),
+        lut_output="O",
+        init="LUT_INIT",
     ),
     "gowin": _Cells(
-        *("DFF", {"CLK": "c", "D": "d", "Q": "q"}, {"INIT": "0"}),
-        *("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
+        ff="DFF",
+        ff_ports={"CLK": "c", "D": "d", "Q": "q"},
+        ff_parameters={"INIT": "0"},
+        lut="LUT4",
+        lut_inputs=("I0", "I1", "I2", "I3"),
+        lut_output="F",
+        init="INIT",
         pads=(("IBUF", "I", "O"), ("OBUF", "I", "O")),
     ),
     "nexus": _Cells(
-        *("FD1P3IX", {"CK": "c", "D": "d", "Q": "q", "SP": "1", "CD": "0"}, {"GSR": "DISABLED"}),
-        *("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
+        ff="FD1P3IX",
+        ff_ports={"CK": "c", "D": "d", "Q": "q", "SP": "1", "CD": "0"},
+        ff_parameters={"GSR": "DISABLED"},
+        lut="LUT4",
+        lut_inputs=_LUT_PINS,
+        lut_output="Z",
+        init="INIT",
         pads=(("IB", "I", "O"), ("OB", "I", "O")),
         oscillator=True,
         ties=("VLO", "VHI"),

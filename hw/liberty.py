@@ -4,7 +4,7 @@
 import gzip
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,10 @@ class Library:
     def nand2_area(self) -> float:
         """Area of the smallest 2-input NAND."""
         return self.areas[self.nand2]
+
+    def area(self, cells: Mapping[str, int]) -> float:
+        """Return the area of cells by type; what is no cell of the library has none."""
+        return sum(n * self.areas.get(kind, 0.0) for kind, n in cells.items())
 
 
 def _is_nand2(body: str) -> bool:
@@ -131,8 +135,10 @@ def synthesize_asic(
 ) -> SynthReport:
     """Map Verilog to a library; report area, its sequential share, NAND2 equivalents and a delay.
 
-    The delay is ABC's estimate of the longest path of gates, without wires, clock-to-output and
-    set-up times.
+    It is mapped twice: to be small, for area and NAND2 equivalents, and to be fast, with gates
+    sized and nets buffered, for the delay. That is ABC's estimate of the longest path of gates,
+    without wires, clock-to-output and set-up times; there is none for a library whose timing ABC
+    cannot use.
 
     Parameters
     ----------
@@ -153,8 +159,16 @@ def synthesize_asic(
         f"synth -flatten -top {top}",
         "setattr -unset init",
         "dfflibmap -liberty library.lib",
+        "write_rtlil flops.il",
+        "abc -liberty library.lib",
+        "opt_clean -purge",
+        "tee -q -o small.txt stat",
+    ]
+    fast_passes = [
+        "read_rtlil flops.il",
         f"abc -liberty library.lib -script {_SCRIPT}",
         "opt_clean -purge",
+        "tee -q -o fast.txt stat",
     ]
 
     def make() -> dict[str, Any]:
@@ -163,26 +177,35 @@ def synthesize_asic(
             (folder / "top.v").write_text(text, encoding="utf-8")
             (folder / "library.lib").write_text(library.text, encoding="utf-8")
             log = folder / "yosys-asic.log"
-            yosys(["read_verilog top.v", *passes, "tee -q -o stat.txt stat"], log)
+            yosys(["read_verilog top.v", *passes], log)
+            small = _cells((folder / "small.txt").read_text())
+            try:
+                yosys(fast_passes, log)
+            except ToolError:
+                return {"small": small, "fast": {}, "delay_ps": None}
             delays = re.findall(r"\bDelay\s*=\s*([\d.]+)\s*ps", log.read_text(errors="replace"))
-            stat = (folder / "stat.txt").read_text()
-        cells = {kind: int(n) for n, kind in re.findall(r"^\s+(\d+)\s+(?:-\s+)?(\S+)$", stat, re.M)}
-        return {"cells": cells, "delay_ps": float(delays[-1]) if delays else None}
+            fast = _cells((folder / "fast.txt").read_text())
+        return {"small": small, "fast": fast, "delay_ps": float(delays[-1]) if delays else None}
 
-    key = digest(text, top, *passes, library.text, version("pyosys"))
+    key = digest(text, top, *passes, *fast_passes, library.text, version("pyosys"))
     made = cached("synth", key, make, use=cache)
     progress(f"yosys {library.name}")
-    used = {kind: n for kind, n in made["cells"].items() if kind in library.areas}
-    left = [kind for kind in made["cells"] if kind.startswith("$_")]
-    if left or not used:
+    kinds = {*made["small"], *made["fast"]}
+    left = sorted(kind for kind in kinds if kind.startswith("$_"))
+    if left or not kinds & library.areas.keys():
         raise ToolError(f"library {library.name} has no cells for {', '.join(left) or top}")
-    area = sum(n * library.areas[kind] for kind, n in used.items())
-    held = sum(n * library.areas[kind] for kind, n in used.items() if kind in library.sequential)
+    flops = {kind: n for kind, n in made["small"].items() if kind in library.sequential}
+    area = library.area(made["small"])
     return SynthReport(
-        *(top, library.name, None),
-        sum(n for kind, n in used.items() if kind in library.sequential),
-        area / library.nand2_area,
+        *(top, library.name, None, sum(flops.values()), area / library.nand2_area),
         area=area,
-        sequential=held / area,
+        sequential=library.area(flops) / area,
         delay_ns=None if made["delay_ps"] is None else made["delay_ps"] / 1000,
+        fast_area=library.area(made["fast"]) if made["fast"] else None,
     )
+
+
+def _cells(stat: str) -> dict[str, int]:
+    """Return cells by type out of Yosys' table."""
+    rows = re.findall(r"^\s+(\d+)\s+(?:-\s+)?(\S+)$", stat, re.MULTILINE)
+    return {kind: int(count) for count, kind in rows}

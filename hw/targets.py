@@ -100,7 +100,7 @@ _XILINX = "synth_xilinx -family {} -flatten -nowidelut -noiopad -noclkbuf -top {
 TARGETS = {
     # XOR trees grow 2.5-fold with wide-function muxes, so they are off (-nowidelut).
     "ecp5": Target(
-        "Lattice ECP5-85 speed grade 6",
+        "ECP5-85 -6",
         ("synth_ecp5 -nowidelut -top {top} -json {netlist}",),
         {"LUT4": 1, "CCU2C": 2},
         ("TRELLIS_FF",),
@@ -110,7 +110,7 @@ TARGETS = {
         device=("--85k", "--speed", "6", "--package", "CABGA756"),
     ),
     "ice40": Target(
-        "Lattice iCE40 HX8K",
+        "iCE40 HX8K",
         ("synth_ice40 -top {top} -json {netlist}",),
         {"SB_LUT4": 1},
         ("SB_DFF",),
@@ -121,7 +121,7 @@ TARGETS = {
         arguments=("--router", "router2"),
     ),
     "ice40up": Target(
-        "Lattice iCE40 UP5K",
+        "iCE40 UP5K",
         ("synth_ice40 -device u -top {top} -json {netlist}",),
         {"SB_LUT4": 1},
         ("SB_DFF",),
@@ -132,7 +132,7 @@ TARGETS = {
         arguments=("--router", "router2"),
     ),
     "nexus": Target(
-        "Lattice LIFCL-40 (experimental)",
+        "Nexus LIFCL-40",
         ("synth_nexus -noccu2 -nowidelut -noiopad -top {top} -json {netlist}",),
         {"LUT4": 1},
         ("FD1P3",),
@@ -144,7 +144,7 @@ TARGETS = {
         "ldc_set_location -site {F13} [get_ports dout]\n",
     ),
     "gowin": Target(
-        "Gowin GW2AR-18 (Tang Nano 20K)",
+        "Gowin GW2AR-18",
         ("synth_gowin -family gw2a -nowidelut -noiopads -top {top} -json {netlist}",),
         *(_GOWIN, ("DFF",)),
         ram=("SP", "DPB", "SDPB", "pROM"),
@@ -155,7 +155,7 @@ TARGETS = {
         arguments=("--router", "router2"),
     ),
     "gowin9": Target(
-        "Gowin GW1NR-9 (Tang Nano 9K)",
+        "Gowin GW1NR-9",
         ("synth_gowin -family gw1n -nowidelut -noiopads -top {top} -json {netlist}",),
         *(_GOWIN, ("DFF",)),
         ram=("SP", "DPB", "SDPB", "pROM"),
@@ -166,28 +166,28 @@ TARGETS = {
         arguments=("--router", "router2"),
     ),
     "xilinx7": Target(
-        "AMD 7 series (XC7A100T)",
+        "AMD XC7A100T",
         (_XILINX.format("xc7"),),
         *(_LUT4_XILINX, _FF_XILINX, "LUT6"),
         ram=("RAMB",),
         capacity=Capacity(63400, 126800, 270),
     ),
     "xilinxu": Target(
-        "AMD UltraScale+ (ZU5EV)",
+        "AMD ZU5EV (UltraScale+)",
         (_XILINX.format("xcup"),),
         *(_LUT4_XILINX, _FF_XILINX, "LUT6"),
         ram=("RAMB",),
         capacity=Capacity(117120, 234240, 288),
     ),
     "intel": Target(
-        "Intel Cyclone V (5CSEBA6)",
+        "Intel Cyclone V A6",
         ("synth_intel_alm -family cyclonev -noiopad -noclkbuf -top {top}",),
         {f"MISTRAL_ALUT{n}": 1 for n in ("2", "3", "4", "5", "6", "_ARITH")},
         *(("MISTRAL_FF",), "ALUT"),
         ram=("MISTRAL_M10K",),
         capacity=Capacity(83820, 167640, 553),
     ),
-    "gates": Target("technology-neutral gates", _GATE_PASSES, {}, ("$_DFF_P_",), lut_name=""),
+    "gates": Target("gates, no library", _GATE_PASSES, {}, ("$_DFF_P_",), lut_name=""),
 }
 """Known targets. Placed: ecp5 out of context, ice40, ice40up, nexus, gowin and gowin9 in a
 harness; the others are Yosys' cells only."""

@@ -32,7 +32,16 @@ SYNTH_COLUMNS = (
     "critical path",
 )
 ASIC_COLUMNS = (
-    *("design", "library", "area", "NAND2 eq.", "FF", "of area in FF", "gate delay ns"),
+    *(
+        "design",
+        "library",
+        "area",
+        "NAND2 eq.",
+        "FF",
+        "of area in FF",
+        "gate delay ns",
+        "area then",
+    ),
 )
 
 
@@ -170,6 +179,7 @@ def asic_rows(reports: "list[SynthReport]") -> list[tuple[object, ...]]:
             f"{report.ff:,}",
             f"{report.sequential or 0:.0%}",
             "-" if report.delay_ns is None else f"{report.delay_ns:.2f}",
+            "-" if report.fast_area is None else f"{report.fast_area:,.0f}",
         )
         for report in reports
     ]
