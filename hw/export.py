@@ -8,7 +8,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
-from .synth import yosys
+from .tools import yosys
 
 __all__ = ["WAIVERS", "component_verilog", "tool_versions"]
 

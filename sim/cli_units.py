@@ -3,9 +3,12 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from . import cli_options
 from .cli_options import ConfigOptions, UnitOptions
 
 if TYPE_CHECKING:
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from xorloom.sw.index_config import IndexConfig
     from xorloom.sw.value_plane import Config
 
-__all__ = ["UnitPlan", "unit_plan", "unit_verilog"]
+__all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 
 
 INDEXED = ("index", "core", "ip", "stream-ip")
@@ -121,6 +124,33 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     return UnitPlan(name, options.config(), indexes, planes, memory=memory)
 
 
-def unit_verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "GeneratedVerilog":
-    """Generate a unit."""
-    return unit_plan(name, options, unit).verilog()
+@dataclass(frozen=True)
+class UnitSource:
+    """Verilog of a unit: top module, text, manifest."""
+
+    name: str
+    text: str
+    manifest: dict[str, Any]
+
+
+def unit_source(
+    name: str, options: ConfigOptions, unit: UnitOptions, *, cache: bool = True
+) -> UnitSource:
+    """Return the Verilog of a unit, kept by its options and the sources that make it.
+
+    Units of a compressed model are made anew. Without generating, nothing heavy is imported.
+    """
+    from xorloom.hw import cache as kept
+    from xorloom.sw import errors
+
+    def make() -> dict[str, Any]:
+        made = unit_plan(name, options, unit).verilog()
+        return {"name": made.name, "text": made.text, "manifest": made.manifest}
+
+    folders = [Path(kept.__file__).parent, Path(errors.__file__).parent]
+    sources = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    sources += [Path(__file__), Path(cli_options.__file__)]
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+    tools = [version(tool) for tool in ("xorloom", "amaranth", "pyosys")]
+    key = kept.digest(name, asdict(options), asdict(unit), *tools, *texts)
+    return UnitSource(**kept.cached("verilog", key, make, use=cache and options.model is None))

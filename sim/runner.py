@@ -18,22 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from xorloom.hw.cache import cache_folder
 from xorloom.sw.errors import ConfigError, ToolError
 
-__all__ = ["SIMULATORS", "WAVES", "Build", "build", "cache_folder", "run"]
+__all__ = ["SIMULATORS", "WAVES", "Build", "build", "run"]
 
 _RECIPE = 3  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
 WAVES = {"verilator": ".vcd", "icarus": ".fst"}
 """Waveform format of each simulator."""
-
-
-def cache_folder() -> Path:
-    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    folder = Path(os.environ.get("XORLOOM_CACHE") or Path(base) / "xorloom")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @dataclass(frozen=True)
