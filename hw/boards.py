@@ -48,6 +48,8 @@ class Board:
         Words of a bank of block RAM, see :class:`xorloom.hw.board_rom.BoardRom`.
     block_bits : int
         Of a block RAM, at the widths that words are made of.
+    packer_device : str
+        What gowin_pack calls the device.
     limits : mapping
         ``lut`` (LUT4), ``ff`` and ``bram`` that the device has.
     """
@@ -68,7 +70,16 @@ class Board:
     flash_offset: int = 0
     bank_words: int = 0
     block_bits: int = 0
+    packer_device: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def nextpnr(self) -> tuple[str, ...]:
+        """The part as nextpnr's options."""
+        if self.family == "gowin":
+            return (f"--device={self.device}", f"--vopt=family={self.packer_device}")
+        speed = (f"--speed={self.speed}",) if self.speed else ()
+        return (f"--{self.device}", f"--package={self.package}", *speed)
 
     @property
     def clock_mhz(self) -> float:
@@ -121,7 +132,8 @@ _TABLE = (
         family="gowin",
         device="GW1NR-LV9QN88PC6/I5",
         package="QN88P",
-        speed="C6/I5",
+        speed="",
+        packer_device="GW1N-9C",
         crystal_mhz=27,
         pll=None,
         pins="tang_nano_9k.cst",

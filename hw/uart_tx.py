@@ -45,16 +45,15 @@ class UartTx(wiring.Component):
         left = Signal(range(_FRAME + 1))
         timer = Signal(range(self._divisor))
         m.d.comb += [self.o.eq(bits[0]), self.i.ready.eq(~left.any())]
-        with m.If(~left.any()):
-            with m.If(self.i.valid):
-                m.d.sync += [
-                    bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
-                    left.eq(_FRAME),
-                    timer.eq(self._divisor - 1),
-                ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
+                left.eq(_FRAME),
+                timer.eq(self._divisor - 1),
+            ]
         with m.Elif(timer.any()):
             m.d.sync += timer.eq(timer - 1)
-        with m.Else():
+        with m.Elif(left.any()):
             m.d.sync += [
                 bits.eq(Cat(bits[1:], Const(1, 1))),
                 left.eq(left - 1),
