@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-all lint format lock clean
+.PHONY: setup demo boards test test-all lint format lock clean
 
 setup: $(READY)
 
@@ -17,6 +17,10 @@ $(READY): requirements.lock pyproject.toml sim/doctor.py
 
 demo: $(READY)
 	$(BIN)/xorloom demo
+
+# Bitstreams for three boards.
+boards: $(READY)
+	$(BIN)/xorloom boards
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

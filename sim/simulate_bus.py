@@ -33,6 +33,7 @@ __all__ = [
     "Frame",
     "beat_bytes_of",
     "decoder_top",
+    "frame_of",
     "run_job",
     "simulate_bus",
 ]
@@ -145,8 +146,21 @@ def beat_bytes_of(
     return np.packbits(bits, axis=1, bitorder="little")
 
 
-def _frame(data: bytes, form: WeightFormat, golden: bool | None) -> tuple[Frame, int]:
-    """Return what one weight stream yields, and its payload bits."""
+def frame_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> tuple[Frame, int]:
+    """Return what one weight stream yields, and its payload bits.
+
+    Parameters
+    ----------
+    data : bytes
+    form : WeightFormat
+    golden : bool, optional
+        As in :func:`simulate_bus`.
+
+    Raises
+    ------
+    FormatError
+        If the stream is not for this decoder.
+    """
     value, planes = form.value, form.planes
     bus, n_out = value.bus_bytes, value.n_out
     count = WeightHeader.unpack(data, "stream").count
@@ -235,7 +249,7 @@ def simulate_bus(
             kind = WeightHeader.unpack(part, "stream").kind
             # With a kind that is not built in, the format error names those that are.
             form = forms.get(kind, next(iter(forms.values())))
-            frame, bits = _frame(part, form, golden)
+            frame, bits = frame_of(part, form, golden=golden)
             frames.append(frame)
             payload_bits += bits
     text = decoder_top(value, tuple(indexes), planes, True, outstanding, max_burst)

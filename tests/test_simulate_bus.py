@@ -106,7 +106,7 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(streams()[1])
-    frame = simulate_module._frame(bytes(data), FORM, None)
+    frame = simulate_module.frame_of(bytes(data), FORM)
     data[16] ^= 1  # of the CRC
     monkeypatch.setattr(simulate_module, "_frame", lambda *_: frame)
     told = decode([bytes(data)])
