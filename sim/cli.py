@@ -16,6 +16,7 @@ from xorloom.sw.errors import ConfigError, ToolError, XorloomError
 from . import (
     cli_bandwidth,
     cli_bench_bus,
+    cli_explore,
     cli_generate,
     cli_image,
     cli_model,
@@ -54,7 +55,10 @@ app = typer.Typer(
     help="Pruned, few-bit weights as seeds of an XOR-gate network: encoder, RTL decoder, "
     "simulation and synthesis.",
 )
-_GROUPS = (cli_model, cli_image, cli_generate, cli_simulate, cli_synth, cli_bandwidth)
+_GROUPS = (
+    *(cli_model, cli_image, cli_generate, cli_simulate, cli_synth),
+    *(cli_bandwidth, cli_explore),
+)
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
 app.add_typer(cli_bench_bus.app, name="bench")
