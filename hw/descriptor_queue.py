@@ -28,7 +28,7 @@ class DescriptorQueue(wiring.Component):
     flush : In(1)
         Forget all, also a start of the cycle before. Withdraws what is offered.
     refused : Out(1)
-    cause : Out(4)
+    cause : Out(Cause)
         Why, while ``refused``.
     busy : Out(1)
         A descriptor is queued, or a start not yet decided.
@@ -46,7 +46,7 @@ class DescriptorQueue(wiring.Component):
                 "start": In(1),
                 "flush": In(1),
                 "refused": Out(1),
-                "cause": Out(4),
+                "cause": Out(Cause),
                 "busy": Out(1),
                 "space": Out(range(depth + 1)),
                 "o": Out(stream.Signature(layout)),

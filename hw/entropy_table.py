@@ -9,6 +9,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.index_config import EntropyConfig
 
+from .state_names import name_states
+
 __all__ = ["START_STATE", "UNIT_BITS", "EntropyTable", "state_layout"]
 
 UNIT_BITS = 16
@@ -157,6 +159,7 @@ class EntropyTable(wiring.Component):
                     m.next = "DONE"
             with m.State("DONE"):
                 pass
+        name_states(machine.state, machine.encoding)
         takes = machine.ongoing("HEAD") | machine.ongoing("FIELD")
         listing = machine.ongoing("LIST")
         m.d.comb += [

@@ -64,8 +64,8 @@ class Registers(wiring.Component):
         Something is queued or in work behind these registers.
     fault : In(1)
         A stream was given up for ``cause``: one cycle.
-    cause : In(4)
-        A :class:`xorloom.hw.csr.Cause`.
+    cause : In(Cause)
+        Why.
     done : In(1)
         A memory stream ended well: one cycle.
     events : In(events_layout())
@@ -98,7 +98,7 @@ class Registers(wiring.Component):
             "interrupt": Out(1),
             "busy": In(1),
             "fault": In(1),
-            "cause": In(4),
+            "cause": In(Cause),
             "done": In(1),
             "events": In(events_layout()),
         }
@@ -120,7 +120,8 @@ class Registers(wiring.Component):
             low = MAP[name][field].low
             return writes[name][low // 8] & axil.write_data[low]
 
-        done, error, idle, cause = Signal(), Signal(), Signal(), Signal(4)
+        done, error, idle = Signal(), Signal(), Signal()
+        cause = Signal(Cause)
         sticky = {"DONE": done, "ERROR": error, "IDLE": idle}
         enables = {name: Signal(name=f"{name.lower()}_enable") for name in sticky}
         busy, was_busy, aborts = Signal(), Signal(), Signal()

@@ -14,10 +14,9 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
+from xorloom.sim.runner import CLOCK_NS
 
-__all__ = ["Bench", "read_job", "report", "stalls"]
-
-CLOCK_NS = 10
+__all__ = ["CLOCK_NS", "Bench", "read_job", "report", "stalls"]
 
 
 def _job_folder() -> Path:

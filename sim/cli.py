@@ -17,6 +17,7 @@ from . import (
     cli_bandwidth,
     cli_bench_area,
     cli_boards,
+    cli_explore,
     cli_generate,
     cli_image,
     cli_model,
@@ -55,7 +56,10 @@ app = typer.Typer(
     help="Pruned, few-bit weights as seeds of an XOR-gate network: encoder, RTL decoder, "
     "simulation and synthesis.",
 )
-_GROUPS = (cli_model, cli_image, cli_generate, cli_simulate, cli_synth, cli_bandwidth, cli_boards)
+_GROUPS = (
+    *(cli_model, cli_image, cli_generate, cli_simulate, cli_synth),
+    *(cli_bandwidth, cli_explore, cli_boards),
+)
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
 app.add_typer(cli_bench_area.app, name="bench")

@@ -283,7 +283,14 @@ def _numeric(cell: object) -> bool:
 def progress_bar(what: str, total: int | None = None) -> Iterator["Callable[..., None]"]:
     """Show progress on stderr (only on a terminal); yields the function that makes a step."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     quiet = logging.getLogger().level >= logging.ERROR or not sys.stderr.isatty()
     columns = (
@@ -291,6 +298,7 @@ def progress_bar(what: str, total: int | None = None) -> Iterator["Callable[...,
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:

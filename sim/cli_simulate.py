@@ -51,7 +51,11 @@ def simulate(
     sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     waves: Annotated[
-        Path | None, typer.Option(help="Write a waveform: .vcd (Verilator) or .fst (Icarus).")
+        Path | None,
+        typer.Option(help="Write a waveform, .fst (with names of states) or .vcd, and its view."),
+    ] = None,
+    waves_cycles: Annotated[
+        int | None, typer.Option(help="Put only so many clock cycles in the waveform.")
     ] = None,
     *,
     options: ConfigOptions,
@@ -61,12 +65,18 @@ def simulate(
     from xorloom.sw.errors import ConfigError
 
     from .simulate import Case, iid_case, model_case, simulate_case
+    from .waves import check_waves
 
+    if waves_cycles is not None and waves is None:
+        raise ConfigError("--waves-cycles needs --waves")
+    if waves is not None:
+        check_waves(waves, waves_cycles)
     if unit in ("ip", "index"):
         with progress_bar("simulate", 1):
             row = _indexed_row(
-                *(unit, model, tensor or [], memory, clock, source, sink, simulator),
-                refused={"--iid": iid, "--waves": waves},
+                *(unit, model, tensor or [], memory, clock, source, sink),
+                refused={"--iid": iid},
+                how={"simulator": simulator, "waves": waves, "waves_cycles": waves_cycles},
             )
         if as_json:
             print_json(row)
@@ -95,6 +105,7 @@ def simulate(
             simulator=simulator,
             stages=options.stages or 1,
             waves=waves,
+            waves_cycles=waves_cycles,
         )
         step(case.title)
     if as_json:
@@ -115,10 +126,12 @@ def _indexed_row(
     clock: float,
     source: str,
     sink: str,
-    simulator: str,
     refused: dict[str, object],
+    how: dict[str, Any],
 ) -> dict[str, Any]:
     """Simulate a decoder with an index on a model; ``refused`` are options it does not take.
+
+    ``how`` is passed on.
 
     Raises
     ------
@@ -140,9 +153,9 @@ def _indexed_row(
     if model is None:
         raise ConfigError(f"--unit {unit} simulates a compressed model: name one")
     if unit == "index":
-        return simulate_model(model, tensors, source=source, sink=sink, simulator=simulator)
+        return simulate_model(model, tensors, source=source, sink=sink, **how)
     return simulate_image(
-        model, tensors, memory=memory or "ideal", clock_mhz=clock, sink=sink, simulator=simulator
+        model, tensors, memory=memory or "ideal", clock_mhz=clock, sink=sink, **how
     )
 
 

@@ -9,9 +9,9 @@ import shutil
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,22 +21,28 @@ from filelock import FileLock
 from xorloom.hw.cache import cache_folder
 from xorloom.sw.errors import ConfigError, ToolError
 
-__all__ = ["SIMULATORS", "WAVES", "Build", "build", "run"]
+from .wave_names import StateNames, state_names
+
+__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run"]
 
 _RECIPE = 3  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
-WAVES = {"verilator": ".vcd", "icarus": ".fst"}
-"""Waveform format of each simulator."""
+CLOCK_NS = 10
+"""Clock period in all testbenches."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """A simulator binary: where it lies, for which top, with waves or without."""
+    """A simulator binary: where it lies, for which top, with waves or without.
+
+    With waves, ``names`` are the enumerations of the Verilog by full names of signals.
+    """
 
     folder: Path
     top: str
     simulator: str
     waves: bool
+    names: Mapping[str, StateNames] = field(default_factory=dict)
 
 
 _LARGE = 500_000
@@ -144,11 +150,17 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
                     f"{simulator} build failed: {_last_line(log)} (log: {log})"
                 ) from error
             done.touch()
-    return Build(folder, top, simulator, waves)
+    return Build(folder, top, simulator, waves, state_names(text) if waves else {})
 
 
 def run(
-    built: Build, module: str, testcase: str, job: dict[str, Any], *, waves_to: Path | None = None
+    built: Build,
+    module: str,
+    testcase: str,
+    job: dict[str, Any],
+    *,
+    waves_to: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> dict[str, Any]:
     """Run one cocotb test and return what it reported.
 
@@ -161,7 +173,10 @@ def run(
     job : dict
         JSON-able; the test reads it with :func:`xorloom.sim.agents.read_job`.
     waves_to : Path, optional
-        Where to put the waveform; needs a build with ``waves``.
+        Where to put the waveform, ``.fst`` or ``.vcd``, and beside it views for waveform viewers;
+        needs a build with ``waves``.
+    waves_cycles : int, optional
+        Put only so many clock cycles in it.
 
     Returns
     -------
@@ -174,16 +189,18 @@ def run(
     ToolError
         If the simulator did not come to an end by itself.
     """
+    from .wave_view import write_views
+    from .waves import check_waves, write_waveform
+
     _check_simulator(built.simulator)
-    if waves_to is not None and waves_to.suffix != WAVES[built.simulator]:
-        raise ConfigError(
-            f"{built.simulator} writes {WAVES[built.simulator]} waveforms, not {waves_to.name!r}"
-        )
+    if waves_to is not None:
+        check_waves(waves_to, waves_cycles)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         log = folder / "run.log"
         values = _verilator_environment() if built.simulator == "verilator" else {}
+        icarus_waves = built.waves and built.simulator == "icarus"
         values |= {"PYTHONWARNINGS": "ignore::DeprecationWarning", "COCOTB_LOG_LEVEL": "WARNING"}
         try:
             with _environment(values):
@@ -196,6 +213,7 @@ def run(
                     test_dir=folder,
                     results_xml=str(folder / "results.xml"),
                     waves=built.waves,
+                    plusargs=["+dumpfile_path=dump.fst"] if icarus_waves else [],
                     extra_env={"XORLOOM_JOB": str(folder)},
                     log_file=log,
                     timescale=("1ns", "1ps"),
@@ -220,8 +238,9 @@ def run(
             produced = next(folder.glob("dump.*"), None)
             if produced is None:
                 raise ToolError(f"{built.simulator} wrote no waveform")
-            waves_to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(produced, waves_to)
+            stop = None if waves_cycles is None else waves_cycles * CLOCK_NS * 1000
+            waveform = write_waveform(produced, waves_to, names=built.names, stop=stop)
+            write_views(waveform, CLOCK_NS * 1000)
         return result
 
 

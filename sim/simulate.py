@@ -120,6 +120,7 @@ def simulate_streams(
     seed: int = 1,
     reset_after: Sequence[int] = (),
     waves_to: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> SimulationResult | str:
     """Run memory streams through the generated Verilog and compare every bit.
 
@@ -134,6 +135,8 @@ def simulate_streams(
         Stall patterns, see :func:`xorloom.sim.agents.stalls`.
     reset_after : sequence of int
         Start the first stream and reset after so many clocks, for each number, before the run.
+    waves_to, waves_cycles
+        See :func:`xorloom.sim.runner.run`.
 
     Returns
     -------
@@ -168,7 +171,11 @@ def simulate_streams(
                 path.write_bytes(data)
                 job[kind].append(str(path))
         test = "recovers_from_reset_mid_stream" if reset_after else "decodes_streams"
-        result = run(built, "xorloom.sim.tb_decoder", test, job, waves_to=waves_to)
+        result = run(
+            *(built, "xorloom.sim.tb_decoder", test, job),
+            waves_to=waves_to,
+            waves_cycles=waves_cycles,
+        )
     if "failure" in result:
         return str(result["failure"])
     return SimulationResult(**result)
@@ -281,6 +288,7 @@ def simulate_case(
     simulator: str = "verilator",
     stages: int = 1,
     waves: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> dict[str, Any]:
     """Simulate a case and put the counted cycles beside the memory-bandwidth model.
 
@@ -323,6 +331,7 @@ def simulate_case(
         source=source,
         sink=sink,
         waves_to=waves,
+        waves_cycles=waves_cycles,
     )
     if isinstance(result, str):
         return row | {"bit_exact": False, "mismatch": result}

@@ -199,6 +199,8 @@ def simulate_bus(
     simulator: str = "verilator",
     outstanding: int = 4,
     max_burst: int = 256,
+    waves_to: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> BusResult | str:
     """Run weight streams out of a memory through the generated decoder; compare every beat.
 
@@ -224,6 +226,8 @@ def simulate_bus(
         ``verilator`` or ``icarus``.
     outstanding, max_burst : int
         Of the reader.
+    waves_to, waves_cycles
+        See :func:`xorloom.sim.runner.run`.
 
     Returns
     -------
@@ -265,7 +269,11 @@ def simulate_bus(
         "whole": f"{_ones(value.n_out + lanes):x}",
         "user": value.n_out,
     }
-    return run_job(text, DECODER, streams, frames, job, value.bus_bits, payload_bits)
+    return run_job(
+        *(text, DECODER, streams, frames, job, value.bus_bits, payload_bits),
+        waves_to=waves_to,
+        waves_cycles=waves_cycles,
+    )
 
 
 def run_job(
@@ -276,10 +284,14 @@ def run_job(
     job: dict[str, Any],
     bus_bits: int,
     payload_bits: int,
+    *,
+    waves_to: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> BusResult | str:
     """Put streams and expected beats into files, run the testbench, and return what it measured."""
     share = memory_named(job["memory"]).words_per_cycle(job["clock_mhz"], bus_bits)
-    built = build(text, top, simulator=job.get("simulator", "verilator"))
+    simulator = job.get("simulator", "verilator")
+    built = build(text, top, simulator=simulator, waves=waves_to is not None)
     words = sum(map(len, streams)) * 8 // bus_bits
     at, descriptors = _BASE, []
     for data in streams:
@@ -302,7 +314,11 @@ def run_job(
             # Many times what memory and beats take, for the slowest pattern of stalls.
             "limit": round(4 * words / share + 16 * beats_due) + 20_000,
         }
-        found = run(built, "xorloom.sim.tb_bus", "decodes_from_memory", job | more)
+        found = run(
+            *(built, "xorloom.sim.tb_bus", "decodes_from_memory", job | more),
+            waves_to=waves_to,
+            waves_cycles=waves_cycles,
+        )
     if "failure" in found:
         return str(found["failure"])
     counts = found["memory"]

@@ -25,6 +25,8 @@ def simulate_image(
     clock_mhz: float = 100.0,
     sink: str = "none",
     simulator: str = "verilator",
+    waves: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> dict[str, Any]:
     """Let the IP block read tensors of a compressed model out of memory, one descriptor a tensor.
 
@@ -38,6 +40,8 @@ def simulate_image(
         Tensors; none: the largest.
     memory, clock_mhz, sink, simulator
         See :func:`xorloom.sim.simulate_bus.simulate_bus`.
+    waves, waves_cycles
+        See :func:`xorloom.sim.runner.run`.
 
     Returns
     -------
@@ -76,6 +80,8 @@ def simulate_image(
         clock_mhz=clock_mhz,
         sink=sink,
         simulator=simulator,
+        waves_to=waves,
+        waves_cycles=waves_cycles,
     )
     weights = sum(region.weights for region in regions)
     beats = sum(region.slices for region in regions)

@@ -53,7 +53,10 @@ def _simulate(
 ) -> SimulationResult | str:
     """Run memory streams through Verilog and compare every frame."""
     beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
-    built = build(verilog.text, verilog.name, simulator=how["simulator"])
+    waves_to = how["waves_to"]
+    built = build(
+        verilog.text, verilog.name, simulator=how["simulator"], waves=waves_to is not None
+    )
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         job: dict[str, Any] = {
@@ -73,7 +76,11 @@ def _simulate(
             path.write_bytes(b"".join(beat.to_bytes(beat_bytes, "little") for beat in frame.beats))
             kept = frame.kept.to_bytes(beat_bytes, "little").hex()
             job["frames"].append({"expected": str(path), "kept": kept, "bits": frame.bits})
-        result = run(built, "xorloom.sim.tb_index", "decodes_indexed_streams", job)
+        result = run(
+            *(built, "xorloom.sim.tb_index", "decodes_indexed_streams", job),
+            waves_to=waves_to,
+            waves_cycles=how["waves_cycles"],
+        )
     if "failure" in result:
         return str(result["failure"])
     return SimulationResult(**result)
@@ -101,6 +108,8 @@ def simulate_index(
     source: str = "none",
     sink: str = "none",
     seed: int = 1,
+    waves_to: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> SimulationResult | str:
     """Run index memory streams through the generated decoder and compare every mask bit.
 
@@ -114,6 +123,8 @@ def simulate_index(
         Generated from ``config`` if not given.
     source, sink : str
         Stall patterns, see :func:`xorloom.sim.agents.stalls`.
+    waves_to, waves_cycles
+        See :func:`xorloom.sim.runner.run`.
 
     Returns
     -------
@@ -133,7 +144,8 @@ def simulate_index(
         _Frame(golden_index(config, data), _ones(_live(_count(data), n_out)), _count(data))
         for data in streams
     ]
-    how = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}
+    how: dict[str, Any] = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}
+    how |= {"waves_to": waves_to, "waves_cycles": waves_cycles}
     return _simulate(verilog, streams, frames, how)
 
 
@@ -165,6 +177,8 @@ def simulate_model(
     source: str = "none",
     sink: str = "none",
     simulator: str = "verilator",
+    waves: Path | None = None,
+    waves_cycles: int | None = None,
 ) -> dict[str, Any]:
     """Run the masks of tensors of a compressed model, back to back, through its index decoder.
 
@@ -178,6 +192,8 @@ def simulate_model(
         Tensors; none: the largest.
     source, sink, simulator : str
         See :func:`simulate_index`.
+    waves, waves_cycles
+        See :func:`xorloom.sim.runner.run`.
 
     Returns
     -------
@@ -205,7 +221,15 @@ def simulate_model(
     streams = [
         part for name in names for part in split_streams(container.raw(name + INDEX), width, name)
     ]
-    result = simulate_index(streams, index, source=source, sink=sink, simulator=simulator)
+    result = simulate_index(
+        streams,
+        index,
+        source=source,
+        sink=sink,
+        simulator=simulator,
+        waves_to=waves,
+        waves_cycles=waves_cycles,
+    )
     weights, beats = sum(sizes), sum(-(-size // index.n_out) for size in sizes)
     row: dict[str, Any] = {
         "case": case_title(container, names),

@@ -173,9 +173,19 @@ def test_run_that_ends_the_process_is_a_tool_error(fake: FakeRunner) -> None:
 
 def test_run_moves_the_waveform(fake: FakeRunner, tmp_path: Path) -> None:
     built = build(TEXT, "t", waves=True)
-    fake.files = {"dump.vcd": "waves"}
+    waves = "$scope module t $end\n$var wire 1 ! a $end\n$enddefinitions $end\n#0\n1!\n#20000\n0!\n"
+    fake.files = {"dump.vcd": waves}
     run(built, "module", "test", {}, waves_to=tmp_path / "new" / "w.vcd")
-    assert (tmp_path / "new" / "w.vcd").read_text() == "waves"
+    assert (tmp_path / "new" / "w.vcd").read_text() == waves
+    run(built, "module", "test", {}, waves_to=tmp_path / "w.vcd", waves_cycles=2)
+    assert (tmp_path / "w.vcd").read_text() == waves.partition("#20000")[0], "2 cycles of 10 ns"
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"w.vcd", "w.gtkw", "w.sucl"}
+    for name, cycles, text in (
+        ("w.lxt", None, r"a waveform's name ends in .fst or .vcd, not 'w.lxt'"),
+        ("w.fst", 0, "a waveform has at least 1 cycle, not 0"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            run(built, "module", "test", {}, waves_to=tmp_path / name, waves_cycles=cycles)
     fake.files = {}
     with pytest.raises(ToolError, match="verilator wrote no waveform"):
         run(built, "module", "test", {}, waves_to=tmp_path / "w.vcd")

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of states in the exported Verilog, where a waveform's writer finds them."""
+
+from collections.abc import Mapping
+
+from amaranth.hdl import Signal
+
+__all__ = ["name_states"]
+
+
+def name_states(state: Signal, encoding: Mapping[str, int]) -> None:
+    """Give a state register the attributes that Amaranth gives to a signal of an enum's shape.
+
+    Amaranth exports no names of an FSM's states by itself.
+
+    Parameters
+    ----------
+    state : Signal
+        ``machine.state``, after the ``with`` block of ``m.FSM() as machine``.
+    encoding : mapping
+        ``machine.encoding``.
+    """
+    state.attrs["enum_base_type"] = state.name
+    for name, value in encoding.items():
+        state.attrs[f"enum_value_{value:0{len(state)}b}"] = name
