@@ -19,6 +19,7 @@ from . import (
     cli_generate,
     cli_image,
     cli_model,
+    cli_report,
     cli_simulate,
     cli_synth,
     demo,
@@ -54,7 +55,7 @@ app = typer.Typer(
     help="Pruned, few-bit weights as seeds of an XOR-gate network: encoder, RTL decoder, "
     "simulation and synthesis.",
 )
-_GROUPS = (cli_model, cli_image, cli_generate, cli_simulate, cli_synth, cli_bandwidth)
+_GROUPS = (cli_model, cli_image, cli_generate, cli_simulate, cli_synth, cli_bandwidth, cli_report)
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
 app.add_typer(cli_bench_bus.app, name="bench")

@@ -53,6 +53,12 @@ def simulate(
     waves: Annotated[
         Path | None, typer.Option(help="Write a waveform: .vcd (Verilator) or .fst (Icarus).")
     ] = None,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline", help="With --json: the window decoder's first frame, clock by clock."
+        ),
+    ] = False,
     *,
     options: ConfigOptions,
     as_json: Json = False,
@@ -66,7 +72,7 @@ def simulate(
         with progress_bar("simulate", 1):
             row = _indexed_row(
                 *(unit, model, tensor or [], memory, clock, source, sink, simulator),
-                refused={"--iid": iid, "--waves": waves},
+                refused={"--iid": iid, "--waves": waves, "--timeline": timeline or None},
             )
         if as_json:
             print_json(row)
@@ -95,6 +101,7 @@ def simulate(
             simulator=simulator,
             stages=options.stages or 1,
             waves=waves,
+            timeline=timeline,
         )
         step(case.title)
     if as_json:

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the report on hardware: area and clock over targets, area by unit, Pareto front."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .report_figure import (
+    COLOURS,
+    ROW_PIXELS,
+    Dots,
+    Figure,
+    Table,
+    axis,
+    chart,
+    dot_chart,
+    label,
+    number,
+    row_axis,
+    row_labels,
+    shorten,
+    size_axis,
+)
+from .report_input import Piece
+
+__all__ = ["area_figures", "pareto_figure", "units_figure"]
+
+
+def _designs(pieces: Sequence[Piece]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (design, row); designs of one name and different size get their parameters."""
+    for piece in pieces:
+        for row in piece.rows:
+            name = row["design"].removeprefix("xorloom_").replace("_", " ")
+            config = piece.facts.get("config", {})
+            # The demo's configuration is its window decoder's, beside which it has a core.
+            if {"n_in", "n_out"} <= set(config) and "core" not in name:
+                name += f", n_in {config['n_in']}, n_out {config['n_out']}"
+            yield name, row
+
+
+def _dots(
+    rows: Sequence[tuple[str, Mapping[str, Any]]], key: str, low: str | None, unit: str
+) -> list[Dots]:
+    """Return a series for every target; of two rows of one design, the later counts."""
+    targets: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name, row in rows:
+        if row[key]:
+            targets.setdefault(row["target"], {})[name] = row
+    return [
+        Dots(
+            target,
+            {name: row[key] for name, row in found.items()},
+            {name: row[low] for name, row in found.items() if row[low]} if low else None,
+            unit,
+        )
+        for target, found in targets.items()
+    ]
+
+
+def area_figures(pieces: Sequence[Piece], key: str) -> Iterator[Figure]:
+    """Draw LUTs and Fmax of every design on every target."""
+    rows = list(_designs(pieces))
+    commands = tuple(dict.fromkeys(piece.command for piece in pieces))
+    table = Table(
+        ("design", "target", "LUT", "FF", "Fmax MHz, median", "least", "seeds", "LUT a weight bit"),
+        tuple(
+            (
+                *(name, row["target"], number(row["lut"], 6), number(row["ff"], 6)),
+                *(number(row["fmax_mhz"]), number(row["fmax_min_mhz"])),
+                *(number(row.get("seeds") or None), number(row.get("lut_per_weight_bit"), 3)),
+            )
+            for name, row in rows
+        ),
+    )
+    for what, title, reading in (
+        (
+            ("lut", None, "LUT"),
+            "Area over targets",
+            "Further left is smaller. A LUT has four inputs on ECP5, iCE40, Nexus and Gowin, up to "
+            "six on AMD and Intel parts, so compare designs within one target.",
+        ),
+        (
+            ("fmax_mhz", "fmax_min_mhz", "MHz"),
+            "Clock over targets",
+            "Further right is faster: the dot is the median over placement seeds, out of context, "
+            "the line reaches to the slowest seed.",
+        ),
+    ):
+        field, low, unit = what
+        series = _dots(rows, field, low, unit)
+        names = [
+            name
+            for name in dict.fromkeys(name for name, _ in rows)
+            if any(name in dots.values for dots in series)
+        ]
+        if not names:
+            continue
+        values = [value for dots in series for value in dots.values.values()]
+        x = size_axis("LUTs", values) if field == "lut" else axis("MHz", rangemode="tozero")
+        yield Figure(f"{key}-{field}", title, reading, commands, table, dot_chart(names, series, x))
+
+
+def units_figure(piece: Piece, key: str) -> Figure:
+    """Draw LUTs and flip-flops of every unit of a design."""
+    rows = [row for row in piece.rows if row["lut"] or row["ff"] or row["lut_ram"]]
+    places = list(range(len(rows)))
+    names = [str(row["unit"]) for row in rows]
+    total = sum(row["lut"] for row in rows) or 1
+    data = [
+        {
+            **{"type": "bar", "orientation": "h", "name": name, "width": 0.2},
+            **{"x": [row[field] for row in rows], "y": [n + shift for n in places]},
+            "marker": {"color": colour},
+            "text": [label(name) for name in names],
+            "textposition": "none",
+            "hovertemplate": f"%{{text}}<br>%{{x:,}} {name}<extra></extra>",
+        }
+        for field, name, colour, shift in (
+            ("lut", "LUT4", COLOURS[0], -0.06),
+            ("ff", "flip-flops", COLOURS[2], 0.15),
+        )
+    ]
+    titles = [
+        f"{shorten(name)}: {row['lut']:,} LUT4, {row['ff']:,} FF"
+        for name, row in zip(names, rows, strict=True)
+    ]
+    return Figure(
+        key,
+        f"Area by unit: {str(piece.facts['design']).removeprefix('xorloom_').replace('_', ' ')}",
+        "Where the LUTs and flip-flops are, synthesized for ECP5 with the units kept apart, which "
+        "costs a few percent.",
+        (piece.command,),
+        Table(
+            ("unit", "LUT4", "share", "FF", "16x4 RAM"),
+            tuple(
+                (
+                    *(row["unit"], number(row["lut"], 7), f"{100 * row['lut'] / total:.1f} %"),
+                    *(number(row["ff"], 7), number(row["lut_ram"], 7)),
+                )
+                for row in rows
+            ),
+        ),
+        chart(
+            data,
+            axis("LUT4 or flip-flops", rangemode="tozero"),
+            row_axis(len(rows)),
+            height=120 + ROW_PIXELS * len(rows),
+            annotations=row_labels(titles, 0.2),
+            barmode="overlay",
+        ),
+    )
+
+
+def _choice(row: Mapping[str, Any]) -> str:
+    """Say what was chosen in a row of ``explore``: everything that is not a result."""
+    results = {"bits_per_weight", "lut", "ff", "fmax_mhz", "fmax_min_mhz", "mweights_per_s"}
+    results |= {"pareto", "command", "bits"}
+    parts = []
+    for key, value in row.items():
+        if key not in results and isinstance(value, str | int | float) and value is not None:
+            parts.append(f"{key} {number(value) if isinstance(value, float) else value}")
+    return ", ".join(parts)
+
+
+def pareto_figure(piece: Piece, key: str) -> Figure:
+    """Draw what ``explore`` tried: bits a weight against LUTs, the best ones joined."""
+    rows = sorted(piece.rows, key=lambda row: (row["lut"], row["bits_per_weight"]))
+    best = [row for row in rows if row["pareto"]]
+    speeds = [row["mweights_per_s"] for row in rows if row["mweights_per_s"]]
+    most = max(speeds, default=1.0)
+    data = [
+        {
+            **{"type": "scatter", "mode": "markers", "name": name},
+            "x": [row["lut"] for row in some],
+            "y": [row["bits_per_weight"] for row in some],
+            "marker": {
+                "color": colour,
+                "opacity": opacity,
+                "size": [7 + 13 * ((row["mweights_per_s"] or 0) / most) for row in some],
+                "line": {"width": 1, "color": "--card"},
+            },
+            "text": [label(_hover(row)) for row in some],
+            "hovertemplate": "%{text}<br>%{x:,} LUT, %{y:.4f} bits<extra></extra>",
+        }
+        for name, some, colour, opacity in (
+            ("others", [row for row in rows if not row["pareto"]], COLOURS[5], 0.55),
+            ("Pareto front: none is better in all", best, COLOURS[3], 1.0),
+        )
+        if some
+    ]
+    columns = ("choice", "LUT", "bits a weight", "Fmax MHz", "Mweights/s")
+    return Figure(
+        key,
+        "Pareto front of the choices",
+        "Each dot is one decoder on the same layers: further left is smaller, lower stores fewer "
+        "bits, and a larger dot decodes more weights a second. Red dots are those that no other "
+        "beats in everything.",
+        (piece.command,),
+        Table(
+            columns,
+            tuple(
+                (
+                    *(_choice(row), number(row["lut"], 7), f"{row['bits_per_weight']:.4f}"),
+                    *(number(row["fmax_mhz"]), number(row["mweights_per_s"])),
+                )
+                for row in best
+            ),
+        ),
+        chart(
+            data,
+            size_axis("LUTs", [row["lut"] for row in rows]),
+            axis("bits a weight"),
+            height=480,
+        ),
+        notes=(f"{len(best)} of {len(rows)} choices are on the front; the table lists them.",),
+    )
+
+
+def _hover(row: Mapping[str, Any]) -> str:
+    speed = f"; {number(row['mweights_per_s'])} Mweights/s" if row["mweights_per_s"] else ""
+    return _choice(row).replace(", ", " · ") + speed
