@@ -262,9 +262,10 @@ def command_line() -> str:
 
 def with_command(value: Any) -> Any:
     """Say in a result, or in every row of one, which command made it; a row's own stays."""
+    command = {"command": command_line()}
     if isinstance(value, list):
-        return [with_command(row) for row in value]
-    return {"command": command_line()} | value
+        return [command | row for row in value]
+    return command | value | command
 
 
 def print_json(value: Any) -> None:

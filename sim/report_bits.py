@@ -71,7 +71,7 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
     ]
     data.append(
         {
-            **{"type": "scatter", "mode": "markers", "name": "entropy bound of this mask"},
+            **{"type": "scatter", "mode": "markers", "name": "entropy bound"},
             **{"x": [row["bound"] for row in rows], "y": places},
             "marker": {
                 **{"symbol": "line-ns", "size": 22},
@@ -105,7 +105,7 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
     )
     return Figure(
         key,
-        "Bits a weight, by layer",
+        f"Bits a weight, by layer: {len(piece.bits)} tensors, {rows[0]['total']:.3f} in all",
         "Each bar is everything stored for one tensor; the black mark is what an ideal entropy "
         "coder would need for the same mask, values and scales. A bar that ends left of its mark "
         "has a mask that was chosen to be cheap.",
@@ -131,13 +131,13 @@ def _kept_points(pieces: Sequence[Piece]) -> Iterator[tuple[str, str, float, dic
                 key: float(np.mean([row[key] for row in piece.rows]))
                 for key in ("density", "index_bits", "kept", "kept_bound")
             }
-            yield "trellis, in a file", f"{len(piece.rows)} tensors", mean["density"], mean
+            yield "trellis, whole files", f"{len(piece.rows)} tensors", mean["density"], mean
         for row in piece.rows:
             if piece.kind == "index" and row["codec"] != "bitmap":
                 what = f"{row['tensor']}, mean of {row.get('tensors', 1)}"
                 yield row["codec"], what, row["density"], row | {"index_bits": row["rate"]}
             elif piece.kind == "total" and row["index"] != "bitmap":
-                yield f"{row['index']}, in a file", row["case"], row["density"], row
+                yield f"{row['index']}, whole files", row["case"], row["density"], row
 
 
 def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:

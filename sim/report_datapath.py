@@ -72,8 +72,8 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
             _arrow([(left, y), (left, y + 38)], f"{config.parity_taps} of {config.window} each"),
             _box(
                 *(x, y + 38, width // 2 - 8, 60, "parities"),
-                f"{config.shared} shared XORs",
-                f"of {config.parity_taps} bits each",
+                f"{config.shared} shared",
+                f"XORs of {config.parity_taps} bits",
             ),
             _arrow([(left, y + 98), (left, y + 134)], f"{config.shared_taps} each"),
         ]
@@ -82,9 +82,8 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
         _box(
             *(x, y + 134, width, 60, "network"),
             f"{config.n_out} outputs, each the XOR of",
-            f"{config.own_taps} window bits and {config.shared_taps} parities"
-            if config.shared
-            else f"{config.own_taps} window bits",
+            _count(config.own_taps, "window bit", "window bits")
+            + (f" and {_count(config.shared_taps, 'parity', 'parities')}" if config.shared else ""),
         ),
     ]
     y += 194
@@ -104,6 +103,10 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
         ),
     ]
     return parts, y + 94
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
 
 
 def _index_text(index: Mapping[str, Any] | None) -> tuple[str, list[str]] | None:
@@ -136,7 +139,7 @@ def _whole(config: WindowConfig, index: tuple[str, list[str]] | None) -> tuple[l
         parts.append(_box(10, y + 38, wide, 44, "accelerator", f"{config.n_out} bits a beat"))
         return parts, y + 90
     codec, facts = index
-    split, left = 236, 10
+    split, left = 228, 10
     inner, y = _window_parts(config, 146, left, split - left)
     x, width = split + 14, _WIDTH - 10 - split - 14
     parts += [

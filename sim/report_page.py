@@ -79,9 +79,14 @@ def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
 
 
 def _bits(pieces: Sequence[Piece]) -> list[Figure]:
-    """Draw every set of tensors once, whichever commands counted it."""
+    """Draw every set of tensors once, whichever commands counted it.
+
+    What ``compress`` counted is drawn where nothing else was: it often is one of a series, for the
+    masks.
+    """
     same: list[list[Piece]] = []
-    for piece in pieces:
+    others = [p for p in pieces if not p.command.startswith("xorloom compress")]
+    for piece in others or pieces:
         group = next((group for group in same if group[0].bits == piece.bits), None)
         if group is None:
             same.append([piece])

@@ -137,8 +137,8 @@ KINDS = (
         "explore",
         ("explore",),
         {
-            **{"bits_per_weight": "number", "lut": "number", "pareto": "flag"},
-            **{"fmax_mhz": "number?", "mweights_per_s": "number?"},
+            **{"bits_per_weight": "number", "pareto": "flag"},
+            **dict.fromkeys(("lut", "fmax_mhz", "mweights_per_s"), "number?"),
         },
     ),
     *(Kind("table", (f"bench {name}",)) for name in ("speed", "index-speed", "taps", "scale")),

@@ -20,6 +20,8 @@ _CLOCKS = 12
 """Clocks of one strip of the waveform: as many as a phone shows."""
 STRIPS = 3
 """Strips of a figure: the clocks around the first rate word, and a window later."""
+_FILLS = [".s7{fill:#c3e6d3}", ".s8{fill:#f4b8b2}", ".s10{fill:#b5d5f3}"]
+"""Of WaveDrom's cells 2, 3 and 5 in its narrow skin, to match the legend."""
 _SIGNALS = ("in_valid", "in_ready", "step", "opens_frame", "has_slice", "out_valid", "out_ready")
 
 
@@ -78,7 +80,7 @@ def _wave(bits: str) -> str:
     return "".join("." if n and bits[n - 1] == bit else bit for n, bit in enumerate(bits))
 
 
-def _waveform(signals: Mapping[str, str], clocks: list[_Clock], first: int, number: int) -> str:
+def _waveform(signals: Mapping[str, str], clocks: list[_Clock], first: int, strip: int) -> str:
     """Draw some clocks from ``first`` on as an SVG; only strip 0 has the shapes all need."""
     from wavedrom.waveform import WaveDrom
 
@@ -102,11 +104,15 @@ def _waveform(signals: Mapping[str, str], clocks: list[_Clock], first: int, numb
     ]
     source = {"signal": lanes, "config": {"skin": "narrow"}}
     svg = WaveDrom().render_waveform(0, source).tostring()
-    # Its style would hold for the whole page, and its ids would come twice.
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    if number:
-        svg = re.sub(r"<defs>.*?</defs>", "<defs></defs>", svg, flags=re.DOTALL)
-    svg = re.sub(r'id="(\w+?)_0"', rf'id="\1_{number}"', svg)
+    # Its style holds for the whole page: of it, only the classes of shapes, and once.
+    style, shapes = re.search(r"<style.*?</style>", svg, re.DOTALL), not strip
+    rules = (
+        re.findall(r"^\.s\d+\{[^}]*\}", style[0], re.MULTILINE) + _FILLS if style and shapes else []
+    )
+    svg = re.sub(r"<style.*?</style>", f"<style>{' '.join(rules)}</style>", svg, flags=re.DOTALL)
+    if not shapes:
+        svg = re.sub(r"<style></style>|(?<=<defs>).*?(?=</defs>)", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'id="(\w+?)_0"', rf'id="\1_{strip}"', svg)
     size = re.search(r'viewBox="0,0,(\d+),(\d+)"', svg)
     assert size is not None
     svg = re.sub(r' (height|width)="\d+"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]

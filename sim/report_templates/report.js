@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
-  const options = { displayModeBar: false, responsive: true, scrollZoom: false };
+  const options = { displayModeBar: false, scrollZoom: false };
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
   // Colours are names of the style sheet's variables.
@@ -29,5 +29,12 @@
   };
 
   draw();
+  // Also where only the column changes, not the window.
+  const resized = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      Plotly.Plots.resize(target);
+    }
+  });
+  document.querySelectorAll("[data-chart]").forEach((place) => resized.observe(place));
   dark.addEventListener("change", draw);
 })();
