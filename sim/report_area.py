@@ -21,8 +21,9 @@ from .report_figure import (
     size_axis,
 )
 from .report_input import Piece
+from .report_table import cell
 
-__all__ = ["area_figures", "pareto_figure", "units_figure"]
+__all__ = ["area_figures", "boards_figure", "pareto_figure", "units_figure"]
 
 
 def _designs(pieces: Sequence[Piece]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -146,6 +147,27 @@ def units_figure(piece: Piece, key: str) -> Figure:
             height=120 + ROW_PIXELS * len(rows),
             annotations=row_labels(titles, 0.2),
             barmode="overlay",
+        ),
+    )
+
+
+def boards_figure(piece: Piece, key: str) -> Figure:
+    """Draw the clock that every board needs and the one that its bitstream reaches."""
+    rows = piece.rows
+    columns = tuple(k for k in dict.fromkeys(k for row in rows for k in row) if k != "command")
+    return Figure(
+        key,
+        "Boards: clock reached and needed",
+        "A bitstream closes timing where the clock it reaches lies right of the one it needs.",
+        (piece.command,),
+        Table(columns, tuple(tuple(cell(row.get(k, "")) for k in columns) for row in rows)),
+        dot_chart(
+            [row["board"] for row in rows],
+            [
+                Dots("needed", {row["board"]: row["clock_mhz"] for row in rows}, unit="MHz"),
+                Dots("reached", {row["board"]: row["fmax_mhz"] for row in rows}, unit="MHz"),
+            ],
+            axis("MHz", rangemode="tozero"),
         ),
     )
 

@@ -13,6 +13,7 @@ from .report_input import Piece
 
 __all__ = ["datapath_figure"]
 
+_HEAD = "arrow-head"
 _WIDTH = 380
 """Units of the drawing: a phone's width, so that text keeps its size there."""
 
@@ -42,12 +43,12 @@ def _arrow(points: Sequence[tuple[int, int]], text: str = "", dx: int = 8, dy: i
         if text
         else ""
     )
-    return f'<path class="arrow" d="{path}" marker-end="url(#datapath-head)"/>{words}'
+    return f'<path class="arrow" d="{path}" marker-end="url(#{_HEAD})"/>{words}'
 
 
 def _svg(parts: Sequence[str], height: int, title: str) -> str:
     head = (
-        '<defs><marker id="datapath-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        f'<defs><marker id="{_HEAD}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path class="head" d="M0 0 L8 4 L0 8 z"/></marker></defs>'
     )
     return (
@@ -189,7 +190,7 @@ def _block_parts(config: BlockConfig) -> tuple[list[str], int]:
         ),
         (
             "patch unit",
-            f"{config.patches_per_cycle} patches a lane and clock, "
+            f"{_count(config.patches_per_cycle, 'patch', 'patches')} a lane and clock, "
             f"{config.position_bits} bits each",
             "m_axis",
         ),
@@ -240,5 +241,5 @@ def datapath_figure(piece: Piece, key: str) -> Figure:
         "what leaves. All numbers are this decoder's.",
         (piece.command,),
         Table(("parameter", "value"), tuple(rows)),
-        drawing=_svg(parts, height, f"datapath of the {what}"),
+        drawing=_svg(parts, height, f"datapath of the {what}").replace(_HEAD, f"{key}-head"),
     )

@@ -12,7 +12,7 @@ from typing import Any
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.safetensors_file import replace_on_success
 
-from .report_area import area_figures, pareto_figure, units_figure
+from .report_area import area_figures, boards_figure, pareto_figure, units_figure
 from .report_bits import bits_figure, efficiency_figure, kept_figure, total_of
 from .report_datapath import datapath_figure
 from .report_figure import Figure, number, percent
@@ -64,17 +64,9 @@ def _keys(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, str]]:
 def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
     """Draw one decoder of every codec: the first, but one with its index rather than without."""
     found: dict[bool, Piece] = {}
-    for piece in sorted(
-        (p for p in pieces if p.facts and isinstance(p.facts.get("config"), dict)),
-        key=lambda p: (
-            ("bits", "simulation", "synthesis", "timeline").index(p.kind)
-            if p.kind in ("bits", "simulation", "synthesis", "timeline")
-            else 9
-        ),
-    ):
-        config = piece.facts["config"]
-        if piece.kind in ("bits", "simulation") and {"n_in", "n_out", "bus_bits"} <= set(config):
-            found.setdefault("window" in config, piece)
+    known = [p for p in pieces if p.kind in ("bits", "simulation") and "config" in p.facts]
+    for piece in sorted(known, key=lambda p: p.kind):
+        found.setdefault("window" in piece.facts["config"], piece)
     return [datapath_figure(p, key) for p, key in _keys("datapath", list(found.values()))]
 
 
@@ -113,6 +105,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
     areas = _of(pieces, "synthesis", "area")
     hardware = list(area_figures(areas, "area")) if areas else []
     hardware += [units_figure(p, key) for p, key in _keys("units", _of(pieces, "units"))]
+    hardware += [boards_figure(p, key) for p, key in _keys("boards", _of(pieces, "boards"))]
     explored = [pareto_figure(p, key) for p, key in _keys("pareto", _of(pieces, "explore"))]
     speed = roofline_figures(_of(pieces, "bus"), "roofline")
     speed += [bandwidth_figure(p, key) for p, key in _keys("memories", _of(pieces, "bandwidth"))]

@@ -142,7 +142,8 @@ KINDS = (
         },
     ),
     *(Kind("table", (f"bench {name}",)) for name in ("speed", "index-speed", "taps", "scale")),
-    Kind("table", ("bench profile", "boards")),
+    Kind("table", ("bench profile",)),
+    Kind("boards", ("boards",), {"board": "text", "clock_mhz": "number", "fmax_mhz": "number"}),
     Kind("table", ("verify",), rows="tensors"),
 )
 """All that the report knows, in order: of two that fit a command, the first one with its mark."""

@@ -6,16 +6,17 @@ from typing import Any
 from .report_figure import Figure, Table, number
 from .report_input import Piece
 
-__all__ = ["table_figure"]
+__all__ = ["cell", "table_figure"]
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Write any JSON value as a text."""
     if isinstance(value, bool | int | float) or value is None:
         return number(value)
     if isinstance(value, list):
-        return " ".join(_cell(item) for item in value)
+        return " ".join(cell(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
     return str(value)
 
 
@@ -24,7 +25,7 @@ def table_figure(piece: Piece, key: str) -> Figure:
     columns = tuple(
         k for k in dict.fromkeys(k for row in piece.rows for k in row) if k != "command"
     )
-    rows = tuple(tuple(_cell(row.get(column, "")) for column in columns) for row in piece.rows)
+    rows = tuple(tuple(cell(row.get(column, "")) for column in columns) for row in piece.rows)
     return Figure(
         key,
         piece.command.removeprefix("xorloom "),
