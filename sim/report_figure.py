@@ -194,6 +194,11 @@ class Dots:
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
 
+def _symbol(n: int) -> str:
+    """Return the symbol of a series: where colours come again, another one goes with them."""
+    return _SYMBOLS[(n + n // len(COLOURS)) % len(_SYMBOLS)]
+
+
 def dot_chart(
     rows: Sequence[str], series: Sequence[Dots], x: Mapping[str, Any], **layout: Any
 ) -> dict[str, Any]:
@@ -206,7 +211,7 @@ def dot_chart(
         trace: dict[str, Any] = {
             **{"type": "scatter", "mode": "markers", "name": label(dots.name)},
             **{"x": values, "y": [rows.index(row) for row in places]},
-            "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS[n % len(_SYMBOLS)]},
+            "marker": {"color": colour, "size": 11, "symbol": _symbol(n)},
             "text": [names[rows.index(row)] for row in places],
             "hovertemplate": f"%{{text}}<br>%{{x:,.4~g}} {label(dots.unit)}",
         }

@@ -12,9 +12,10 @@ from typing import Any
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.safetensors_file import replace_on_success
 
-from .report_area import area_figures, boards_figure, pareto_figure, units_figure
+from .report_area import area_figures, boards_figure, ratio_figure, units_figure
 from .report_bits import bits_figure, efficiency_figure, kept_figure, total_of
 from .report_datapath import datapath_figure
+from .report_explore import pareto_figure
 from .report_figure import Figure, number, percent
 from .report_input import Piece, read_pieces
 from .report_speed import (
@@ -104,6 +105,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
     ]
     areas = _of(pieces, "synthesis", "area")
     hardware = list(area_figures(areas, "area")) if areas else []
+    hardware += [ratio_figure(p, key) for p, key in _keys("ratio", _of(pieces, "ratio"))]
     hardware += [units_figure(p, key) for p, key in _keys("units", _of(pieces, "units"))]
     hardware += [boards_figure(p, key) for p, key in _keys("boards", _of(pieces, "boards"))]
     explored = [pareto_figure(p, key) for p, key in _keys("pareto", _of(pieces, "explore"))]
@@ -195,7 +197,11 @@ def render(pieces: Sequence[Piece], title: str) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
     )
-    sources = list(dict.fromkeys((piece.source, piece.command) for piece in pieces))
+    sources: dict[str, list[str]] = {}
+    for piece in pieces:
+        commands = sources.setdefault(piece.source, [])
+        if piece.command not in commands:
+            commands.append(piece.command)
     return environment.get_template("report.html.j2").render(
         title=title,
         tiles=tiles(pieces),

@@ -83,6 +83,14 @@ KINDS = (
         },
         one=True,
     ),
+    # Each row of bench area names the command that makes it alone.
+    Kind("area", ("bench area", "synth"), _SYNTH, mark="lut_per_weight_bit"),
+    Kind(
+        "ratio",
+        ("bench area",),
+        {"design": "text", "paper": "text", "target": "text", "ratio": "number"},
+        mark="ratio",
+    ),
     Kind(
         "units",
         ("synth",),
@@ -132,7 +140,6 @@ KINDS = (
         },
         exact=dict.fromkeys(("bus_mbytes_per_s", "mweights_per_s", "of_memory"), "number"),
     ),
-    Kind("area", ("bench area",), _SYNTH),
     Kind(
         "explore",
         ("explore",),

@@ -138,8 +138,14 @@ EXAMPLES: dict[str, Any] = {
     "area": [
         {
             **SYNTH,
-            **{"command": "xorloom bench area --target gowin", "target": "gowin"},
+            **{"command": "xorloom synth --target gowin", "target": "gowin"},
             **{"design": "paper block, 8 patches", "lut_per_weight_bit": 14.2},
+        }
+    ],
+    "ratio": [
+        {
+            **{"command": "xorloom bench area --ratio", "kind": "unit", "design": "window 512"},
+            **{"paper": "paper lane, 8 patches", "target": "ecp5", "ratio": 4.6},
         }
     ],
     "explore": {

@@ -70,7 +70,7 @@ def figures(folder: Path, *names: str, **changed: Any) -> dict[str, Any]:
 
 ALL = (
     *("datapath", "datapath-2", "timeline", "bits", "bits-2", "total", "kept", "efficiency"),
-    *("curve", "area-lut", "area-fmax_mhz", "units", "boards", "pareto", "roofline"),
+    *("curve", "area-lut", "area-fmax_mhz", "ratio", "units", "boards", "pareto", "roofline"),
     *("memories", "cycles", "table"),
 )
 

@@ -103,7 +103,7 @@ def test_page_draws_all_charts_quietly_and_fits(
     assert found["inner"] == width
     assert found["scroll"] <= width
     assert found["wide"] == []
-    assert len(found["charts"]) == 14
+    assert len(found["charts"]) == 15
     for chart, place, drawn in found["charts"]:
         assert drawn == place > 250, chart
 
