@@ -21,6 +21,7 @@ from . import (
     cli_generate,
     cli_image,
     cli_model,
+    cli_report,
     cli_simulate,
     cli_synth,
     demo,
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 _GROUPS = (
     *(cli_model, cli_image, cli_generate, cli_simulate, cli_synth),
-    *(cli_bandwidth, cli_explore, cli_boards),
+    *(cli_bandwidth, cli_explore, cli_boards, cli_report),
 )
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)

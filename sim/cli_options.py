@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ __all__ = [
     "ConfigOptions",
     "Json",
     "UnitOptions",
+    "command_line",
     "config_options",
     "print_json",
     "print_table",
     "progress_bar",
     "unit_options",
+    "with_command",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -252,9 +255,22 @@ def _options_of(
     return decorate
 
 
+def command_line() -> str:
+    """Return the command that is running, as one types it for a table."""
+    return shlex.join(["xorloom", *(word for word in sys.argv[1:] if word != "--json")])
+
+
+def with_command(value: Any) -> Any:
+    """Say in a result, or in every row of one, which command made it; a row's own stays."""
+    command = {"command": command_line()}
+    if isinstance(value, list):
+        return [command | row for row in value]
+    return command | value | command
+
+
 def print_json(value: Any) -> None:
-    """Write a result to stdout as JSON."""
-    typer.echo(json.dumps(value, indent=2))
+    """Write a result to stdout as JSON, with its command: what ``xorloom report`` reads."""
+    typer.echo(json.dumps(with_command(value), indent=2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -57,6 +57,12 @@ def simulate(
     waves_cycles: Annotated[
         int | None, typer.Option(help="Put only so many clock cycles in the waveform.")
     ] = None,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline", help="With --json: the window decoder's first frame, clock by clock."
+        ),
+    ] = False,
     *,
     options: ConfigOptions,
     as_json: Json = False,
@@ -75,7 +81,7 @@ def simulate(
         with progress_bar("simulate", 1):
             row = _indexed_row(
                 *(unit, model, tensor or [], memory, clock, source, sink),
-                refused={"--iid": iid},
+                refused={"--iid": iid, "--timeline": timeline or None},
                 how={"simulator": simulator, "waves": waves, "waves_cycles": waves_cycles},
             )
         if as_json:
@@ -106,6 +112,7 @@ def simulate(
             stages=options.stages or 1,
             waves=waves,
             waves_cycles=waves_cycles,
+            timeline=timeline,
         )
         step(case.title)
     if as_json:

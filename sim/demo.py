@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole road on real weights: checkpoint, compressed file, Verilog, simulation, synthesis."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .cli_model import BITS_COLUMNS, bits_rows
-from .cli_options import Json, print_json, print_table
+from .cli_options import Json, print_json, print_table, with_command
 from .cli_simulate import indexed_rows
 
 __all__ = ["demo"]
@@ -38,7 +39,7 @@ def demo(
     seeds: Annotated[int, typer.Option(min=1, help="Placement seeds for Fmax.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Take MiniLM-L6 matrices all the way: encode, verify, generate, simulate, synthesize."""
+    """Take MiniLM-L6 matrices all the way: encode, verify, generate, simulate, synthesize, draw."""
     from xorloom.hw.synth import synthesize_all
     from xorloom.hw.targets import QUICK
     from xorloom.hw.verilog import generate_unit
@@ -48,10 +49,12 @@ def demo(
     from xorloom.sw.decompress import verify_tensor
     from xorloom.sw.index_choice import index_config
     from xorloom.sw.model_io import open_model
+    from xorloom.sw.safetensors_file import replace_on_success
 
     from .cli_synth import SYNTH_COLUMNS, synth_rows
     from .datasets import minilm
     from .kept import KEPT_COLUMNS, kept_rows
+    from .report_page import write_report
     from .simulate import golden_codes
     from .simulate_image import simulate_image
 
@@ -85,16 +88,20 @@ def demo(
         designs.append((core.text, core.name, "ecp5"))
         reports = synthesize_all(designs, seeds=seeds)
     passed = exact and row["bit_exact"]
+    result: dict[str, Any] = {
+        "bit_exact": passed,
+        "config": config.to_dict(),
+        "index": {"codec": index.codec} | index.to_dict(),
+        "kept": kept,
+        "bits": {name: b.to_dict() for name, b in bits.items()},
+        "simulation": row,
+        "synthesis": [report.to_dict() for report in reports],
+    }
+    page = output / "report.html"
+    with replace_on_success(page.with_suffix(".json")) as file:
+        file.write((json.dumps(with_command(result), indent=2) + "\n").encode())
+    write_report([page.with_suffix(".json")], page, "xorloom demo: a layer of MiniLM-L6")
     if as_json:
-        result: dict[str, Any] = {
-            "bit_exact": passed,
-            "config": config.to_dict(),
-            "index": index.to_dict(),
-            "kept": kept,
-            "bits": {name: b.to_dict() for name, b in bits.items()},
-            "simulation": row,
-            "synthesis": [report.to_dict() for report in reports],
-        }
         print_json(result)
     else:
         _summary(bits_rows(bits), config.to_dict() | {"index n_in": index.to_dict()["n_in"]}, exact)
@@ -104,7 +111,7 @@ def demo(
             "generated Verilog, simulated on an ideal memory", ("what", "value"), indexed_rows(row)
         )
         print_table("synthesis of its parts", SYNTH_COLUMNS, synth_rows(reports))
-        typer.echo(f"files: {compressed}, {paths[0]}, {paths[1]}")
+        typer.echo(f"files: {compressed}, {paths[0]}, {paths[1]}, {page}")
     if not passed:
         raise typer.Exit(1)
 

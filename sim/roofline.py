@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from xorloom.sw.errors import ConfigError
 
-__all__ = ["plot_roofline"]
+__all__ = ["STYLES", "plot_roofline"]
 
-_STYLES = {
+STYLES = {
     "xorloom": ("#c0392b", "o", 8, "xorloom, trellis index"),
     "xorloom-entropy": ("#f39c12", "D", 11, "xorloom, entropy index"),
     "xorloom-bitmap": ("#b7950b", "v", 11, "xorloom, bitmap index"),
@@ -69,9 +69,9 @@ def plot_roofline(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(min(speeds) / 3, max(speeds) * 2)
-    for name in sorted({row["design"] for row in rows}, key=list(_STYLES).index):
+    for name in sorted({row["design"] for row in rows}, key=list(STYLES).index):
         mine = [row for row in rows if row["design"] == name]
-        colour, marker, size, title = _STYLES[name]
+        colour, marker, size, title = STYLES[name]
         bits = mine[0]["bits_per_weight"]
         axes.plot(x, x * 8 / bits, color=colour, linewidth=1.2, alpha=0.55, zorder=2)
         axes.plot(

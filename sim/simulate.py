@@ -65,6 +65,7 @@ class SimulationResult:
 
     ``input_waits``: the bus offered a word and the decoder did not take it; ``starved``: the
     decoder was ready and the bus had nothing; ``output_waits``: the consumer was not ready.
+    ``timeline``: signals of the window decoder, one character a clock, if asked for.
     """
 
     cycles: int
@@ -73,15 +74,17 @@ class SimulationResult:
     starved: int
     output_waits: int
     bits_checked: int
+    timeline: dict[str, str] | None = None
 
     @property
     def bus_utilisation(self) -> float:
         """Bus words transferred a cycle."""
         return self.words / self.cycles
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
-        return asdict(self) | {"bus_utilisation": self.bus_utilisation}
+        values = {key: value for key, value in asdict(self).items() if value is not None}
+        return values | {"bus_utilisation": self.bus_utilisation}
 
 
 def beat_bytes(config: Config) -> int:
@@ -121,6 +124,7 @@ def simulate_streams(
     reset_after: Sequence[int] = (),
     waves_to: Path | None = None,
     waves_cycles: int | None = None,
+    timeline_slices: int = 0,
 ) -> SimulationResult | str:
     """Run memory streams through the generated Verilog and compare every bit.
 
@@ -137,6 +141,8 @@ def simulate_streams(
         Start the first stream and reset after so many clocks, for each number, before the run.
     waves_to, waves_cycles
         See :func:`xorloom.sim.runner.run`.
+    timeline_slices : int
+        Record a window decoder's clocks until so many slices have left.
 
     Returns
     -------
@@ -162,6 +168,7 @@ def simulate_streams(
             "sink": sink,
             "seed": seed,
             "reset_after": list(reset_after),
+            "timeline_slices": timeline_slices,
         }
         if isinstance(config, WindowConfig):
             job["valid_bits"] = [_valid_bits(stream, config) for stream in streams]
@@ -289,18 +296,21 @@ def simulate_case(
     stages: int = 1,
     waves: Path | None = None,
     waves_cycles: int | None = None,
+    timeline: bool = False,
 ) -> dict[str, Any]:
     """Simulate a case and put the counted cycles beside the memory-bandwidth model.
 
     Returns
     -------
     dict
-        JSON-able; ``bit_exact`` tells whether every slice bit equals the golden model's.
+        JSON-able; ``bit_exact`` tells whether every slice bit equals the golden model's. With
+        ``timeline`` it holds the signals of the window decoder's first frame, clock by clock.
 
     Raises
     ------
     ConfigError
-        If the memory, simulator or a pattern is unknown, or both memory and source are given.
+        If the memory, simulator or a pattern is unknown, both memory and source are given, or the
+        block decoder is to have a timeline.
     ToolError
         If the simulator is missing or crashes.
     """
@@ -308,6 +318,11 @@ def simulate_case(
         raise ConfigError(f"clock must be positive, not {clock_mhz} MHz")
     check_pattern("source", source)
     check_pattern("sink", sink)
+    timeline_slices = 0
+    if timeline:
+        if not isinstance(case.config, WindowConfig):
+            raise ConfigError("--timeline shows the window decoder's frames, not --value block")
+        timeline_slices = case.config.frame
     rate = 1.0
     if memory_name is not None:
         if source != "none":
@@ -332,6 +347,7 @@ def simulate_case(
         sink=sink,
         waves_to=waves,
         waves_cycles=waves_cycles,
+        timeline_slices=timeline_slices,
     )
     if isinstance(result, str):
         return row | {"bit_exact": False, "mismatch": result}

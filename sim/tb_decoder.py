@@ -6,10 +6,22 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import ClockCycles
+from cocotb.triggers import ClockCycles, RisingEdge
 from xorloom.sim.agents import Bench, read_job, report
 
 __all__ = ["decodes_streams", "recovers_from_reset_mid_stream"]
+
+_TIMELINE = {
+    "in_valid": "s_axis_tvalid",
+    "in_ready": "s_axis_tready",
+    "step": "decoder.unit.control.step",
+    "opens_frame": "decoder.unit.control.fresh",
+    "has_slice": "decoder.unit.control.emit",
+    "out_valid": "m_axis_tvalid",
+    "out_ready": "m_axis_tready",
+}
+"""What ``simulate --timeline`` records of a window decoder, and the signal in the Verilog."""
+_CLOCKS_MAX = 1 << 14
 
 
 def _first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) -> str | None:
@@ -30,10 +42,34 @@ def _first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) ->
     )
 
 
+def _handle(dut: Any, path: str) -> Any:
+    for name in path.split("."):
+        dut = getattr(dut, name)
+    return dut
+
+
+async def _record(bench: Bench, slices: int, into: dict[str, str]) -> None:
+    """Record every clock from the first offered word until so many slices have left."""
+    handles = {name: _handle(bench.dut, path) for name, path in _TIMELINE.items()}
+    left = clocks = 0
+    while left < slices and clocks < _CLOCKS_MAX:
+        await RisingEdge(bench.dut.aclk)
+        now = {name: bool(handle.value) for name, handle in handles.items()}
+        if not (clocks or now["in_valid"]):
+            continue
+        clocks += 1
+        left += now["out_valid"] and now["out_ready"]
+        for name, value in now.items():
+            into[name] += "01"[value]
+
+
 async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
     """Send all streams back to back; compare every frame."""
     streams = [Path(path).read_bytes() for path in job["streams"]]
     expected = [Path(path).read_bytes() for path in job["expected"]]
+    timeline = dict.fromkeys(_TIMELINE, "")
+    if job["timeline_slices"]:
+        cocotb.start_soon(_record(bench, job["timeline_slices"], timeline))
     for data in streams:
         bench.source.send_nowait(data)
     bits = 0
@@ -54,7 +90,8 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
     await ClockCycles(bench.dut.aclk, 20)
     if not bench.sink.empty() or bench.dut.m_axis_tvalid.value:
         return {"failure": "the decoder offers data after its last stream"}
-    return bench.counts | {"bits_checked": bits}
+    result: dict[str, Any] = bench.counts | {"bits_checked": bits}
+    return result | ({"timeline": timeline} if job["timeline_slices"] else {})
 
 
 def _finish(result: dict[str, Any]) -> None:

@@ -27,9 +27,9 @@ def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
 class TensorBits:
     """Where a tensor's bits go. All counts are bits; ``kept`` and ``weights`` are weights.
 
-    ``control`` is rate words (window) or n_patch fields (block), and patches; ``overhead`` is
-    headers and CRCs of all streams and the value streams' padding. ``value_entropy`` and
-    ``mask_entropy`` are totals of the zero-order bounds.
+    ``control`` is rate words (window) or n_patch fields (block), and patches, ``patches`` the part
+    of it that they take; ``overhead`` is headers and CRCs of all streams and the value streams'
+    padding. ``value_entropy`` and ``mask_entropy`` are totals of the zero-order bounds.
     """
 
     weights: int
@@ -42,6 +42,7 @@ class TensorBits:
     overhead: int
     mask_entropy: float
     value_entropy: float
+    patches: int = 0
 
     @classmethod
     def of(
@@ -68,6 +69,7 @@ class TensorBits:
             overhead=value.overhead + index_overhead,
             mask_entropy=mask.size * binary_entropy(density),
             value_entropy=kept * code_entropy(codes, mask),
+            patches=value.patches,
         )
 
     def __add__(self, other: "TensorBits") -> "TensorBits":
@@ -84,6 +86,7 @@ class TensorBits:
         n = max(1, self.weights)
         parts = ("index", "seeds", "control", "scales", "overhead")
         row: dict[str, float] = {name: getattr(self, name) / n for name in parts}
+        row["patches"] = self.patches / n
         row["total"] = self.total / n
         row["mask_entropy"] = self.mask_entropy / n
         row["value_entropy"] = self.value_entropy / n

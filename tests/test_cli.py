@@ -25,6 +25,7 @@ COMMANDS = [
     ["simulate"],
     ["synth"],
     ["bandwidth"],
+    ["report"],
     ["demo"],
     ["bench"],
     ["bench", "value"],
@@ -147,7 +148,9 @@ def test_version_lists_all_tools() -> None:
 
 def test_compress_reports_bits_as_json(codec: str, folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
-    assert set(report) == {"codec", "config", "tensors", "all"}
+    assert set(report) == {"command", "codec", "config", "tensors", "all"}
+    assert report["command"].startswith(f"xorloom compress {folder / 'model.npz'} -o ")
+    assert "--json" not in report["command"]
     assert report["codec"] == codec
     n_out = {"block": 30, "window": 64}[codec]
     assert (report["config"]["n_in"], report["config"]["n_out"]) == (8, n_out)
@@ -164,7 +167,9 @@ def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, mod
     config = {"n_out": lanes, "bus_bits": 32}
     assert report.pop("index") == {"codec": "bitmap", "config": config}
     assert report.pop("fifos") == []
-    assert report == json.loads((folder / "report.json").read_text())
+    assert report.pop("command") == f"xorloom inspect {model}"
+    compressed = json.loads((folder / "report.json").read_text())
+    assert report == {key: value for key, value in compressed.items() if key != "command"}
     assert set(frames) == ({"first", "second"} if codec == "window" else set())
     one = json.loads(xorloom("inspect", model, "--tensor", "second", "--json").stdout)
     assert list(one["tensors"]) == ["second"]
@@ -478,7 +483,8 @@ def test_compress_writes_the_window_codec_and_chooses_n_in_by_density(
 
 def test_bandwidth_reports_every_memory(model: Path) -> None:
     report = json.loads(xorloom("bandwidth", "--bits-per-weight", 0.5, "--json").stdout)
-    assert set(report) == {"clock_mhz", "bus_bits", "bits_per_weight", "rows"}
+    assert set(report) == {"command", "clock_mhz", "bus_bits", "bits_per_weight", "rows"}
+    assert report["command"] == "xorloom bandwidth --bits-per-weight 0.5"
     assert [row["memory"] for row in report["rows"]] == list(MEMORIES)
     assert report["bits_per_weight"]["xorloom"] == 0.5
     assert report["bits_per_weight"]["bitmask"] == pytest.approx(1.1)
@@ -515,7 +521,7 @@ def test_bench_value_reports_documented_keys() -> None:
     options = ["--sparsity", 0.9, "--n-in", 8, "--weights", 20_000, "--no-area", "--json"]
     window, block = json.loads(xorloom("bench", "value", *options).stdout)
     common = {
-        *("codec", "sparsity", "n_in", "n_out", "planes", "weights", "lossless"),
+        *("command", "codec", "sparsity", "n_in", "n_out", "planes", "weights", "lossless"),
         *("bits_per_weight", "efficiency", "patches_per_weight"),
     }
     assert set(window) == common | {"window", "taps"}
@@ -527,15 +533,18 @@ def test_bench_value_reports_documented_keys() -> None:
     assert "patches_per_weight" in table
     for codec in ("window", "block"):
         (row,) = json.loads(xorloom("bench", "value", *options, "--codec", codec).stdout)
-        assert row == {"window": window, "block": block}[codec]
+        command = "xorloom bench value --sparsity 0.9 --n-in 8 --weights 20000 --no-area"
+        assert row.pop("command") == f"{command} --codec {codec}"
+        assert {"command": command} | row == {"window": window, "block": block}[codec]
 
 
 def test_bench_value_picks_n_in_of_the_window_codec_and_counts_its_luts() -> None:
     options = ["--codec", "window", "--sparsity", 0.97, "--weights", 20_000, "--json"]
     (row,) = json.loads(xorloom("bench", "value", *options).stdout)
     assert set(row) == {
-        *("codec", "sparsity", "n_in", "n_out", "planes", "weights", "bits_per_weight"),
-        *("efficiency", "patches_per_weight", "lossless", "window", "taps", "lut4"),
+        *("command", "codec", "sparsity", "n_in", "n_out", "planes", "weights"),
+        *("bits_per_weight", "efficiency", "patches_per_weight", "lossless", "window"),
+        *("taps", "lut4"),
     }
     assert (row["n_in"], row["n_out"], row["window"], row["taps"]) == (8, 512, 512, 13)
     assert 512 < row["lut4"] < 20_000

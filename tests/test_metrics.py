@@ -68,6 +68,10 @@ def test_tensor_bits_per_weight_divides_by_the_weights(counted):
     parts = ("index", "seeds", "control", "scales", "overhead")
     assert sum(row[name] for name in parts) == pytest.approx(row["total"])
     assert row["bound"] == pytest.approx((bits.mask_entropy + bits.value_entropy + 160) / 6300)
+    # Patches of 7 bits are a part of control, so they do not add up once more.
+    assert row["patches"] == pytest.approx(bits.patches / 6300)
+    assert 0 < bits.patches < bits.control
+    assert bits.patches % 7 == 0
     assert row["value_efficiency"] == pytest.approx(2 * bits.kept / (bits.seeds + bits.control))
     assert 0.4 < row["value_efficiency"] < 1
 

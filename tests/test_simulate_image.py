@@ -52,6 +52,7 @@ def test_simulate_ip_reads_a_model_out_of_memory(model: Path) -> None:
         for name in ("cycles", "bus_utilisation", "cycles_to_model", "weights_per_cycle")
     }
     assert row == {
+        "command": f"xorloom simulate {model} --unit ip -t w -t v",
         "case": "2 tensors of bitmap.safetensors",
         "unit": "ip",
         "index": "bitmap",
@@ -132,6 +133,7 @@ def test_simulate_index_checks_the_masks_of_a_model(model: Path) -> None:
         (["--unit", "ip", "-t", "x"], "no compressed tensor 'x'"),
         (["--unit", "ip", "-t", "w", "-t", "w"], "tensor 'w' is asked for more than once"),
         (["--unit", "index", "--memory", "ideal"], "--memory does not go with --unit index"),
+        (["--unit", "ip", "--timeline"], "--timeline does not go with --unit ip"),
         (["--unit", "weights"], "unit must be decoder, ip or index, not 'weights'"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
