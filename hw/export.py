@@ -18,7 +18,6 @@ WAIVERS = {
     "UNUSEDSIGNAL": "nobody needs the carry of a sum, or some field of a record",
     "WIDTHEXPAND": "constants and operands are as short as can be, the operator extends them",
     "CMPCONST": "for these parameters a comparison comes out the same always",
-    "UNSIGNED": "the same, with 0",
 }
 """Classes of Verilator's warnings that come from how the text is written, and why each is fine; the
 text switches them off for itself."""

@@ -35,7 +35,7 @@ def _keys() -> dict[str, tuple[Any, Any]]:
 KEYS = _keys()
 """Keys of a file, as names of parameters: flags without dashes, ``_`` for ``-``. A command takes
 those that are its own, so that one file serves all."""
-_TYPES = {
+_TYPES: dict[Any, tuple[str, type | tuple[type, ...]]] = {
     int: ("an integer", int),
     float: ("a number", (int, float)),
     str: ("a string", str),

@@ -86,8 +86,9 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
     codecs = ("--index", "entropy", "--index", "trellis", "--index-bits", 0.25)
     out, _ = xorloom(*arguments, *sizes, *codecs)
     names = ["xorloom_ip.v", "xorloom_ip.json", *REGISTERS]
-    assert [Path(line).name for line in out.split()] == names
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    listed = [Path(line).name for line in out.split()]
+    assert listed[: len(names)] == names  # what else comes, see test_generate.py
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(listed)
     manifest = json.loads((tmp_path / "xorloom_ip.json").read_text())
     assert manifest["config"]["address_bits"] == 40
     assert [index["codec"] for index in manifest["indexes"]] == ["entropy", "trellis"]
