@@ -85,8 +85,9 @@ def demo(
         part = generate_unit("decoder", config)
         core = generate_unit("core", index)
         designs = [(part.text, part.name, target) for target in QUICK]
-        designs.append((core.text, core.name, "ecp5"))
-        reports = synthesize_all(designs, seeds=seeds)
+        reports = synthesize_all([designs[0], (core.text, core.name, "ecp5")], seeds=seeds)
+        # Cells only: placing an iCE40 takes longer than all the rest.
+        reports[1:1] = synthesize_all(designs[1:], seeds=0)
     passed = exact and row["bit_exact"]
     result: dict[str, Any] = {
         "bit_exact": passed,

@@ -154,7 +154,7 @@ def test_synthesize_asic_without_cells_for_the_design_is_an_error(tmp_path):
     text = "module wires(input a, output y); assign y = a; endmodule"
     with pytest.raises(ToolError, match="library tiny has no cells for wires"):
         synthesize_asic(
-            "module wires(input a, output y); assign y = a; endmodule",
+            text,
             "wires",
             library,
             cache=False,
