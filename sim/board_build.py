@@ -24,6 +24,9 @@ BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in F
 """Boards whose bitstreams the Python packages make."""
 _SUFFIXES = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
 
+_ARGUMENTS = {"ecp5": ("--router=router2",)}
+"""Of nextpnr: the default router of ECP5 takes several times as long on wide registers."""
+
 Progress = Callable[[str], None]
 
 
@@ -84,6 +87,7 @@ def _place(
             constraints=constraints_of(board),
             freq_mhz=board.clock_mhz,
             output=routed,
+            arguments=_ARGUMENTS.get(board.family, ()),
             log=folder / f"nextpnr-{seed}.log",
         )
         found[seed] = round(placement.slowest_mhz, 2)

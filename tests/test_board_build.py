@@ -26,7 +26,7 @@ def stubbed(monkeypatch, tmp_path):
         stat = {"design": {"num_cells_by_type": cells}}
         (log.parent / "stat.json").write_text(json.dumps(stat))
 
-    def place(netlist, family, device, *, seed, constraints, freq_mhz, output, log):
+    def place(netlist, family, device, *, seed, constraints, freq_mhz, output, log, arguments):
         assert (family, device, freq_mhz) == ("ice40", ("--up5k", "--package=sg48"), 24)
         assert constraints.name == "icebreaker.pcf"
         return Placement(seed, {"clock": fmax[seed - 1]}, {}, ())
