@@ -105,6 +105,17 @@ def _place(
     )
 
 
+def _buildable(name: str) -> Board:
+    """Return a board that there are bitstreams for."""
+    board = board_named(name)
+    if name not in BUILDABLE:
+        raise ConfigError(
+            f"bitstreams are made for {', '.join(BUILDABLE)}; {name} is there as sources only: "
+            "use --sources"
+        )
+    return board
+
+
 def build_board(
     name: str,
     model: Path,
@@ -136,12 +147,7 @@ def build_board(
     ToolError
         If a tool fails; names the log.
     """
-    board = board_named(name)
-    if name not in BUILDABLE:
-        raise ConfigError(
-            f"bitstreams are made for {', '.join(BUILDABLE)}; {name} is there as sources only: "
-            "use --sources"
-        )
+    board = _buildable(name)
     start = time.perf_counter()
     demo, folder, top = DEMOS[name], output / name, top_name(board)
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,6 +215,8 @@ def build_boards(
 
     The others are finished before the first error is raised.
     """
+    for name in names:
+        _buildable(name)
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
         runs = [pool.submit(_told, name, model, output, seeds, quiet) for name in names]
         return [run.result() for run in runs]
