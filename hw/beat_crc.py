@@ -61,13 +61,12 @@ class BeatCrc(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the beat's register, the trees and the CRC register."""
         m = Module()
-        part = self._part
-        columns = crc_columns(part)
-        beat = Signal(len(self.i.payload), reset_less=True)
-        busy = self._take_beats(m, beat)
-        levels = [[Cat(beat[k] for k in range(part) if columns[k] >> row & 1)] for row in range(32)]
+        columns = crc_columns(self._part)
+        part, busy = self._take_beats(m)
         # Each level replaces groups of a row's bits by registers of their parity.
-        rows: list[Value] = [row for (row,) in levels]
+        rows: list[Value] = [
+            Cat(part[k] for k in range(len(part)) if columns[k] >> row & 1) for row in range(32)
+        ]
         depth = 0
         while not depth or max(map(len, rows)) > 1:
             rows = [_parities(m, row, f"level_{depth}_{k}") for k, row in enumerate(rows)]
@@ -82,24 +81,36 @@ class BeatCrc(wiring.Component):
             m.d.sync += register.eq(0xFFFFFFFF)
         with m.Elif(flight[-1]):
             m.d.sync += register.eq(Cat(own) ^ Cat(rows))
-        m.d.comb += [self.o.eq(~register), self.idle.eq(~busy & ~flight.any())]
+        m.d.comb += [self.o.eq(~register), self.idle.eq(~busy & ~flight.any() & self.i.ready)]
         return m
 
-    def _take_beats(self, m: Module, beat: Signal) -> Value:
-        """Fill the beat's register; return whether its low part counts."""
+    def _take_beats(self, m: Module) -> tuple[Signal, Signal]:
+        """Return a register with a part of a beat, and whether it counts.
+
+        The wide registers wait for no ``valid``, which comes late.
+        """
+        beat = Signal(len(self.i.payload), reset_less=True)
+        counts = Signal()
         if self._steps == 1:
-            busy = Signal()
             m.d.comb += self.i.ready.eq(1)
-            m.d.sync += [busy.eq(self.i.valid), beat.eq(self.i.payload)]
-            return busy
-        left = Signal(range(self._steps + 1))
-        m.d.comb += self.i.ready.eq(left <= 1)
-        takes = self.i.valid & self.i.ready
+            m.d.sync += [counts.eq(self.i.valid), beat.eq(self.i.payload)]
+            return beat, counts
+        part = Signal(self._part, reset_less=True)
+        ready, step, busy = Signal(init=1), Signal(range(self._steps)), Signal()
+        takes = self.i.valid & ready
+        ends = step == self._steps - 1
+        m.d.comb += self.i.ready.eq(ready)
+        with m.If(ready):
+            m.d.sync += beat.eq(self.i.payload)
         m.d.sync += [
-            left.eq(Mux(takes, self._steps, Mux(left.any(), left - 1, 0))),
-            beat.eq(Mux(takes, self.i.payload, beat >> self._part)),
+            busy.eq(takes | (busy & ~ends)),
+            step.eq(Mux(busy & ~ends, step + 1, 0)),
+            # The next beat may come in the cycle of the last part.
+            ready.eq(~takes & (ready | (step == self._steps - 2))),
+            counts.eq(busy),
+            part.eq(beat.word_select(step, self._part)),
         ]
-        return left.any()
+        return part, counts
 
 
 def _parities(m: Module, bits: Value, name: str) -> Value:

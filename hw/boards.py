@@ -140,7 +140,7 @@ _TABLE = (
         lights=6,
         lights_low=True,
         button_low=True,
-        bank_words=512,
+        bank_words=1024,
         block_bits=16384,
         # Ref: Gowin DS117, GW1NR series data sheet, table 1-1
         limits={"lut": 8640, "ff": 6480, "bram": 26},

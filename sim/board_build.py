@@ -24,6 +24,9 @@ BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in F
 """Boards whose bitstreams the Python packages make."""
 _SUFFIXES = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
 
+_ARGUMENTS = {"ecp5": ("--router=router2",)}
+"""Of nextpnr: the default router of ECP5 takes several times as long on wide registers."""
+
 Progress = Callable[[str], None]
 
 
@@ -84,6 +87,7 @@ def _place(
             constraints=constraints_of(board),
             freq_mhz=board.clock_mhz,
             output=routed,
+            arguments=_ARGUMENTS.get(board.family, ()),
             log=folder / f"nextpnr-{seed}.log",
         )
         found[seed] = round(placement.slowest_mhz, 2)
@@ -99,6 +103,17 @@ def _place(
         f"with the best of {seeds} seeds: try more --seeds, or change its PLL in hw/boards.py "
         f"(logs: {folder})"
     )
+
+
+def _buildable(name: str) -> Board:
+    """Return a board that there are bitstreams for."""
+    board = board_named(name)
+    if name not in BUILDABLE:
+        raise ConfigError(
+            f"bitstreams are made for {', '.join(BUILDABLE)}; {name} is there as sources only: "
+            "use --sources"
+        )
+    return board
 
 
 def build_board(
@@ -132,12 +147,7 @@ def build_board(
     ToolError
         If a tool fails; names the log.
     """
-    board = board_named(name)
-    if name not in BUILDABLE:
-        raise ConfigError(
-            f"bitstreams are made for {', '.join(BUILDABLE)}; {name} is there as sources only: "
-            "use --sources"
-        )
+    board = _buildable(name)
     start = time.perf_counter()
     demo, folder, top = DEMOS[name], output / name, top_name(board)
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +215,8 @@ def build_boards(
 
     The others are finished before the first error is raised.
     """
+    for name in names:
+        _buildable(name)
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
         runs = [pool.submit(_told, name, model, output, seeds, quiet) for name in names]
         return [run.result() for run in runs]

@@ -13,7 +13,7 @@ from xorloom.hw.board_top import BoardTop, Expected
 from xorloom.hw.boards import Board, board_named
 from xorloom.hw.spi_flash import SpiFlash
 from xorloom.hw.verilog import component_verilog
-from xorloom.sw.compress import CompressSpec, compress_model
+from xorloom.sw.compress import CompressSpec, compress_model, select
 from xorloom.sw.config import WindowConfig
 from xorloom.sw.container import read_container
 from xorloom.sw.errors import ConfigError
@@ -86,11 +86,11 @@ def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
 
 _LAYER = "encoder.layer.2.*.weight"
 _DEMOS = (
-    BoardDemo(board_named("ulx3s"), _value(32, 512, 64), (_LAYER,), crc_steps=2),
-    BoardDemo(board_named("icebreaker"), _value(16, 128, 32), (_LAYER,), crc_steps=8),
+    BoardDemo(board_named("ulx3s"), _value(16, 256, 64), (_LAYER,), crc_steps=1),
+    BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (_LAYER,), crc_steps=4),
     BoardDemo(
         board_named("tang-nano-9k"),
-        _value(16, 256, 64),
+        _value(16, 128, 32),
         ("encoder.layer.2.attention.*.weight",),
         crc_steps=2,
     ),
@@ -116,7 +116,9 @@ def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
         include=demo.tensors,
         search=False,
     )
-    compress_model(open_model(model), path, spec)
+    found = open_model(model)
+    chosen = select(found, spec.include, spec.min_size)
+    compress_model({name: found[name] for name in chosen}, path, spec)
     return image_of(path, demo.board)
 
 

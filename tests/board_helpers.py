@@ -29,6 +29,7 @@ class SmallBoard:
     expected: object
 
 
+@lru_cache
 def small_image(name, seed=1, shape=(64, 64)):
     demo = BoardDemo(board_named(name), SMALL, ("w",), crc_steps=4)
     with TemporaryDirectory(prefix="xorloom-") as folder:

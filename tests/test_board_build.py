@@ -13,6 +13,7 @@ from xorloom.sim.datasets import minilm
 from xorloom.sw.errors import CapacityError, ConfigError
 
 from .board_helpers import SMALL, small_image
+from .cli_helpers import refuses, xorloom
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def stubbed(monkeypatch, tmp_path):
         stat = {"design": {"num_cells_by_type": cells}}
         (log.parent / "stat.json").write_text(json.dumps(stat))
 
-    def place(netlist, family, device, *, seed, constraints, freq_mhz, output, log):
+    def place(netlist, family, device, *, seed, constraints, freq_mhz, output, log, arguments):
         assert (family, device, freq_mhz) == ("ice40", ("--up5k", "--package=sg48"), 24)
         assert constraints.name == "icebreaker.pcf"
         return Placement(seed, {"clock": fmax[seed - 1]}, {}, ())
@@ -37,6 +38,7 @@ def stubbed(monkeypatch, tmp_path):
     demo = BoardDemo(board_build.board_named("icebreaker"), SMALL, ("w",), crc_steps=4)
     monkeypatch.setitem(board_build.DEMOS, "icebreaker", demo)
     monkeypatch.setattr(board_build, "compress_for", lambda *_: small_image("icebreaker"))
+    monkeypatch.setattr(board_build, "board_verilog", lambda *_, **__: "module ...")
     monkeypatch.setattr(board_build, "yosys", yosys)
     monkeypatch.setattr(board_build, "place", place)
     monkeypatch.setattr(board_build, "pack", pack)
@@ -110,3 +112,26 @@ def test_sources_of_the_arty(tmp_path):
     verilog, image = write_sources("arty-a7", minilm(), tmp_path)
     assert "MMCME2_BASE" in verilog.read_text()
     assert image.stat().st_size > 50_000
+
+
+@pytest.fixture
+def no_download(monkeypatch, tmp_path):
+    monkeypatch.setattr("xorloom.sim.datasets.minilm", lambda: tmp_path / "none.safetensors")
+
+
+def test_boards_command_refuses_other_boards(no_download, tmp_path):
+    refuses("board must be one of ulx3s, icebreaker", "boards", "--board", "de10", "-o", tmp_path)
+    refuses("sources only: use --sources", "boards", "--board", "arty-a7", "-o", tmp_path)
+
+
+def test_boards_command_prints_reports(no_download, monkeypatch):
+    report = board_build.BoardReport(
+        *("icebreaker", "title", 4096, 180, "204e1f89", (10, 5280), (5, 5280), (1, 30)),
+        *(24.0, 25.0, {1: 25.0}, 3.0, "icebreaker.bin", "weights.bin"),
+    )
+    monkeypatch.setattr(board_build, "build_boards", lambda *_, **__: [report])
+    table, _ = xorloom("boards")
+    assert "10 of 5,280" in table
+    assert "25.0" in table
+    as_json, _ = xorloom("boards", "--json")
+    assert json.loads(as_json)["rows"][0]["crc"] == "204e1f89"
