@@ -15,7 +15,7 @@ from xorloom.sw.errors import ConfigError, ToolError, XorloomError
 
 from . import (
     cli_bandwidth,
-    cli_bench_bus,
+    cli_bench_area,
     cli_explore,
     cli_generate,
     cli_image,
@@ -61,7 +61,7 @@ _GROUPS = (
 )
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
-app.add_typer(cli_bench_bus.app, name="bench")
+app.add_typer(cli_bench_area.app, name="bench")
 
 _traceback = False
 
