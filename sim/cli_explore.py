@@ -94,7 +94,7 @@ def explore(
     from dataclasses import replace
 
     import numpy as np
-    from xorloom.hw.synth import TARGETS
+    from xorloom.hw.targets import check_target
     from xorloom.sw.compress import select
     from xorloom.sw.errors import ConfigError
     from xorloom.sw.model_io import open_model
@@ -112,8 +112,7 @@ def explore(
 
     if plot is not None:
         check_plot(plot)
-    if target not in TARGETS:
-        raise ConfigError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
+    part = check_target(target)
     if clock is not None and not clock > 0:
         raise ConfigError(f"clock must be positive, not {clock} MHz")
     if points is not None and points < 1:
@@ -158,7 +157,7 @@ def explore(
             errors = store.errors
     skipped.update(more)
     if plot is not None and found:
-        draw(found, plot, f"{len(names)} matrices, density {density:g}, {TARGETS[target].title}")
+        draw(found, plot, f"{len(names)} matrices, density {density:g}, {part.title}")
     if as_json:
         print_json(
             {
@@ -211,10 +210,9 @@ def _cells(row: "Mapping[str, Any]") -> list[str]:
         "*" if row["pareto"] else "",
         row["value"],
         *(number(name, "d") for name in ("n_in", "n_out")),
-        "auto" if row.get("window") == 0 else number("window", "d"),
+        number("window", "d"),
         str(row.get("taps", "-")),
-        "auto" if row.get("lanes") == 0 else number("lanes", "d"),
-        *(number(name, "d") for name in ("bus_bits", "planes")),
+        *(number(name, "d") for name in ("lanes", "bus_bits", "planes")),
         row["index"],
         number("index_bits", ".4g"),
         number("bits_per_weight", ".4f"),

@@ -69,7 +69,7 @@ FULL = Grid(
 
 @dataclass(frozen=True)
 class Point:
-    """One decoder: its parameters as in the grid, and its configurations."""
+    """One decoder: its parameters as in the grid, zeros replaced, and its configurations."""
 
     parameters: dict[str, Any]
     value: Config
@@ -171,7 +171,10 @@ def points(
         except (ConfigError, CapacityError) as error:
             skipped[str(error)] += 1
             continue
-        found.append(Point(choice, value, index, choice["planes"]))
+        own = {n: v for n, v in value.to_dict().items() if n in ("window", "lanes")}
+        point = Point(choice | own, value, index, choice["planes"])
+        if point not in found:  # a window of 0 may be one that was asked for
+            found.append(point)
     if not found:
         reason = next(iter(skipped), "a parameter has no values")
         raise ConfigError(f"no combination of the grid makes a decoder: {reason}")

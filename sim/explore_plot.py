@@ -11,7 +11,13 @@ from .pareto import pareto
 
 __all__ = ["check_plot", "draw"]
 
-_MARKS = {"trellis": "o", "entropy": "s", "lowrank": "^", "bitmap": "D"}
+_LOOKS = {  # of (value codec, index codec): mark and colour
+    ("window", "trellis"): ("o", "tab:blue"),
+    ("window", "entropy"): ("s", "tab:orange"),
+    ("window", "lowrank"): ("^", "tab:green"),
+    ("window", "bitmap"): ("D", "tab:red"),
+    ("block", "bitmap"): ("X", "tab:purple"),
+}
 _AREA, _BITS = "lut_per_weight", "bits_per_weight"
 
 
@@ -28,10 +34,10 @@ def check_plot(path: Path) -> None:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw bits a weight over LUTs for a weight a cycle; colour tells what the masks keep.
+    """Draw bits a weight over LUTs for a weight a cycle, coloured by codec.
 
-    The line is the front in these two, for each value of what is kept that matters: a front of
-    decoders that keep everything, and one of all.
+    What the masks keep is written beside each point. Two lines are fronts in these two objectives:
+    of all decoders, and of those that keep any given mask.
 
     Parameters
     ----------
@@ -39,52 +45,53 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
         Of :func:`xorloom.sim.explore.sweep_rows`; those without LUTs are left out.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     shown = [row for row in rows if row[_AREA] is not None]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    points = None
-    for index in sorted({row["index"] for row in shown}):
-        for value in ("window", "block"):
-            some = [row for row in shown if (row["index"], row["value"]) == (index, value)]
-            if not some:
-                continue
-            points = axes.scatter(
+    for (value, index), (mark, colour) in _LOOKS.items():
+        some = [row for row in shown if (row["value"], row["index"]) == (value, index)]
+        if some:
+            axes.scatter(
                 [row[_AREA] for row in some],
                 [row[_BITS] for row in some],
-                c=[row["kept"] for row in some],
-                vmin=min(0.5, *(row["kept"] for row in shown)),
-                vmax=1.0,
-                cmap="viridis",
-                marker=_MARKS[index] if value == "window" else "X",
-                s=[90 if row["pareto"] else 30 for row in some],
+                marker=mark,
+                color=colour,
+                s=[70 if row["pareto"] else 25 for row in some],
                 edgecolors=["black" if row["pareto"] else "none" for row in some],
-                label=f"{value}, {index}",
+                label=f"{value}, {index} index",
                 zorder=3,
             )
-    for least, style in ((0.999, "--"), (0.0, "-")):
+    for row in shown:
+        where = (row[_AREA], row[_BITS])
+        axes.annotate(f"{row['kept']:.2f}", where, (5, 4), textcoords="offset points", fontsize=7)
+    for least, style, label in ((0.999, "--", "front, any mask kept"), (0.0, "-", "front")):
         kept = [row for row in shown if row["kept"] >= least]
         front = [row for row, on in zip(kept, pareto(kept, (_AREA, _BITS)), strict=True) if on]
         front.sort(key=lambda row: float(row[_AREA]))
-        axes.plot(
+        axes.step(
             [row[_AREA] for row in front],
             [row[_BITS] for row in front],
             style,
+            where="post",
             color="gray",
             linewidth=1,
-            label="front, all weights' masks kept" if least else "front",
+            label=label,
             zorder=2,
         )
     axes.set(
         xlabel="LUTs for a weight a cycle",
         ylabel="bits a weight, everything counted",
         title=title,
+        xscale="log",
         ylim=(0, None),
     )
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, title="large, edged: Pareto in all objectives", title_fontsize=8)
-    if points is not None:
-        figure.colorbar(points, label="kept magnitude")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(ScalarFormatter())
+    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8, title="numbers: magnitude kept; edged: Pareto in all", title_fontsize=8)
     partial = path.with_name("." + path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
