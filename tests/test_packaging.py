@@ -45,6 +45,8 @@ def test_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     expected.add("xorloom/sw/FORMAT.md")
     driver = ROOT / "sim" / "driver_c"
     expected |= {f"xorloom/sim/driver_c/{path.name}" for path in driver.glob("*.*")}
+    templates = ROOT / "sim" / "report_templates"
+    expected |= {f"xorloom/sim/report_templates/{path.name}" for path in templates.glob("*")}
     assert names == expected
     assert licences
 
