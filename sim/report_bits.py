@@ -38,6 +38,12 @@ PARTS = {
 }
 """Parts of a tensor's bits, as they are stacked, and what they are called."""
 _BOUND = "--ink"
+_CODECS = {
+    "heuristic": "low-rank, the paper's heuristic",
+    "lowrank": "low-rank, local search",
+    "classes": "trellis, 4 classes",
+}
+"""What ``bench index`` calls some codecs, and what they are."""
 
 
 def total_of(bits: Mapping[str, TensorBits]) -> TensorBits:
@@ -135,9 +141,11 @@ def _kept_points(pieces: Sequence[Piece]) -> Iterator[tuple[str, str, float, dic
         for row in piece.rows:
             if piece.kind == "index" and row["codec"] != "bitmap":
                 what = f"{row['tensor']}, mean of {row.get('tensors', 1)}"
-                yield row["codec"], what, row["density"], row | {"index_bits": row["rate"]}
+                name = _CODECS.get(row["codec"], row["codec"])
+                yield name, what, row["density"], row | {"index_bits": row["rate"]}
             elif piece.kind == "total" and row["index"] != "bitmap":
-                yield f"{row['index']}, whole files", row["case"], row["density"], row
+                name = _CODECS.get(row["index"], row["index"])
+                yield f"{name}, whole files", row["case"], row["density"], row
 
 
 def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:

@@ -31,6 +31,7 @@ from .report_timeline import STRIPS, timeline_figure
 __all__ = ["Section", "Tile", "render", "sections", "tiles", "write_report"]
 
 _TEMPLATES = "report_templates"
+_DENSE_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,10 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
     if bits := _of(pieces, "bits"):
         total = total_of(bits[0].bits)
         what = f"{total.weights:,} weights, {percent(total.kept / max(1, total.weights))} kept"
-        found.append(
-            Tile(f"{total.per_weight()['total']:.3f}", "bits a weight, all counted", what, "bits")
-        )
+        stored = total.per_weight()["total"]
+        found.append(Tile(f"{stored:.3f}", "bits a weight, all counted", what, "bits"))
+        times = f"{_DENSE_BITS / stored:.0f} x"
+        found.append(Tile(times, "smaller", "than all weights in 16 bits each", "bits"))
     if kept := _of(pieces, "kept"):
         rows = kept[0].rows
         mean = sum(row["kept"] for row in rows) / len(rows)
@@ -157,7 +159,7 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
         found.append(Tile(number(row["weights_per_cycle"]), "weights a cycle", what, "cycles"))
     areas = [row for p in _of(pieces, "synthesis", "area") for row in p.rows]
     if luts := [row for row in areas if row["lut"]]:
-        row = luts[0]
+        row = next((row for row in luts if "window" in row["design"]), luts[0])
         name = row["design"].removeprefix("xorloom_").replace("_", " ")
         what = f"{name}, {row['target']}"
         found.append(Tile(number(row["lut"], 6), "LUTs", what, "area-lut"))

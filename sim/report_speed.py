@@ -178,7 +178,7 @@ def curve_figure(piece: Piece, key: str) -> Figure:
         ),
         chart(
             data,
-            axis("expected kept bits a seed bit, n_out (1 - S) / n_in"),
+            axis("expected kept bits a seed bit"),
             axis("value plane, bits a weight", rangemode="tozero"),
             shapes=[floor],
         ),

@@ -45,9 +45,10 @@ def test_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     expected.add("xorloom/sw/FORMAT.md")
     driver = ROOT / "sim" / "driver_c"
     expected |= {f"xorloom/sim/driver_c/{path.name}" for path in driver.glob("*.*")}
-    templates = list((ROOT / "sim" / "templates").iterdir())
-    assert len(templates) > 5
-    expected |= {f"xorloom/sim/templates/{path.name}" for path in templates}
+    for folder in ("templates", "report_templates"):
+        templates = list((ROOT / "sim" / folder).iterdir())
+        assert len(templates) > 1
+        expected |= {f"xorloom/sim/{folder}/{path.name}" for path in templates}
     assert names == expected
     assert licences
 

@@ -158,7 +158,9 @@ def test_kept_figure_draws_the_shannon_bound_of_the_density(tmp_path: Path) -> N
     sample = np.abs(np.random.default_rng(1).standard_normal(200_000))
     for x, y in list(zip(line["x"], line["y"], strict=True))[::8]:
         assert y == pytest.approx(share_bound(sample, 0.09, x), abs=0.01)
-    assert {trace["name"] for trace in figure.chart["data"][1:]} >= {"trellis", "lowrank"}
+    assert {trace["name"] for trace in figure.chart["data"][1:]} >= {
+        *("trellis", "low-rank, local search"),
+    }
 
 
 def test_of_two_files_of_one_command_the_later_counts(tmp_path: Path) -> None:
@@ -173,6 +175,7 @@ def test_tiles_are_the_key_figures(tmp_path: Path) -> None:
     pieces = read_pieces(written(tmp_path))
     found = {tile.name: tile for tile in tiles(pieces)}
     assert found["bits a weight, all counted"].value == "0.290"
+    assert found["smaller"].value == "55 x"
     assert found["magnitude kept"].value == "79.0 %"
     assert found["weights a cycle"].value == "246.6"
     assert found["MHz, median"].value == "199"
