@@ -395,7 +395,7 @@ def test_traceback_is_shown_with_vv_only(tmp_path: Path) -> None:
 def test_generate_writes_verilog_and_manifest(codec: str, tmp_path: Path) -> None:
     top = TOPS[codec]
     out = xorloom("generate", "-o", tmp_path / "rtl", *SMALL[codec]).stdout.split()
-    assert [Path(path).name for path in out] == [f"{top}.v", f"{top}.json"]
+    assert [Path(path).name for path in out[:2]] == [f"{top}.v", f"{top}.json"]
     assert sorted(map(str, (tmp_path / "rtl").iterdir())) == sorted(out)
     assert f"module {top}(" in Path(out[0]).read_text()
     manifest = json.loads(Path(out[1]).read_text())
