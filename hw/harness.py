@@ -25,35 +25,60 @@ class _Cells:
 
     ff: str
     ff_ports: dict[str, str]  # c, d, q: port names; 0 and 1: ports tied to a constant
-    ff_parameters: dict[str, str]
+    ff_parameters: dict[str, str]  # a string that looks like a number ends with a blank
     lut: str
     lut_inputs: tuple[str, str, str, str]
     lut_output: str
     init: str
     pads: tuple[tuple[str, str, str], tuple[str, str, str]] | None = None
     oscillator: bool = False
+    ties: tuple[str, ...] = ()  # cells that drive 0 and 1 at Z, if constants are no nets
 
 
+_LUT_PINS = ("A", "B", "C", "D")
 HARNESSES = {
     "ecp5": _Cells(
-        *("TRELLIS_FF", {"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"}),
-        {"CEMUX": "1", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET", "SRMODE": "ASYNC"},
-        *("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
+        ff="TRELLIS_FF",
+        ff_ports={"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"},
+        ff_parameters={
+            **{"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR"},
+            **{"REGSET": "RESET", "SRMODE": "ASYNC"},
+        },
+        lut="LUT4",
+        lut_inputs=_LUT_PINS,
+        lut_output="Z",
+        init="INIT",
     ),
     "ice40": _Cells(
-        *("SB_DFF", {"C": "c", "D": "d", "Q": "q"}, {}),
-        *("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
+        ff="SB_DFF",
+        ff_ports={"C": "c", "D": "d", "Q": "q"},
+        ff_parameters={},
+        lut="SB_LUT4",
+        lut_inputs=("I0", "I1", "I2", "I3"),
+        lut_output="O",
+        init="LUT_INIT",
     ),
     "gowin": _Cells(
-        *("DFF", {"CLK": "c", "D": "d", "Q": "q"}, {"INIT": "0"}),
-        *("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
+        ff="DFF",
+        ff_ports={"CLK": "c", "D": "d", "Q": "q"},
+        ff_parameters={"INIT": "0"},
+        lut="LUT4",
+        lut_inputs=("I0", "I1", "I2", "I3"),
+        lut_output="F",
+        init="INIT",
         pads=(("IBUF", "I", "O"), ("OBUF", "I", "O")),
     ),
     "nexus": _Cells(
-        *("FD1P3IX", {"CK": "c", "D": "d", "Q": "q", "SP": "1", "CD": "0"}, {"GSR": "DISABLED"}),
-        *("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
+        ff="FD1P3IX",
+        ff_ports={"CK": "c", "D": "d", "Q": "q", "SP": "1", "CD": "0"},
+        ff_parameters={"GSR": "DISABLED"},
+        lut="LUT4",
+        lut_inputs=_LUT_PINS,
+        lut_output="Z",
+        init="INIT",
         pads=(("IB", "I", "O"), ("OB", "I", "O")),
         oscillator=True,
+        ties=("VLO", "VHI"),
     ),
 }
 """Families that have a harness. Nexus takes its clock from the internal oscillator: nextpnr
@@ -67,6 +92,10 @@ class _Frame:
         self.family, self.bit = cells, bit
         self.cells: dict[str, Any] = {}
         self.clock: int = 0
+        self.constants: dict[Any, Any] = {}
+        for value, kind in enumerate(cells.ties):
+            self.constants[str(value)] = self.new()
+            self.add(kind, {}, {"Z": self.constants[str(value)]}, "Z")
 
     def new(self) -> int:
         self.bit += 1
@@ -80,7 +109,7 @@ class _Frame:
             "parameters": parameters,
             "attributes": {},
             "port_directions": {pin: "output" if pin == output else "input" for pin in pins},
-            "connections": {pin: [bit] for pin, bit in pins.items()},
+            "connections": {pin: [self.constants.get(bit, bit)] for pin, bit in pins.items()},
         }
 
     def register(self, data: int, q: int | None = None) -> int:
@@ -161,7 +190,7 @@ def wrap(netlist: dict[str, Any], top: str, family: str) -> dict[str, Any]:
     frame.clock = frame.new() if clock is None else clock
     outer = {"din": ("input", 0), "dout": ("output", 0)}
     if frame.family.oscillator:
-        parameters = {"HF_CLK_DIV": "1", "HF_OSC_EN": "ENABLED"}
+        parameters = {"HF_CLK_DIV": "1 ", "HF_OSC_EN": "ENABLED"}
         frame.add("OSCA", parameters, {"HFOUTEN": "1", "HFCLKOUT": frame.clock}, "HFCLKOUT")
     else:
         outer = {"clk": ("input", frame.pad(0, frame.clock)), **outer}

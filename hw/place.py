@@ -2,6 +2,7 @@
 """Place and route with nextpnr: clocks, utilisation, critical path; and packing to a bitstream."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xorloom.sw.errors import ConfigError, ToolError
+from xorloom.sw.errors import CapacityError, ConfigError, ToolError
 
 from .tools import run_python
 
@@ -133,6 +134,16 @@ def _read_report(text: str, seed: int) -> Placement:
     return Placement(seed, fmax, use, _critical_path(report, min(fmax, key=lambda c: fmax[c])))
 
 
+def _overfull(log: str) -> str:
+    """Return which resources the log says are short, as ``needs 9,120 of 7,680 LUT4, ...``."""
+    rows = re.findall(r"(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log)
+    return "; ".join(
+        f"needs {int(used):,} of {int(limit):,} {name}, {int(used) - int(limit):,} too many"
+        for name, used, limit in rows
+        if int(used) > int(limit)
+    )
+
+
 def place(
     netlist: Path,
     family: str,
@@ -178,6 +189,8 @@ def place(
     ------
     ConfigError
         If the family is unknown or cannot do without pins.
+    CapacityError
+        If the design does not fit the part; says by how much.
     ToolError
         If nextpnr fails; names the log.
     """
@@ -202,7 +215,16 @@ def place(
         words += arguments
         own_log = folder / f"nextpnr-{family}-{seed}.log"
         code = f"import {tool.module} as n, sys; sys.exit(n.run_{tool.tool}({words!r}))"
-        run_python(code, own_log, f"nextpnr-{family}")
+        try:
+            run_python(code, own_log, f"nextpnr-{family}")
+        except ToolError as error:
+            excess = _overfull(own_log.read_text(errors="replace"))
+            if excess:
+                raise CapacityError(
+                    f"{' '.join(device)}: {excess} (with the harness, if any): "
+                    "take a smaller --n-out, or a larger part"
+                ) from error
+            raise
         if log is not None:
             shutil.copyfile(own_log, log)
         if output is not None:

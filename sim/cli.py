@@ -15,7 +15,7 @@ from xorloom.sw.errors import ConfigError, ToolError, XorloomError
 
 from . import (
     cli_bandwidth,
-    cli_bench_bus,
+    cli_bench_area,
     cli_boards,
     cli_generate,
     cli_image,
@@ -58,7 +58,7 @@ app = typer.Typer(
 _GROUPS = (cli_model, cli_image, cli_generate, cli_simulate, cli_synth, cli_bandwidth, cli_boards)
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
-app.add_typer(cli_bench_bus.app, name="bench")
+app.add_typer(cli_bench_area.app, name="bench")
 
 _traceback = False
 

@@ -2,6 +2,7 @@
 """The command that synthesizes: synth."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,14 +17,32 @@ from .cli_options import (
     progress_bar,
     unit_options,
 )
-from .cli_units import unit_verilog
+from .cli_units import UnitSource, unit_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xorloom.hw.liberty import Library
     from xorloom.hw.synth import SynthReport
 
-__all__ = ["COMMANDS", "SYNTH_COLUMNS", "synth", "synth_rows"]
+__all__ = ["ASIC_COLUMNS", "COMMANDS", "SYNTH_COLUMNS", "asic_rows", "synth", "synth_rows"]
 
-SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds")
+SYNTH_COLUMNS = (
+    *("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds"),
+    "critical path",
+)
+ASIC_COLUMNS = (
+    *(
+        "design",
+        "library",
+        "area",
+        "NAND2 eq.",
+        "FF",
+        "of area in FF",
+        "gate delay ns",
+        "area then",
+    ),
+)
 
 
 @config_options()
@@ -31,7 +50,16 @@ SYNTH_COLUMNS = ("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min 
 def synth(
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help="ecp5, ice40, xilinx7, gates; repeat; default: all."),
+        typer.Option(
+            "--target",
+            help="ecp5, ice40 (HX8K), ice40up (UP5K), nexus, gowin (GW2AR-18), gowin9 (GW1NR-9); "
+            "cells only: xilinx7, xilinxu, intel, gates; repeat; "
+            "default: ecp5, ice40, xilinx7, gates.",
+        ),
+    ] = None,
+    liberty: Annotated[
+        list[Path] | None,
+        typer.Option("--liberty", help="A standard-cell library (.lib, .lib.gz); repeat."),
     ] = None,
     unit: Annotated[
         str,
@@ -44,45 +72,85 @@ def synth(
     by_unit: Annotated[
         bool, typer.Option("--by-unit", help="Instead: area of every unit in it, on ECP5.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Take and keep results by content.")
+    ] = True,
     *,
     options: ConfigOptions,
     unit_options: UnitOptions,
     as_json: Json = False,
 ) -> None:
     """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
-    from xorloom.hw.synth import TARGETS, area_by_unit, synthesize
+    from xorloom.hw.targets import QUICK, check_target
 
-    targets = target or list(TARGETS)
-    verilog = unit_verilog(unit, options, unit_options)
+    placed = [check_target(name).family is not None for name in target or QUICK]
+    libraries = _libraries(liberty or [])
+    source = unit_source(unit, options, unit_options, cache=cache)
     if by_unit:
-        areas = area_by_unit(verilog.text, verilog.name)
-        if as_json:
-            print_json({"design": verilog.name, "rows": [asdict(area) for area in areas]})
-        else:
-            rows = [(a.unit, f"{a.lut:,}", f"{a.ff:,}", str(a.lut_ram)) for a in areas]
-            print_table(f"units of {verilog.name}", ("unit", "LUT4", "FF", "16x4 RAM"), rows)
+        _print_units(source, as_json)
         return
-    steps = len(targets) + (seeds if "ecp5" in targets else 0)
+    names = target or ([] if libraries else list(QUICK))
+    steps = len(names) + len(libraries) + seeds * sum(placed[: len(names)])
     with progress_bar("synth", steps) as step:
-        reports = [
-            synthesize(verilog.text, verilog.name, name, seeds=seeds, progress=step)
-            for name in targets
-        ]
+        reports = _reports(source, names, libraries, seeds, cache, step)
     if as_json:
         print_json(
             {
-                "codec": verilog.manifest["codec"],
-                "config": verilog.manifest["config"],
+                "codec": source.manifest["codec"],
+                "config": source.manifest["config"],
                 "rows": [report.to_dict() for report in reports],
             }
         )
+        return
+    if names:
+        print_table("synthesis", SYNTH_COLUMNS, synth_rows(reports[: len(names)]))
+    if libraries:
+        print_table("standard cells", ASIC_COLUMNS, asic_rows(reports[len(names) :]))
+
+
+def _libraries(paths: list[Path]) -> "list[Library]":
+    if not paths:
+        return []
+    from xorloom.hw.liberty import read_library
+
+    return [read_library(path) for path in paths]
+
+
+def _reports(
+    source: UnitSource,
+    names: list[str],
+    libraries: "list[Library]",
+    seeds: int,
+    cache: bool,
+    step: "Callable[..., None]",
+) -> "list[SynthReport]":
+    from xorloom.hw.synth import synthesize_all
+
+    designs = [(source.text, source.name, name) for name in names]
+    reports = synthesize_all(designs, seeds=seeds, progress=step, cache=cache)
+    if libraries:
+        from xorloom.hw.liberty import synthesize_asic
+
+        for library in libraries:
+            report = synthesize_asic(source.text, source.name, library, progress=step, cache=cache)
+            reports.append(report)
+    return reports
+
+
+def _print_units(source: UnitSource, as_json: bool) -> None:
+    from xorloom.hw.synth import area_by_unit
+
+    areas = area_by_unit(source.text, source.name)
+    if as_json:
+        print_json({"design": source.name, "rows": [asdict(area) for area in areas]})
     else:
-        print_table("synthesis", SYNTH_COLUMNS, synth_rows(reports))
+        rows = [(a.unit, f"{a.lut:,}", f"{a.ff:,}", str(a.lut_ram)) for a in areas]
+        print_table(f"units of {source.name}", ("unit", "LUT4", "FF", "16x4 RAM"), rows)
 
 
 def synth_rows(reports: "list[SynthReport]") -> list[tuple[object, ...]]:
     """Return table rows of synthesis reports."""
-    from xorloom.hw.synth import TARGETS
+    from xorloom.hw.targets import TARGETS
 
     return [
         (
@@ -94,6 +162,24 @@ def synth_rows(reports: "list[SynthReport]") -> list[tuple[object, ...]]:
             "-" if report.fmax_mhz is None else f"{report.fmax_mhz:.1f}",
             "-" if report.fmax_min_mhz is None else f"{report.fmax_min_mhz:.1f}",
             str(report.seeds) if report.seeds else "-",
+            report.critical_path or "-",
+        )
+        for report in reports
+    ]
+
+
+def asic_rows(reports: "list[SynthReport]") -> list[tuple[object, ...]]:
+    """Return table rows of reports by Liberty files."""
+    return [
+        (
+            report.design,
+            report.target,
+            f"{report.area or 0:,.0f}",
+            f"{report.nand2 or 0:,.0f}",
+            f"{report.ff:,}",
+            f"{report.sequential or 0:.0%}",
+            "-" if report.delay_ns is None else f"{report.delay_ns:.2f}",
+            "-" if report.fast_area is None else f"{report.fast_area:,.0f}",
         )
         for report in reports
     ]

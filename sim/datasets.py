@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from xorloom.hw.cache import cache_folder
 from xorloom.sw.errors import FormatError, ToolError
-
-from .runner import cache_folder
 
 __all__ = ["clustered_weights", "iid", "minilm"]
 

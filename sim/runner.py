@@ -18,22 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from xorloom.hw.cache import cache_folder
 from xorloom.sw.errors import ConfigError, ToolError
 
-__all__ = ["SIMULATORS", "WAVES", "Build", "build", "cache_folder", "run"]
+__all__ = ["SIMULATORS", "WAVES", "Build", "build", "run"]
 
 _RECIPE = 2  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
 WAVES = {"verilator": ".vcd", "icarus": ".fst"}
 """Waveform format of each simulator."""
-
-
-def cache_folder() -> Path:
-    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    folder = Path(os.environ.get("XORLOOM_CACHE") or Path(base) / "xorloom")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ def _without_processes(source: Path, top: str) -> None:
     ``always @*`` waits for a first change, so it leaves X at time 0; as ``always_comb``, Icarus
     makes it sensitive to whole vectors, and decoders with part selects oscillate.
     """
-    from xorloom.hw.synth import yosys
+    from xorloom.hw.tools import yosys
 
     passes = [f"read_verilog {source.name}", f"hierarchy -top {top}", "proc"]
     yosys([*passes, f"write_verilog -noattr {source.name}"], source.parent / "proc.log")

@@ -417,12 +417,14 @@ def test_generate_with_a_bad_argument_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_synth_reports_json_and_refuses_unknown_targets() -> None:
-    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *BLOCK).stdout
+    few = ("--seeds", "1")
+    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *few, *BLOCK).stdout
     report = json.loads(out)
     assert report["config"]["n_out"] == 30
     (row,) = report["rows"]
     assert (row["design"], row["target"]) == ("xorloom_network", "ice40")
     assert row["lut"] >= 30
+    assert row["fmax_mhz"] > 30
     assert (report["codec"], report["config"]["stages"]) == ("block", 1)
     refuses("target must be one of ecp5", "synth", "--target", "asic", "--unit", "network", *BLOCK)
     text = "unit must be one of decoder, parser, lane, network, not 'control'"
@@ -430,7 +432,8 @@ def test_synth_reports_json_and_refuses_unknown_targets() -> None:
 
 
 def test_synth_of_the_window_codec() -> None:
-    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *WINDOW).stdout
+    few = ("--seeds", "0")
+    out = xorloom("synth", "--target", "ice40", "--unit", "network", "--json", *few, *WINDOW).stdout
     report = json.loads(out)
     assert report["codec"] == "window"
     assert report["config"]["window"] == 64
@@ -439,6 +442,14 @@ def test_synth_of_the_window_codec() -> None:
     assert row["lut"] >= 64
     text = "unit must be one of decoder, value, control, network, not 'lane'"
     refuses(text, "synth", "--unit", "lane", *WINDOW)
+
+
+def test_synth_tells_what_is_wrong_with_a_liberty_file(tmp_path: Path) -> None:
+    one = ("synth", "--unit", "network", *WINDOW)
+    refuses("--liberty: no file", *one, "--liberty", tmp_path / "none.lib")
+    (tmp_path / "bad.lib").write_text("no library")
+    found = xorloom(*one, "--liberty", tmp_path / "bad.lib", code=1)
+    assert "bad.lib: expected a Liberty file" in found.stderr
 
 
 @pytest.mark.parametrize("planes", [1, pytest.param(3, marks=pytest.mark.slow)])

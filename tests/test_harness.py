@@ -15,6 +15,13 @@ module top(input clk, input [2:0] a, output reg [4:0] y);
   always @(posedge clk) y <= {^a, a[0], a[1], a};
 endmodule
 """
+CELLS = """
+module SB_DFF(input C, input D, output reg Q); always @(posedge C) Q <= D; endmodule
+module SB_LUT4(input I0, input I1, input I2, input I3, output O);
+  parameter [15:0] LUT_INIT = 0;
+  assign O = LUT_INIT[{I3, I2, I1, I0}];
+endmodule
+"""
 
 
 def netlist(folder: Path, text: str, passes: str = "synth_ice40 -top top") -> dict[str, Any]:
@@ -41,9 +48,10 @@ module harness(input clk, input din, output dout);
 endmodule
 """
     )
+    (tmp_path / "cells.v").write_text(CELLS)
     passes = [
         "read_json whole.json",
-        "read_verilog +/ice40/cells_sim.v",
+        "read_verilog cells.v",
         "prep -flatten -top harness",
         "rename harness gate",
         "design -stash gate",
@@ -52,10 +60,11 @@ endmodule
         "rename harness gold",
         "design -copy-from gate -as gate gate",
         "miter -equiv -flatten -make_outputs gold gate miter",
-        "sat -verify -prove trigger 0 -seq 8 -set-init-zero -tempinduct -maxsteps 20 miter",
+        # Seven stages from end to end and no loops: after them, inputs alone decide.
+        "sat -verify -prove trigger 0 -seq 10 -prove-skip 9 miter",
     ]
     yosys(passes, tmp_path / "proof.log")
-    assert "Induction step proven: SUCCESS!" in (tmp_path / "proof.log").read_text()
+    assert "no model found: SUCCESS!" in (tmp_path / "proof.log").read_text()
 
 
 def test_wrap_keeps_every_cell_of_the_design(tmp_path: Path) -> None:

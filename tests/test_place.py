@@ -47,8 +47,8 @@ BOARDS = {
     "nexus": Board(
         "synth_nexus -noccu2 -noiopad",
         ("--device", "LIFCL-40-9BG400CES"),
-        "ldc_set_location -site {L1} [get_ports din]\n"
-        "ldc_set_location -site {M1} [get_ports dout]\n",
+        "ldc_set_location -site {E11} [get_ports din]\n"
+        "ldc_set_location -site {F13} [get_ports dout]\n",
         "OXIDE_FF",
     ),
     "gowin": Board(

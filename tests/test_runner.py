@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xorloom.hw.cache import cache_folder
 from xorloom.sim import runner
-from xorloom.sim.runner import Build, build, cache_folder, run
+from xorloom.sim.runner import Build, build, run
 from xorloom.sw.errors import ConfigError, ToolError
 
 TEXT = "module t(input a, output q);\nassign q = a;\nendmodule\n"

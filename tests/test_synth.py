@@ -2,13 +2,25 @@
 """Synthesis reports: sane counts on every target, Fmax, errors that name a log."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
-from xorloom.hw.synth import TARGETS, SynthReport, area_by_unit, synthesize, yosys
+from xorloom.hw import synth
+from xorloom.hw.cache import cache_folder
+from xorloom.hw.critical_path import path_text, unit_name, wire_share
+from xorloom.hw.place import Segment
+from xorloom.hw.synth import (
+    TARGETS,
+    SynthReport,
+    area_by_unit,
+    synthesize,
+    synthesize_all,
+    yosys,
+)
 from xorloom.hw.verilog import generate_unit
 from xorloom.sw.config import BlockConfig, WindowConfig
-from xorloom.sw.errors import ConfigError, ToolError
+from xorloom.sw.errors import CapacityError, ConfigError, ToolError
 from xorloom.sw.index_config import TrellisConfig
 
 SMALL = BlockConfig(n_in=8, n_out=16, lanes=2, bus_bits=32, block_groups=2)
@@ -106,14 +118,16 @@ def test_synthesize_counts_are_sane_on_every_target(target: str) -> None:
     assert set(report.to_dict()) == set(SynthReport.__dataclass_fields__)
 
 
+# Two registers, one of them the XOR of three inputs: one LUT wherever there are LUTs.
+LITERAL = (
+    "module t(input clk, input a, input b, input c, output reg q, output reg r);\n"
+    "always @(posedge clk) begin q <= a ^ b ^ c; r <= a; end\nendmodule\n"
+)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_synthesize_counts_a_literal_design(target: str) -> None:
-    # Two registers, one of them the XOR of three inputs: one LUT wherever there are LUTs.
-    text = (
-        "module t(input clk, input a, input b, input c, output reg q, output reg r);\n"
-        "always @(posedge clk) begin q <= a ^ b ^ c; r <= a; end\nendmodule\n"
-    )
-    report = synthesize(text, "t", target, seeds=0)
+    report = synthesize(LITERAL, "t", target, seeds=0)
     assert report.ff == 2
     assert report.lut == (None if target == "gates" else 1)
     if target == "gates":
@@ -123,8 +137,13 @@ def test_synthesize_counts_a_literal_design(target: str) -> None:
 def test_synthesize_reports_fmax_over_placement_seeds() -> None:
     steps: list[str] = []
     verilog = generate_unit("network", SMALL)
-    report = synthesize(verilog.text, verilog.name, "ecp5", seeds=1, progress=steps.append)
+    report = synthesize(
+        verilog.text, verilog.name, "ecp5", seeds=1, progress=steps.append, cache=False
+    )
     assert report.seeds == 1
+    assert re.fullmatch(r"\S+ -> \S+: [\d.]+ ns, \d+ % wires", report.critical_path)
+    assert report.critical_wires is not None
+    assert 0 < report.critical_wires < 1
     assert report.fmax_mhz is not None
     assert report.fmax_mhz == report.fmax_min_mhz
     assert 50 < report.fmax_mhz < 2000
@@ -133,7 +152,9 @@ def test_synthesize_reports_fmax_over_placement_seeds() -> None:
 
 def test_synthesize_refuses_an_unknown_target() -> None:
     with pytest.raises(
-        ConfigError, match="target must be one of ecp5, ice40, xilinx7, gates, not 'ecp6'"
+        ConfigError,
+        match="target must be one of ecp5, ice40, ice40up, nexus, gowin, gowin9, xilinx7, "
+        "xilinxu, intel, gates, not 'ecp6'",
     ):
         synthesize("", "t", "ecp6")
 
@@ -157,6 +178,110 @@ def test_synthesize_cell_without_weight_is_an_error() -> None:
 def test_yosys_unknown_pass_is_a_tool_error(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"yosys failed with exit code .*no_such_pass"):
         yosys(["no_such_pass"], tmp_path / "yosys.log")
+
+
+HARNESSED = [name for name, target in TARGETS.items() if target.harness]
+
+
+@pytest.mark.parametrize("target", HARNESSED)
+def test_synthesize_places_a_literal_design_in_a_harness(target: str) -> None:
+    report = synthesize(LITERAL, "t", target, seeds=1, cache=False)
+    assert (report.lut, report.ff) == (1, 2), "the harness does not count"
+    assert report.fmax_mhz is not None
+    assert 30 < report.fmax_mhz < 2000
+    assert report.critical_path
+
+
+def test_synthesize_takes_seeds_from_the_cache_and_adds_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path))
+    placed: list[int] = []
+    real = synth.place
+
+    def counted(*arguments: object, **options: object) -> object:
+        placed.append(options["seed"])  # type: ignore[arg-type]
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(synth, "place", counted)
+    one = synthesize(LITERAL, "t", "ecp5", seeds=1)
+    start = time.perf_counter()
+    assert synthesize(LITERAL, "t", "ecp5", seeds=1) == one
+    assert time.perf_counter() - start < 0.5
+    assert placed == [1]
+    (netlist,) = (cache_folder() / "synth").glob("*.netlist.gz")
+    netlist.write_bytes(b"damaged")
+    two = synthesize(LITERAL, "t", "ecp5", seeds=2)
+    assert placed == [1, 2]
+    assert (two.seeds, two.lut, two.ff) == (2, 1, 2)
+    assert synthesize(LITERAL, "t", "ecp5", seeds=1) == one
+
+
+def test_synthesize_all_keeps_the_order_of_its_designs() -> None:
+    names = ["gates", "ecp5", "xilinx7"]
+    reports = synthesize_all([(LITERAL, "t", name) for name in names], seeds=0)
+    assert [report.target for report in reports] == names
+
+
+def shift_register(bits: int) -> str:
+    return (
+        f"module t(input clk, input a, output q); reg [{bits - 1}:0] r; assign q = r[{bits - 1}];\n"
+        "always @(posedge clk) r <= {r, a};\nendmodule\n"
+    )
+
+
+def test_synthesize_that_does_not_fit_says_by_how_much() -> None:
+    text = shift_register(6000)
+    with pytest.raises(
+        CapacityError,
+        match=r"iCE40 UP5K: needs 6,000 of 5,280 flip-flops, 720 too many: take a smaller --n-out",
+    ):
+        synthesize(text, "t", "ice40up", seeds=0)
+    report = synthesize(text, "t", "ice40up", seeds=1, must_fit=False)
+    assert (report.fits, report.ff, report.fmax_mhz) == (False, 6000, None)
+    assert report.excess == "needs 6,000 of 5,280 flip-flops, 720 too many"
+
+
+def test_synthesize_that_the_placer_has_no_room_for_says_by_how_much() -> None:
+    # Fits by its count alone, not beside a LUT for each carry and the rows of a real chip.
+    text = shift_register(5279)
+    with pytest.raises(CapacityError, match=r"needs 5,28\d of 5,280 ICESTORM_LC, \d+ too many"):
+        synthesize(text, "t", "ice40up", seeds=1)
+
+
+def test_synthesize_tool_that_crashes_names_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = synth.place
+
+    def broken(*arguments: object, **options: object) -> object:
+        return real(*arguments, **options | {"arguments": ("--no-such-option",)})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(synth, "place", broken)
+    with pytest.raises(ToolError, match=r"nextpnr-ecp5 failed with exit code .*no-such-option"):
+        synthesize(LITERAL, "t", "ecp5", seeds=1, cache=False)
+
+
+def test_critical_path_is_told_in_names_of_modules() -> None:
+    path = (
+        Segment("clk-to-q", "decoder.unit.control.take_TRELLIS_FF_Q", "x", 0.5),
+        Segment("routing", "x", "y", 1.5),
+        Segment("setup", "y", "decoder.unit.pipe.own_0_SB_DFFE_Q_D_SB_LUT4_O_LC", 0.0),
+    )
+    assert path_text(path) == "control.take -> pipe.own_0: 2.0 ns, 75 % wires"
+    assert wire_share(path) == 0.75
+    assert (path_text(()), wire_share(())) == ("", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("b_TRELLIS_FF_Q_2", "b"),
+        ("decoder.frames.$13_DFFE_Q", "frames._13"),
+        ("harness_SB_DFF_12", "pins"),
+        ("unit.reader.place_LUT4_C_Z_LUT4_Z", "reader.place"),
+    ],
+)
+def test_unit_name_drops_what_mapping_added(cell: str, name: str) -> None:
+    assert unit_name(cell) == name
 
 
 def test_area_by_unit_adds_up_to_the_whole() -> None:

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results on disk by content hash: whole or not at all, and made again if damaged."""
+
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["cache_folder", "cached", "digest", "read_text", "write_bytes", "write_text"]
+
+
+def cache_folder() -> Path:
+    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    folder = Path(os.environ.get("XORLOOM_CACHE") or Path(base) / "xorloom")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def digest(*parts: object) -> str:
+    """Return a hash of what a result depends on; every part has an exact ``str``."""
+    text = json.dumps([str(part) for part in parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, also beside other processes that write it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a compressed text; :func:`read_text` reads it."""
+    write_bytes(path, gzip.compress(text.encode(), 1, mtime=0))
+
+
+def read_text(path: Path) -> str | None:
+    """Return a compressed text, ``None`` if it is missing or damaged."""
+    try:
+        return gzip.decompress(path.read_bytes()).decode()
+    except (OSError, EOFError, ValueError):
+        return None
+
+
+def cached(kind: str, key: str, make: Callable[[], Any], *, use: bool = True) -> Any:
+    """Return a JSON value from the cache, or make and keep it.
+
+    Parameters
+    ----------
+    kind : str
+        Folder in the cache.
+    key : str
+        A :func:`digest` of all that the value depends on.
+    make : callable
+        Makes the value; not called if the cache has it.
+    use : bool
+        Whether to look; what is made is not kept either if not.
+    """
+    if not use:
+        return make()
+    path = cache_folder() / kind / f"{key}.json"
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        if entry["check"] == digest(json.dumps(entry["value"], sort_keys=True)):
+            return entry["value"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # missing or damaged: made again
+    value = make()
+    entry = {"check": digest(json.dumps(value, sort_keys=True)), "value": value}
+    write_bytes(path, json.dumps(entry).encode())
+    return json.loads(json.dumps(value))
