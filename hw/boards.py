@@ -116,7 +116,7 @@ _TABLE = (
         package="sg48",
         speed="",
         crystal_mhz=12,
-        pll=Pll(divide=1, multiply=64, out_divide=32),
+        pll=Pll(divide=1, multiply=80, out_divide=32),
         pins="icebreaker.pcf",
         lights=5,
         lights_low=False,

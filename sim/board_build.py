@@ -16,6 +16,7 @@ from xorloom.hw.place import Placement, pack, place
 from xorloom.hw.tools import yosys
 from xorloom.sw.errors import CapacityError, ConfigError
 
+from .board_sources import write_whole
 from .boards import DEMOS, board_verilog, compress_for, expected_of, top_name
 
 __all__ = ["BUILDABLE", "BoardReport", "build_board", "build_boards", "constraints_of"]
@@ -155,9 +156,9 @@ def build_board(
     expected = expected_of(image)
     progress(f"{expected.weights:,} weights in {len(image.data):,} bytes")
     image_file = folder / "weights.bin"
-    image_file.write_bytes(image.data)
+    write_whole(image_file, image.data)
     text = board_verilog(board, image, expected, crc_steps=demo.crc_steps)
-    (folder / f"{top}.v").write_text(text)
+    write_whole(folder / f"{top}.v", text.encode())
     progress("Verilog")
     # Yosys runs in its log's folder.
     recipe = FAMILY_PASSES[board.family].format(top=top, netlist="netlist.json")
@@ -186,7 +187,8 @@ def build_board(
         bitstream=str(bitstream),
         image=str(image_file) if board.flash_bytes else "",
     )
-    (folder / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+    text = json.dumps(report.to_dict(), indent=2) + "\n"
+    write_whole(folder / "report.json", text.encode())
     progress(f"{bitstream} after {report.seconds:.0f} s")
     return report
 

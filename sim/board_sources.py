@@ -7,7 +7,14 @@ from xorloom.hw.boards import board_named
 
 from .boards import DEMOS, board_verilog, compress_for, expected_of, top_name
 
-__all__ = ["write_sources"]
+__all__ = ["write_sources", "write_whole"]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
 def write_sources(name: str, model: Path, output: Path) -> tuple[Path, ...]:
@@ -35,7 +42,5 @@ def write_sources(name: str, model: Path, output: Path) -> tuple[Path, ...]:
     text = board_verilog(board, image, expected_of(image), crc_steps=demo.crc_steps)
     files = {f"{top_name(board)}.v": text.encode(), "weights.bin": image.data}
     for file, data in files.items():
-        partial = folder / f"{file}.partial"
-        partial.write_bytes(data)
-        partial.replace(folder / file)
+        write_whole(folder / file, data)
     return tuple(folder / file for file in files)

@@ -19,7 +19,7 @@ from .cli_helpers import refuses, xorloom
 @pytest.fixture
 def stubbed(monkeypatch, tmp_path):
     """Everything but our own steps replaced: image, Yosys' cells, nextpnr's clock, the packer."""
-    cells, fmax, packed = {"SB_LUT4": 100, "SB_DFF": 50}, [20.0, 23.9, 24.1, 30.0], []
+    cells, fmax, packed = {"SB_LUT4": 100, "SB_DFF": 50}, [20.0, 29.9, 30.1, 40.0], []
 
     def yosys(passes, log):
         assert "read_verilog xorloom_icebreaker.v" in passes
@@ -28,7 +28,7 @@ def stubbed(monkeypatch, tmp_path):
         (log.parent / "stat.json").write_text(json.dumps(stat))
 
     def place(netlist, family, device, *, seed, constraints, freq_mhz, output, log, arguments):
-        assert (family, device, freq_mhz) == ("ice40", ("--up5k", "--package=sg48"), 24)
+        assert (family, device, freq_mhz) == ("ice40", ("--up5k", "--package=sg48"), 30)
         assert constraints.name == "icebreaker.pcf"
         return Placement(seed, {"clock": fmax[seed - 1]}, {}, ())
 
@@ -48,19 +48,19 @@ def stubbed(monkeypatch, tmp_path):
 def test_build_board_tries_seeds_until_the_clock_is_reached(stubbed, tmp_path):
     told = []
     report = build_board("icebreaker", tmp_path, tmp_path, progress=told.append)
-    assert report.seeds == {1: 20.0, 2: 23.9, 3: 24.1}
-    assert (report.clock_mhz, report.fmax_mhz) == (24, 24.1)
+    assert report.seeds == {1: 20.0, 2: 29.9, 3: 30.1}
+    assert (report.clock_mhz, report.fmax_mhz) == (30, 30.1)
     assert (report.lut, report.ff, report.bram) == ((100, 5280), (50, 5280), (0, 30))
     assert stubbed[2] == [("icebreaker.routed", "ice40", "icebreaker.bin", "")]
-    assert "nextpnr seed 2: 23.9 MHz, 24 MHz missed" in told
-    assert "nextpnr seed 3: 24.1 MHz, 24 MHz met" in told
+    assert "nextpnr seed 2: 29.9 MHz, 30 MHz missed" in told
+    assert "nextpnr seed 3: 30.1 MHz, 30 MHz met" in told
     written = json.loads((tmp_path / "icebreaker" / "report.json").read_text())
     assert written["crc"] == report.crc
     assert (tmp_path / "icebreaker" / "weights.bin").read_bytes() == small_image("icebreaker").data
 
 
 def test_build_board_says_by_how_much_the_clock_is_missed(stubbed, tmp_path):
-    text = "icebreaker: the clock reaches 23.9 MHz of 24 with the best of 2 seeds: try more --seeds"
+    text = "icebreaker: the clock reaches 29.9 MHz of 30 with the best of 2 seeds: try more --seeds"
     with pytest.raises(CapacityError, match=re.escape(text)):
         build_board("icebreaker", tmp_path, tmp_path, seeds=2)
     assert not stubbed[2]

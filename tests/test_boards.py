@@ -122,7 +122,7 @@ def test_boards_levels_are_those_of_amaranth_boards(name):
 
 def test_boards_clocks():
     clocks = {name: board.clock_mhz for name, board in BOARDS.items()}
-    assert clocks == {"ulx3s": 100, "icebreaker": 24, "tang-nano-9k": 27, "arty-a7": 100}
+    assert clocks == {"ulx3s": 100, "icebreaker": 30, "tang-nano-9k": 27, "arty-a7": 100}
     for board in BOARDS.values():
         if board.pll:
             vco = board.crystal_mhz * board.pll.multiply / board.pll.divide

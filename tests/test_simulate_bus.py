@@ -78,10 +78,10 @@ def test_bus_counts_payload_and_cycles() -> None:
 
 @pytest.mark.parametrize("what", ["bit", "beat", "user"])
 def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame_of = simulate_module._frame
+    frame_of = simulate_module.frame_of
 
-    def corrupted(data: bytes, form: WeightFormat, golden: bool | None) -> tuple[Frame, int]:
-        frame, bits = frame_of(data, form, golden)
+    def corrupted(data: bytes, form: WeightFormat, *, golden: bool | None) -> tuple[Frame, int]:
+        frame, bits = frame_of(data, form, golden=golden)
         size = 24
         if what == "bit":
             wrong = bytearray(frame.data)
@@ -91,7 +91,7 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
             return replace(frame, data=frame.data[:-size]), bits
         return replace(frame, user=7), bits
 
-    monkeypatch.setattr(simulate_module, "_frame", corrupted)
+    monkeypatch.setattr(simulate_module, "frame_of", corrupted)
     told = decode(streams()[1:])
     assert isinstance(told, str)
     if what == "bit":
@@ -108,7 +108,7 @@ def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None
     data = bytearray(streams()[1])
     frame = simulate_module.frame_of(bytes(data), FORM)
     data[16] ^= 1  # of the CRC
-    monkeypatch.setattr(simulate_module, "_frame", lambda *_: frame)
+    monkeypatch.setattr(simulate_module, "frame_of", lambda *_, **__: frame)
     told = decode([bytes(data)])
     assert isinstance(told, str)
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")
