@@ -15,10 +15,27 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "explore"]
 
-_COLUMNS = (
-    *("", "value", "n_in", "n_out", "window", "taps", "lanes", "bus", "planes", "index", "bits"),
-    *("bits/weight", "kept", "LUT", "FF", "Fmax MHz", "Mweights/s", "LUT a w/cycle"),
-)
+_PARAMETERS = {  # columns and their titles
+    "value": "value",
+    "n_in": "n_in",
+    "n_out": "n_out",
+    "window": "window",
+    "taps": "taps",
+    "lanes": "lanes",
+    "bus_bits": "bus",
+    "planes": "planes",
+    "index": "index",
+    "index_bits": "index bits",
+}
+_RESULTS = {
+    "bits_per_weight": ("bits/weight", ".4f"),
+    "kept": ("kept", ".3f"),
+    "lut": ("LUT", ",d"),
+    "ff": ("FF", ",d"),
+    "fmax_mhz": ("MHz", ".1f"),
+    "mweights_per_s": ("Mweights/s", ",.0f"),
+    "lut_per_weight": ("LUT/(w/cycle)", ".2f"),
+}
 _DEMO = "encoder.layer.2.*.weight"
 
 
@@ -191,37 +208,31 @@ def _report(
     """Print the points, those on the front first and marked."""
     order = sorted(found, key=lambda row: (not row["pareto"], row["bits_per_weight"]))
     cut = "" if rows is None else f", the first {rows} rows of each"
+    values = {name: {row.get(name) for row in found} for name in _PARAMETERS}
+    differ = [name for name, seen in values.items() if len(seen) > 1] or ["value"]
+    columns = ["front", *(_PARAMETERS[name] for name in differ)]
     print_table(
-        f"{len(found)} decoders on {len(names)} matrices{cut}; * is on the Pareto front",
-        _COLUMNS,
-        [_cells(row) for row in order],
+        f"{len(found)} decoders on {len(names)} matrices{cut}",
+        [*columns, *(title for title, _ in _RESULTS.values())],
+        [
+            [
+                "*" if row["pareto"] else "",
+                *("-" if row.get(name) is None else f"{row[name]}" for name in differ),
+                *(
+                    "-" if row[name] is None else format(row[name], form)
+                    for name, (_, form) in _RESULTS.items()
+                ),
+            ]
+            for row in order
+        ],
     )
+    same = [f"{_PARAMETERS[n]} {next(iter(v))}" for n, v in values.items() if len(v) == 1]
+    if same:
+        typer.echo(f"all: {', '.join(same)}; *: no other is as good in everything")
     for reason, count in skipped.items():
         typer.echo(f"skipped {count}: {reason}")
     for error in errors:
         typer.echo(f"failed: {error}")
-
-
-def _cells(row: "Mapping[str, Any]") -> list[str]:
-    def number(name: str, form: str) -> str:
-        return "-" if row.get(name) is None else format(row[name], form)
-
-    return [
-        "*" if row["pareto"] else "",
-        row["value"],
-        *(number(name, "d") for name in ("n_in", "n_out")),
-        number("window", "d"),
-        str(row.get("taps", "-")),
-        *(number(name, "d") for name in ("lanes", "bus_bits", "planes")),
-        row["index"],
-        number("index_bits", ".4g"),
-        number("bits_per_weight", ".4f"),
-        number("kept", ".3f"),
-        *(number(name, ",d") for name in ("lut", "ff")),
-        number("fmax_mhz", ".1f"),
-        number("mweights_per_s", ",.0f"),
-        number("lut_per_weight", ".2f"),
-    ]
 
 
 COMMANDS = (explore,)
