@@ -62,12 +62,17 @@ def area_figures(pieces: Sequence[Piece], key: str) -> Iterator[Figure]:
     rows = list(_designs(pieces))
     commands = tuple(dict.fromkeys(piece.command for piece in pieces))
     table = Table(
-        ("design", "target", "LUT", "FF", "Fmax MHz, median", "least", "seeds", "LUT a weight bit"),
+        (
+            *("design", "target", "LUT", "FF", "NAND2", "Fmax MHz, median", "least", "seeds"),
+            *("LUT a weight bit", "critical path"),
+        ),
         tuple(
             (
                 *(name, row["target"], number(row["lut"], 6), number(row["ff"], 6)),
-                *(number(row["fmax_mhz"]), number(row["fmax_min_mhz"])),
+                *(number(row.get("nand2"), 6), number(row["fmax_mhz"])),
+                number(row["fmax_min_mhz"]),
                 *(number(row.get("seeds") or None), number(row.get("lut_per_weight_bit"), 3)),
+                str(row.get("critical_path") or "-"),
             )
             for name, row in rows
         ),
@@ -82,8 +87,8 @@ def area_figures(pieces: Sequence[Piece], key: str) -> Iterator[Figure]:
         (
             ("fmax_mhz", "fmax_min_mhz", "MHz"),
             "Clock over targets",
-            "Further right is faster: the dot is the median over placement seeds, out of context, "
-            "the line reaches to the slowest seed.",
+            "Further right is faster: the dot is the median over placement seeds, the line reaches "
+            "to the slowest seed.",
         ),
     ):
         field, low, unit = what
