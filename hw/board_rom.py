@@ -84,12 +84,15 @@ class BoardRom(wiring.Component):
             m.submodules[f"bank_{k}"] = store
             port = store.read_port()
             m.d.comb += [port.addr.eq(place), port.en.eq(1)]
-            data.append(port.data)
-        chosen = Signal.like(bank)
-        m.d.sync += chosen.eq(bank)
+            # A block RAM takes half a cycle to give its data, which leaves time for one wire.
+            held = Signal(self._bus_bits, name=f"held_{k}", reset_less=True)
+            m.d.sync += held.eq(port.data)
+            data.append(held)
+        chosen, follows = Signal.like(bank), Signal.like(bank)
+        m.d.sync += [follows.eq(bank), chosen.eq(follows)]
         word, levels = _choose(m, data, chosen)
-        flight = Signal(levels + 1)
-        lasts = Signal(levels + 1)
+        flight = Signal(levels + 2)
+        lasts = Signal(levels + 2)
         m.d.sync += [
             flight.eq(Cat(asks, flight[:-1])),
             lasts.eq(Cat(left == 1, lasts[:-1])),
