@@ -70,7 +70,8 @@ def simulate(
     """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
     from xorloom.sw.errors import ConfigError
 
-    from .simulate import Case, iid_case, model_case, simulate_case
+    from .simulate import simulate_case
+    from .simulate_cases import Case, iid_case, model_case
     from .waves import check_waves
 
     if waves_cycles is not None and waves is None:

@@ -11,33 +11,28 @@ import numpy as np
 from xorloom.hw.verilog import GeneratedVerilog, generate
 from xorloom.sw import decoder
 from xorloom.sw.config import BlockConfig, WindowConfig
-from xorloom.sw.container import STREAM, Container, read_container
-from xorloom.sw.decompress import decode_tensor, tensor_steps
+from xorloom.sw.container import STREAM, Container
+from xorloom.sw.decompress import decode_tensor
 from xorloom.sw.errors import ConfigError
 from xorloom.sw.layout import COUNT_OFFSET_BITS
 from xorloom.sw.orders import lanes, needs_transpose, slice_count
-from xorloom.sw.prune import check_sparsity
-from xorloom.sw.search import cut_sample, search_block, search_window
 from xorloom.sw.stream import split_streams
 from xorloom.sw.taps import columns
-from xorloom.sw.value_plane import Config, encode_value
+from xorloom.sw.value_plane import Config
 
 from .bandwidth import memory, model_cycles
-from .datasets import iid
 from .runner import build, run
+from .simulate_cases import Case
 
 STALLS = ("none", "random", "bursts", "slow")
 """Named stall patterns, see :func:`xorloom.sim.agents.stalls`."""
 
 __all__ = [
-    "Case",
     "SimulationResult",
     "beat_bytes",
     "check_pattern",
     "expected_frame",
     "golden_codes",
-    "iid_case",
-    "model_case",
     "simulate_case",
     "simulate_streams",
 ]
@@ -186,103 +181,6 @@ def simulate_streams(
     if "failure" in result:
         return str(result["failure"])
     return SimulationResult(**result)
-
-
-@dataclass(frozen=True)
-class Case:
-    """Memory streams to simulate, and what they hold.
-
-    Parameters
-    ----------
-    title : str
-    config : BlockConfig or WindowConfig
-    streams : tuple of bytes
-    weights, slices, words, steps : int
-        Sums over the streams; ``words`` counts header and CRC words as well.
-    """
-
-    title: str
-    config: Config
-    streams: tuple[bytes, ...]
-    weights: int
-    slices: int
-    words: int
-    steps: int
-
-
-def _case(title: str, config: Config, parts: Sequence[tuple[bytes, int, int, int]]) -> Case:
-    """Sum up (streams of a tensor, weights, slices, steps)."""
-    streams: list[bytes] = []
-    for data, _, _, _ in parts:
-        streams += split_streams(data, config.bus_bytes, title)
-    return Case(
-        title,
-        config,
-        tuple(streams),
-        sum(part[1] for part in parts),
-        sum(part[2] for part in parts),
-        sum(len(data) // config.bus_bytes for data in streams),
-        sum(part[3] for part in parts),
-    )
-
-
-def _slices(weights: int, planes: int, config: Config) -> int:
-    """Slices of a tensor."""
-    if isinstance(config, WindowConfig):
-        return slice_count(weights, config.n_out // planes)
-    return slice_count(weights, config.n_out) * planes
-
-
-def model_case(path: Path, names: Sequence[str]) -> Case:
-    """Take tensors of a compressed model; without names, the largest.
-
-    Raises
-    ------
-    ConfigError
-        If the file or a tensor is not there.
-    FormatError
-        If it is damaged.
-    """
-    container = read_container(path)
-    if not names:
-        names = [max(container.tensors, key=lambda n: int(np.prod(container.tensors[n].shape)))]
-    parts = []
-    config = container.config
-    for name in names:
-        info = container.tensor(name)
-        weights = int(np.prod(info.shape, dtype=np.int64))
-        steps = tensor_steps(container, name)
-        parts.append(
-            (container.raw(name + STREAM), weights, _slices(weights, info.planes, config), steps)
-        )
-    shapes = ", ".join(f"{n} {'x'.join(map(str, container.tensors[n].shape))}" for n in names)
-    title = shapes if len(names) <= 2 else f"{len(names)} tensors of {path.name}"
-    return _case(title, config, parts)
-
-
-def iid_case(
-    sparsity: float, weights: int, planes: int, config: Config, *, search: bool, seed: int = 1
-) -> Case:
-    """Encode random codes under an i.i.d. mask, like AlexNet's pruned FC layers.
-
-    Raises
-    ------
-    ConfigError
-        If a parameter is out of range.
-    """
-    check_sparsity(sparsity)
-    if weights < 1:
-        raise ConfigError(f"weights must be at least 1, not {weights}")
-    mask, codes = iid(weights, sparsity, planes, seed)
-    if search:
-        sample = cut_sample((mask, codes, planes), weights)
-        if isinstance(config, BlockConfig):
-            config = search_block(sample, config).config
-        else:
-            config = search_window(sample, config)
-    data, bits, _ = encode_value(mask, codes, planes, config, "row")
-    title = f"i.i.d. mask S {sparsity}, {planes} bit, {weights:,} weights"
-    return _case(title, config, [(data, weights, _slices(weights, planes, config), bits.steps)])
 
 
 def simulate_case(

@@ -15,12 +15,15 @@ _TIMELINE = {
     "in_valid": "s_axis_tvalid",
     "in_ready": "s_axis_tready",
     "step": "decoder.unit.control.step",
-    "opens_frame": "decoder.unit.control.fresh",
     "has_slice": "decoder.unit.control.emit",
     "out_valid": "m_axis_tvalid",
     "out_ready": "m_axis_tready",
 }
-"""What ``simulate --timeline`` records of a window decoder, and the signal in the Verilog."""
+"""What ``simulate --timeline`` records of a window decoder, and the signal in the Verilog.
+
+``opens_frame`` is added: the chunk that the last step took opens a frame."""
+_OPENS = ("decoder.unit.control.take", "decoder.unit.control.frame_ends")
+"""Both are set when a step takes a chunk that opens a frame."""
 _CLOCKS_MAX = 1 << 14
 
 
@@ -51,10 +54,15 @@ def _handle(dut: Any, path: str) -> Any:
 async def _record(bench: Bench, slices: int, into: dict[str, str]) -> None:
     """Record every clock from the first offered word until so many slices have left."""
     handles = {name: _handle(bench.dut, path) for name, path in _TIMELINE.items()}
+    opening = [_handle(bench.dut, path) for path in _OPENS]
     left = clocks = 0
+    opens = False
     while left < slices and clocks < _CLOCKS_MAX:
         await RisingEdge(bench.dut.aclk)
         now = {name: bool(handle.value) for name, handle in handles.items()}
+        now["opens_frame"] = opens
+        if now["step"]:
+            opens = all(handle.value for handle in opening)
         if not (clocks or now["in_valid"]):
             continue
         clocks += 1
@@ -67,7 +75,7 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
     """Send all streams back to back; compare every frame."""
     streams = [Path(path).read_bytes() for path in job["streams"]]
     expected = [Path(path).read_bytes() for path in job["expected"]]
-    timeline = dict.fromkeys(_TIMELINE, "")
+    timeline = dict.fromkeys([*_TIMELINE, "opens_frame"], "")
     if job["timeline_slices"]:
         cocotb.start_soon(_record(bench, job["timeline_slices"], timeline))
     for data in streams:

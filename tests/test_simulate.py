@@ -30,11 +30,10 @@ from xorloom.sim.simulate import (
     SimulationResult,
     expected_frame,
     golden_codes,
-    iid_case,
-    model_case,
     simulate_case,
     simulate_streams,
 )
+from xorloom.sim.simulate_cases import iid_case, model_case
 from xorloom.sim.tb_decoder import _first_mismatch
 from xorloom.sw import block_codec, stream
 from xorloom.sw.compress import CompressSpec, compress_model

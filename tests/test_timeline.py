@@ -27,17 +27,17 @@ def slices_by_chunk(stream: bytes, slices: int) -> list[bool]:
 
 
 def test_timeline_is_what_the_rate_word_says(tmp_path, monkeypatch):
-    from xorloom.sim import simulate
+    from xorloom.sim import simulate_cases
 
     streams = []
-    case = simulate.iid_case
+    case = simulate_cases.iid_case
 
     def kept(*args, **more):
         found = case(*args, **more)
         streams.extend(found.streams)
         return found
 
-    monkeypatch.setattr(simulate, "iid_case", kept)
+    monkeypatch.setattr(simulate_cases, "iid_case", kept)
     out, _ = xorloom("simulate", "--iid", 0.6, "--weights", 3000, *SMALL, "--timeline", "--json")
     row = json.loads(out)
     assert row["bit_exact"]
