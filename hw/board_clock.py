@@ -56,17 +56,18 @@ class BoardClock(wiring.Component):
         m.d.comb += ClockSignal("start").eq(self.clock)
         held = Signal(2)  # two stages: neither the button nor the lock knows the clock
         count = Signal(self._reset_bits + 1)
-        ready = Signal()
+        # Thousands of registers wait for it: no logic may follow.
+        reset = Signal(init=1)
         m.d.start += [
             held[0].eq(self.button | ~locked),
             held[1].eq(held[0]),
-            ready.eq(count[-1]),
+            reset.eq(~count[-1]),
         ]
         with m.If(held[1]):
             m.d.start += count.eq(0)
         with m.Elif(~count[-1]):
             m.d.start += count.eq(count + 1)
-        m.d.comb += self.reset.eq(~ready)
+        m.d.comb += self.reset.eq(reset)
         return m
 
 

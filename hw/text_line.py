@@ -64,6 +64,13 @@ class TextLine(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the text's memory and what runs through it."""
         m = Module()
+        # What stands in a register is offered: tables and digits take most of a cycle.
+        byte, offers, full = Signal(8), Signal(), Signal()
+        held = Signal(8, reset_less=True)
+        m.d.comb += [self.o.payload.eq(held), self.o.valid.eq(full)]
+        m.d.sync += full.eq(Mux(full, ~self.o.ready, offers))
+        with m.If(~full):
+            m.d.sync += held.eq(byte)
         numbers = [part for part in self._parts if isinstance(part, Number)]
         words = [part for part in self._parts if isinstance(part, Word)]
         # Codes over 127 are fields.
@@ -93,7 +100,7 @@ class TextLine(wiring.Component):
         shows = seen | digit.any() | (count == 1)
         text, text_at = self._word(m, words)
         with m.FSM() as fsm:
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE") | full)
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += at.eq(0)
                 m.next = "FETCH"
@@ -104,7 +111,7 @@ class TextLine(wiring.Component):
                 with m.If(at == len(program)):
                     m.next = "IDLE"
             with m.State("SHOW"):
-                m.d.comb += [self.o.payload.eq(code), self.o.valid.eq(~code[7])]
+                m.d.comb += [byte.eq(code), offers.eq(~code[7])]
                 m.d.sync += [binary.eq(value), seen.eq(hexadecimal)]
                 m.d.sync += digits.eq(Mux(hexadecimal, value << 8, 0))
                 m.d.sync += count.eq(Mux(hexadecimal, 8, 32))
@@ -115,7 +122,7 @@ class TextLine(wiring.Component):
                     if words:
                         with m.If(code[:7] == len(numbers)):
                             m.next = "WORD"
-                with m.Elif(self.o.ready):
+                with m.Elif(~full):
                     m.next = "FETCH"
             with m.State("CONVERT"):
                 # Double dabble: what would overflow a digit when doubled gets 3 more.
@@ -129,19 +136,19 @@ class TextLine(wiring.Component):
             with m.State("DIGITS"):
                 letter = digit + (ord("a") - 10)
                 m.d.comb += [
-                    self.o.payload.eq(Mux(digit >= 10, letter, digit + ord("0"))),
-                    self.o.valid.eq(shows),
+                    byte.eq(Mux(digit >= 10, letter, digit + ord("0"))),
+                    offers.eq(shows),
                 ]
-                with m.If(self.o.ready | ~shows):
+                with m.If(~full | ~shows):
                     m.d.sync += [digits.eq(digits << 4), count.eq(count - 1), seen.eq(shows)]
                     with m.If(count == 1):
                         m.next = "FETCH"
             if words:
                 with m.State("WORD"):
-                    m.d.comb += [self.o.payload.eq(text), self.o.valid.eq(text.any())]
+                    m.d.comb += [byte.eq(text), offers.eq(text.any())]
                     with m.If(~text.any()):
                         m.next = "FETCH"
-                    with m.Elif(self.o.ready):
+                    with m.Elif(~full):
                         m.d.sync += text_at.eq(text_at + 1)
         return m
 
