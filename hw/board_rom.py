@@ -72,12 +72,17 @@ class BoardRom(wiring.Component):
         asks, leaves = Signal(), Signal()
         m.d.comb += asks.eq(left.any() & (owed < _QUEUE - 4))
         m.d.sync += owed.eq(owed + asks - leaves)
+        # The bank follows a cycle behind, so that its wires, which go everywhere, have a cycle.
+        begins, turns = Signal(), Signal()
+        m.d.sync += [begins.eq(self.start), turns.eq(asks & (place == size - 1))]
         with m.If(self.start):
-            m.d.sync += [left.eq(len(words)), place.eq(0), bank.eq(1)]
+            m.d.sync += [left.eq(len(words)), place.eq(0)]
         with m.Elif(asks):
             m.d.sync += [left.eq(left - 1), place.eq(place + 1)]
-            with m.If(place == size - 1):
-                m.d.sync += bank.eq(bank << 1)
+        with m.If(begins):
+            m.d.sync += bank.eq(1)
+        with m.Elif(turns):
+            m.d.sync += bank.eq(bank << 1)
         data = []
         for k, part in enumerate(banks):
             store = memory.Memory(shape=self._bus_bits, depth=len(part), init=part)
@@ -88,8 +93,8 @@ class BoardRom(wiring.Component):
             held = Signal(self._bus_bits, name=f"held_{k}", reset_less=True)
             m.d.sync += held.eq(port.data)
             data.append(held)
-        chosen, follows = Signal.like(bank), Signal.like(bank)
-        m.d.sync += [follows.eq(bank), chosen.eq(follows)]
+        chosen = Signal.like(bank)
+        m.d.sync += chosen.eq(bank)
         word, levels = _choose(m, data, chosen)
         flight = Signal(levels + 2)
         lasts = Signal(levels + 2)
