@@ -86,7 +86,7 @@ def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
 
 _LAYER = "encoder.layer.2.*.weight"
 _DEMOS = (
-    BoardDemo(board_named("ulx3s"), _value(16, 256, 64), (_LAYER,), crc_steps=1),
+    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (_LAYER,), crc_steps=1),
     BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (_LAYER,), crc_steps=4),
     BoardDemo(
         board_named("tang-nano-9k"),
