@@ -69,23 +69,24 @@ class BoardRom(wiring.Component):
         left = Signal(range(len(words) + 1))
         # Words that are asked for and have not left the queue.
         owed = Signal(range(_QUEUE + 1))
-        asks, leaves = Signal(), Signal()
-        m.d.comb += asks.eq(left.any() & (owed < _QUEUE - 4))
+        more, asks, leaves = Signal(), Signal(), Signal()  # more: left is not 0
+        m.d.comb += asks.eq(more & (owed < _QUEUE - 4))
         m.d.sync += owed.eq(owed + asks - leaves)
         # The bank follows a cycle behind, so that its wires, which go everywhere, have a cycle.
         begins, turns = Signal(), Signal()
         m.d.sync += [begins.eq(self.start), turns.eq(asks & (place == size - 1))]
         with m.If(self.start):
-            m.d.sync += [left.eq(len(words)), place.eq(0)]
+            m.d.sync += [left.eq(len(words)), more.eq(1), place.eq(0)]
         with m.Elif(asks):
-            m.d.sync += [left.eq(left - 1), place.eq(place + 1)]
+            m.d.sync += [left.eq(left - 1), more.eq(left != 1), place.eq(place + 1)]
         with m.If(begins):
             m.d.sync += bank.eq(1)
         with m.Elif(turns):
             m.d.sync += bank.eq(bank << 1)
         data = []
         for k, part in enumerate(banks):
-            store = memory.Memory(shape=self._bus_bits, depth=len(part), init=part)
+            # All as deep as the first, else the last one may be cut into blocks with logic behind.
+            store = memory.Memory(shape=self._bus_bits, depth=len(banks[0]), init=part)
             m.submodules[f"bank_{k}"] = store
             port = store.read_port()
             m.d.comb += [port.addr.eq(place), port.en.eq(1)]
@@ -108,7 +109,7 @@ class BoardRom(wiring.Component):
             queue.i.p.data.eq(word),
             queue.i.p.last.eq(lasts[-1]),
             leaves.eq(self.o.valid & self.o.ready),
-            self.idle.eq(~left.any() & ~owed.any()),
+            self.idle.eq(~more & ~owed.any()),
         ]
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m

@@ -167,10 +167,11 @@ class BoardTop(wiring.Component):
                 m.d.sync += [weights.eq(weights + self._lanes), cycles.eq(clock)]
             with m.If(decoder.fault & (cause == Cause.NONE)):
                 m.d.sync += cause.eq(decoder.cause)
+        # What starts a pass goes to many registers, and comes from one.
+        m.d.sync += starts.eq(0)
         with m.FSM() as fsm:
             with m.State("START"), m.If(source.idle):
-                m.d.comb += starts.eq(1)
-                m.d.sync += judged.eq(0)
+                m.d.sync += [starts.eq(1), judged.eq(0)]
                 m.next = "RUN"
             with m.State("RUN"):
                 # Over for some cycles: what was counted and compared is settled.

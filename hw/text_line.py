@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["Number", "TextLine", "Word"]
@@ -33,7 +33,7 @@ class Word:
 class TextLine(wiring.Component):
     """Offers the characters of a line, one after the other.
 
-    A character takes two cycles or more, a decimal number 33 before its first digit: a serial line
+    A character takes two to five cycles, a decimal number 33 before its first digit: a serial line
     is slower. The fields must not change before ``busy`` falls.
 
     Parameters
@@ -105,7 +105,7 @@ class TextLine(wiring.Component):
                 m.d.sync += at.eq(0)
                 m.next = "FETCH"
             with m.State("FETCH"):
-                m.d.sync += [code.eq(_table(m, at, program, "program")), at.eq(at + 1)]
+                m.d.sync += [code.eq(_table(m, at, program)), at.eq(at + 1)]
                 m.d.sync += text_at.eq(0)
                 m.next = "SHOW"
                 with m.If(at == len(program)):
@@ -144,28 +144,44 @@ class TextLine(wiring.Component):
                     with m.If(count == 1):
                         m.next = "FETCH"
             if words:
+                letters = Signal(8, reset_less=True)
                 with m.State("WORD"):
-                    m.d.comb += [byte.eq(text), offers.eq(text.any())]
-                    with m.If(~text.any()):
+                    m.next = "READ"
+                with m.State("READ"):
+                    m.d.sync += letters.eq(text)
+                    m.next = "LETTER"
+                with m.State("LETTER"):
+                    m.d.comb += [byte.eq(letters), offers.eq(letters.any())]
+                    with m.If(~letters.any()):
                         m.next = "FETCH"
                     with m.Elif(~full):
                         m.d.sync += text_at.eq(text_at + 1)
+                        m.next = "WORD"
         return m
 
     def _word(self, m: Module, words: Sequence[Word]) -> tuple[Value, Signal]:
-        """Return the character of the chosen text, 0 after its end, and the place to set."""
+        """Return the character of the chosen text, 0 after its end, and the place to set.
+
+        The character comes a cycle later: the texts are in block RAM, for as logic they would be
+        the slowest path of a board.
+        """
         if not words:
             return Const(0, 8), Signal()
         (word,) = words
         longest = 1 << max(map(len, word.texts)).bit_length()
         place = Signal(range(longest))
         table = b"".join(text.encode("ascii").ljust(longest, b"\0") for text in word.texts)
-        return _table(m, Cat(place, getattr(self, word.name)), table, "texts"), place
+        m.submodules.texts = texts = memory.Memory(
+            shape=8, depth=len(table), init=list(table), attrs={"ram_style": "block"}
+        )
+        port = texts.read_port()
+        m.d.comb += [port.addr.eq(Cat(place, getattr(self, word.name))), port.en.eq(1)]
+        return port.data, place
 
 
-def _table(m: Module, at: Value, table: Sequence[int], name: str) -> Value:
+def _table(m: Module, at: Value, table: Sequence[int]) -> Value:
     """Return an entry of a table of bytes, as logic."""
-    entry = Signal(8, name=name)
+    entry = Signal(8, name="program")
     with m.Switch(at):
         for k, byte in enumerate(table):
             if byte:

@@ -22,41 +22,41 @@ def _below(unit: str, *names: str) -> tuple[str, ...]:
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("clock and reset", ("aclk", "aresetn")),
-    ("registers", ("s_axil_*", "irq", "registers.cause", "registers.busy", "registers.done")),
-    ("memory reads", ("m_axi_ar*", "m_axi_r*", "reader.beats", "reader.flying")),
+    ("registers", ("s_axil_*", "irq", "registers.cause", "registers.done")),
+    ("memory reads", ("m_axi_ar*", "m_axi_r*", "reader.level", "reader.flying")),
     ("bus in", ("s_axis_*",)),
     (
         "parser",
         (
             *("*decoder.parser.phase", "*decoder.parser.cause", "*decoder.parser.fault"),
-            *("*decoder.parser.opens", "*decoder.parser.boundary", "*decoder.parser.count"),
+            *("*decoder.parser.opens", "*decoder.parser.count"),
             *("*decoder.frames.head", "*decoder.frames.left"),
         ),
     ),
     (
         "frame and rate control",
-        _below("control", "head", "frame_ends", "place", "rate", "debt", "left", "ending"),
+        _below("control", "head", "frame_ends", "place", "rate", "debt", "ending"),
     ),
     (
         "window step",
         (
-            *_below("pipe", "available", "step", "emit", "emitted", "blocked", "slices"),
+            *_below("pipe", "available", "step", "emitted", "blocked"),
             *_below("network", "chunk"),
         ),
     ),
     (
         "index",
         (
-            *("*.table.table_state", "*.core.hungry", "*.core.fetch", "*.core.stepping"),
-            *("*.trellis.core.chunk", "*.trellis.core.is_class", "*.trellis.core.o__valid"),
-            *("*.trellis.core.o__ready", "*.unit.core.o__valid", "*.unit.core.o__ready"),
+            *("*.table.table_state", "*.core.hungry", "*.core.stepping"),
+            *("*.trellis.core.chunk", "*.trellis.core.o__valid"),
+            *("*.unit.core.o__valid", "*.unit.core.o__ready"),
         ),
     ),
     ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.proceed")),
     ("slices out", ("m_axis_*",)),
 )
 """What is shown: groups of patterns of names below the top module, in this order."""
-_DECIMAL = ("count", "left", "place", "rate", "debt", "tuser", "beats", "flying", "slices")
+_DECIMAL = ("count", "left", "place", "rate", "debt", "tuser", "level", "flying")
 _CLOSED = ("registers", "memory reads")
 _ENUM = 1 << 32
 """GTKWave's flag for names of states, which pyvcd lacks."""

@@ -43,7 +43,13 @@ def crc_of(dut, beats, pause, seed):
 
 @pytest.mark.parametrize(
     ("bits", "steps", "pause"),
-    [(96, 1, 0.5), (96, 3, 0.3), (640, 1, 0.0), (1024, 2, 0.5), (256, 8, 0.0)],
+    [
+        (96, 1, 0.5),
+        (96, 3, 0.3),
+        pytest.param(640, 1, 0.0, marks=pytest.mark.slow),
+        pytest.param(1024, 2, 0.5, marks=pytest.mark.slow),
+        (256, 8, 0.0),
+    ],
 )
 def test_beat_crc_is_zlibs_over_the_bytes(bits, steps, pause):
     rng = random.Random(bits + steps)

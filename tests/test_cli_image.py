@@ -34,6 +34,7 @@ def test_image_writes_bytes_table_and_header(compressed: Path, tmp_path: Path) -
     header = tmp_path / "weights.h"
     report = xorloom("image", compressed, "-o", out, "--c-header", header, "--json")[0]
     table = json.loads(report)
+    assert table.pop("command").startswith("xorloom image ")
     assert json.loads((tmp_path / "weights.json").read_text()) == table
     image = memory_image(read_container(compressed))
     assert out.read_bytes() == image.data

@@ -75,7 +75,10 @@ def framed(folder: Path, family: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [name if name != "nexus" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
+)
 def test_place_and_pack_every_family(family: str, tmp_path: Path) -> None:
     board, netlist = BOARDS[family], framed(tmp_path, family)
     pins = tmp_path / "pins.txt"

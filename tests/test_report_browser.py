@@ -108,6 +108,7 @@ def test_page_draws_all_charts_quietly_and_fits(
         assert drawn == place > 250, chart
 
 
+@pytest.mark.slow
 def test_page_follows_the_dark_setting(report: Path, tmp_path: Path) -> None:
     light, dark = (
         told(report.with_name("heard.html"), tmp_path / str(n), f"--blink-settings={setting}")
@@ -144,6 +145,7 @@ def test_browser_asks_the_network_for_nothing(report: Path, tmp_path: Path) -> N
     } == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "width"), [("report", 1200), ("phone", 390)])
 def test_screenshot_shows_something(name: str, width: int, report: Path, tmp_path: Path) -> None:
     picture = tmp_path / "shot.png"

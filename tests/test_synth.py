@@ -18,6 +18,7 @@ from xorloom.hw.synth import (
     synthesize_all,
     yosys,
 )
+from xorloom.hw.targets import QUICK
 from xorloom.hw.verilog import generate_unit
 from xorloom.sw.config import BlockConfig, WindowConfig
 from xorloom.sw.errors import CapacityError, ConfigError, ToolError
@@ -97,7 +98,13 @@ def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> No
     assert report.lut <= limit * config.n_out
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target",
+    [
+        name if name in (*QUICK, "gowin") else pytest.param(name, marks=pytest.mark.slow)
+        for name in TARGETS
+    ],
+)
 def test_synthesize_counts_are_sane_on_every_target(target: str) -> None:
     steps: list[str] = []
     verilog = generate_unit("decoder", SMALL)
@@ -185,7 +192,10 @@ CHAIN = LITERAL.replace("r <= a;", "r <= q;")
 HARNESSED = [name for name, target in TARGETS.items() if target.harness]
 
 
-@pytest.mark.parametrize("target", HARNESSED)
+@pytest.mark.parametrize(
+    "target",
+    [name if name == "gowin" else pytest.param(name, marks=pytest.mark.slow) for name in HARNESSED],
+)
 def test_synthesize_places_a_literal_design_in_a_harness(target: str) -> None:
     report = synthesize(LITERAL, "t", target, seeds=1, cache=False)
     assert (report.lut, report.ff) == (1, 2), "the harness does not count"
