@@ -127,7 +127,7 @@ class WindowDecoder(wiring.Component):
     """Decoder of the window codec's streams. Full back-pressure; streams chain back to back.
 
     A stream too short for its count is not noticed; see :class:`xorloom.hw.ip.decoder.Decoder`.
-    Twin: ``sw.golden.block.window_decoder``.
+    Twin: ``sw.golden.window.window_decoder``.
 
     Parameters
     ----------

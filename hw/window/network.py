@@ -20,7 +20,7 @@ class WindowXor(wiring.Component):
     directly: the step has moved them ``n_in`` positions down, which is where it reads them, so
     nothing but ``n_in`` more bits of shift register is spent on the delay. With the default
     network (one bit of its own and three parities an output) an output costs one LUT4, a parity
-    one. Twin: ``sw.golden.block.xor_network`` on ``config.network.rows``.
+    one. Twin: ``sw.golden.network.xor_network`` on ``config.network.rows``.
 
     Parameters
     ----------

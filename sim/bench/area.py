@@ -8,7 +8,7 @@ from typing import Any
 
 from xorloom.hw.flow.synth import SynthReport, synthesize_all
 from xorloom.hw.flow.targets import TARGETS, check_target
-from xorloom.sim.cli.options import ConfigOptions, UnitOptions
+from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 from xorloom.sw.base.errors import ConfigError
 

@@ -13,16 +13,10 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.index.lowrank import codec as index_lowrank
-from xorloom.sw.index.plane import (
-    CHOSEN,
-    beats,
-    choose_index,
-    decode_index,
-    encode_index,
-    tensor_of,
-)
+from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.index.rate_distortion import kept_share, rate_bound, share_bound
 from xorloom.sw.index.trellis import stream as trellis_stream
 from xorloom.sw.model.compress import CompressSpec, compress_model
@@ -31,11 +25,11 @@ from xorloom.sw.model.decompress import verify_tensor
 from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import CHOSEN
 from xorloom.sw.tensors.model_io import ModelTensor, from_arrays, open_model
-from xorloom.sw.tensors.orders import ORDERS
+from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
-from xorloom.sw.value.block.codec import threads_default
 from xorloom.sw.value.plane import encode_value
 from xorloom.sw.value.search import window_for
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 from xorloom.sim.datasets import iid
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig, lanes_for
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
 from xorloom.sw.value.block import codec as block_codec
-from xorloom.sw.value.plane import Config, decode_value, encode_value
+from xorloom.sw.value.plane import decode_value, encode_value
 from xorloom.sw.value.search import SearchPoint, curve, cut_sample, search_block, search_window
 
 __all__ = [
     "curve_rows",
     "decoder_luts",
-    "lanes_for",
     "matrix_rows",
     "plot_curve",
     "speed_config",
@@ -33,11 +32,6 @@ __all__ = [
 
 Progress = Callable[[str], None]
 _SEED = 2020
-
-
-def lanes_for(n_in: int, bus_bits: int) -> int:
-    """Lanes whose seeds fill one bus word."""
-    return max(1, bus_bits // max(1, n_in))
 
 
 def value_rows(

@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xorloom.sim.cli.options import ConfigOptions, UnitOptions
+from .options import ConfigOptions, UnitOptions
 
 if TYPE_CHECKING:
     from xorloom.hw.units import GeneratedVerilog
+    from xorloom.sw.spec.config import Config
     from xorloom.sw.spec.index_config import IndexConfig
-    from xorloom.sw.value.plane import Config
 
 __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 

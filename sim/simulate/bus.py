@@ -12,17 +12,15 @@ import numpy as np
 from xorloom.hw.ip.top import AxiDecoder
 from xorloom.hw.units import component_verilog
 from xorloom.sim.bandwidth.presets import memory as memory_named
+from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.golden.weights import weight_decoder
-from xorloom.sw.index.plane import beats, decode_index, index_overhead
-from xorloom.sw.memory.weight_stream import (
-    WeightFormat,
-    slice_weights,
-    split_stream,
-    split_weight_streams,
-)
+from xorloom.sw.index.plane import decode_index
+from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, WeightHeader
+from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
+from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
 
 from .runner import build, run

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from xorloom.sim.datasets import iid
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.container import STREAM, read_container
 from xorloom.sw.model.decompress import tensor_steps
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_sparsity
-from xorloom.sw.value.block.stream import split_streams
-from xorloom.sw.value.plane import Config, encode_value
+from xorloom.sw.value.plane import encode_value
 from xorloom.sw.value.search import cut_sample, search_block, search_window
 
 __all__ = ["Case", "iid_case", "model_case"]

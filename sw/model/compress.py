@@ -9,22 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.choice import best_order
-from xorloom.sw.index.plane import (
-    CHOSEN,
-    check_index,
-    choose_index,
-    encode_index,
-    index_for,
-    index_overhead,
-    slice_multiple,
-)
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.index.plane import choose_index, encode_index
+from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import CHOSEN, check_index, index_for, slice_multiple
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
-from xorloom.sw.value.plane import Config, ValueLayout, encode_value
+from xorloom.sw.value.plane import ValueLayout, encode_value
 from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for
 from xorloom.sw.value.window.codec import stream_slices
 

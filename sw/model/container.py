@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError, check_range
-from xorloom.sw.index.plane import INDEX_CODECS, check_index
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import INDEX_CODECS, check_index
+from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX, DTYPES, read_header, write_tensors
-from xorloom.sw.value.block.codec import PLANES_MAX
-from xorloom.sw.value.plane import Config, ValueLayout
+from xorloom.sw.value.plane import ValueLayout
 
 __all__ = [
     "INDEX",

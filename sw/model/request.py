@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config, operating_point
-from xorloom.sw.index.plane import INDEX_CODECS, mask_lanes
+from xorloom.sw.spec.config import Config
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
+from xorloom.sw.spec.weight_format import INDEX_CODECS, mask_lanes
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.value.plane import Config
 from xorloom.sw.value.window.codec import STREAM_BITS
 
 __all__ = ["IndexRequest"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.bits.framing import StreamBits
+from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
 from xorloom.sw.tensors.orders import slice_count
-from xorloom.sw.value.block.stream import StreamBits
 from xorloom.sw.value.window.codec import WindowStreams
 
 from .block import codec as block_codec
@@ -16,10 +16,7 @@ from .block import stream
 from .window import codec as window_codec
 from .window import stream as window_stream
 
-__all__ = ["Config", "ValueLayout", "decode_value", "encode_value", "value_bits", "value_frames"]
-
-Config = BlockConfig | WindowConfig
-"""One decoder build."""
+__all__ = ["ValueLayout", "decode_value", "encode_value", "value_bits", "value_frames"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from xorloom.sim.simulate.bus import BusResult, Frame, beat_bytes_of, run_job
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.layout import padded
 
-from .streams import BASELINES, BaselineConfig
+from .config import BaselineConfig
+from .streams import BASELINES
 
 __all__ = ["baseline_top", "simulate_baseline"]
 

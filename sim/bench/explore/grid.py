@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.index.choice import index_config
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.value.plane import Config
 
 __all__ = ["DEFAULT", "FULL", "Grid", "Point", "points"]
 

@@ -13,10 +13,10 @@ from functools import partial
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.base.host import threads_default
+from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import KIND_LOWRANK, Header, network_id
-from xorloom.sw.value.block.codec import threads_default
-from xorloom.sw.value.block.stream import frame_payload, unframe_payload
 
 from . import kernels
 from .bits import LowrankBits, bits_of, sets_of, stream_bits

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.spec.index_config import TrellisConfig
-from xorloom.sw.value.block.codec import threads_default
 
 from .stream import TrellisStream, search_stream
 

@@ -10,7 +10,7 @@ from xorloom.hw.ip.decoder import Decoder
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index import entropy as index_entropy
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams
+from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
@@ -19,6 +19,7 @@ from xorloom.sw.spec.index_config import (
     LowrankConfig,
     TrellisConfig,
 )
+from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.decoder import BITMAP, VALUE, words_of
 from tests.helpers.index_streams import index_stream

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.window.network import WindowXor
-from xorloom.sw.golden.block import xor_network
+from xorloom.sw.golden.network import xor_network
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.taps import columns
 

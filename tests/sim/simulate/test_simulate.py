@@ -27,19 +27,18 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.sim.datasets import clustered_weights, iid, minilm
 from xorloom.sim.simulate import decoder as simulate_module
 from xorloom.sim.simulate.cases import iid_case, model_case
-from xorloom.sim.simulate.decoder import (
-    SimulationResult,
-    expected_frame,
-    golden_codes,
-    simulate_case,
-    simulate_streams,
-)
+from xorloom.sim.simulate.decoder import simulate_case, simulate_streams
+from xorloom.sim.simulate.result import SimulationResult
 from xorloom.sim.testbenches.decoder import _first_mismatch
 from xorloom.sw.base.errors import ConfigError, ToolError
-from xorloom.sw.golden.block import block_decoder, bus_words, patch_unit, xor_network
+from xorloom.sw.bits.framing import split_streams
+from xorloom.sw.golden.block import block_decoder
+from xorloom.sw.golden.bus import bus_words
+from xorloom.sw.golden.network import patch_unit, xor_network
 from xorloom.sw.model.compress import CompressSpec, compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decode_tensor
+from xorloom.sw.model.verify import expected_frame, golden_codes
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import KIND_BLOCK, Header, network_id, padded
 from xorloom.sw.spec.taps import columns
@@ -48,7 +47,6 @@ from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.block import codec as block_codec
 from xorloom.sw.value.block import stream
-from xorloom.sw.value.block.stream import split_streams
 from xorloom.sw.value.plane import encode_value, value_frames
 
 from tests.helpers.rtl import drive, random_slices, random_stream

@@ -8,14 +8,16 @@ from functools import cache
 import numpy as np
 import pytest
 import xorloom.sim.simulate.bus as simulate_module
+from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.simulate import simulate_baseline
-from xorloom.sim.bench.baselines.streams import BASELINES, BaselineConfig, encode_baseline
+from xorloom.sim.bench.baselines.streams import BASELINES, encode_baseline
 from xorloom.sim.datasets import iid
 from xorloom.sim.simulate.bus import BusResult, Frame, simulate_bus
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams, join_tensor
+from xorloom.sw.memory.weight_stream import join_streams, join_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.plane import encode_value
 
 from tests.helpers.index_streams import index_stream

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.lowrank import lowrank_chunks, lowrank_decoder
 from xorloom.sw.index.lowrank import heuristic as lowrank_heuristic
 from xorloom.sw.index.lowrank import kernels as lowrank_kernels

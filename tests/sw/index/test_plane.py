@@ -4,27 +4,23 @@
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.bits.framing import index_overhead, split_streams
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.entropy import entropy_decoder
 from xorloom.sw.golden.index import bitmap_decoder, trellis_decoder
 from xorloom.sw.golden.lowrank import lowrank_decoder
-from xorloom.sw.index.plane import (
+from xorloom.sw.index.plane import choose_index, decode_index, encode_index
+from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import (
     CHOSEN,
     INDEX_CODECS,
-    beats,
     check_index,
-    choose_index,
-    decode_index,
-    encode_index,
     index_for,
-    index_overhead,
     mask_lanes,
     slice_multiple,
 )
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.tensors.orders import ORDERS
-from xorloom.sw.value.block.stream import split_streams
+from xorloom.sw.tensors.orders import ORDERS, beats
 from xorloom.sw.value.window.codec import stream_slices
 
 N_OUT = 32
