@@ -6,13 +6,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.spec.config import WindowConfig
 
-__all__ = ["WindowXor"]
+__all__ = ["WindowNetwork"]
 
 _LUT = 4
 """Inputs of the smallest common look-up table."""
 
 
-class WindowXor(wiring.Component):
+class WindowNetwork(wiring.Component):
     """Shift register over the seed stream and the XOR network on it, in two registered levels.
 
     A step shifts a chunk in and loads the first level, XORs of up to four window bits, from the

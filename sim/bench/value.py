@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from xorloom.sim.datasets import iid
-from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig, lanes_for
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig, lanes_for
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -61,7 +61,7 @@ def value_rows(
 
 
 def value_row(
-    tensors: Sequence[tuple[np.ndarray, np.ndarray]], planes: int, config: Config, order: str
+    tensors: Sequence[tuple[np.ndarray, np.ndarray]], planes: int, config: ValueConfig, order: str
 ) -> tuple[dict[str, Any], list[str]]:
     """Encode tensors, decode them again, and count; return the row and every tensor's order."""
     stored = patches = kept = weights = 0
@@ -89,7 +89,7 @@ def value_row(
     return row, orders
 
 
-def patch_bits(config: Config) -> int:
+def patch_bits(config: ValueConfig) -> int:
     """Stored bits of a patch."""
     return config.patch_bits if isinstance(config, WindowConfig) else config.position_bits
 
@@ -128,7 +128,7 @@ def window_value_rows(
     return rows
 
 
-def decoder_luts(config: Config) -> int | None:
+def decoder_luts(config: ValueConfig) -> int | None:
     """ECP5 LUT4s of a decoder with its AXI4-Stream shell."""
     from xorloom.hw.flow.synth import synthesize
     from xorloom.hw.units import generate
@@ -162,7 +162,7 @@ def matrix_rows(
             pairs.append((mask, quantize(weights, mask, Quantizer()).codes))
         planes = [(mask, codes, 1) for mask, codes in pairs]
         for codec in codecs:
-            config: Config
+            config: ValueConfig
             if codec == "window":
                 config = search_window(planes, WindowConfig())
             else:
@@ -235,7 +235,7 @@ def plot_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def speed_rows(
-    config: Config,
+    config: ValueConfig,
     sparsity: float,
     weights: int,
     repeats: int,
@@ -277,7 +277,7 @@ def speed_rows(
     ]
 
 
-def speed_config(codec: str, sparsity: float, n_in: int | None = None) -> Config:
+def speed_config(codec: str, sparsity: float, n_in: int | None = None) -> ValueConfig:
     """Return the decoder that ``bench speed`` uses."""
     mask, codes = iid(2_000_000, sparsity, 1, _SEED)
     if codec == "window":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from xorloom.sw.spec.config import Config
+    pass
 
 __all__ = ["ConfigOptions", "UnitOptions"]
 
@@ -102,7 +102,7 @@ class ConfigOptions:
         ),
     ] = None
 
-    def config(self) -> "Config":
+    def config(self) -> "ValueConfig":
         """Build the configuration, or read it from the compressed model.
 
         Raises

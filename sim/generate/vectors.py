@@ -16,7 +16,7 @@ from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.spec.taps import columns
-from xorloom.sw.spec.weight_format import CHOSEN, WeightFormat
+from xorloom.sw.spec.weight_format import MASK_CHOOSERS, WeightFormat
 from xorloom.sw.value.plane import encode_value
 
 from .units import UnitPlan
@@ -90,7 +90,7 @@ def _indexed(
     size: int, index: IndexConfig, density: float, rng: random.Random
 ) -> tuple[np.ndarray, bytes]:
     """Return a mask of the index codec's, and its memory stream."""
-    if not isinstance(index, CHOSEN):
+    if not isinstance(index, MASK_CHOOSERS):
         mask = _mask(size, density, rng)
         return mask, encode_index(mask, index, "row", 0)
     weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)

@@ -9,8 +9,8 @@ from typing import Any
 from xorloom.hw.units import GeneratedVerilog, generate
 from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.model.verify import beat_bytes, expected_frame
-from xorloom.sw.spec.config import Config, WindowConfig
+from xorloom.sw.model.verify import beat_bytes, expected_bytes
+from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
 
 from .cases import Case
@@ -29,7 +29,7 @@ def _valid_bits(stream: bytes, config: WindowConfig) -> int:
 
 def simulate_streams(
     streams: Sequence[bytes],
-    config: Config,
+    config: ValueConfig,
     *,
     verilog: GeneratedVerilog | None = None,
     stages: int = 1,
@@ -89,7 +89,7 @@ def simulate_streams(
         if isinstance(config, WindowConfig):
             job["valid_bits"] = [_valid_bits(stream, config) for stream in streams]
         for number, stream in enumerate(streams):
-            for kind, data in (("streams", stream), ("expected", expected_frame(stream, config))):
+            for kind, data in (("streams", stream), ("expected", expected_bytes(stream, config))):
                 path = folder / f"{kind}-{number}"
                 path.write_bytes(data)
                 job[kind].append(str(path))

@@ -14,7 +14,7 @@ from xorloom.sw.spec.layout import (
 from .bus import BitQueue, payload
 from .network import patch_unit, xor_network
 
-__all__ = ["Beat", "block_decoder", "stream_parser"]
+__all__ = ["Beat", "block_decoder", "block_parser"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Beat:
     last: bool
 
 
-def stream_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
+def block_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
     """Twin of ``hw.block.parser``: the beats of one memory stream, header to CRC.
 
     A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
@@ -83,7 +83,7 @@ def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[i
     """
     groups: list[int] = []
     slices = [0] * config.lanes
-    for beat in stream_parser(config, words):
+    for beat in block_parser(config, words):
         if beat.seeds:
             slices = [xor_network(columns, seed) for seed in beat.seeds]
         pairs = zip(slices, beat.positions, strict=True)

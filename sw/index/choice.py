@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.config import Config
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -15,7 +15,7 @@ from xorloom.sw.spec.index_config import (
     LowrankConfig,
     TrellisConfig,
 )
-from xorloom.sw.spec.weight_format import CHOSEN, INDEX_CODECS, mask_lanes
+from xorloom.sw.spec.weight_format import INDEX_CODECS, MASK_CHOOSERS, mask_lanes
 from xorloom.sw.tensors.orders import beats
 
 from .lowrank import codec as index_lowrank
@@ -42,7 +42,7 @@ _CHUNK = 8
 
 def index_config(
     codec: str,
-    value: Config,
+    value: ValueConfig,
     planes: int,
     *,
     density: float,
@@ -76,7 +76,7 @@ def index_config(
     n_out, bus_bits = mask_lanes(value, planes), value.bus_bits
     if codec not in INDEX_CODECS:
         raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
-    if not issubclass(INDEX_CODECS[codec], CHOSEN):
+    if not issubclass(INDEX_CODECS[codec], MASK_CHOOSERS):
         if rate is not None:
             raise ConfigError(
                 f"the {codec} index stores any mask at a rate of its own: index bits go with the "

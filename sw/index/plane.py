@@ -17,7 +17,7 @@ from xorloom.sw.spec.index_config import (
     TrellisConfig,
 )
 from xorloom.sw.spec.weight_format import (
-    CHOSEN,
+    MASK_CHOOSERS,
 )
 from xorloom.sw.tensors.orders import (
     beats,
@@ -64,7 +64,7 @@ def encode_index(
     CapacityError
         If a stream has 2**32 weights or more.
     """
-    if isinstance(config, CHOSEN):
+    if isinstance(config, MASK_CHOOSERS):
         raise ConfigError(
             f"the {config.codec} index chooses the mask and cannot keep a given one exactly: "
             "use the bitmap or entropy index"
@@ -106,7 +106,7 @@ def choose_index(
         If the codec stores given masks only, cannot reach the density, or the importance does not
         fit.
     """
-    if not isinstance(config, CHOSEN):
+    if not isinstance(config, MASK_CHOOSERS):
         raise ConfigError(f"the {config.codec} index stores a given mask: prune first")
     slices = beats(np.asarray(importance, np.float32), order, config.n_out)
     counts = [count for _, _, count in runs(importance.size, config.n_out, slices_per_stream)]

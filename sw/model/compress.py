@@ -12,9 +12,9 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.choice import best_order
 from xorloom.sw.index.plane import choose_index, encode_index
-from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import CHOSEN, check_index, index_for, slice_multiple
+from xorloom.sw.spec.weight_format import MASK_CHOOSERS, check_index, index_for, slice_multiple
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
@@ -82,7 +82,7 @@ class CompressSpec:
     sparsity: float = 0.9
     scope: str = "tensor"
     quantizer: Quantizer = field(default_factory=Quantizer)
-    config: Config = field(default_factory=WindowConfig)
+    config: ValueConfig = field(default_factory=WindowConfig)
     order: str = "auto"
     search: bool = True
     include: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class CompressSpec:
     @property
     def chooses(self) -> bool:
         """Whether the index codec chooses the masks."""
-        return isinstance(self.index, CHOSEN)
+        return isinstance(self.index, MASK_CHOOSERS)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _masks(
 def encode_tensor(
     quantized: Quantized,
     planes: int,
-    config: Config,
+    config: ValueConfig,
     index: IndexConfig,
     *,
     order: str = "auto",
@@ -332,7 +332,7 @@ def compress_model(
     codes: Mapping[str, np.ndarray] | None = None,
     saliency: Mapping[str, np.ndarray] | None = None,
     progress: Progress = lambda stage, what: None,
-) -> tuple[Config, dict[str, TensorBits]]:
+) -> tuple[ValueConfig, dict[str, TensorBits]]:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 
     Parameters
@@ -427,7 +427,7 @@ def compress_model(
 
 def _search(
     parts: Callable[[str], Iterator[tuple[str, _Part]]], total: int, spec: CompressSpec
-) -> Config:
+) -> ValueConfig:
     """Choose the value decoder's free parameters for the tensors."""
     if spec.chooses and isinstance(spec.config, WindowConfig):
         return window_for(1 - spec.sparsity, spec.config)  # the density is known

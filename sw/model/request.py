@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config, operating_point
-from xorloom.sw.spec.config import Config
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
 from xorloom.sw.spec.weight_format import INDEX_CODECS, mask_lanes
@@ -51,7 +51,7 @@ class IndexRequest:
         self,
         model: Mapping[str, ModelTensor],
         names: Sequence[str],
-        value: Config,
+        value: ValueConfig,
         quantizer: Quantizer,
     ) -> tuple[float, IndexConfig | None]:
         """Return density and index parameters, ``None`` for a bitmap that fits.
@@ -110,7 +110,7 @@ class IndexRequest:
 def _fixed_bits(
     model: Mapping[str, ModelTensor],
     names: Sequence[str],
-    value: Config,
+    value: ValueConfig,
     quantizer: Quantizer,
     classes: int,
 ) -> float:

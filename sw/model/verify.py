@@ -6,23 +6,23 @@ from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.block import block_decoder
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.window import window_decoder
-from xorloom.sw.spec.config import BlockConfig, Config, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.taps import columns
 from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
 
 from .container import STREAM, Container
 from .decompress import decode_tensor
 
-__all__ = ["beat_bytes", "expected_frame", "golden_codes"]
+__all__ = ["beat_bytes", "expected_bytes", "golden_codes"]
 
 
-def beat_bytes(config: Config) -> int:
+def beat_bytes(config: ValueConfig) -> int:
     """Bytes of an output beat: a group of slices (block) or a slice (window)."""
     lanes = config.lanes if isinstance(config, BlockConfig) else 1
     return -(-lanes * config.n_out // 8)
 
 
-def expected_frame(stream: bytes, config: Config) -> bytes:
+def expected_bytes(stream: bytes, config: ValueConfig) -> bytes:
     """Return the bytes that the decoder must put on ``m_axis`` for one memory stream."""
     words = bus_words(stream, config.bus_bits)
     if isinstance(config, WindowConfig):
@@ -38,7 +38,7 @@ def golden_codes(container: Container, name: str) -> np.ndarray:
     info, config = container.tensor(name), container.config
     mask = decode_tensor(container, name).mask
     streams = split_streams(container.raw(name + STREAM), config.bus_bytes, name)
-    frame = b"".join(expected_frame(data, config) for data in streams)
+    frame = b"".join(expected_bytes(data, config) for data in streams)
     flat = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
     bits = flat.reshape(-1, 8 * beat_bytes(config))
     if isinstance(config, WindowConfig):

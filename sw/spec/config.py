@@ -12,8 +12,8 @@ from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, window_netw
 __all__ = [
     "BUS_BITS",
     "BlockConfig",
-    "Config",
     "DecoderConfig",
+    "ValueConfig",
     "WindowConfig",
     "check_bus",
     "lanes_for",
@@ -300,5 +300,5 @@ def lanes_for(n_in: int, bus_bits: int) -> int:
     return max(1, bus_bits // max(1, n_in))
 
 
-Config = BlockConfig | WindowConfig
+ValueConfig = BlockConfig | WindowConfig
 """One decoder build."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from xorloom.sw.base.errors import ConfigError, FormatError
 
-from .config import BlockConfig, Config, WindowConfig
+from .config import BlockConfig, ValueConfig, WindowConfig
 from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
 from .layout import (
     INDEX_KINDS,
@@ -17,8 +17,8 @@ from .layout import (
 )
 
 __all__ = [
-    "CHOSEN",
     "INDEX_CODECS",
+    "MASK_CHOOSERS",
     "WeightFormat",
     "check_counts",
     "check_index",
@@ -33,21 +33,21 @@ INDEX_CODECS: dict[str, type[IndexConfig]] = {
 }
 
 
-CHOSEN = (TrellisConfig, LowrankConfig)
+MASK_CHOOSERS = (TrellisConfig, LowrankConfig)
 """Codecs that choose the mask themselves; the others store any mask."""
 
 
-def mask_lanes(value: Config, planes: int) -> int:
+def mask_lanes(value: ValueConfig, planes: int) -> int:
     """Return the mask bits of a slice of the value codec."""
     return value.n_out // planes if isinstance(value, WindowConfig) else value.n_out
 
 
-def index_for(value: Config, planes: int) -> BitmapConfig:
+def index_for(value: ValueConfig, planes: int) -> BitmapConfig:
     """Return the bitmap index that goes with a value decoder."""
     return BitmapConfig(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
 
 
-def check_index(index: IndexConfig, value: Config, planes: int) -> None:
+def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
     """Check that an index decoder goes with a value decoder.
 
     Raises

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from xorloom.sim.cli.output import Json, print_json, print_table, with_command
+from xorloom.sim.cli.console.output import Json, print_json, print_table, with_command
 
 from .model import BITS_COLUMNS, bits_rows
 from .simulate import indexed_rows

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import config_options
-from xorloom.sim.cli.output import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 from xorloom.sim.generate.options import ConfigOptions
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from xorloom.sw.model.metrics import TensorBits
-    from xorloom.sw.spec.config import Config
 
 __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
 
@@ -45,7 +44,7 @@ def _bits_json(bits: "Mapping[str, TensorBits]") -> dict[str, object]:
 
 def _report(
     title: str,
-    config: "Config",
+    config: "ValueConfig",
     bits: "Mapping[str, TensorBits]",
     as_json: bool,
     kept: "Sequence[dict[str, Any]]" = (),
@@ -63,7 +62,7 @@ def _report(
     typer.echo(describe(config))
 
 
-def describe(config: "Config") -> str:
+def describe(config: "ValueConfig") -> str:
     """Return one line on a decoder's parameters."""
     return f"{config.codec} decoder: " + ", ".join(f"{k} {v}" for k, v in config.to_dict().items())
 

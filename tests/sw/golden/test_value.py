@@ -10,7 +10,7 @@ import xorloom.sw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError
-from xorloom.sw.golden.block import block_decoder, stream_parser
+from xorloom.sw.golden.block import block_decoder, block_parser
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.network import patch_unit, xor_network
 from xorloom.sw.golden.window import window_control, window_decoder
@@ -106,11 +106,11 @@ def test_block_decoder_gives_the_codes_that_were_encoded(case):
 
 
 @given(streams())
-def test_stream_parser_beats_carry_every_seed_and_patch_in_order(case):
+def test_block_parser_beats_carry_every_seed_and_patch_in_order(case):
     config, planes, mask, codes = case
     slices = encode(mask, codes, planes, config)
     data, bits = stream.pack_block(slices, config)
-    beats = list(stream_parser(config, bus_words(data, config.bus_bits)))
+    beats = list(block_parser(config, bus_words(data, config.bus_bits)))
     assert len(beats) == bits.steps
     seeds, lists = [], []
     fresh = True
@@ -132,14 +132,14 @@ def test_stream_parser_beats_carry_every_seed_and_patch_in_order(case):
     assert [p for positions in lists for p in positions] == slices.patches.tolist()
 
 
-def test_stream_parser_of_a_stream_that_is_too_short_raises(rng):
+def test_block_parser_of_a_stream_that_is_too_short_raises(rng):
     config = BlockConfig(n_in=8, n_out=40, lanes=2, bus_bits=32)
     mask = rng.random(400) > 0.5
     data, bits = stream.pack_block(encode(mask, mask.astype(np.uint8), 1, config), config)
     words = bus_words(data, 32)[: 4 + bits.words]
-    assert len(list(stream_parser(config, words))) == bits.steps
+    assert len(list(block_parser(config, words))) == bits.steps
     with pytest.raises(RuntimeError, match="generator raised StopIteration"):
-        list(stream_parser(config, words[:-1]))
+        list(block_parser(config, words[:-1]))
 
 
 def worked_example():
