@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from xorloom.sw.spec.config import ValueConfig
+
     pass
 
 __all__ = ["ConfigOptions", "UnitOptions"]

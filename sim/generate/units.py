@@ -12,6 +12,7 @@ from .options import ConfigOptions, UnitOptions
 
 if TYPE_CHECKING:
     from xorloom.hw.units import GeneratedVerilog
+    from xorloom.sw.spec.config import ValueConfig
     from xorloom.sw.spec.index_config import IndexConfig
 
 __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]

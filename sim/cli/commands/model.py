@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from xorloom.sw.model.metrics import TensorBits
+    from xorloom.sw.spec.config import ValueConfig
 
 __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
 
