@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class FakeRunner:
         self.environments: list[dict[str, str]] = []
         self.cases = '<testcase name="one"/>'
         self.files: dict[str, str] = {}
+        self.objects: list[str] = []
         self.error: BaseException | None = None
         self.log = ""
 
@@ -37,6 +39,9 @@ class FakeRunner:
 
     def build(self, **options: Any) -> None:
         self.builds.append(options)
+        options["build_dir"].mkdir(exist_ok=True)
+        for name in self.objects:
+            (options["build_dir"] / name).touch()
         self._step(options["log_file"])
 
     def test(self, **options: Any) -> None:
@@ -99,6 +104,23 @@ def test_build_that_failed_is_not_in_the_cache(fake: FakeRunner) -> None:
     fake.error = None
     build(TEXT, "t")
     assert len(fake.builds) == 2
+
+
+def test_build_links_what_the_first_one_compiled_of_verilator(fake: FakeRunner) -> None:
+    fake.objects = ["verilated.o", "verilated_vpi.o", "Vtop.o"]
+    fake.error = RuntimeError("make")
+    with pytest.raises(ToolError):
+        build(TEXT, "t")
+    fake.error = None
+    for top, waves in (("t", False), ("u", False), ("t", True), ("u", True), ("v", False)):
+        build(TEXT, top, waves=waves)
+    flags = [found["MAKEFLAGS"] for found in fake.environments]
+    linked = [re.search(r"VM_GLOBAL_FAST= USER_LDLIBS=(\S+)", text) for text in flags]
+    assert [found is not None for found in linked] == [False, False, True, False, True, True]
+    paths = [Path(found[1]) for found in linked if found]
+    assert paths[0] == paths[2] != paths[1], "with waves they are others"
+    members = subprocess.run(["ar", "t", paths[0]], capture_output=True, text=True, check=True)
+    assert members.stdout.split() == ["verilated.o", "verilated_vpi.o"]
 
 
 def test_build_of_broken_verilog_names_error_and_log(
