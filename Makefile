@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo boards report test test-all lint format lock clean
+.PHONY: setup demo boards report quick test test-all lint format lock clean
 
 setup: $(READY)
 
@@ -56,11 +56,18 @@ $(REPORT)/%.json: $(DEMO_FILES) $(REPORT)/minilm.safetensors
 	$(BIN)/xorloom $(REPORT_$*) --json > $@.partial
 	mv $@.partial $@
 
+# Three tiers: `quick` builds no simulator, synthesizes, places and proves nothing; `test` has all
+# that another test does not find; `test-all` has everything. A test's markers say where it is.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: lint
+	$(PYTEST) -m "not (build or synth or proof or long or slow)"
+
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

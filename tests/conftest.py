@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared by all tests: Hypothesis runs the same examples every time."""
+"""Shared by all tests: Hypothesis runs the same examples every time; costs are watched."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.helpers.tiers import Guard
 
 settings.register_profile(
     "xorloom",
@@ -15,7 +19,28 @@ settings.register_profile(
 )
 settings.load_profile("xorloom")
 
+_GUARD = Guard()
+
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(20260117)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "proofs":
+            item.add_marker(pytest.mark.proof)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    _GUARD.start(item)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    result = yield
+    _GUARD.stop()
+    return result

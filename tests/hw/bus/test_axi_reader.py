@@ -114,6 +114,7 @@ def check_all(count: int, *, bus: int, align: int, max_burst: int, outstanding: 
     )
 
 
+@pytest.mark.build
 def test_axi_reader_keeps_the_rules_and_yields_every_word() -> None:
     check_all(16, bus=64, **QUICK)
 
@@ -131,6 +132,7 @@ def check_streaming(burst_of_512: int, **parameters: int) -> None:
     assert counts[3]["span"] == 8 * 4 + 1, "four cycles for a descriptor of one burst"
 
 
+@pytest.mark.build
 def test_axi_reader_reads_on_without_a_bubble() -> None:
     check_streaming(512 // QUICK["max_burst"], align_bytes=QUICK["align"], max_burst=16)
 
@@ -140,6 +142,7 @@ def test_axi_reader_of_bus_words_reads_on_without_a_bubble() -> None:
     check_streaming(2, align_bytes=8, max_burst=256)
 
 
+@pytest.mark.build
 def test_axi_reader_unaligned_descriptor_costs_one_beat_more() -> None:
     cases = [{"descriptors": [(0x1000 + k, 1024)]} for k in range(8)]
     counts = simulate_cases(cases, bus_bits=64, align_bytes=1, max_burst=16)

@@ -30,6 +30,7 @@ def netlist(folder: Path, text: str, passes: str = "synth_ice40 -top top") -> di
     return dict(json.loads((folder / "top.json").read_text()))
 
 
+@pytest.mark.synth
 def test_wrap_is_the_design_between_registers(tmp_path: Path) -> None:
     design = netlist(tmp_path, TEXT)
     whole = wrap(design, "top", "ice40")
@@ -67,6 +68,7 @@ endmodule
     assert "no model found: SUCCESS!" in (tmp_path / "proof.log").read_text()
 
 
+@pytest.mark.synth
 def test_wrap_keeps_every_cell_of_the_design(tmp_path: Path) -> None:
     design = netlist(tmp_path, TEXT)
     cells = wrap(design, "top", "ice40")["modules"]["harness"]["cells"]
@@ -76,6 +78,7 @@ def test_wrap_keeps_every_cell_of_the_design(tmp_path: Path) -> None:
     assert (added.count("SB_DFF"), added.count("SB_LUT4")) == (3 + 5 + 2 + 1, 3)
 
 
+@pytest.mark.synth
 def test_wrap_refuses_two_clocks_and_no_outputs(tmp_path: Path) -> None:
     two = "module top(input clk, input aclk, output reg y); always @(posedge clk) y <= aclk;"
     with pytest.raises(ConfigError, match="a harness has one clock, not clk and aclk"):

@@ -112,6 +112,7 @@ def test_read_library_finds_the_smallest_nand_by_function(tmp_path, zipped):
     assert library.areas == {"INV": 1, "BUF": 3, "WIDE_NAND": 5, "NAND": 2, "NOR": 1.5, "DFF": 10}
 
 
+@pytest.mark.synth
 def test_synthesize_asic_counts_a_literal_design(tmp_path):
     steps: list[str] = []
     library = read_library(library_file(tmp_path, TINY))
@@ -149,6 +150,7 @@ def test_read_library_missing_and_damaged_files(tmp_path):
         read_library(broken)
 
 
+@pytest.mark.synth
 def test_synthesize_asic_without_cells_for_the_design_is_an_error(tmp_path):
     library = read_library(library_file(tmp_path, TINY))
     text = "module wires(input a, output y); assign y = a; endmodule"
@@ -161,6 +163,7 @@ def test_synthesize_asic_without_cells_for_the_design_is_an_error(tmp_path):
         )
 
 
+@pytest.mark.synth
 def test_synthesize_asic_broken_verilog_names_its_log(tmp_path):
     library = read_library(library_file(tmp_path, TINY))
     with pytest.raises(ToolError, match=r"yosys failed .*syntax error.*\(log: "):

@@ -75,6 +75,7 @@ def framed(folder: Path, family: str) -> Path:
     return path
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(
     "family",
     [name if name != "nexus" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
@@ -114,6 +115,7 @@ def test_placement_survives_json() -> None:
     assert Placement.from_dict(json.loads(json.dumps(placed.to_dict()))) == placed
 
 
+@pytest.mark.synth
 def test_place_out_of_context_needs_no_pins(tmp_path: Path) -> None:
     netlist = make_netlist(tmp_path, "synth_ecp5")
     device = ("--25k", "--package", "CABGA256", "--speed", "6")
@@ -124,6 +126,7 @@ def test_place_out_of_context_needs_no_pins(tmp_path: Path) -> None:
     assert sources[0].startswith("b_TRELLIS_FF"), "cells keep the names of the design"
 
 
+@pytest.mark.synth
 def test_place_fails_below_its_clock_if_told_to(tmp_path: Path) -> None:
     netlist = make_netlist(tmp_path, "synth_ecp5")
     device = ("--25k", "--package", "CABGA256", "--speed", "6")
@@ -136,6 +139,7 @@ def test_place_fails_below_its_clock_if_told_to(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.synth
 def test_place_names_log_and_last_error(tmp_path: Path) -> None:
     netlist = make_netlist(tmp_path, "synth_ice40")
     with pytest.raises(ToolError, match=r"nextpnr-ice40 failed with exit code .*: ERROR") as caught:
@@ -155,6 +159,7 @@ def test_place_refuses_what_a_family_cannot_do(tmp_path: Path) -> None:
         pack(tmp_path / "none.json", "gowin", tmp_path / "out.fs")
 
 
+@pytest.mark.synth
 def test_pack_failure_is_a_tool_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.asc"
     broken.write_text("not a chip\n")

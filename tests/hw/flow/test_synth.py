@@ -33,6 +33,7 @@ def unit_report(unit: str, config: BlockConfig, target: str, seeds: int = 0) -> 
     return synthesize(verilog.text, verilog.name, target, seeds=seeds)
 
 
+@pytest.mark.synth
 def test_synthesize_patch_correction_costs_about_one_lut_a_bit() -> None:
     network, lane = (unit_report(unit, PAPER, "ecp5") for unit in ("network", "lane"))
     assert network.lut is not None
@@ -60,22 +61,26 @@ def luts_a_weight_bit(unit: str, config: WindowConfig) -> float:
     return report.lut / config.n_out
 
 
+@pytest.mark.synth
 @AREAS
 def test_window_value_unit_luts_a_weight_bit(config: WindowConfig, limit: float) -> None:
     assert luts_a_weight_bit("value", config) <= limit
 
 
+@pytest.mark.synth
 @pytest.mark.xfail(strict=True, reason="the framing counts words: 0.3 to 0.5 more a bit")
 @AREAS
 def test_window_decoder_luts_a_weight_bit(config: WindowConfig, limit: float) -> None:
     assert luts_a_weight_bit("decoder", config) <= limit
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(("patches", "limit"), [(0, 2.3), (1, 3.3)])
 def test_window_decoder_with_framing_stays_small(patches: int, limit: float) -> None:
     assert luts_a_weight_bit("decoder", WindowConfig(n_in=32, patches=patches)) <= limit
 
 
+@pytest.mark.synth
 def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
     config = WindowConfig()
     verilog = generate_unit("network", config)
@@ -83,6 +88,7 @@ def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
     assert report.lut == config.n_out + config.shared
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(
     ("config", "limit"),
     [
@@ -98,6 +104,7 @@ def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> No
     assert report.lut <= limit * config.n_out
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(
     "target",
     [
@@ -132,6 +139,7 @@ LITERAL = (
 )
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize("target", TARGETS)
 def test_synthesize_counts_a_literal_design(target: str) -> None:
     report = synthesize(LITERAL, "t", target, seeds=0)
@@ -141,6 +149,7 @@ def test_synthesize_counts_a_literal_design(target: str) -> None:
         assert report.nand2 == pytest.approx(2 * 5.67 + 2 * 2.0)
 
 
+@pytest.mark.synth
 def test_synthesize_reports_fmax_over_placement_seeds() -> None:
     steps: list[str] = []
     verilog = generate_unit("network", SMALL)
@@ -166,6 +175,7 @@ def test_synthesize_refuses_an_unknown_target() -> None:
         synthesize("", "t", "ecp6")
 
 
+@pytest.mark.synth
 def test_synthesize_broken_verilog_names_error_and_log() -> None:
     with pytest.raises(ToolError, match="yosys failed with exit code") as caught:
         synthesize("module t(input a;\nendmodule\n", "t", "ecp5", seeds=0)
@@ -175,6 +185,7 @@ def test_synthesize_broken_verilog_names_error_and_log() -> None:
     assert "syntax error" in Path(log[1]).read_text()
 
 
+@pytest.mark.synth
 def test_synthesize_cell_without_weight_is_an_error() -> None:
     text = "(* blackbox *)\nmodule box(input a, output q);\nendmodule\n"
     text += "module t(input a, output q);\nbox b(.a(a), .q(q));\nendmodule\n"
@@ -192,6 +203,7 @@ CHAIN = LITERAL.replace("r <= a;", "r <= q;")
 HARNESSED = [name for name, target in TARGETS.items() if target.harness]
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(
     "target",
     [name if name == "gowin" else pytest.param(name, marks=pytest.mark.slow) for name in HARNESSED],
@@ -204,6 +216,7 @@ def test_synthesize_places_a_literal_design_in_a_harness(target: str) -> None:
     assert report.critical_path
 
 
+@pytest.mark.synth
 def test_synthesize_takes_seeds_from_the_cache_and_adds_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +242,7 @@ def test_synthesize_takes_seeds_from_the_cache_and_adds_more(
     assert synthesize(CHAIN, "t", "ecp5", seeds=1) == one
 
 
+@pytest.mark.synth
 def test_synthesize_all_keeps_the_order_of_its_designs() -> None:
     names = ["gates", "ecp5", "xilinx7"]
     reports = synthesize_all([(LITERAL, "t", name) for name in names], seeds=0)
@@ -242,6 +256,7 @@ def shift_register(bits: int) -> str:
     )
 
 
+@pytest.mark.synth
 def test_synthesize_that_does_not_fit_says_by_how_much() -> None:
     text = shift_register(6000)
     with pytest.raises(
@@ -254,6 +269,7 @@ def test_synthesize_that_does_not_fit_says_by_how_much() -> None:
     assert report.excess == "needs 6,000 of 5,280 flip-flops, 720 too many"
 
 
+@pytest.mark.synth
 def test_synthesize_that_the_placer_has_no_room_for_says_by_how_much() -> None:
     # Fits by its count alone, not beside a LUT for each carry and the rows of a real chip.
     text = shift_register(5279)
@@ -261,6 +277,7 @@ def test_synthesize_that_the_placer_has_no_room_for_says_by_how_much() -> None:
         synthesize(text, "t", "ice40up", seeds=1)
 
 
+@pytest.mark.synth
 def test_synthesize_tool_that_crashes_names_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
     real = synth.place
 
@@ -296,6 +313,7 @@ def test_unit_name_drops_what_mapping_added(cell: str, name: str) -> None:
     assert unit_name(cell) == name
 
 
+@pytest.mark.synth
 def test_area_by_unit_adds_up_to_the_whole() -> None:
     generated = generate_unit("decoder", WindowConfig(n_in=8, n_out=64, window=64, shared=32))
     areas = area_by_unit(generated.text, generated.name)

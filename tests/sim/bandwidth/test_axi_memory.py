@@ -47,6 +47,7 @@ def check_rate(name: str, counts: dict[str, Any], clock_mhz: float, bus: int) ->
     assert counts["cycles"] == pytest.approx(model, rel=0.02), counts
 
 
+@pytest.mark.build
 def test_axi_memory_ideal_serves_a_word_every_cycle() -> None:
     counts = read("ideal", [(BASE, 64 * KIB), (BASE + 64 * KIB - 16, 32)])
     assert counts["beats"] == counts["cycles"] == 8192 + 4
@@ -54,6 +55,7 @@ def test_axi_memory_ideal_serves_a_word_every_cycle() -> None:
     assert counts["errors"] == [64 * KIB, 64 * KIB + 8], "beyond the image"
 
 
+@pytest.mark.build
 def test_axi_memory_ddr3_stops_for_every_refresh() -> None:
     counts = read("ddr3-1600")
     check_rate("ddr3-1600", counts, 100.0, 64)
@@ -76,12 +78,14 @@ def test_axi_memory_flash_takes_one_command_at_a_time() -> None:
     assert counts["waits"]["latency"] == pytest.approx(16 + 15, abs=1), "two commands"
 
 
+@pytest.mark.build
 def test_axi_memory_tells_who_waits() -> None:
     counts = read("ideal", image_bytes=4 * KIB, sink="slow")
     assert counts["not_ready"] == pytest.approx(7 * 512, rel=0.02)
     assert sum(counts["waits"].values()) == 0
 
 
+@pytest.mark.build
 @pytest.mark.slow
 @pytest.mark.parametrize("bus", [64, 256])
 @pytest.mark.parametrize("name", MEMORIES)

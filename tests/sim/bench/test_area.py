@@ -12,6 +12,7 @@ from xorloom.sw.base.errors import ConfigError
 from tests.helpers.cli import xorloom
 
 
+@pytest.mark.synth
 def test_area_row_is_what_its_command_makes():
     (row,) = area_rows(["paper network"], ["gates"], seeds=0)
     words = shlex.split(row["command"])

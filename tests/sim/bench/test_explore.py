@@ -253,6 +253,7 @@ def command(tmp_path: Path, *more: str) -> list[str]:
     return [*COMMAND, str(path), "-o", str(tmp_path / "s.jsonl"), *options, *more]
 
 
+@pytest.mark.synth
 def test_explore_resumes_after_an_interruption(tmp_path: Path) -> None:
     store = tmp_path / "s.jsonl"
     long = command(tmp_path, "--n-in", "32", "--n-in", "64")

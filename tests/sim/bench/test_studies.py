@@ -16,6 +16,7 @@ def rows() -> list[dict]:
     return tap_rows([0.5, 0.9], 6_000, area=False)
 
 
+@pytest.mark.synth
 def test_tap_rows_have_the_documented_columns(rows: list[dict]) -> None:
     for row in rows:
         assert set(row) - {"attempts"} == {"network", "window", "taps", "rank", "S 0.5", "S 0.9"}

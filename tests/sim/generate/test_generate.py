@@ -81,6 +81,7 @@ def change(folder: Path, top: str, line: int, at: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.build
 @NEEDS_ICARUS
 @pytest.mark.parametrize("unit", UNITS)
 def test_testbench_passes_in_icarus_as_the_readme_tells(
@@ -98,6 +99,7 @@ def test_testbench_passes_in_icarus_as_the_readme_tells(
     ), last
 
 
+@pytest.mark.build
 @NEEDS_ICARUS
 def test_testbench_tells_the_first_wrong_bit_and_fails(
     folders: dict[str, Path], tmp_path: Path
@@ -117,6 +119,7 @@ def test_testbench_tells_the_first_wrong_bit_and_fails(
     assert "PASS" not in done.stdout
 
 
+@pytest.mark.build
 @NEEDS_ICARUS
 @pytest.mark.parametrize(
     ("what", "text"),
@@ -149,6 +152,7 @@ def test_testbench_sees_sideband_and_count(
     assert re.search(f"FAIL {top}: {text} \\(round 0\\)", done.stdout), done.stdout
 
 
+@pytest.mark.build
 @NEEDS_ICARUS
 def test_testbench_of_the_ip_sees_a_broken_stream(folders: dict[str, Path], tmp_path: Path) -> None:
     folder, top = copied(folders["ip"], tmp_path), TOPS["ip"]
@@ -162,6 +166,7 @@ def test_testbench_of_the_ip_sees_a_broken_stream(folders: dict[str, Path], tmp_
     assert f"FAIL {top}: " in done.stdout
 
 
+@pytest.mark.build
 @pytest.mark.parametrize(
     "unit",
     [
@@ -264,6 +269,7 @@ def test_fusesoc_lints_the_core(folders: dict[str, Path], tmp_path: Path) -> Non
     assert (folder / "build").is_dir()
 
 
+@pytest.mark.build
 @NEEDS_ICARUS
 @pytest.mark.parametrize("unit", ["window", "ip"])
 def test_fusesoc_runs_the_testbench_as_the_readme_tells(

@@ -123,6 +123,7 @@ def test_build_links_what_the_first_one_compiled_of_verilator(fake: FakeRunner) 
     assert members.stdout.split() == ["verilated.o", "verilated_vpi.o"]
 
 
+@pytest.mark.build
 def test_build_of_broken_verilog_names_error_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def result(data: list[bytes], **how: object) -> BusResult:
     return found
 
 
+@pytest.mark.build
 @pytest.mark.parametrize(("golden", "sink"), [(True, "none"), (False, "bursts")])
 def test_bus_decodes_several_descriptors(golden: bool, sink: str) -> None:
     found = result(streams(), golden=golden, sink=sink)
@@ -57,6 +58,7 @@ def test_bus_decodes_several_descriptors(golden: bool, sink: str) -> None:
     assert (found.stall_cycles["output"] > 0) == (sink != "none")
 
 
+@pytest.mark.build
 def test_bus_counts_payload_and_cycles() -> None:
     mask, codes = iid(64 * 200, 0.6, 2, 1)
     data, _, layout = encode_value(mask, codes, 2, VALUE, "row", slices_per_stream=208)
@@ -78,6 +80,7 @@ def test_bus_counts_payload_and_cycles() -> None:
     )
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("what", ["bit", "beat", "user"])
 def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     packet_of = simulate_module.packet_of
@@ -106,6 +109,7 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert told == f"stream 0: {last}"
 
 
+@pytest.mark.build
 def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(streams()[1])
     frame = simulate_module.packet_of(bytes(data), FORM)
@@ -116,6 +120,7 @@ def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")
 
 
+@pytest.mark.build
 def test_bus_gives_up_a_decoder_that_does_not_end() -> None:
     told = decode(streams()[1:], sink="x")
     assert isinstance(told, str)

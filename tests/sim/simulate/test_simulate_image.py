@@ -87,15 +87,14 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
 
 @pytest.mark.slow
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packet_of = simulate_module._frame
+    packet_of = simulate_module.packet_of
 
-    def corrupted(*given: Any) -> tuple[simulate_module.Frame, int]:
-        frame, bits = packet_of(*given)
-        return replace(
-            frame, data=frame.data[:1] + bytes([frame.data[1] ^ 4]) + frame.data[2:]
-        ), bits
+    def corrupted(*given: Any, **more: Any) -> tuple[simulate_module.Packet, int]:
+        packet, bits = packet_of(*given, **more)
+        wrong = packet.data[:1] + bytes([packet.data[1] ^ 4]) + packet.data[2:]
+        return replace(packet, data=wrong), bits
 
-    monkeypatch.setattr(simulate_module, "_frame", corrupted)
+    monkeypatch.setattr(simulate_module, "packet_of", corrupted)
     out, _ = xorloom("simulate", model, "--unit", "ip", "-t", "v", "--json", code=1)
     row = json.loads(out)
     assert not row["bit_exact"]

@@ -29,6 +29,7 @@ def test_generate_unit_makes_index_units(unit: str) -> None:
         generate_unit("decoder", TRELLIS)
 
 
+@pytest.mark.build
 def test_simulate_index_decodes_streams_back_to_back() -> None:
     streams = [index_stream(BITMAP, n, n) for n in (1000, 1, 32)]
     result = simulate_index(streams, BITMAP, sink="bursts")
@@ -37,6 +38,7 @@ def test_simulate_index_decodes_streams_back_to_back() -> None:
     assert sum(map(len, streams)) // 4 - 3 <= result.words <= sum(map(len, streams)) // 4
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("where", ["bit", "length"])
 def test_simulate_index_reports_a_mismatch(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     golden = simulate_module.golden_index

@@ -3,6 +3,7 @@
 
 import json
 
+import pytest
 from xorloom.sim.report.page import write_report
 from xorloom.sw.golden.bus import bus_words, payload
 from xorloom.sw.spec.config import WindowConfig
@@ -26,6 +27,7 @@ def slices_by_chunk(stream: bytes, slices: int) -> list[bool]:
     return made
 
 
+@pytest.mark.build
 def test_timeline_is_what_the_rate_word_says(tmp_path, monkeypatch):
     from xorloom.sim.simulate import cases as simulate_cases
 

@@ -172,6 +172,7 @@ def test_cut_and_shifted_files_are_refused(codec: str, folder: Path, data: st.Da
     assert check(raw[:low] + insert + raw[high:], folder) is None
 
 
+@pytest.mark.long
 @CODECS
 @given(data=st.data())
 @settings(max_examples=250)
@@ -224,6 +225,7 @@ def test_resealing_a_sound_file_changes_nothing_that_is_read(codec: str, folder:
     assert check(reseal(*split(raw)), folder) == check(raw, folder) == plain
 
 
+@pytest.mark.long
 @CODECS
 @pytest.mark.parametrize("part", ["w.xl_stream", "w.xl_index"])
 @given(data=st.data())
@@ -241,6 +243,7 @@ def test_streams_with_fitting_crcs_are_refused_or_mean_the_same(
     assert check(reseal(header, body), folder) in (None, plain)
 
 
+@pytest.mark.long
 @CODECS
 @pytest.mark.parametrize("field", ["count", "network", "words"])
 @given(value=st.one_of(st.integers(0, 300), st.integers(0, (1 << 32) - 1)))

@@ -274,6 +274,7 @@ def test_check_codes_shows_the_first_code_that_is_too_large():
         check_codes(np.ones((2, 2), np.bool_), codes, 2)
 
 
+@pytest.mark.long
 def test_kernels_stay_inside_their_arrays(tmp_path):
     code = """
 import numpy as np

@@ -266,6 +266,7 @@ def test_encode_target_trades_bits_for_attempts(rng):
     assert results[0].attempts >= results[1].attempts
 
 
+@pytest.mark.long
 def test_kernels_stay_inside_their_arrays(tmp_path):
     code = """
 import numpy as np
