@@ -34,15 +34,16 @@ def cost_of(event: str, arguments: tuple[Any, ...], cache: str) -> str | None:
     if event != "subprocess.Popen":
         return None
     command = arguments[1]
-    words = command.split() if isinstance(command, str) else [str(word) for word in command]
-    tool, line = Path(words[0]).name, " ".join(words)
-    if tool == "yosys-abc":
+    line = command if isinstance(command, str) else " ".join(map(str, command))
+    words = line.split()
+    tools = {Path(word).name for word in words}
+    if "yosys-abc" in tools:
         return "proof"
-    if tool == "make" or "iverilog" in line or ("verilator" in line and "--lint-only" not in line):
+    lint = "--lint-only" in words
+    if tools & {"make", "iverilog"} or ("verilator" in tools and not lint):
         return "build"
-    if "libyosys" in line and (" synth" in line or "'synth" in line or "abc " in line):
-        return "synth"
-    return "synth" if "nextpnr" in line else None
+    maps = "libyosys" in line and any(word in line for word in ("'synth", " synth", "abc "))
+    return "synth" if maps or "nextpnr" in line else None
 
 
 class Guard:

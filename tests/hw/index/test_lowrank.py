@@ -130,6 +130,7 @@ def test_index_lowrank_holds_its_offer_until_taken(config: LowrankConfig, tmp_pa
     assert "Induction step proven: SUCCESS!" in log.read_text()
 
 
+@pytest.mark.synth
 def test_index_lowrank_costs_one_lut_a_mask_bit_up_to_rank_2() -> None:
     config = LowrankConfig(n_out=48, tile_slices=12, tile_lanes=12, rank=2)
     text = component_verilog(IndexLowrank(config), "index_lowrank")

@@ -195,18 +195,21 @@ def add_stops(cases: Cases, step: int) -> None:
             cases.add(f"{key} {clock}", phase, streams, {"ABORTED", "NONE"}, **stalled(clock))
 
 
+@pytest.mark.build
 def test_axi_decoder_reads_descriptors_back_to_back() -> None:
     cases = Cases()
     add_good(cases, 8)
     cases.run()
 
 
+@pytest.mark.build
 def test_axi_decoder_reports_errors_of_the_bus() -> None:
     cases = Cases()
     add_errors(cases, 4)
     cases.run()
 
 
+@pytest.mark.build
 def test_axi_decoder_forgets_the_queue_after_a_fault() -> None:
     cases = Cases()
     add_faults(cases, 20)

@@ -55,6 +55,7 @@ def test_tap_rows_report_progress_and_area(monkeypatch: pytest.MonkeyPatch) -> N
     assert (one["lut4"], one["lut6"]) == (2.0, 1.0)
 
 
+@pytest.mark.synth
 def test_network_luts_are_those_of_the_network_alone() -> None:
     config = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16)
     assert 64 < studies._network_luts(config, "ecp5") < 400

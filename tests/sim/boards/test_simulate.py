@@ -59,7 +59,7 @@ def test_board_tops_elaborate_with_their_familys_cells(name, tmp_path):
             yosys(passes, tmp_path / "yosys.log")
 
 
-@pytest.mark.long
+@pytest.mark.build
 def test_icebreaker_tells_ok_damage_a_mute_flash_and_reset():
     small = small_board("icebreaker")
     damaged = bytearray(small.image.data)
