@@ -115,6 +115,7 @@ def add_flips(cases: Cases, step: int, **case: Any) -> None:
             cases.fault(f"bit {bit}", [flipped(data, bit)], plausible(bit), **case)
 
 
+@pytest.mark.build
 @pytest.mark.parametrize(
     ("step", "stalls"),
     [
@@ -220,6 +221,7 @@ def add_schedules(cases: Cases, shuffled: int) -> None:
             cases.add(f"schedule bit {bit}", ([changed], [good(FORMATS[k], data)], {"NONE"}))
 
 
+@pytest.mark.build
 def test_axi_decoder_ends_what_has_a_wrong_shape() -> None:
     cases = Cases()
     add_shapes(cases)
@@ -280,6 +282,7 @@ def add_aborts(cases: Cases) -> None:
             cases.add(f"{key} {clock}", phase, then, first=first, sink=sink, source="random")
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("count", [16, pytest.param(400, marks=pytest.mark.slow)])
 def test_axi_decoder_takes_good_and_bad_streams_in_any_order(count: int) -> None:
     cases = Cases()
@@ -294,6 +297,7 @@ def test_axi_decoder_aborts_and_resets_at_any_time() -> None:
     cases.run()
 
 
+@pytest.mark.build
 def test_axi_decoder_holds_many_short_streams_while_stalled() -> None:
     cases = Cases()
     ones = [(form, weight_stream(form, 1, 64, k)) for k, form in enumerate(FORMATS * 8)]
@@ -303,6 +307,7 @@ def test_axi_decoder_holds_many_short_streams_while_stalled() -> None:
     cases.run()
 
 
+@pytest.mark.build
 def test_axi_decoder_closes_a_packet_though_a_second_fault_comes_meanwhile() -> None:
     cases = Cases()
     for k, form in enumerate(FORMATS):
