@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share, and how they print."""
+"""Options that several commands share, made of the engine's parameters."""
 
 import functools
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from xorloom.sim.generate.options import ConfigOptions, UnitOptions
+import typer
+from xorloom.sim.generate.options import ConfigOptions, Option, UnitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 __all__ = ["config_options", "unit_options"]
 
@@ -28,11 +28,24 @@ def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
     return _options_of(UnitOptions, "unit_options", ())
 
 
+def _flag(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Turn a parameter and its :class:`Option` into what typer makes a flag of."""
+    kind, option = get_args(parameter.annotation)
+    assert isinstance(option, Option), parameter
+    flag = typer.Option(
+        help=option.help,
+        show_default=option.default or True,
+        min=option.min,
+        max=option.max,
+    )
+    return parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=Annotated[kind, flag])
+
+
 def _options_of(
     kind: "Callable[..., object]", argument: str, without: Sequence[str]
 ) -> "Callable[[Callable[..., None]], Callable[..., None]]":
     known = inspect.signature(kind).parameters.values()
-    fields = [p.replace(kind=p.KEYWORD_ONLY) for p in known if p.name not in without]
+    fields = [_flag(p) for p in known if p.name not in without]
 
     def decorate(command: "Callable[..., None]") -> "Callable[..., None]":
         signature = inspect.signature(command)
