@@ -7,7 +7,6 @@ failed.
 
 import logging
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -110,6 +109,8 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         if _traceback:
+            import traceback
+
             traceback.print_exc()
         expected = isinstance(error, XorloomError | OSError)
         text = str(error) if expected else f"internal error: {type(error).__name__}: {error}"

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From options to a unit: which parameters it has, and its Verilog."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +102,8 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     ConfigError
         If one is out of range, or not for this unit.
     """
+    import inspect
+
     from xorloom.hw.ip.top import IpBlock
     from xorloom.hw.units import MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
@@ -148,6 +148,8 @@ def unit_source(
 
     Units of a compressed model are made anew. Without generating, nothing heavy is imported.
     """
+    from importlib.metadata import version
+
     from xorloom.sw.base.cache import cached, digest
 
     def make() -> dict[str, Any]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command that sweeps decoders over a model: explore."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,6 +106,7 @@ def explore(
     as_json: Json = False,
 ) -> None:
     """Sweep decoders over a model's matrices: bits a weight, LUTs, Fmax, speed, Pareto front."""
+    import tempfile
     from dataclasses import replace
 
     import numpy as np

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoder parameters from a TOML file, beside flags, and back into one."""
 
-import difflib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -50,6 +48,9 @@ def read_config(path: Path) -> dict[str, Any]:
     ConfigError
         If it is not there, not TOML, or has an unknown key.
     """
+    import difflib
+    import tomllib
+
     from xorloom.sw.base.errors import ConfigError
 
     try:
