@@ -4,7 +4,7 @@
 import gzip
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from xorloom.sw.base.cache import cached, digest
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
+from xorloom.sw.base.progress import Progress, no_progress
 
 from .boolean import truth_table
 from .synth import SynthReport
@@ -130,7 +131,7 @@ def synthesize_asic(
     top: str,
     library: Library,
     *,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = no_progress,
     cache: bool = True,
 ) -> SynthReport:
     """Map Verilog to a library; report area, its sequential share, NAND2 equivalents and a delay.
@@ -146,7 +147,7 @@ def synthesize_asic(
         Verilog and its top module.
     library : Library
     progress : callable
-        Called with a line at every finished step.
+        Called after every step.
     cache : bool
         Whether to take kept results, and keep them.
 
@@ -189,7 +190,7 @@ def synthesize_asic(
 
     key = digest(text, top, *passes, *fast_passes, library.text, version("pyosys"))
     made = cached("synth", key, make, use=cache)
-    progress(f"yosys {library.name}")
+    progress("yosys", library.name)
     kinds = {*made["small"], *made["fast"]}
     left = sorted(kind for kind in kinds if kind.startswith("$_"))
     if left or not kinds & library.areas.keys():

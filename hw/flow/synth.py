@@ -5,7 +5,7 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from typing import Any
 
 from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_text
 from xorloom.sw.base.errors import CapacityError, ToolError
+from xorloom.sw.base.progress import Progress, no_progress
 
 from .critical_path import path_text, wire_share
 from .harness import wrap
@@ -34,7 +35,6 @@ __all__ = [
 _RECIPE = 1  # counts changes of how harness and report are made
 _GOAL_MHZ = 400.0
 """Clock that the placer works for: more than a design reaches."""
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def synthesize_all(
     designs: Sequence[tuple[str, str, str]],
     *,
     seeds: int = 5,
-    progress: Progress = lambda step: None,
+    progress: Progress = no_progress,
     cache: bool = True,
     must_fit: bool = True,
 ) -> list[SynthReport]:
@@ -224,12 +224,12 @@ def synthesize_all(
 
     def run(job: _Job) -> dict[str, int]:
         cells = job.map()
-        progress(f"yosys {job.name}")
+        progress("yosys", job.name)
         return cells
 
     def run_seed(job: _Job, seed: int) -> Placement:
         placed = job.place(seed)
-        progress(f"nextpnr seed {seed}")
+        progress("nextpnr", f"seed {seed}")
         return placed
 
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
@@ -262,7 +262,7 @@ def synthesize(
     target: str,
     *,
     seeds: int = 5,
-    progress: Progress = lambda step: None,
+    progress: Progress = no_progress,
     cache: bool = True,
     must_fit: bool = True,
 ) -> SynthReport:
@@ -279,7 +279,7 @@ def synthesize(
     seeds : int
         Placement seeds for Fmax, 0 to skip placement.
     progress : callable
-        Called with a line at every finished step.
+        Called after every step.
     cache : bool
         Whether to take kept results, and keep them.
     must_fit : bool

@@ -2,7 +2,7 @@
 """Area and Fmax of every decoder on every target, and what a weight bit costs."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from xorloom.hw.flow.targets import TARGETS, check_target
 from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 
 __all__ = ["AREA_TARGETS", "CLAIM", "DESIGNS", "AreaDesign", "area_rows", "ratio_rows"]
 
@@ -127,7 +128,7 @@ def area_rows(
     targets: Sequence[str],
     *,
     seeds: int = 5,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Synthesize designs on targets; a row each. What is in the cache is not made again.
 

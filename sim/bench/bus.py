@@ -18,6 +18,7 @@ from xorloom.sim.bench.baselines.streams import encode_baseline
 from xorloom.sim.simulate.bus import DECODER, BusResult, decoder_top, simulate_bus
 from xorloom.sim.simulate.runner import build
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.index.rate_distortion import binary_entropy, kept_share
@@ -42,10 +43,6 @@ __all__ = [
     "check_names",
 ]
 
-Progress = Callable[[str], None]
-_SEED = 2020
-RATE = 5 / 32
-"""Index bits a weight of the trellis."""
 _VALUE_EFFICIENCY = 0.975
 _INDEX_EFFICIENCY = 0.95
 _SPARE = 1.1
@@ -78,7 +75,7 @@ def case_weights(case: str) -> tuple[np.ndarray, ...]:
     """
     check_names((), (), [case])
     if case in _SHAPES:
-        rng = np.random.default_rng(_SEED)
+        rng = np.random.default_rng(datasets.SEED)
         return (rng.standard_normal(_SHAPES[case], np.float32),)
     named = {
         name: tensor
@@ -99,7 +96,7 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
     """
     codec = _INDEXES[design]
     index_bits = {
-        "trellis": RATE,
+        "trellis": datasets.DEMO_INDEX_BITS,
         "entropy": binary_entropy(density) / _INDEX_EFFICIENCY,
         "bitmap": 1.0,
     }[codec]
@@ -111,7 +108,11 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
         if n_out < pace or not pace * value_bits <= value.n_in <= n_out * density:
             continue  # a step a slice and a seed chunk a step, of which the mean slice uses all
         index = index_config(
-            codec, value, 1, density=density, rate=RATE if codec == "trellis" else None
+            codec,
+            value,
+            1,
+            density=density,
+            rate=datasets.DEMO_INDEX_BITS if codec == "trellis" else None,
         )
         if not isinstance(index, EntropyConfig):
             return value, index
@@ -279,7 +280,7 @@ def bus_rows(
     *,
     bus_bits: int = 64,
     clock_mhz: float = 100.0,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for every design, memory, case and sparsity; codes have one bit.
 
@@ -321,4 +322,4 @@ def bus_rows(
                     }
                     row = _row(work.run(memory, clock_mhz), memory, clock_mhz, bus_bits)
                     yield head | row | facts
-                    progress(f"{case} S {sparsity:g} {design} {memory}")
+                    progress(design, f"{case} S {sparsity:g} {memory}")

@@ -4,7 +4,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.sim.datasets import SEED, large_matrices
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.index.lowrank import codec as index_lowrank
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
@@ -26,7 +28,7 @@ from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import MASK_CHOOSERS
-from xorloom.sw.tensors.model_io import ModelTensor, from_arrays, open_model
+from xorloom.sw.tensors.model_io import ModelTensor, from_arrays
 from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -35,8 +37,6 @@ from xorloom.sw.value.search import window_for
 
 __all__ = ["CASES", "CODECS", "index_rows", "matrices", "speed_rows", "total_rows"]
 
-Progress = Callable[[str], None]
-_SEED = 2020
 _N_OUT = 512
 CODECS = ("bitmap", "entropy", "heuristic", "lowrank", "trellis", "classes")
 """What ``bench index`` compares: ``heuristic`` is low-rank without local search, ``classes`` the
@@ -55,12 +55,8 @@ CASES: dict[str, tuple[tuple[int, int], ...]] = {
 
 
 def matrices(model: Path) -> dict[str, np.ndarray]:
-    """Return all encoder matrices of MiniLM over 100 k elements."""
-    return {
-        name: tensor.weights()
-        for name, tensor in open_model(model).items()
-        if name.startswith("encoder.layer.") and len(tensor.shape) == 2 and tensor.size > 100_000
-    }
+    """Return the weights of MiniLM's large encoder matrices."""
+    return {name: tensor.weights() for name, tensor in large_matrices(model).items()}
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ def index_rows(
     windows: Sequence[int],
     *,
     area: bool = True,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Measure what index codecs keep, one row a codec and density: means over the tensors.
 
@@ -164,7 +160,7 @@ def index_rows(
                 with ThreadPoolExecutor(threads_default()) as pool:
                     for name, part in zip(tensors, pool.map(run, tensors.values()), strict=True):
                         parts.append(part)
-                        progress(f"{codec} {name}")
+                        progress(codec, name)
                 mean = {
                     key: float(np.mean([part[key] for part in parts]))
                     for key in parts[0]
@@ -225,10 +221,10 @@ def speed_rows(
     rate: float,
     weights: int,
     repeats: int,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Time one pass of the trellis search on one core, i.i.d. Gaussian weights, density 0.09."""
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     importance = np.abs(rng.standard_normal((max(1, weights // _N_OUT), _N_OUT), np.float32))
     rows = []
     for window in windows:
@@ -240,7 +236,7 @@ def speed_rows(
             trellis_stream.encode_at(importance, importance.size, 1.17, config)
             if n:  # the first run compiles
                 seconds.append(time.perf_counter() - start)
-            progress(f"window {window}")
+            progress("trellis", f"window {window}")
         mweights = importance.size / 1e6
         rows.append(
             {
@@ -258,7 +254,7 @@ def speed_rows(
 
 
 def _gaussian(case: str) -> dict[str, ModelTensor]:
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     return from_arrays(
         {
             f"fc{6 + k}": 0.01 * rng.standard_normal(shape, np.float32)
@@ -279,7 +275,7 @@ def total_rows(
     case: str,
     density: float,
     rates: Sequence[float],
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Compress a whole named case with every index and count all bits of the file's tensors.
 
@@ -324,7 +320,7 @@ def total_rows(
                 "lossless": lossless,
             }
         )
-        progress(f"{codec} {rate or ''}")
+        progress(codec, f"{rate or ''}")
     return rows
 
 

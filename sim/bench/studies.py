@@ -15,8 +15,9 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from xorloom.sim.datasets import iid
+from xorloom.sim.datasets import SEED, iid
 from xorloom.sw.base.errors import CapacityError, ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.taps import WindowNetwork, gf2_rank, splitmix64
 from xorloom.sw.tensors.prune import check_sparsity
@@ -27,8 +28,6 @@ from xorloom.sw.value.window import stream as window_stream
 
 __all__ = ["plot_scale", "profile_rows", "scale_rows", "tap_rows"]
 
-Progress = Callable[[str], None]
-_SEED = 2020
 _REPEATS = 5
 
 
@@ -92,7 +91,7 @@ def tap_rows(
     weights: int,
     *,
     area: bool = True,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Compare tap networks: efficiency on i.i.d. masks, attempts a frame, LUTs of the network.
 
@@ -100,7 +99,7 @@ def tap_rows(
     ``attempts`` is frames encoded for every frame kept, at the first sparsity. Networks that cannot
     hold a mask have no efficiency.
     """
-    masks = [iid(weights, check_sparsity(s), 1, _SEED) for s in sparsities]
+    masks = [iid(weights, check_sparsity(s), 1, SEED) for s in sparsities]
     rows = []
     for name, config in _candidates():
         row: dict[str, Any] = {"network": name, "window": config.window, "taps": config.taps}
@@ -119,7 +118,7 @@ def tap_rows(
             for key, target in (("lut4", "ecp5"), ("lut6", "xilinx7")):
                 row[key] = _network_luts(config, target) / config.n_out
         rows.append(row)
-        progress(name)
+        progress("network", name)
     return rows
 
 
@@ -145,7 +144,7 @@ def _measure(weights: int, sparsity: float, config: WindowConfig) -> dict[str, A
     mask, codes = np.empty(weights, np.bool_), np.empty(weights, np.uint8)
     for k in range(0, weights, part):
         n = min(part, weights - k)
-        mask[k : k + n], codes[k : k + n] = iid(n, sparsity, 1, _SEED + k)
+        mask[k : k + n], codes[k : k + n] = iid(n, sparsity, 1, SEED + k)
     before = peak = _resident_bytes()
     done = threading.Event()
 
@@ -181,7 +180,7 @@ def _measure(weights: int, sparsity: float, config: WindowConfig) -> dict[str, A
 def scale_rows(
     sizes: Sequence[int],
     sparsity: float,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Time a weight and memory of the encoder over the number of weights, on one core.
 
@@ -189,14 +188,14 @@ def scale_rows(
     counted.
     """
     rows = []
-    mask, codes = iid(1 << 20, sparsity, 1, _SEED)
+    mask, codes = iid(1 << 20, sparsity, 1, SEED)
     config = search_window([(mask, codes, 1)], WindowConfig())
     for size in sizes:
         if size < 1:
             raise ConfigError(f"weights must be at least 1, not {size}")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             rows.append(pool.submit(_measure, size, sparsity, config).result())
-        progress(f"{size:,} weights")
+        progress("scale", f"{size:,} weights")
     return rows
 
 
@@ -243,7 +242,7 @@ _STAGES = (
 
 
 def profile_rows(
-    sparsities: Sequence[float], weights: int, repeats: int, progress: Progress = lambda what: None
+    sparsities: Sequence[float], weights: int, repeats: int, progress: Progress = no_progress
 ) -> list[dict[str, Any]]:
     """Where the window codec's time goes, on one core: ns a weight, median of ``repeats`` runs.
 
@@ -252,14 +251,14 @@ def profile_rows(
     """
     rows = []
     for sparsity in sparsities:
-        mask, codes = iid(weights, sparsity, 1, _SEED)
+        mask, codes = iid(weights, sparsity, 1, SEED)
         config = search_window([(mask, codes, 1)], WindowConfig())
         runs = [_profile(mask, codes, config) for _ in range(repeats + 1)][1:]  # first: compiles
         for direction, stage in runs[0]:
             seconds = statistics.median(run[direction, stage] for run in runs)
             row = {"sparsity": sparsity, "direction": direction, "stage": stage}
             rows.append(row | {"ns_per_weight": seconds * 1e9 / weights})
-        progress(f"S {sparsity}")
+        progress("profile", f"S {sparsity}")
     return rows
 
 

@@ -3,7 +3,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -16,6 +15,7 @@ from xorloom.hw.flow.place import Placement, pack, place
 from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import write_whole
+from xorloom.sw.base.progress import Progress, no_progress
 
 from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
 
@@ -27,8 +27,6 @@ _SUFFIXES = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
 
 _ARGUMENTS = {"ecp5": ("--router=router2",)}
 """Of nextpnr: the default router of ECP5 takes several times as long on wide registers."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ def _place(
         found[seed] = round(placement.slowest_mhz, 2)
         verdict = "met" if placement.slowest_mhz >= board.clock_mhz else "missed"
         progress(
-            f"nextpnr seed {seed}: {placement.slowest_mhz:.1f} MHz, "
-            f"{board.clock_mhz:g} MHz {verdict}"
+            "nextpnr",
+            f"seed {seed}: {placement.slowest_mhz:.1f} MHz, {board.clock_mhz:g} MHz {verdict}",
         )
         if verdict == "met":
             return routed, found
@@ -123,7 +121,7 @@ def build_board(
     output: Path,
     *,
     seeds: int = 8,
-    progress: Progress = lambda text: None,
+    progress: Progress = no_progress,
 ) -> BoardReport:
     """Build one board's bitstream into ``output / name``.
 
@@ -137,7 +135,7 @@ def build_board(
     seeds : int
         Most placement seeds that are tried.
     progress : callable
-        Called with a line after every step.
+        Called after every step.
 
     Raises
     ------
@@ -154,19 +152,20 @@ def build_board(
     folder.mkdir(parents=True, exist_ok=True)
     image = compress_for(demo, model, folder / "weights.xl.safetensors")
     expected = expected_of(image)
-    progress(f"{expected.weights:,} weights in {len(image.data):,} bytes")
+    progress("image", f"{expected.weights:,} weights in {len(image.data):,} bytes")
     image_file = folder / "weights.bin"
     write_whole(image_file, image.data)
     text = board_verilog(board, image, expected, crc_steps=demo.crc_steps)
     write_whole(folder / f"{top}.v", text.encode())
-    progress("Verilog")
+    progress("Verilog", f"{top}.v")
     # Yosys runs in its log's folder.
     recipe = FAMILY_PASSES[board.family].format(top=top, netlist="netlist.json")
     passes = [f"read_verilog {top}.v", recipe, "tee -q -o stat.json stat -json"]
     yosys(passes, folder / "yosys.log")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     use = cell_use(cells, board.family)
-    progress(f"Yosys: {use['lut']:,} LUT4, {use['ff']:,} flip-flops, {use['bram']} block RAMs")
+    area = f"{use['lut']:,} LUT4, {use['ff']:,} flip-flops, {use['bram']} block RAMs"
+    progress("Yosys", area)
     check_fit(board, use)
     routed, found = _place(board, folder / "netlist.json", folder, seeds, progress)
     bitstream = folder / f"{name}{_SUFFIXES[board.family]}"
@@ -189,7 +188,7 @@ def build_board(
     )
     text = json.dumps(report.to_dict(), indent=2) + "\n"
     write_whole(folder / "report.json", text.encode())
-    progress(f"{bitstream} after {report.seconds:.0f} s")
+    progress("bitstream", f"{bitstream} after {report.seconds:.0f} s")
     return report
 
 
@@ -197,9 +196,9 @@ def _told(name: str, model: Path, output: Path, seeds: int, quiet: bool) -> Boar
     """Build in a process of its own; steps go to stderr."""
     import sys
 
-    def progress(text: str) -> None:
+    def progress(stage: str, what: str) -> None:
         if not quiet:
-            print(f"{name}: {text}", file=sys.stderr, flush=True)
+            print(f"{name}: {stage}: {what}", file=sys.stderr, flush=True)
 
     return build_board(name, model, output, seeds=seeds, progress=progress)
 

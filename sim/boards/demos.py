@@ -13,6 +13,7 @@ from xorloom.hw.boards.spi_flash import SpiFlash
 from xorloom.hw.boards.table import Board, board_named
 from xorloom.hw.boards.top import BoardTop, Expected
 from xorloom.hw.units import component_verilog
+from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_LAYER, DEMO_TENSORS
 from xorloom.sim.simulate.bus import packet_of
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config
@@ -56,8 +57,8 @@ class BoardDemo:
     value: WindowConfig
     tensors: tuple[str, ...]
     crc_steps: int
-    density: float = 0.1
-    index_bits: float = 5 / 32
+    density: float = DEMO_DENSITY
+    index_bits: float = DEMO_INDEX_BITS
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,16 @@ def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
     return WindowConfig(n_in=n_in, n_out=n_out, window=n_out, shared=n_out // 2, bus_bits=bus_bits)
 
 
-_LAYER = "encoder.layer.2.*.weight"
 _DEMOS = (
-    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (_LAYER,), crc_steps=1),
-    BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (_LAYER,), crc_steps=4),
+    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (DEMO_TENSORS,), crc_steps=1),
+    BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (DEMO_TENSORS,), crc_steps=4),
     BoardDemo(
         board_named("tang-nano-9k"),
         _value(16, 128, 32),
-        ("encoder.layer.2.attention.*.weight",),
+        (f"{DEMO_LAYER}.attention.*.weight",),
         crc_steps=2,
     ),
-    BoardDemo(board_named("arty-a7"), _value(16, 256, 64), (_LAYER,), crc_steps=1),
+    BoardDemo(board_named("arty-a7"), _value(16, 256, 64), (DEMO_TENSORS,), crc_steps=1),
 )
 DEMOS = {demo.board.name: demo for demo in _DEMOS}
 """By the board's name."""

@@ -6,11 +6,12 @@ A tensor is one region, that is, one descriptor of the decoder's read master.
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, check_range
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.model.container import INDEX, STREAM, Container
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, network_id, padded
@@ -169,7 +170,7 @@ def memory_image(
     names: Sequence[str] = (),
     *,
     align_bytes: int = 64,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Progress = no_progress,
 ) -> MemoryImage:
     """Join the value and index streams of tensors, one region a tensor.
 
@@ -180,7 +181,7 @@ def memory_image(
         Tensors, in this order; none: all that are compressed, in the model's order.
     align_bytes : int, a power of two up to 2**20
     progress : callable
-        Called with the name of every tensor that is done.
+        Called after every tensor with ``image`` and its name.
 
     Raises
     ------
@@ -209,7 +210,7 @@ def memory_image(
         parts += [bytes(region.offset - at), data]
         regions.append(region)
         at = region.offset + region.length
-        progress(name)
+        progress("image", name)
     return MemoryImage(b"".join(parts), tuple(regions), form, align_bytes)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.choice import best_order
 from xorloom.sw.index.plane import choose_index, encode_index
@@ -29,7 +30,6 @@ __all__ = [
     "MASK",
     "CompressSpec",
     "EncodedTensor",
-    "Progress",
     "compress_model",
     "content_crc32",
     "encode_tensor",
@@ -41,7 +41,6 @@ IMPORTANCE = ("magnitude", "energy")
 MASK = ".mask"
 """Suffix of the mask that comes back beside the user's own codes."""
 
-Progress = Callable[[str, str], None]
 """Called with a stage and what was finished in it."""
 
 
@@ -331,7 +330,7 @@ def compress_model(
     masks: Mapping[str, np.ndarray] | None = None,
     codes: Mapping[str, np.ndarray] | None = None,
     saliency: Mapping[str, np.ndarray] | None = None,
-    progress: Progress = lambda stage, what: None,
+    progress: Progress = no_progress,
 ) -> tuple[ValueConfig, dict[str, TensorBits]]:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 

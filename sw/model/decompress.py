@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.plane import decode_index
 from xorloom.sw.tensors.quantize import Quantized, dequantize
 from xorloom.sw.tensors.safetensors_file import DTYPES, write_tensors
 from xorloom.sw.value.plane import decode_value, value_bits, value_frames
 
-from .compress import MASK, Progress, content_crc32
+from .compress import MASK, content_crc32
 from .container import INDEX, SCALE, STREAM, Container, read_container
 from .metrics import TensorBits
 
@@ -106,7 +107,7 @@ def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
 
 
 def decompress_model(
-    path: Path, out: Path, progress: Progress = lambda stage, what: None
+    path: Path, out: Path, progress: Progress = no_progress
 ) -> dict[str, tuple[int, ...]]:
     """Write a plain safetensors file of dequantized weights in their original dtype.
 

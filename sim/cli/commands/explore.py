@@ -34,7 +34,6 @@ _RESULTS = {
     "mweights_per_s": ("Mweights/s", ",.0f"),
     "lut_per_weight": ("LUT/(w/cycle)", ".2f"),
 }
-_DEMO = "encoder.layer.2.*.weight"
 
 
 def _many(text: str, *names: str) -> Any:
@@ -125,7 +124,7 @@ def explore(
         run_sweep,
         sweep_rows,
     )
-    from xorloom.sim.datasets import minilm
+    from xorloom.sim.datasets import DEMO_TENSORS, minilm
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.compress import select
     from xorloom.sw.tensors.model_io import open_model
@@ -163,7 +162,7 @@ def explore(
     changes: dict[str, Any] = {k: tuple(dict.fromkeys(v)) for k, v in given.items() if v}
     grid = replace(start, **changes)
     source = open_model(minilm() if model is None else model)
-    patterns = tuple(tensors or ([_DEMO] if model is None else []))
+    patterns = tuple(tensors or ([DEMO_TENSORS] if model is None else []))
     names = select(source, patterns, min_size)
     sample = np.abs(source[names[0]].weights()[:rows])
     chosen, skipped = grid_points(grid, density, importance=sample, at_most=points)

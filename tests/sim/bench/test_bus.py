@@ -56,9 +56,15 @@ def no_simulator(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 
 
 def test_bench_bus_rows_tell_what_was_measured(no_simulator: list[tuple[str, float]]) -> None:
-    steps: list[str] = []
+    steps: list[tuple[str, ...]] = []
     rows = list(
-        bus_rows(DESIGNS, ["ideal", "sdr-133"], ["gaussian-64k"], [0.9], progress=steps.append)
+        bus_rows(
+            DESIGNS,
+            ["ideal", "sdr-133"],
+            ["gaussian-64k"],
+            [0.9],
+            progress=lambda *step: steps.append(step),
+        )
     )
     assert len(rows) == len(steps) == len(no_simulator) == 2 * len(DESIGNS)
     for row, (codec, stored) in zip(rows, no_simulator, strict=True):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.model.kept import KEPT_COLUMNS
 from xorloom.sw.tensors.model_io import open_model
 
 from tests.helpers.cli import refuses, xorloom
+from tests.helpers.weights import clustered_weights
 
 DECODER = ["--n-in", 8, "--n-out", 128, "--window", 128, "--frame", 16, "--bus-bits", 32]
 TRELLIS = ["--index-window", 8]

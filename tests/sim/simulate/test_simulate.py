@@ -24,7 +24,7 @@ import pytest
 from safetensors.numpy import save_file
 from xorloom.hw.block.decoder import BlockDecoder
 from xorloom.hw.block.lane import BlockLane
-from xorloom.sim.datasets import clustered_weights, iid, minilm
+from xorloom.sim.datasets import iid, minilm
 from xorloom.sim.simulate import decoder as simulate_module
 from xorloom.sim.simulate.cases import iid_case, model_case
 from xorloom.sim.simulate.decoder import simulate_case, simulate_streams
@@ -50,6 +50,7 @@ from xorloom.sw.value.block import stream
 from xorloom.sw.value.plane import encode_value, value_frames
 
 from tests.helpers.rtl import drive, random_slices, random_stream
+from tests.helpers.weights import clustered_weights
 
 DEFAULT = BlockConfig()
 BUS_32 = BlockConfig(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import xorloom.sim.simulate.bus as simulate_module
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sim.simulate.ip import simulate_image
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
@@ -17,6 +16,7 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import tensor_steps
 
 from tests.helpers.cli import refuses, xorloom
+from tests.helpers.weights import clustered_weights
 
 DECODER = ["--n-in", 16, "--n-out", 64, "--window", 64, "--frame", 16, "--bus-bits", 32]
 V, W = 64 * 40, 70 * 90 + 3

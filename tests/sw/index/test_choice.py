@@ -3,7 +3,6 @@
 
 import numpy as np
 import pytest
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index import choice as index_choice
 from xorloom.sw.index.choice import best_order, index_config, operating_point, top_share
@@ -15,6 +14,8 @@ from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.quantize import Quantizer
+
+from tests.helpers.weights import clustered_weights
 
 WINDOW = WindowConfig()
 

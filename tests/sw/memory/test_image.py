@@ -64,9 +64,10 @@ def model(folder: Path, config: WindowConfig | BlockConfig = VALUE, index: str =
 @pytest.mark.parametrize("index", ["", "entropy"])
 def test_memory_image_holds_all_of_every_tensor(index: str, tmp_path: Path) -> None:
     container = model(tmp_path, index=index)
-    seen: list[str] = []
-    image = memory_image(container, align_bytes=256, progress=seen.append)
-    assert seen == [region.name for region in image.regions] == ["a", NAME, "c"]
+    seen: list[tuple[str, ...]] = []
+    image = memory_image(container, align_bytes=256, progress=lambda *step: seen.append(step))
+    assert [region.name for region in image.regions] == ["a", NAME, "c"]
+    assert seen == [("image", "a"), ("image", NAME), ("image", "c")]
     at = 0
     for region, (weights, slices) in zip(
         image.regions, ((1200, 38), (77, 3), (576, 18)), strict=True
