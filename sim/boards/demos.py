@@ -145,13 +145,13 @@ def expected_of(image: MemoryImage) -> Expected:
     """
     crc = 0
     for data in split_weight_streams(image.data, image.form.value.bus_bytes):
-        frame, _ = packet_of(data, image.form)
-        if frame.user != image.form.value.n_out:
+        packet, _ = packet_of(data, image.form)
+        if packet.user != image.form.value.n_out:
             raise ConfigError(
                 f"a board's tensors must have a multiple of {image.form.value.n_out} weights, "
-                f"found {frame.weights} in a stream: choose other tensors or another n_out"
+                f"found {packet.weights} in a stream: choose other tensors or another n_out"
             )
-        crc = zlib.crc32(frame.data, crc)
+        crc = zlib.crc32(packet.data, crc)
     return Expected(sum(region.weights for region in image.regions), crc)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sim.simulate.packets import ones
 from xorloom.sw.golden.block import block_decoder
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.weights import INDEX_DECODERS, weight_decoder
@@ -66,10 +67,6 @@ class Vectors:
                 yield int.from_bytes(stream[at:end], "little"), end == len(stream)
 
 
-def _ones(bits: int) -> int:
-    return (1 << bits) - 1
-
-
 def _shapes(lanes: int, slices: int) -> tuple[int, ...]:
     """Weights of every tensor: many slices and a part, a single weight, three whole slices."""
     longest = slices if slices * lanes <= _LARGE else 32
@@ -108,7 +105,7 @@ def _window(config: WindowConfig, rng: random.Random) -> Vectors:
         for k, bits in enumerate(slices):
             valid = min(config.n_out, size - k * config.n_out)
             last = k == len(slices) - 1
-            beats.append(Beat(bits, _ones(config.n_out), last, user=valid))
+            beats.append(Beat(bits, ones(config.n_out), last, user=valid))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
@@ -126,7 +123,7 @@ def _block(config: BlockConfig, rng: random.Random) -> Vectors:
         for k, bits in enumerate(groups):
             live = min(lanes, slices - k * lanes) * n_out
             last = k == len(groups) - 1
-            beats.append(Beat(bits, _ones(8 * size), last, keep=_ones(-(-live // 8))))
+            beats.append(Beat(bits, ones(8 * size), last, keep=ones(-(-live // 8))))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
@@ -138,7 +135,7 @@ def _index(config: IndexConfig, density: float, rng: random.Random) -> Vectors:
         words = bus_words(data, config.bus_bits)
         masks = INDEX_DECODERS[config.codec](config, words)
         for k, mask in enumerate(masks):
-            care = _ones(min(config.n_out, size - k * config.n_out))
+            care = ones(min(config.n_out, size - k * config.n_out))
             beats.append(Beat(mask, care, k == len(masks) - 1))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
@@ -162,8 +159,8 @@ def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
             data, _ = join_tensor(values, masks, form)
             for beat in weight_decoder(form, data):
                 live = -(-beat.valid_bits // planes)
-                keep = _ones(-(-beat.valid_bits // 8)) | _ones(-(-live // 8)) << n_out // 8
-                care = _ones(beat.valid_bits) | _ones(live) << n_out
+                keep = ones(-(-beat.valid_bits // 8)) | ones(-(-live // 8)) << n_out // 8
+                care = ones(beat.valid_bits) | ones(live) << n_out
                 bits = beat.codes | beat.mask << n_out
                 beats.append(Beat(bits, care, beat.last, keep, beat.valid_bits))
             streams.append(data)

@@ -23,12 +23,12 @@ from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
 from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
 
+from .packets import Packet, last_bits, ones
 from .runner import build, run
 
 __all__ = [
     "DECODER",
     "BusResult",
-    "Packet",
     "beat_bytes_of",
     "decoder_top",
     "packet_of",
@@ -95,16 +95,6 @@ class BusResult:
         }
 
 
-@dataclass(frozen=True)
-class Packet:
-    """Beats of one stream, as bytes; its weights; of the last beat, what counts, and ``tuser``."""
-
-    data: bytes
-    weights: int
-    kept: int
-    user: int = 0
-
-
 @lru_cache(maxsize=8)
 def decoder_top(
     value: WindowConfig,
@@ -126,10 +116,6 @@ def decoder_top(
         align_bytes=value.bus_bytes,
     )
     return component_verilog(decoder, DECODER)
-
-
-def _ones(bits: int) -> int:
-    return (1 << bits) - 1
 
 
 def beat_bytes_of(
@@ -178,8 +164,8 @@ def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) ->
         layout = ValueLayout("row", -(-weights // lanes))
         codes = decode_value(strings[0], mask, planes, value, layout, "values")
         expected = beat_bytes_of(mask, codes, lanes, planes, n_out).tobytes()
-    live = (count - 1) % n_out + 1
-    kept = _ones(live) | _ones(-(-live // planes)) << n_out
+    live = last_bits(count, n_out)
+    kept = ones(live) | ones(-(-live // planes)) << n_out
     return Packet(expected, weights, kept, live), payload
 
 
@@ -246,14 +232,14 @@ def simulate_bus(
         KIND_WEIGHTS + INDEX_KINDS[index.codec]: WeightFormat(value, planes, index)
         for index in indexes
     }
-    frames, payload_bits = [], 0
+    packets, payload_bits = [], 0
     for data in streams:
         for part in split_weight_streams(data, value.bus_bytes):
             kind = WeightHeader.unpack(part, "stream").kind
             # With a kind that is not built in, the format error names those that are.
             form = forms.get(kind, next(iter(forms.values())))
-            frame, bits = packet_of(part, form, golden=golden)
-            frames.append(frame)
+            packet, bits = packet_of(part, form, golden=golden)
+            packets.append(packet)
             payload_bits += bits
     text = decoder_top(value, tuple(indexes), planes, True, outstanding, max_burst)
     lanes = value.n_out // planes
@@ -265,11 +251,17 @@ def simulate_bus(
         "sink": sink,
         "seed": seed,
         "beat_bytes": -(-(value.n_out + lanes) // 8),
-        "whole": f"{_ones(value.n_out + lanes):x}",
+        "whole": f"{ones(value.n_out + lanes):x}",
         "user": value.n_out,
     }
     return run_job(
-        *(text, DECODER, streams, frames, job, value.bus_bits, payload_bits),
+        text,
+        DECODER,
+        streams,
+        packets,
+        job,
+        bus_bits=value.bus_bits,
+        payload_bits=payload_bits,
         waves_to=waves_to,
         waves_cycles=waves_cycles,
     )
@@ -279,11 +271,11 @@ def run_job(
     text: str,
     top: str,
     streams: Sequence[bytes],
-    frames: Sequence[Packet],
+    packets: Sequence[Packet],
     job: dict[str, Any],
+    *,
     bus_bits: int,
     payload_bits: int,
-    *,
     waves_to: Path | None = None,
     waves_cycles: int | None = None,
 ) -> BusResult | str:
@@ -296,25 +288,23 @@ def run_job(
     for data in streams:
         descriptors.append((at, len(data)))
         at += len(data)
-    beats_due = sum(len(frame.data) for frame in frames) // job["beat_bytes"]
+    beats_due = sum(len(packet.data) for packet in packets) // job["beat_bytes"]
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "image").write_bytes(b"".join(streams))
-        listed = []
-        for number, frame in enumerate(frames):
-            path = folder / f"expected-{number}"
-            path.write_bytes(frame.data)
-            listed.append({"expected": str(path), "kept": f"{frame.kept:x}", "user": frame.user})
         more = {
             "image": str(folder / "image"),
             "base": _BASE,
             "descriptors": descriptors,
-            "frames": listed,
+            "packets": [p.write(folder / f"expected-{n}") for n, p in enumerate(packets)],
             # Many times what memory and beats take, for the slowest pattern of stalls.
             "limit": round(4 * words / share + 16 * beats_due) + 20_000,
         }
         found = run(
-            *(built, "xorloom.sim.testbenches.bus", "decodes_from_memory", job | more),
+            built,
+            "xorloom.sim.testbenches.bus",
+            "decodes_from_memory",
+            job | more,
             waves_to=waves_to,
             waves_cycles=waves_cycles,
         )
@@ -326,7 +316,7 @@ def run_job(
         bus_cycles=found["bus_cycles"],
         words=counts["beats"],
         beats=found["beats"],
-        weights=sum(frame.weights for frame in frames),
+        weights=sum(packet.weights for packet in packets),
         bus_bits=bus_bits,
         payload_bits=payload_bits,
         waits=counts["waits"],

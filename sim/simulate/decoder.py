@@ -14,6 +14,7 @@ from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
 
 from .cases import Case
+from .packets import last_bits
 from .result import SimulationResult, check_pattern
 from .runner import build, run
 
@@ -24,7 +25,7 @@ def _valid_bits(stream: bytes, config: WindowConfig) -> int:
     """Bits that count in the last slice of a memory stream."""
     at = COUNT_OFFSET_BITS // 8
     count = int.from_bytes(stream[at : at + 4], "little")
-    return (count - 1) % config.n_out + 1
+    return last_bits(count, config.n_out)
 
 
 def simulate_streams(
@@ -95,7 +96,10 @@ def simulate_streams(
                 job[kind].append(str(path))
         test = "recovers_from_reset_mid_stream" if reset_after else "decodes_streams"
         result = run(
-            *(built, "xorloom.sim.testbenches.decoder", test, job),
+            built,
+            "xorloom.sim.testbenches.decoder",
+            test,
+            job,
             waves_to=waves_to,
             waves_cycles=waves_cycles,
         )

@@ -4,7 +4,6 @@
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import Header
 
+from .packets import Packet, last_bits, ones
 from .result import SimulationResult, check_pattern
 from .runner import build, run
 
@@ -36,67 +36,12 @@ def golden_index(config: IndexConfig, data: bytes) -> list[int]:
     return INDEX_DECODERS[config.codec](config, bus_words(data, config.bus_bits))
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Beats that one memory stream must yield, and which bits of the last one count."""
-
-    beats: list[int]
-    kept: int
-    bits: int
-
-
-def _simulate(
-    verilog: GeneratedVerilog,
-    streams: Sequence[bytes],
-    frames: Sequence[_Frame],
-    how: dict[str, Any],
-) -> SimulationResult | str:
-    """Run memory streams through Verilog and compare every frame."""
-    beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
-    waves_to = how["waves_to"]
-    built = build(
-        verilog.text, verilog.name, simulator=how["simulator"], waves=waves_to is not None
-    )
-    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
-        folder = Path(name)
-        job: dict[str, Any] = {
-            "inputs": {"s_axis": []},
-            "frames": [],
-            "beat_bytes": beat_bytes,
-            "source": how["source"],
-            "sink": how["sink"],
-            "seed": how["seed"],
-        }
-        for number, data in enumerate(streams):
-            path = folder / f"stream-{number}"
-            path.write_bytes(data)
-            job["inputs"]["s_axis"].append(str(path))
-        for number, frame in enumerate(frames):
-            path = folder / f"expected-{number}"
-            path.write_bytes(b"".join(beat.to_bytes(beat_bytes, "little") for beat in frame.beats))
-            kept = frame.kept.to_bytes(beat_bytes, "little").hex()
-            job["frames"].append({"expected": str(path), "kept": kept, "bits": frame.bits})
-        result = run(
-            *(built, "xorloom.sim.testbenches.index", "decodes_indexed_streams", job),
-            waves_to=waves_to,
-            waves_cycles=how["waves_cycles"],
-        )
-    if "failure" in result:
-        return str(result["failure"])
-    return SimulationResult(**result)
-
-
-def _count(data: bytes) -> int:
-    return Header.unpack(data, "stream").count
-
-
-def _ones(bits: int) -> int:
-    return (1 << bits) - 1
-
-
-def _live(count: int, n_out: int) -> int:
-    """Bits that count in the last of a stream's beats."""
-    return (count - 1) % n_out + 1
+def _packet(config: IndexConfig, data: bytes, beat_bytes: int) -> Packet:
+    """Return the beats that one memory stream must yield, one mask each."""
+    masks = golden_index(config, data)
+    count = Header.unpack(data, "stream").count
+    expected = b"".join(mask.to_bytes(beat_bytes, "little") for mask in masks)
+    return Packet(expected, count, ones(last_bits(count, config.n_out)))
 
 
 def simulate_index(
@@ -139,14 +84,36 @@ def simulate_index(
         If the simulator is missing or crashes.
     """
     verilog = verilog or generate_unit("index", config)
-    n_out = config.n_out
-    frames = [
-        _Frame(golden_index(config, data), _ones(_live(_count(data), n_out)), _count(data))
-        for data in streams
-    ]
-    how: dict[str, Any] = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}
-    how |= {"waves_to": waves_to, "waves_cycles": waves_cycles}
-    return _simulate(verilog, streams, frames, how)
+    beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
+    built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        folder = Path(name)
+        inputs, packets = [], []
+        for number, data in enumerate(streams):
+            path = folder / f"stream-{number}"
+            path.write_bytes(data)
+            inputs.append(str(path))
+            packet = _packet(config, data, beat_bytes)
+            packets.append(packet.write(folder / f"expected-{number}"))
+        job = {
+            "inputs": {"s_axis": inputs},
+            "packets": packets,
+            "beat_bytes": beat_bytes,
+            "source": source,
+            "sink": sink,
+            "seed": seed,
+        }
+        result = run(
+            built,
+            "xorloom.sim.testbenches.index",
+            "decodes_indexed_streams",
+            job,
+            waves_to=waves_to,
+            waves_cycles=waves_cycles,
+        )
+    if "failure" in result:
+        return str(result["failure"])
+    return SimulationResult(**result)
 
 
 def case_names(container: Container, names: Sequence[str]) -> list[str]:

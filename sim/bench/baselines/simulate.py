@@ -14,7 +14,8 @@ from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.baselines.shell import BaselineShell
 from xorloom.hw.units import component_verilog
-from xorloom.sim.simulate.bus import BusResult, Packet, beat_bytes_of, run_job
+from xorloom.sim.simulate.bus import BusResult, beat_bytes_of, run_job
+from xorloom.sim.simulate.packets import Packet, ones
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.layout import padded
 
@@ -86,12 +87,12 @@ def simulate_baseline(
         If the simulator is missing or crashes.
     """
     n_out, planes = config.n_out, config.planes
-    whole = (1 << n_out * (planes + 1)) - 1
-    frames = []
+    whole = ones(n_out * (planes + 1))
+    packets = []
     for mask, codes in weights:
         cut = beat_bytes_of(mask, codes, n_out, planes, n_out * planes)
         # What stands beyond the count is zero, so all bits of all beats count.
-        frames.append(Packet(cut.tobytes(), mask.size, whole))
+        packets.append(Packet(cut.tobytes(), mask.size, whole))
     job = {
         "registers": False,
         "memory": memory,
@@ -106,4 +107,12 @@ def simulate_baseline(
     head = padded(BASELINE_HEADER_BYTES, config.word_bytes)
     payload_bits = 8 * sum(len(stream) - head for stream in streams)
     image = [b"".join(streams)]
-    return run_job(text, f"baseline_{name}", image, frames, job, config.bus_bits, payload_bits)
+    return run_job(
+        text,
+        f"baseline_{name}",
+        image,
+        packets,
+        job,
+        bus_bits=config.bus_bits,
+        payload_bits=payload_bits,
+    )

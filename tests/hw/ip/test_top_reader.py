@@ -72,7 +72,7 @@ class Cases:
                 end = phase.get("end", 0)
                 cause = end if isinstance(end, str) else phase["cause"]
                 assert cause in causes, f"{where}: {phase}, not of {causes}"
-                wrong = judge(phase["frames"], streams)
+                wrong = judge(phase["packets"], streams)
                 assert wrong is None, f"{where}: {wrong}"
         return result["cases"]
 

@@ -84,7 +84,7 @@ class Cases:
             for number, (phase, (streams, causes)) in enumerate(zip(found, wanted, strict=True)):
                 where = f"{case['name']}, phase {number}"
                 assert phase["cause"] in causes, f"{where}: {phase}"
-                wrong = judge(phase["frames"], streams)
+                wrong = judge(phase["packets"], streams)
                 assert wrong is None, f"{where}: {wrong}"
         return result
 

@@ -22,7 +22,7 @@ from xorloom.hw.units import (
     generate,
     generate_unit,
 )
-from xorloom.sim.simulate.runner import _verilator_environment
+from xorloom.sim.simulate.runner import verilator_environment
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import network_id
@@ -39,7 +39,7 @@ def lint(text: str, name: str, folder: Path) -> set[str]:
     path = folder / f"{name}.v"
     path.write_text(text)
     command = ["verilator", "--lint-only", "-Wall", "-Wno-fatal", "--top-module", name, str(path)]
-    environment = os.environ | _verilator_environment()
+    environment = os.environ | verilator_environment()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(re.findall(r"^%Warning-(\w+)", done.stderr, re.MULTILINE))

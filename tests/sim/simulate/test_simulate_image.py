@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xorloom.sim.simulate.bus as simulate_module
 from xorloom.sim.simulate.ip import simulate_image
+from xorloom.sim.simulate.packets import Packet
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
@@ -87,15 +88,15 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
 
 @pytest.mark.slow
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packet_of = simulate_module._frame
+    packet_of = simulate_module.packet_of
 
-    def corrupted(*given: Any) -> tuple[simulate_module.Frame, int]:
-        frame, bits = packet_of(*given)
-        return replace(
-            frame, data=frame.data[:1] + bytes([frame.data[1] ^ 4]) + frame.data[2:]
-        ), bits
+    def corrupted(*given: Any, **how: Any) -> tuple[Packet, int]:
+        packet, bits = packet_of(*given, **how)
+        wrong = bytearray(packet.data)
+        wrong[1] ^= 4
+        return replace(packet, data=bytes(wrong)), bits
 
-    monkeypatch.setattr(simulate_module, "_frame", corrupted)
+    monkeypatch.setattr(simulate_module, "packet_of", corrupted)
     out, _ = xorloom("simulate", model, "--unit", "ip", "-t", "v", "--json", code=1)
     row = json.loads(out)
     assert not row["bit_exact"]
