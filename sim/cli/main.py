@@ -55,8 +55,15 @@ app = typer.Typer(
     "simulation and synthesis.",
 )
 _GROUPS = (
-    *(cli_model, cli_image, cli_generate, cli_simulate, cli_synth),
-    *(cli_bandwidth, cli_explore, cli_boards, cli_report),
+    cli_model,
+    cli_image,
+    cli_generate,
+    cli_simulate,
+    cli_synth,
+    cli_bandwidth,
+    cli_explore,
+    cli_boards,
+    cli_report,
 )
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)

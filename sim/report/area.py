@@ -63,15 +63,28 @@ def area_figures(pieces: Sequence[Piece], key: str) -> Iterator[Figure]:
     commands = tuple(dict.fromkeys(piece.command for piece in pieces))
     table = Table(
         (
-            *("design", "target", "LUT", "FF", "NAND2", "Fmax MHz, median", "least", "seeds"),
-            *("LUT a weight bit", "critical path"),
+            "design",
+            "target",
+            "LUT",
+            "FF",
+            "NAND2",
+            "Fmax MHz, median",
+            "least",
+            "seeds",
+            "LUT a weight bit",
+            "critical path",
         ),
         tuple(
             (
-                *(name, row["target"], number(row["lut"], 6), number(row["ff"], 6)),
-                *(number(row.get("nand2"), 6), number(row["fmax_mhz"])),
+                name,
+                row["target"],
+                number(row["lut"], 6),
+                number(row["ff"], 6),
+                number(row.get("nand2"), 6),
+                number(row["fmax_mhz"]),
                 number(row["fmax_min_mhz"]),
-                *(number(row.get("seeds") or None), number(row.get("lut_per_weight_bit"), 3)),
+                number(row.get("seeds") or None),
+                number(row.get("lut_per_weight_bit"), 3),
                 str(row.get("critical_path") or "-"),
             )
             for name, row in rows
@@ -113,8 +126,12 @@ def units_figure(piece: Piece, key: str) -> Figure:
     total = sum(row["lut"] for row in rows) or 1
     data = [
         {
-            **{"type": "bar", "orientation": "h", "name": name, "width": 0.2},
-            **{"x": [row[field] for row in rows], "y": [n + shift for n in places]},
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "width": 0.2,
+            "x": [row[field] for row in rows],
+            "y": [n + shift for n in places],
             "marker": {"color": colour},
             "text": [label(name) for name in names],
             "textposition": "none",
@@ -139,8 +156,11 @@ def units_figure(piece: Piece, key: str) -> Figure:
             ("unit", "LUT4", "share", "FF", "16x4 RAM"),
             tuple(
                 (
-                    *(row["unit"], number(row["lut"], 7), f"{100 * row['lut'] / total:.1f} %"),
-                    *(number(row["ff"], 7), number(row["lut_ram"], 7)),
+                    row["unit"],
+                    number(row["lut"], 7),
+                    f"{100 * row['lut'] / total:.1f} %",
+                    number(row["ff"], 7),
+                    number(row["lut_ram"], 7),
                 )
                 for row in rows
             ),

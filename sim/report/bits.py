@@ -66,8 +66,12 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
     places = list(range(len(rows)))
     data: list[dict[str, Any]] = [
         {
-            **{"type": "bar", "orientation": "h", "name": PARTS[part], "width": 0.42},
-            **{"x": [row[part] for row in rows], "y": places},
+            "type": "bar",
+            "orientation": "h",
+            "name": PARTS[part],
+            "width": 0.42,
+            "x": [row[part] for row in rows],
+            "y": places,
             "marker": {"color": COLOURS[list(PARTS).index(part)]},
             "text": [label(name) for name in names],
             "textposition": "none",
@@ -77,10 +81,14 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
     ]
     data.append(
         {
-            **{"type": "scatter", "mode": "markers", "name": "entropy bound"},
-            **{"x": [row["bound"] for row in rows], "y": places},
+            "type": "scatter",
+            "mode": "markers",
+            "name": "entropy bound",
+            "x": [row["bound"] for row in rows],
+            "y": places,
             "marker": {
-                **{"symbol": "line-ns", "size": 22},
+                "symbol": "line-ns",
+                "size": 22,
                 "line": {"width": 3, "color": _BOUND},
                 "color": _BOUND,
             },
@@ -103,7 +111,9 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
         columns,
         tuple(
             (
-                *(name, number(b.weights), percent(b.kept / max(1, b.weights))),
+                name,
+                number(b.weights),
+                percent(b.kept / max(1, b.weights)),
                 *(f"{row[part]:.4f}" for part in (*shown, "total", "bound")),
             )
             for name, b, row in zip(("all", *piece.bits), counted, rows, strict=True)
@@ -160,7 +170,9 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
     for n, density in enumerate(densities):
         data.append(
             {
-                **{"type": "scatter", "mode": "lines", "x": list(grid)},
+                "type": "scatter",
+                "mode": "lines",
+                "x": list(grid),
                 "y": list(_gaussian_bound(density, grid)),
                 "name": f"Shannon bound, Gaussian, density {density:g}",
                 "line": {"color": "--muted", "width": 2, "dash": ("dash", "dot", "dashdot")[n % 3]},
@@ -173,7 +185,9 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         colour = COLOURS[n % len(COLOURS)]
         data.append(
             {
-                **{"type": "scatter", "mode": "markers", "name": label(name)},
+                "type": "scatter",
+                "mode": "markers",
+                "name": label(name),
                 "x": [point["index_bits"] for *_, point in mine],
                 "y": [point["kept"] for *_, point in mine],
                 "marker": {"color": colour, "size": 11},
@@ -185,12 +199,16 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         if bounded:
             data.append(
                 {
-                    **{"type": "scatter", "mode": "markers", "showlegend": False},
+                    "type": "scatter",
+                    "mode": "markers",
+                    "showlegend": False,
                     "name": label(f"bound of {name}"),
                     "x": [point["index_bits"] for *_, point in bounded],
                     "y": [point["kept_bound"] for *_, point in bounded],
                     "marker": {
-                        **{"symbol": "line-ew", "size": 16, "color": colour},
+                        "symbol": "line-ew",
+                        "size": 16,
+                        "color": colour,
                         "line": {"width": 3, "color": colour},
                     },
                     "hovertemplate": "bound of these weights %{y:.4f}",
@@ -198,7 +216,11 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
             )
     rows = tuple(
         (
-            *(name, what, f"{density:.4f}", f"{point['index_bits']:.4f}", f"{point['kept']:.4f}"),
+            name,
+            what,
+            f"{density:.4f}",
+            f"{point['index_bits']:.4f}",
+            f"{point['kept']:.4f}",
             f"{point['kept_bound']:.4f}" if "kept_bound" in point else "-",
         )
         for name, what, density, point in points
@@ -243,7 +265,9 @@ def efficiency_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         real = name.endswith("MiniLM-L6")
         data.append(
             {
-                **{"type": "scatter", "mode": "lines+markers", "name": label(name)},
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": label(name),
                 "x": [row["sparsity"] for row in rows],
                 "y": [row["efficiency"] for row in rows],
                 "line": {
@@ -264,8 +288,12 @@ def efficiency_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         ("codec", "sparsity", "n_in", "n_out", "bits a weight", "efficiency", "lossless"),
         tuple(
             (
-                *(name, f"{row['sparsity']:g}", number(row["n_in"]), number(row["n_out"])),
-                *(f"{row['bits_per_weight']:.5f}", f"{row['efficiency']:.4f}"),
+                name,
+                f"{row['sparsity']:g}",
+                number(row["n_in"]),
+                number(row["n_out"]),
+                f"{row['bits_per_weight']:.5f}",
+                f"{row['efficiency']:.4f}",
                 number(row["lossless"]),
             )
             for name in order

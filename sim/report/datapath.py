@@ -72,7 +72,11 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
         parts += [
             _arrow([(left, y), (left, y + 38)], f"{config.parity_taps} of {config.window} each"),
             _box(
-                *(x, y + 38, width // 2 - 8, 60, "parities"),
+                x,
+                y + 38,
+                width // 2 - 8,
+                60,
+                "parities",
                 f"{config.shared} shared",
                 f"XORs of {config.parity_taps} bits",
             ),
@@ -81,7 +85,11 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
     parts += [
         _arrow([(right, y), (right, y + 134)], f"{config.own_taps} of {config.window} each"),
         _box(
-            *(x, y + 134, width, 60, "network"),
+            x,
+            y + 134,
+            width,
+            60,
+            "network",
             f"{config.n_out} outputs, each the XOR of",
             _count(config.own_taps, "window bit", "window bits")
             + (f" and {_count(config.shared_taps, 'parity', 'parities')}" if config.shared else ""),
@@ -97,7 +105,11 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
     parts += [
         _arrow([(middle, y), (middle, y + 34)], f"{config.n_out} bits a slice"),
         _box(
-            *(x, y + 34, width, 60, "rate control"),
+            x,
+            y + 34,
+            width,
+            60,
+            "rate control",
             f"{rate}: {config.frame} slices",
             "which steps yield a slice",
             kind="state",
@@ -156,7 +168,11 @@ def _whole(config: WindowConfig, index: tuple[str, list[str]] | None) -> tuple[l
         _arrow([(left + (split - left) // 2, y), (left + (split - left) // 2, y + 38)], "codes"),
         _arrow([(x + width // 2, 180 + height), (x + width // 2, y + 38)], "mask"),
         _box(
-            *(10, y + 38, wide, 44, "join, m_axis"),
+            10,
+            y + 38,
+            wide,
+            44,
+            "join, m_axis",
             f"{config.n_out} bits of codes and their mask a beat",
         ),
     ]

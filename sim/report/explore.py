@@ -10,8 +10,18 @@ from .input import Piece
 __all__ = ["pareto_figure"]
 
 _MEASURED = {
-    *("bits_per_weight", "kept", "lut", "ff", "nand2", "fmax_mhz", "fmax_min_mhz"),
-    *("weights_per_cycle", "mweights_per_s", "lut_per_weight", "pareto", "command"),
+    "bits_per_weight",
+    "kept",
+    "lut",
+    "ff",
+    "nand2",
+    "fmax_mhz",
+    "fmax_min_mhz",
+    "weights_per_cycle",
+    "mweights_per_s",
+    "lut_per_weight",
+    "pareto",
+    "command",
 }
 """Keys of a row of ``explore`` that are no choice."""
 
@@ -34,8 +44,11 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
     codecs = sorted({str(row.get("index", "decoder")) for row in rows})
     data = [
         {
-            **{"type": "scatter", "mode": "markers", "legendgroup": codec},
-            **{"name": label(codec), "showlegend": front or not any(r["pareto"] for r in some)},
+            "type": "scatter",
+            "mode": "markers",
+            "legendgroup": codec,
+            "name": label(codec),
+            "showlegend": front or not any(r["pareto"] for r in some),
             "x": [row[field] for row in mine],
             "y": [row["bits_per_weight"] for row in mine],
             "marker": {
@@ -68,9 +81,13 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
             ("choice", title, "LUT", "bits a weight", "kept", "Fmax MHz", "Mweights/s"),
             tuple(
                 (
-                    *(_choice(row), number(row[field]), number(row["lut"], 7)),
-                    *(f"{row['bits_per_weight']:.4f}", number(row.get("kept"))),
-                    *(number(row["fmax_mhz"]), number(row["mweights_per_s"])),
+                    _choice(row),
+                    number(row[field]),
+                    number(row["lut"], 7),
+                    f"{row['bits_per_weight']:.4f}",
+                    number(row.get("kept")),
+                    number(row["fmax_mhz"]),
+                    number(row["mweights_per_s"]),
                 )
                 for row in best
             ),

@@ -165,8 +165,15 @@ def row_labels(names: Sequence[str], offset: float = 0.22) -> list[dict[str, Any
     """Return the names of horizontal rows, written above them: long ones stay readable."""
     return [
         {
-            **{"x": 0, "xref": "paper", "xanchor": "left", "y": n - offset, "yanchor": "bottom"},
-            **{"text": label(name), "showarrow": False, "align": "left", "font": {"size": 12}},
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": n - offset,
+            "yanchor": "bottom",
+            "text": label(name),
+            "showarrow": False,
+            "align": "left",
+            "font": {"size": 12},
         }
         for n, name in enumerate(names)
     ]
@@ -209,8 +216,11 @@ def dot_chart(
         colour, places = COLOURS[n % len(COLOURS)], [r for r in rows if r in dots.values]
         values = [dots.values[row] for row in places]
         trace: dict[str, Any] = {
-            **{"type": "scatter", "mode": "markers", "name": label(dots.name)},
-            **{"x": values, "y": [rows.index(row) for row in places]},
+            "type": "scatter",
+            "mode": "markers",
+            "name": label(dots.name),
+            "x": values,
+            "y": [rows.index(row) for row in places],
             "marker": {"color": colour, "size": 11, "symbol": _symbol(n)},
             "text": [names[rows.index(row)] for row in places],
             "hovertemplate": f"%{{text}}<br>%{{x:,.4~g}} {label(dots.unit)}",
@@ -218,13 +228,23 @@ def dot_chart(
         if dots.low is not None:
             below = [max(0.0, dots.values[r] - dots.low.get(r, dots.values[r])) for r in places]
             trace["error_x"] = {
-                **{"type": "data", "symmetric": False, "array": [0] * len(below)},
-                **{"arrayminus": below, "color": colour, "thickness": 2, "width": 5},
+                "type": "data",
+                "symmetric": False,
+                "array": [0] * len(below),
+                "arrayminus": below,
+                "color": colour,
+                "thickness": 2,
+                "width": 5,
             }
         data.append(trace)
     lines = [
         {
-            **{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": n, "y1": n},
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": n,
+            "y1": n,
             "line": {"color": GRID, "width": 1},
             "layer": "below",
         }

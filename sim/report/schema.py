@@ -51,12 +51,21 @@ TENSOR = {
 }
 """Of a tensor's bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
 _VALUE = {
-    **{"codec": "text", "sparsity": "number", "n_in": "count", "n_out": "count"},
-    **{"bits_per_weight": "number", "efficiency": "number", "lossless": "flag"},
+    "codec": "text",
+    "sparsity": "number",
+    "n_in": "count",
+    "n_out": "count",
+    "bits_per_weight": "number",
+    "efficiency": "number",
+    "lossless": "flag",
 }
 _SYNTH = {
-    **{"design": "text", "target": "text", "lut": "number?", "ff": "number"},
-    **{"fmax_mhz": "number?", "fmax_min_mhz": "number?"},
+    "design": "text",
+    "target": "text",
+    "lut": "number?",
+    "ff": "number",
+    "fmax_mhz": "number?",
+    "fmax_min_mhz": "number?",
 }
 KINDS = (
     Kind(
@@ -78,7 +87,8 @@ KINDS = (
         ("simulate",),
         {"case": "text", "bit_exact": "flag", "weights": "count", "bus_bits": "count"},
         exact={
-            **{"cycles": "count", "model_cycles": "number"},
+            "cycles": "count",
+            "model_cycles": "number",
             **dict.fromkeys(("cycles_to_model", "weights_per_cycle"), "number"),
         },
         one=True,
@@ -111,7 +121,9 @@ KINDS = (
         "curve",
         ("bench curve",),
         {
-            **{"sparsity": "number", "n_in": "count", "n_out": "count"},
+            "sparsity": "number",
+            "n_in": "count",
+            "n_out": "count",
             **dict.fromkeys(("bits_per_weight", "seeds", "control", "patches"), "number"),
         },
     ),
@@ -119,7 +131,8 @@ KINDS = (
         "index",
         ("bench index",),
         {
-            **{"codec": "text", "tensor": "text"},
+            "codec": "text",
+            "tensor": "text",
             **dict.fromkeys(("density", "rate", "kept", "kept_bound"), "number"),
         },
     ),
@@ -127,16 +140,25 @@ KINDS = (
         "total",
         ("bench total",),
         {
-            **{"case": "text", "index": "text", "density": "number", "index_bits": "number"},
-            **{"bits_per_weight": "number", "kept": "number", "lossless": "flag"},
+            "case": "text",
+            "index": "text",
+            "density": "number",
+            "index_bits": "number",
+            "bits_per_weight": "number",
+            "kept": "number",
+            "lossless": "flag",
         },
     ),
     Kind(
         "bus",
         ("bench bus",),
         {
-            **{"design": "text", "memory": "text", "case": "text", "sparsity": "number"},
-            **{"bits_per_weight": "number", "bit_exact": "flag"},
+            "design": "text",
+            "memory": "text",
+            "case": "text",
+            "sparsity": "number",
+            "bits_per_weight": "number",
+            "bit_exact": "flag",
         },
         exact=dict.fromkeys(("bus_mbytes_per_s", "mweights_per_s", "of_memory"), "number"),
     ),
@@ -144,7 +166,8 @@ KINDS = (
         "explore",
         ("explore",),
         {
-            **{"bits_per_weight": "number", "pareto": "flag"},
+            "bits_per_weight": "number",
+            "pareto": "flag",
             **dict.fromkeys(("lut", "fmax_mhz", "mweights_per_s"), "number?"),
         },
     ),

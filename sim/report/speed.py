@@ -54,12 +54,19 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
             name = label(f"{title}: {bits:.2f} bits")
             data += [
                 {
-                    **{"type": "scatter", "mode": "lines", "showlegend": False, "name": name},
-                    **{"x": ends, "y": [8 * x / bits for x in ends]},
-                    **{"line": {"color": colour, "width": 1.5}, "hoverinfo": "skip"},
+                    "type": "scatter",
+                    "mode": "lines",
+                    "showlegend": False,
+                    "name": name,
+                    "x": ends,
+                    "y": [8 * x / bits for x in ends],
+                    "line": {"color": colour, "width": 1.5},
+                    "hoverinfo": "skip",
                 },
                 {
-                    **{"type": "scatter", "mode": "markers", "name": name},
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
                     "x": [row["bus_mbytes_per_s"] for row in mine],
                     "y": [row["mweights_per_s"] for row in mine],
                     "marker": {"color": colour, "size": 10},
@@ -79,8 +86,11 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
                     ("design", "memory", "MB/s", "Mweights/s", "bits a weight", "of the memory"),
                     tuple(
                         (
-                            *(row["design"], row["memory"], number(row["bus_mbytes_per_s"])),
-                            *(number(row["mweights_per_s"]), f"{row['bits_per_weight']:.3f}"),
+                            row["design"],
+                            row["memory"],
+                            number(row["bus_mbytes_per_s"]),
+                            number(row["mweights_per_s"]),
+                            f"{row['bits_per_weight']:.3f}",
                             percent(row["of_memory"]),
                         )
                         for row in rows
@@ -119,7 +129,8 @@ def bandwidth_figure(piece: Piece, key: str) -> Figure:
             ("memory", "MB/s here", *(f"{name}, Mweights/s" for name in cases)),
             tuple(
                 (
-                    *(row["title"], number(row["bus_mbytes_per_s"])),
+                    row["title"],
+                    number(row["bus_mbytes_per_s"]),
                     *(number(row["mweights_per_s"][name]) for name in cases),
                 )
                 for row in rows
@@ -147,7 +158,9 @@ def curve_figure(piece: Piece, key: str) -> Figure:
         best.append(min(rows, key=lambda row: row["bits_per_weight"]))
         data.append(
             {
-                **{"type": "scatter", "mode": "lines", "name": f"n_in {n_in}"},
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"n_in {n_in}",
                 "x": [row["n_out"] * (1 - sparsity) / n_in for row in rows],
                 "y": [row["bits_per_weight"] for row in rows],
                 "line": {"color": COLOURS[n % len(COLOURS)], "width": 2.5},
@@ -156,8 +169,13 @@ def curve_figure(piece: Piece, key: str) -> Figure:
             }
         )
     floor = {
-        **{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1 - sparsity},
-        **{"y1": 1 - sparsity, "line": {"color": "--muted", "width": 2, "dash": "dash"}},
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": 1 - sparsity,
+        "y1": 1 - sparsity,
+        "line": {"color": "--muted", "width": 2, "dash": "dash"},
     }
     columns = ("n_in", "n_out", "seeds", "n_patch fields", "patches", "bits a weight")
     return Figure(
@@ -171,7 +189,8 @@ def curve_figure(piece: Piece, key: str) -> Figure:
             columns,
             tuple(
                 (
-                    *(number(row["n_in"]), number(row["n_out"])),
+                    number(row["n_in"]),
+                    number(row["n_out"]),
                     *(f"{row[k]:.4f}" for k in ("seeds", "control", "patches", "bits_per_weight")),
                 )
                 for row in best
@@ -196,8 +215,12 @@ def total_figure(piece: Piece, key: str) -> Figure:
     )
     data = [
         {
-            **{"type": "bar", "name": part, "x": [label(n) for n in names], "y": values},
-            **{"marker": {"color": COLOURS[n]}, "hovertemplate": "%{y:.4f} bits a weight"},
+            "type": "bar",
+            "name": part,
+            "x": [label(n) for n in names],
+            "y": values,
+            "marker": {"color": COLOURS[n]},
+            "hovertemplate": "%{y:.4f} bits a weight",
         }
         for n, (part, values) in enumerate(parts)
     ]
@@ -211,8 +234,11 @@ def total_figure(piece: Piece, key: str) -> Figure:
             ("index", "index bits a weight", "bits a weight", "kept", "lossless"),
             tuple(
                 (
-                    *(row["index"], f"{row['index_bits']:.4f}", f"{row['bits_per_weight']:.4f}"),
-                    *(f"{row['kept']:.4f}", number(row["lossless"])),
+                    row["index"],
+                    f"{row['index_bits']:.4f}",
+                    f"{row['bits_per_weight']:.4f}",
+                    f"{row['kept']:.4f}",
+                    number(row["lossless"]),
                 )
                 for row in rows
             ),
@@ -237,7 +263,9 @@ def cycles_figure(pieces: Sequence[Piece], key: str) -> Figure:
             ("case", "bit-exact", "weights", "cycles", "model", "weights a cycle", "memory"),
             tuple(
                 (
-                    *(row["case"], number(row["bit_exact"]), number(row["weights"])),
+                    row["case"],
+                    number(row["bit_exact"]),
+                    number(row["weights"]),
                     *(number(row.get(k)) for k in ("cycles", "model_cycles", "weights_per_cycle")),
                     str(row.get("memory", "-")),
                 )

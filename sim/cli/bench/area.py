@@ -71,7 +71,10 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 def _print_ratios(rows: list[dict[str, Any]]) -> None:
     cells = [
         (
-            *(row["kind"], row["design"], row["paper"], row["target"]),
+            row["kind"],
+            row["design"],
+            row["paper"],
+            row["target"],
             f"{row['size_per_weight_bit']:.2f}",
             f"{row['paper_size_per_weight_bit']:.2f}",
             f"{row['ratio']:.2f}",

@@ -81,7 +81,10 @@ def bus(
         build_designs(designs, sparsities, bus_bits)
         rows = list(
             bus_rows(
-                *(designs, memories, cases, sparsities),
+                designs,
+                memories,
+                cases,
+                sparsities,
                 bus_bits=bus_bits,
                 clock_mhz=clock,
                 progress=step,

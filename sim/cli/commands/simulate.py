@@ -74,7 +74,13 @@ def simulate(
     if unit in ("ip", "index"):
         with progress_bar("simulate", 1):
             row = _indexed_row(
-                *(unit, model, tensor or [], memory, clock, source, sink),
+                unit,
+                model,
+                tensor or [],
+                memory,
+                clock,
+                source,
+                sink,
                 refused={"--iid": iid, "--timeline": timeline or None},
                 how={"simulator": simulator, "waves": waves, "waves_cycles": waves_cycles},
             )

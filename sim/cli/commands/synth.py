@@ -21,20 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["ASIC_COLUMNS", "COMMANDS", "SYNTH_COLUMNS", "asic_rows", "synth", "synth_rows"]
 
 SYNTH_COLUMNS = (
-    *("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds"),
+    "design",
+    "target",
+    "LUT",
+    "FF",
+    "NAND2 eq.",
+    "Fmax MHz",
+    "min MHz",
+    "seeds",
     "critical path",
 )
 ASIC_COLUMNS = (
-    *(
-        "design",
-        "library",
-        "area",
-        "NAND2 eq.",
-        "FF",
-        "of area in FF",
-        "gate delay ns",
-        "area then",
-    ),
+    "design",
+    "library",
+    "area",
+    "NAND2 eq.",
+    "FF",
+    "of area in FF",
+    "gate delay ns",
+    "area then",
 )
 
 

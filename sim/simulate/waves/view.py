@@ -28,9 +28,13 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "parser",
         (
-            *("*decoder.parser.phase", "*decoder.parser.cause", "*decoder.parser.fault"),
-            *("*decoder.parser.opens", "*decoder.parser.count"),
-            *("*decoder.frames.head", "*decoder.frames.left"),
+            "*decoder.parser.phase",
+            "*decoder.parser.cause",
+            "*decoder.parser.fault",
+            "*decoder.parser.opens",
+            "*decoder.parser.count",
+            "*decoder.frames.head",
+            "*decoder.frames.left",
         ),
     ),
     (
@@ -47,9 +51,13 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "index",
         (
-            *("*.table.table_state", "*.core.hungry", "*.core.stepping"),
-            *("*.trellis.core.chunk", "*.trellis.core.o__valid"),
-            *("*.unit.core.o__valid", "*.unit.core.o__ready"),
+            "*.table.table_state",
+            "*.core.hungry",
+            "*.core.stepping",
+            "*.trellis.core.chunk",
+            "*.trellis.core.o__valid",
+            "*.unit.core.o__valid",
+            "*.unit.core.o__ready",
         ),
     ),
     ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.proceed")),
