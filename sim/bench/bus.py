@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of whole matrices through decoders on memory models: cycles, bus, who waits."""
+"""Bus benchmark: whole matrices through decoders on memory models; cycles, bus use, waits."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -46,12 +46,12 @@ __all__ = [
 _VALUE_EFFICIENCY = 0.975
 _INDEX_EFFICIENCY = 0.95
 _SPARE = 1.1
-"""A decoder is to be so much faster than its bus, on average."""
+"""How much faster than its bus a decoder is chosen to be, on average."""
 _INDEXES = {"xorloom": "trellis", "xorloom-entropy": "entropy", "xorloom-bitmap": "bitmap"}
 DESIGNS = (*_INDEXES, "csr", "bitmask", "rice", "dense")
-"""``xorloom`` chooses the mask itself, all others store the largest weights exactly."""
+"""Names of designs. ``xorloom`` chooses the mask itself, all others keep the largest weights."""
 _RICE_LANES = 32
-"""Sixteen leave a sixth of the bus unused at sparsity 0.9."""
+"""With sixteen, a sixth of the bus is unused at sparsity 0.9."""
 _FFN = ("intermediate.dense.weight", "output.dense.weight")
 CASES = {
     "gaussian-64k": "256 x 256 i.i.d. weights",
@@ -101,12 +101,12 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
         "bitmap": 1.0,
     }[codec]
     value_bits = density / _VALUE_EFFICIENCY
-    pace = _SPARE * bus_bits / (index_bits + value_bits)  # weights a cycle
+    pace = _SPARE * bus_bits / (index_bits + value_bits)  # weights per cycle
     for n_out in (64, 128, 256, 512, 1024, 2048):
         value = WindowConfig(n_out=n_out, window=max(512, n_out), bus_bits=bus_bits)
         value = window_for(density, value)
         if n_out < pace or not pace * value_bits <= value.n_in <= n_out * density:
-            continue  # a step a slice and a seed chunk a step, of which the mean slice uses all
+            continue  # seeds must keep pace, and a mean slice use all of its step's chunk
         index = index_config(
             codec,
             value,
@@ -116,20 +116,20 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
         )
         if not isinstance(index, EntropyConfig):
             return value, index
-        # Two lanes share a state machine, so a lane makes four weights a cycle. Twice as many are
+        # Two lanes share a state machine, so a lane makes four weights per cycle. Twice as many are
         # needed where most lanes want bits in the same cycle.
         lanes = min(64, 1 << math.ceil(math.log2(max(2.0, pace / 2))))
         if 8 * lanes <= n_out:
             return value, replace(index, lanes=lanes)
     raise ConfigError(
-        f"no {design} decoder keeps up with {bus_bits} bits a cycle at sparsity {1 - density:g} "
+        f"no {design} decoder keeps up with {bus_bits} bits per cycle at sparsity {1 - density:g} "
         "(use a narrower bus)"
     )
 
 
 @dataclass(frozen=True)
 class _Work:
-    """One design's streams of one case; ``run(memory, clock_mhz)`` simulates it."""
+    """Streams of one design and case; ``run(memory, clock_mhz)`` simulates them."""
 
     run: Callable[[str, float], BusResult | str]
     stored_bits: int
@@ -202,7 +202,7 @@ def _baseline_work(
 
 
 def _row(result: BusResult | str, memory: str, clock_mhz: float, bus_bits: int) -> dict[str, Any]:
-    """Return what was measured; a failure has no numbers."""
+    """Return the measured columns of a row; a failure has no numbers."""
     if isinstance(result, str):
         names = ("cycles", "bus_utilisation", "weights_per_cycle", "stall_cycles")
         return dict.fromkeys(names) | {"bit_exact": False, "mismatch": result}
@@ -236,7 +236,7 @@ def _build(design: str, sparsity: float, bus_bits: int) -> None:
 def build_designs(
     designs: Sequence[str], sparsities: Sequence[float], bus_bits: int, processes: int = 2
 ) -> None:
-    """Build the simulations that :func:`bus_rows` will run, some at a time.
+    """Build the simulations that :func:`bus_rows` will run, some side by side.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def bus_rows(
     (index and values, no header, CRC, schedule or padding) over bus bits of all cycles to the last
     word, ``of_memory`` the same over the cycles in which the memory could deliver;
     ``bus_mbytes_per_s`` is what it delivers by its model. ``stall_cycles`` are lost to the memory,
-    to the decoder, and to who takes its output (always ready here). ``kept``: magnitude of the kept
+    to the decoder, and to the consumer (always ready here). ``kept``: magnitude of the kept
     weights over that of as many of the largest.
 
     Raises

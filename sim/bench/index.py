@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks of the index: kept weights against rate, whole cases, coding speed."""
+"""Index benchmarks: kept weights against rate, whole cases, coding speed."""
 
 import statistics
 import tempfile
@@ -55,13 +55,13 @@ CASES: dict[str, tuple[tuple[int, int], ...]] = {
 
 
 def matrices(model: Path) -> dict[str, np.ndarray]:
-    """Return the weights of MiniLM's large encoder matrices."""
+    """Return the weights of MiniLM's large encoder matrices, by name."""
     return {name: tensor.weights() for name, tensor in large_matrices(model).items()}
 
 
 @dataclass(frozen=True)
 class _Try:
-    """One encoded mask."""
+    """Mask that an index codec chose or took, and its streams."""
 
     mask: np.ndarray
     streams: bytes
@@ -84,7 +84,7 @@ def _config(codec: str, rate: float, density: float, window: int) -> IndexConfig
 
 
 def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig) -> _Try:
-    """Encode with every order of the codec; the mask that keeps most wins."""
+    """Encode in every weight order of the codec; return the mask that keeps most."""
     if not isinstance(config, MASK_CHOOSERS):
         mask = prune_tensor(weights, 1 - density)
         streams = encode_index(mask, config, "row", 0)
@@ -130,7 +130,7 @@ def index_rows(
     area: bool = True,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Measure what index codecs keep, one row a codec and density: means over the tensors.
+    """Measure what index codecs keep, one row per codec and density: means over the tensors.
 
     ``rate`` is all index bits, headers included; ``kept`` and ``energy`` are shares of what as
     many of the largest weights have; ``kept_bound`` is the bound on ``kept`` at that density and
@@ -146,7 +146,7 @@ def index_rows(
         Of :data:`CODECS`.
     densities : sequence of float
     rate : float
-        Index bits a weight of the trellis; the low-rank index has its default tile, 0.16.
+        Index bits per weight of the trellis; the low-rank index has its default tile, 0.16 bits.
     windows : sequence of int
         Of the trellis.
     """
@@ -203,7 +203,7 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
 
 @lru_cache(maxsize=16)
 def _lut4_per_bit(config: IndexConfig) -> float:
-    """ECP5 LUT4s of a codec's decoder core, a mask bit; a bitmap needs none."""
+    """ECP5 LUT4s of a codec's decoder core per mask bit; a bitmap needs none."""
     from xorloom.hw.flow.synth import synthesize
     from xorloom.hw.index.decoder import index_core
     from xorloom.hw.units import component_verilog
@@ -277,7 +277,7 @@ def total_rows(
     rates: Sequence[float],
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Compress a whole named case with every index and count all bits of the file's tensors.
+    """Compress a named case with every index; count all bits of the file's tensors.
 
     ``bits_per_weight`` counts index, value plane, scales, headers and padding; ``kept`` is the mean
     over the tensors, weighted by size; ``lossless``: what the file decodes to is what was encoded.

@@ -33,7 +33,7 @@ _REPEATS = 5
 
 @dataclass(frozen=True)
 class PlacedConfig(WindowConfig):
-    """A window decoder whose own taps are placed by another rule, to compare with.
+    """Window decoder whose own taps are placed by another rule, to compare with.
 
     ``placement``: ``random`` draws every tap alone; ``newest`` and ``oldest`` deal the own taps
     from one half of the window only.
@@ -93,11 +93,11 @@ def tap_rows(
     area: bool = True,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Compare tap networks: efficiency on i.i.d. masks, attempts a frame, LUTs of the network.
+    """Compare tap networks: efficiency on i.i.d. masks, attempts per frame, LUTs of the network.
 
-    ``lut4`` and ``lut6`` are Yosys cells of the network unit for ECP5 and 7 series, an output.
-    ``attempts`` is frames encoded for every frame kept, at the first sparsity. Networks that cannot
-    hold a mask have no efficiency.
+    ``lut4`` and ``lut6`` are Yosys cells per output of the network unit, for ECP5 and 7 series.
+    ``attempts`` is how often a frame is encoded until it is kept, at the first sparsity. Networks
+    that cannot hold a mask have no efficiency.
     """
     masks = [iid(weights, check_sparsity(s), 1, SEED) for s in sparsities]
     rows = []
@@ -137,7 +137,7 @@ def _resident_bytes() -> int:
 
 
 def _measure(weights: int, sparsity: float, config: WindowConfig) -> dict[str, Any]:
-    """Encode and decode one size in a process of its own."""
+    """Encode and decode one size; run it in a process of its own, whose memory is measured."""
     part = 1 << 20
     warm = iid(1 << 16, sparsity, 1, 1)
     window_codec.decode(window_codec.encode(*warm, 1, config, order="row"), warm[0], 1, config)
@@ -182,10 +182,10 @@ def scale_rows(
     sparsity: float,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Time a weight and memory of the encoder over the number of weights, on one core.
+    """Encoder cost on one core: time per weight and memory, over the number of weights.
 
-    ``encode_mbytes`` is what the process grew by while encoding, its inputs not counted, its result
-    counted.
+    ``encode_mbytes`` is how much the process grew while it encoded: inputs are not counted, the
+    result is.
     """
     rows = []
     mask, codes = iid(1 << 20, sparsity, 1, SEED)
@@ -210,7 +210,7 @@ def plot_scale(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for key, label in (("encode", "encode"), ("decode", "decode")):
         left.plot(size, [row[f"{key}_ns_per_weight"] for row in rows], "o-", label=label)
-    left.set_ylabel("ns a weight")
+    left.set_ylabel("ns per weight")
     left.legend(frameon=False)
     right.plot(size, [row["encode_mbytes"] for row in rows], "o-", label="encoder, result included")
     right.plot(size, [row["weights"] * 2 / 1e6 for row in rows], "--", color="gray", label="inputs")
@@ -244,10 +244,10 @@ _STAGES = (
 def profile_rows(
     sparsities: Sequence[float], weights: int, repeats: int, progress: Progress = no_progress
 ) -> list[dict[str, Any]]:
-    """Where the window codec's time goes, on one core: ns a weight, median of ``repeats`` runs.
+    """Time of each stage of the window codec on one core: ns per weight, median of the runs.
 
-    ``rest`` is what is in no stage: allocation, counting, the loop in Python. Reading a stream
-    walks its rate words too, so that stage is counted in ``CRC, checks`` once more.
+    ``rest`` is what no stage holds: allocation, counting, the loop in Python. ``CRC, checks``
+    walks the rate words as well, so their time is in it a second time.
     """
     rows = []
     for sparsity in sparsities:
@@ -265,7 +265,7 @@ def profile_rows(
 def _profile(
     mask: np.ndarray, codes: np.ndarray, config: WindowConfig
 ) -> dict[tuple[str, str], float]:
-    """Seconds of every stage, and of what is left of both directions."""
+    """Return the seconds of every stage, and of the rest of each direction."""
     spent = {(direction, stage): 0.0 for direction, stage, _, _ in _STAGES}
 
     def timed(key: tuple[str, str], function: Callable[..., Any]) -> Callable[..., Any]:

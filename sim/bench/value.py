@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks: value-plane efficiency, the paper's curve, coding speed."""
+"""Value benchmarks: stored bits and efficiency, the paper's curve, coding speed."""
 
 import statistics
 import time
@@ -101,7 +101,7 @@ def window_value_rows(
     area: bool = True,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Efficiency of the window codec on i.i.d. masks; without ``n_ins`` the one that fits.
+    """Efficiency of the window codec on i.i.d. masks; without ``n_ins``, n_in is chosen to fit.
 
     Columns as in :func:`value_rows`, and ``window``; ``taps``, window bits an output depends on;
     ``lut4``, ECP5 LUT4s of the whole decoder with its AXI4-Stream shell (with ``area``).
@@ -140,10 +140,10 @@ def matrix_rows(
     codecs: Sequence[str],
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Value-plane efficiency on all encoder matrices of MiniLM over 100 k elements.
+    """Value-plane efficiency on MiniLM's large encoder matrices.
 
     Every matrix is pruned by magnitude on its own and quantized to one bit; one decoder serves
-    all of them. ``orders`` counts what the encoder chose.
+    all of them. ``orders`` counts the weight orders that the encoder chose.
     """
     tensors = large_matrices(model)
     rows = []
@@ -215,10 +215,10 @@ def plot_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
         (drawn,) = axes.plot(x, y, label=label, linewidth=1.8)
         axes.plot(x[best], y[best], "o", color=drawn.get_color(), markersize=5)
     axes.axhline(1 - sparsity, color="black", linestyle="--", linewidth=1)
-    note = f"one bit a kept weight: {1 - sparsity:.2f}"
+    note = f"one bit per kept weight: {1 - sparsity:.2f}"
     axes.text(1.5, 1 - sparsity, note, va="bottom", ha="right", fontsize=8)
-    axes.set_xlabel("slice length, as expected kept bits a seed bit: n_out (1 - S) / n_in")
-    axes.set_ylabel("value plane, bits a weight")
+    axes.set_xlabel("slice length, as expected kept bits per seed bit: n_out (1 - S) / n_in")
+    axes.set_ylabel("value plane, bits per weight")
     axes.set_title(f"Block codec, i.i.d. mask, S = {sparsity}: seeds, n_patch fields and patches")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -235,7 +235,7 @@ def speed_rows(
     threads: int | None = None,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Coding speed, median and range over ``repeats`` runs, in million weights a second.
+    """Coding speed, median and range over ``repeats`` runs, in million weights per second.
 
     ``encode`` is mask and codes to memory streams; ``decode`` is memory streams and mask to codes,
     on one thread.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a board's bitstream: compress, image, Verilog, Yosys, nextpnr, pack, report."""
+"""Bitstreams of boards: compress, image, Verilog, Yosys, nextpnr, pack, report."""
 
 import json
 import time
@@ -26,12 +26,12 @@ BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in F
 _SUFFIXES = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
 
 _ARGUMENTS = {"ecp5": ("--router=router2",)}
-"""Of nextpnr: the default router of ECP5 takes several times as long on wide registers."""
+"""Arguments of nextpnr: on wide registers, ECP5's default router takes several times as long."""
 
 
 @dataclass(frozen=True)
 class BoardReport:
-    """A bitstream and what is in it.
+    """Report on a bitstream and what is in it.
 
     ``lut``, ``ff`` and ``bram`` are (used, available) by Yosys' cells; ``seeds`` are Fmax in MHz by
     placement seed, of which the last is in the bitstream.
@@ -105,7 +105,7 @@ def _place(
 
 
 def _buildable(name: str) -> Board:
-    """Return a board that there are bitstreams for."""
+    """Return a board by name; bitstreams can be made for it."""
     board = board_named(name)
     if name not in BUILDABLE:
         raise ConfigError(
@@ -142,7 +142,7 @@ def build_board(
     ConfigError
         If there is no such board, or no bitstreams for it.
     CapacityError
-        If the design does not fit, or the clock is not reached: by how much.
+        If the design does not fit, or misses the clock; tells by how much.
     ToolError
         If a tool fails; names the log.
     """
@@ -214,7 +214,7 @@ def build_boards(
 ) -> list[BoardReport]:
     """Build several boards side by side; parameters and errors as in :func:`build_board`.
 
-    The others are finished before the first error is raised.
+    If one fails, the others are finished before the error is raised.
     """
     for name in names:
         _buildable(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boards' designs: which weights and which decoder, and the top level's Verilog around them."""
+"""Board demonstrations: weights and decoder of each board, and its top level's Verilog."""
 
 import zlib
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ BAUD = 115_200
 
 @dataclass(frozen=True)
 class BoardDemo:
-    """What a board shows.
+    """Demonstration on one board.
 
     Parameters
     ----------
@@ -63,12 +63,14 @@ class BoardDemo:
 
 @dataclass(frozen=True)
 class BoardTimes:
-    """Times in cycles; ``None``: 115,200 baud, a quarter of a second. Simulations have short ones.
+    """Times of a board in cycles, by default 115,200 baud and pauses of a quarter of a second.
+
+    Simulations take shorter ones.
 
     Parameters
     ----------
     baud_divisor : int, optional
-        Cycles a bit of the serial line.
+        Cycles per bit of the serial line.
     pause_cycles : int, optional
         Between passes.
     reset_bits : int
@@ -96,7 +98,7 @@ _DEMOS = (
     BoardDemo(board_named("arty-a7"), _value(16, 256, 64), (DEMO_TENSORS,), crc_steps=1),
 )
 DEMOS = {demo.board.name: demo for demo in _DEMOS}
-"""By the board's name."""
+"""Demonstrations by the board's name."""
 
 
 def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
@@ -136,12 +138,12 @@ def image_of(path: Path, board: Board) -> MemoryImage:
 
 
 def expected_of(image: MemoryImage) -> Expected:
-    """Return what a pass over an image must yield, worked out by the software decoder.
+    """Return what a pass over an image must yield, by the software decoder.
 
     Raises
     ------
     ConfigError
-        If a stream ends in a part of a slice, whose other lanes mean nothing.
+        If a stream does not end with a whole slice: the rest of its lanes would be undefined.
     """
     crc = 0
     for data in split_weight_streams(image.data, image.form.value.bus_bytes):
@@ -183,7 +185,7 @@ def board_verilog(
     ----------
     board : Board
     image : MemoryImage
-        What the decoder is made for, and what is in block RAM.
+        Decides the decoder, and fills block RAM where the board reads from it.
     expected : Expected
     crc_steps : int
         See :class:`xorloom.hw.lib.beat_crc.BeatCrc`.
@@ -219,5 +221,5 @@ def board_verilog(
 
 
 def baud_divisor(board: Board) -> int:
-    """Return the cycles of a bit at 115,200 baud."""
+    """Return the cycles per bit at 115,200 baud."""
     return round(board.clock_mhz * 1e6 / BAUD)

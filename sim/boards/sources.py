@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a board's sources without building them, for tools that are not ours to run."""
+"""Sources of a board's demonstration, for tools that are not run here, such as Vivado."""
 
 from pathlib import Path
 

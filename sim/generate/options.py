@@ -44,7 +44,7 @@ class ConfigOptions:
     n_in: Annotated[
         int | None,
         Option(
-            "Seed bits a cycle (window: 8 to 256) or a slice (block: 1 to 64).",
+            "Seed bits per cycle (window: 8 to 256) or per slice (block: 1 to 64).",
             default="window: by density, else 16; block: 20",
         ),
     ] = None
@@ -70,13 +70,13 @@ class ConfigOptions:
     parity_taps: Annotated[
         int | None, Option("window: window bits of a shared parity.", default="4")
     ] = None
-    frame: Annotated[int | None, Option("window: slices a rate word.", default="128")] = None
-    patches: Annotated[int | None, Option("window: patches a slice, 0 or 1.", default="0")] = None
+    frame: Annotated[int | None, Option("window: slices per rate word.", default="128")] = None
+    patches: Annotated[int | None, Option("window: patches per slice, 0 or 1.", default="0")] = None
     lanes: Annotated[
-        int | None, Option("block: slices a cycle.", default="as many as fit a bus word")
+        int | None, Option("block: slices per cycle.", default="as many as fit a bus word")
     ] = None
     patches_per_cycle: Annotated[
-        int | None, Option("block: patches a lane applies a cycle.", default="1")
+        int | None, Option("block: patches that a lane applies per cycle.", default="1")
     ] = None
     block_groups: Annotated[
         int | None,
@@ -150,12 +150,12 @@ class UnitOptions:
             default="trellis",
         ),
     ] = None
-    index_bits: Annotated[float | None, Option("trellis: index bits a weight.", default="1/6")] = (
-        None
-    )
+    index_bits: Annotated[
+        float | None, Option("trellis: index bits per weight.", default="1/6")
+    ] = None
     index_classes: Annotated[int, Option("trellis: density classes, 1 or 4.")] = 1
     density: Annotated[float, Option("trellis: share of kept weights.")] = 0.09
-    planes: Annotated[int, Option("Units with an index: bits a kept weight.", min=1, max=8)] = 1
+    planes: Annotated[int, Option("Units with an index: bits per kept weight.", min=1, max=8)] = 1
     address_bits: Annotated[int | None, Option("ip: of memory addresses.", default="32")] = None
     outstanding: Annotated[int | None, Option("ip: bursts in flight at most.", default="4")] = None
     max_burst: Annotated[int | None, Option("ip: beats of a burst at most.", default="256")] = None

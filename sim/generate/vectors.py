@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Test vectors of a unit: what the software encoder makes, and what the golden model decodes."""
+"""Test vectors of a unit: streams of the software encoder, decoded by the golden model."""
 
 import random
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ from .units import UnitPlan
 __all__ = ["Beat", "Vectors", "unit_vectors"]
 
 _LARGE = 1 << 16
-"""Weights of the first tensor at most; below it, a rate word or more come after the first."""
+"""Most weights of a first tensor that is long enough for a second rate word."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """One beat of ``m_axis``.
+    """Beat of ``m_axis``.
 
     ``care`` marks the bits of ``data`` that count; ``keep`` and ``user`` are 0 if the unit has no
     such port.
@@ -86,7 +86,7 @@ def _codes(size: int, planes: int, rng: random.Random) -> np.ndarray:
 def _indexed(
     size: int, index: IndexConfig, density: float, rng: random.Random
 ) -> tuple[np.ndarray, bytes]:
-    """Return a mask of the index codec's, and its memory stream."""
+    """Return a mask that the index codec can store, and its memory stream."""
     if not isinstance(index, MASK_CHOOSERS):
         mask = _mask(size, density, rng)
         return mask, encode_index(mask, index, "row", 0)

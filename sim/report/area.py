@@ -71,7 +71,7 @@ def area_figures(pieces: Sequence[Piece], key: str) -> Iterator[Figure]:
             "Fmax MHz, median",
             "least",
             "seeds",
-            "LUT a weight bit",
+            "LUT per weight bit",
             "critical path",
         ),
         tuple(

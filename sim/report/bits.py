@@ -53,13 +53,13 @@ def total_of(bits: Mapping[str, TensorBits]) -> TensorBits:
 
 
 def _parts(bits: TensorBits) -> dict[str, float]:
-    """Return bits a weight by part; here, control has no patches in it."""
+    """Return bits per weight by part; here, control has no patches in it."""
     row = bits.per_weight()
     return row | {"control": row["control"] - row["patches"]}
 
 
 def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
-    """Draw stored bits a weight of every tensor, stacked, with the entropy bound as a mark."""
+    """Draw stored bits per weight of every tensor, stacked, with the entropy bound as a mark."""
     names = ["all", *short_names(list(piece.bits))]
     rows = [_parts(b) for b in (total_of(piece.bits), *piece.bits.values())]
     shown = [part for part in PARTS if any(row[part] for row in rows)]
@@ -75,7 +75,8 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
             "marker": {"color": COLOURS[list(PARTS).index(part)]},
             "text": [label(name) for name in names],
             "textposition": "none",
-            "hovertemplate": f"%{{text}}<br>{PARTS[part]} %{{x:.4f}} bits a weight<extra></extra>",
+            "hovertemplate": f"%{{text}}<br>{PARTS[part]} %{{x:.4f}} bits per weight"
+            "<extra></extra>",
         }
         for part in shown
     ]
@@ -93,13 +94,13 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
                 "color": _BOUND,
             },
             "text": [label(name) for name in names],
-            "hovertemplate": "%{text}<br>bound %{x:.4f} bits a weight<extra></extra>",
+            "hovertemplate": "%{text}<br>bound %{x:.4f} bits per weight<extra></extra>",
         }
     )
     titles = [f"{name}: {row['total']:.4f}" for name, row in zip(names, rows, strict=True)]
     drawing = chart(
         data,
-        axis("bits a weight", rangemode="tozero"),
+        axis("bits per weight", rangemode="tozero"),
         row_axis(len(rows)),
         barmode="stack",
         height=150 + ROW_PIXELS * len(rows),
@@ -121,7 +122,7 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
     )
     return Figure(
         key,
-        f"Bits a weight, by layer: {len(piece.bits)} tensors, {rows[0]['total']:.3f} in all",
+        f"Bits per weight, by layer: {len(piece.bits)} tensors, {rows[0]['total']:.3f} in all",
         "Each bar is everything stored for one tensor; the black mark is what an ideal entropy "
         "coder would need for the same mask, values and scales. A bar that ends left of its mark "
         "has a mask that was chosen to be cheap.",
@@ -233,10 +234,10 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         "rate could keep of these weights if they had no memory, the line the same for i.i.d. "
         "Gaussian weights.",
         tuple(dict.fromkeys(piece.command for piece in pieces if piece.rows)),
-        Table(("index", "weights", "density", "index bits a weight", "kept", "bound"), rows),
+        Table(("index", "weights", "density", "index bits per weight", "kept", "bound"), rows),
         chart(
             data,
-            axis("index bits a weight", rangemode="tozero"),
+            axis("index bits per weight", rangemode="tozero"),
             axis("kept |w|, share of the ideal", range=[_floor(points), 1.02]),
             height=480,
         ),
@@ -285,7 +286,7 @@ def efficiency_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         )
     low = min(row["efficiency"] for rows in lines.values() for row in rows)
     table = Table(
-        ("codec", "sparsity", "n_in", "n_out", "bits a weight", "efficiency", "lossless"),
+        ("codec", "sparsity", "n_in", "n_out", "bits per weight", "efficiency", "lossless"),
         tuple(
             (
                 name,

@@ -61,10 +61,10 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
     """Draw the window decoder in a column; returns its parts and where its output leaves."""
     middle = x + width // 2
     left, right = x + width // 4, x + 3 * width // 4
-    rate = "rate word a frame"
+    rate = "rate word per frame"
     parts = [
         _box(x, y, width, 44, "reader", f"words to chunks of {config.n_in} bits"),
-        _arrow([(middle, y + 44), (middle, y + 78)], f"{config.n_in} bits a step"),
+        _arrow([(middle, y + 44), (middle, y + 78)], f"{config.n_in} bits per step"),
         _box(x, y + 78, width, 60, "window", f"the newest {config.window} seed bits", kind="state"),
     ]
     y += 138
@@ -99,11 +99,11 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
     if config.patches:
         parts += [
             _arrow([(middle, y), (middle, y + 30)]),
-            _box(x, y + 30, width, 44, "patch unit", f"flips {config.patches} bit a slice"),
+            _box(x, y + 30, width, 44, "patch unit", f"flips {config.patches} bit per slice"),
         ]
         y += 74
     parts += [
-        _arrow([(middle, y), (middle, y + 34)], f"{config.n_out} bits a slice"),
+        _arrow([(middle, y), (middle, y + 34)], f"{config.n_out} bits per slice"),
         _box(
             x,
             y + 34,
@@ -130,12 +130,12 @@ def _index_text(index: Mapping[str, Any] | None) -> tuple[str, list[str]] | None
     if "minterms" in index:
         facts = [
             f"{index['n_in']} seed bits to",
-            f"{index['n_out']} mask bits a beat",
+            f"{index['n_out']} mask bits per beat",
             f"window of {index['window']} bits",
             f"{index['minterms']} of 16 minterms",
         ]
         return codec or "trellis", facts
-    facts = [f"{index['n_out']} mask bits a beat"]
+    facts = [f"{index['n_out']} mask bits per beat"]
     facts += [f"{key} {index[key]}" for key in ("lanes", "rank") if key in index]
     return codec or "bitmap", facts
 
@@ -149,7 +149,7 @@ def _whole(config: WindowConfig, index: tuple[str, list[str]] | None) -> tuple[l
         parts.append(_arrow([(_WIDTH // 2, 50), (_WIDTH // 2, 96)], f"{config.bus_bits} bits"))
         parts += inner
         parts.append(_arrow([(_WIDTH // 2, y), (_WIDTH // 2, y + 38)], "m_axis"))
-        parts.append(_box(10, y + 38, wide, 44, "accelerator", f"{config.n_out} bits a beat"))
+        parts.append(_box(10, y + 38, wide, 44, "accelerator", f"{config.n_out} bits per beat"))
         return parts, y + 90
     codec, facts = index
     split, left = 228, 10
@@ -173,7 +173,7 @@ def _whole(config: WindowConfig, index: tuple[str, list[str]] | None) -> tuple[l
             wide,
             44,
             "join, m_axis",
-            f"{config.n_out} bits of codes and their mask a beat",
+            f"{config.n_out} bits of codes and their mask per beat",
         ),
     ]
     return parts, y + 90
@@ -206,11 +206,11 @@ def _block_parts(config: BlockConfig) -> tuple[list[str], int]:
         ),
         (
             "patch unit",
-            f"{_count(config.patches_per_cycle, 'patch', 'patches')} a lane and clock, "
+            f"{_count(config.patches_per_cycle, 'patch', 'patches')} per lane and clock, "
             f"{config.position_bits} bits each",
             "m_axis",
         ),
-        ("accelerator", f"{config.lanes * config.n_out} bits a beat", ""),
+        ("accelerator", f"{config.lanes * config.n_out} bits per beat", ""),
     ]
     parts: list[str] = []
     for n, (title, line, wire) in enumerate(heads):

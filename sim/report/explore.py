@@ -33,12 +33,12 @@ def _choice(row: Mapping[str, Any]) -> str:
 
 
 def pareto_figure(piece: Piece, key: str) -> Figure | None:
-    """Draw what ``explore`` tried: bits a weight against LUTs, those that none beats marked."""
+    """Draw what ``explore`` tried: bits per weight against LUTs, those that none beats marked."""
     rows = [row for row in piece.rows if row["lut"] is not None]
     if not rows:
         return None
     field = "lut_per_weight" if all(row.get("lut_per_weight") for row in rows) else "lut"
-    title = "LUTs for a weight a cycle" if field != "lut" else "LUTs"
+    title = "LUTs per weight per cycle" if field != "lut" else "LUTs"
     rows.sort(key=lambda row: (row[field], row["bits_per_weight"]))
     best = [row for row in rows if row["pareto"]]
     codecs = sorted({str(row.get("index", "decoder")) for row in rows})
@@ -78,7 +78,7 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
         "every objective.",
         (piece.command,),
         Table(
-            ("choice", title, "LUT", "bits a weight", "kept", "Fmax MHz", "Mweights/s"),
+            ("choice", title, "LUT", "bits per weight", "kept", "Fmax MHz", "Mweights/s"),
             tuple(
                 (
                     _choice(row),
@@ -95,7 +95,7 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
         chart(
             data,
             size_axis(title, [row[field] for row in rows]),
-            axis("bits a weight"),
+            axis("bits per weight"),
             height=480,
         ),
         notes=(note,),

@@ -133,7 +133,7 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
         total = total_of(bits[0].bits)
         what = f"{total.weights:,} weights, {percent(total.kept / max(1, total.weights))} kept"
         stored = total.per_weight()["total"]
-        found.append(Tile(f"{stored:.3f}", "bits a weight, all counted", what, "bits"))
+        found.append(Tile(f"{stored:.3f}", "bits per weight, all counted", what, "bits"))
         times = f"{_DENSE_BITS / stored:.0f} x"
         found.append(Tile(times, "smaller", "than all weights in 16 bits each", "bits"))
     if kept := _of(pieces, "kept"):
@@ -150,7 +150,7 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
     if done := [row for row in simulated if row["bit_exact"]]:
         row = done[0]
         what = f"{row['bus_bits']}-bit bus, {row['memory']}" if "memory" in row else row["case"]
-        found.append(Tile(number(row["weights_per_cycle"]), "weights a cycle", what, "cycles"))
+        found.append(Tile(number(row["weights_per_cycle"]), "weights per cycle", what, "cycles"))
     areas = [row for p in _of(pieces, "synthesis", "area") for row in p.rows]
     if luts := [row for row in areas if row["lut"]]:
         row = next((row for row in luts if "window" in row["design"]), luts[0])

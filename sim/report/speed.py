@@ -31,7 +31,7 @@ __all__ = [
 
 
 def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
-    """Draw weights a second against memory bandwidth, a figure a case and sparsity."""
+    """Draw weights per second against memory bandwidth, one figure per case and sparsity."""
     groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
     commands: dict[tuple[str, float], list[str]] = {}
     for piece in pieces:
@@ -78,12 +78,12 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
             Figure(
                 key if not n else f"{key}-{n + 1}",
                 f"Roofline: {case[0]}, sparsity {case[1]:g}",
-                "A line is memory bandwidth over a design's stored bits a weight, the most it "
+                "A line is memory bandwidth over a design's stored bits per weight, the most it "
                 "could do; dots are measured in simulation and lie on the line where nothing of "
                 "the memory is lost.",
                 tuple(dict.fromkeys(commands[case])),
                 Table(
-                    ("design", "memory", "MB/s", "Mweights/s", "bits a weight", "of the memory"),
+                    ("design", "memory", "MB/s", "Mweights/s", "bits per weight", "of the memory"),
                     tuple(
                         (
                             row["design"],
@@ -99,7 +99,7 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
                 chart(
                     data,
                     axis("MB/s that the memory delivers", type="log", dtick="D2"),
-                    axis("million weights a second", type="log", dtick="D2"),
+                    axis("million weights per second", type="log", dtick="D2"),
                     height=520,
                 ),
             )
@@ -108,7 +108,7 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
 
 
 def bandwidth_figure(piece: Piece, key: str) -> Figure:
-    """Draw modelled weights a second on every memory preset."""
+    """Draw modelled weights per second on every memory preset."""
     facts, rows = piece.facts, piece.rows
     cases = {name: bits for name, bits in facts["bits_per_weight"].items() if bits}
     series = [
@@ -121,7 +121,7 @@ def bandwidth_figure(piece: Piece, key: str) -> Figure:
     ]
     return Figure(
         key,
-        "Memories: weights a second by the model",
+        "Memories: weights per second by the model",
         f"Each row is a memory, with a decoder of {facts['bus_bits']} bits at "
         f"{facts['clock_mhz']:g} MHz behind it; further right is faster.",
         (piece.command,),
@@ -140,7 +140,7 @@ def bandwidth_figure(piece: Piece, key: str) -> Figure:
             [row["title"] for row in rows],
             series,
             size_axis(
-                "million weights a second",
+                "million weights per second",
                 [value for dots in series for value in dots.values.values()],
             ),
         ),
@@ -177,12 +177,12 @@ def curve_figure(piece: Piece, key: str) -> Figure:
         "y1": 1 - sparsity,
         "line": {"color": "--muted", "width": 2, "dash": "dash"},
     }
-    columns = ("n_in", "n_out", "seeds", "n_patch fields", "patches", "bits a weight")
+    columns = ("n_in", "n_out", "seeds", "n_patch fields", "patches", "bits per weight")
     return Figure(
         key,
         f"The paper's trade: slice length against patches, S {sparsity:g}",
         "Long slices need fewer seeds and more patches; each line is one seed width of the block "
-        f"scheme, the dashed line one bit a kept weight ({1 - sparsity:.2f}). The table has each "
+        f"scheme, the dashed line one bit per kept weight ({1 - sparsity:.2f}). The table has each "
         "line's best.",
         (piece.command,),
         Table(
@@ -198,8 +198,8 @@ def curve_figure(piece: Piece, key: str) -> Figure:
         ),
         chart(
             data,
-            axis("expected kept bits a seed bit"),
-            axis("value plane, bits a weight", rangemode="tozero"),
+            axis("expected kept bits per seed bit"),
+            axis("value plane, bits per weight", rangemode="tozero"),
             shapes=[floor],
         ),
     )
@@ -220,7 +220,7 @@ def total_figure(piece: Piece, key: str) -> Figure:
             "x": [label(n) for n in names],
             "y": values,
             "marker": {"color": COLOURS[n]},
-            "hovertemplate": "%{y:.4f} bits a weight",
+            "hovertemplate": "%{y:.4f} bits per weight",
         }
         for n, (part, values) in enumerate(parts)
     ]
@@ -231,7 +231,7 @@ def total_figure(piece: Piece, key: str) -> Figure:
         "weight for it. What the masks keep is in the table.",
         (piece.command,),
         Table(
-            ("index", "index bits a weight", "bits a weight", "kept", "lossless"),
+            ("index", "index bits per weight", "bits per weight", "kept", "lossless"),
             tuple(
                 (
                     row["index"],
@@ -243,7 +243,7 @@ def total_figure(piece: Piece, key: str) -> Figure:
                 for row in rows
             ),
         ),
-        chart(data, axis(), axis("bits a weight", rangemode="tozero"), barmode="stack"),
+        chart(data, axis(), axis("bits per weight", rangemode="tozero"), barmode="stack"),
     )
 
 
@@ -260,7 +260,7 @@ def cycles_figure(pieces: Sequence[Piece], key: str) -> Figure:
         "words or decoder steps, whichever are more; every output bit was compared.",
         tuple(dict.fromkeys(piece.command for piece in pieces)),
         Table(
-            ("case", "bit-exact", "weights", "cycles", "model", "weights a cycle", "memory"),
+            ("case", "bit-exact", "weights", "cycles", "model", "weights per cycle", "memory"),
             tuple(
                 (
                     row["case"],

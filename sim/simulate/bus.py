@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates decoders with their read master on a memory model: bit-exact, with cycles measured."""
+"""Simulation of decoders with their read master on a memory model: bit-exact, cycles measured."""
 
 import tempfile
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ __all__ = [
 DECODER = "xorloom_decoder"
 """Name of the decoder's top module."""
 _BASE = 0x1000
-"""Where the image lies."""
+"""Address of the image."""
 _GOLDEN_WEIGHTS = 1 << 14
-"""Streams of so many weights at most are checked against the golden model."""
+"""Most weights of a stream that is checked against the golden model by default."""
 
 
 @dataclass(frozen=True)
 class BusResult:
-    """What one run took, in clocks from the cycle in which the first address is taken.
+    """Cost of one run, in clocks from the one in which the first address is taken.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class BusResult:
     bus_bits, payload_bits : int
         Payload is index and values, without headers, CRCs, schedule and padding.
     waits : dict
-        Clocks in which the memory offered nothing though it was asked, by cause.
+        Clocks in which a read waited and the memory offered nothing, by cause.
     idle, not_ready : int
-        Clocks in which it was not asked; in which a word of it was not taken.
+        Clocks without a read; clocks in which an offered word was not taken.
     counters : dict
         Of the decoder: ``starved``, ``blocked``, ``stalled`` and others, see ``hw.ip.csr``.
     """
@@ -82,12 +82,12 @@ class BusResult:
 
     @property
     def memory_share(self) -> float:
-        """Share of the clocks in which the memory could give, that is, did not wait by itself."""
+        """Share of the clocks in which the memory could deliver: it did not wait by itself."""
         return 1 - sum(self.waits.values()) / self.bus_cycles
 
     @property
     def stall_cycles(self) -> dict[str, int]:
-        """Clocks lost: to the memory, to the decoder, to who takes its output."""
+        """Clocks lost to the memory, to the decoder, and to the consumer of its output."""
         return {
             "memory": sum(self.waits.values()),
             "blocked": self.counters["blocked"],
@@ -104,7 +104,7 @@ def decoder_top(
     outstanding: int = 4,
     max_burst: int = 256,
 ) -> str:
-    """Return the Verilog of an :class:`xorloom.hw.ip.top.IpBlock` with reader."""
+    """Return the Verilog of an :class:`xorloom.hw.ip.top.IpBlock` with a read master."""
     decoder = IpBlock(
         value,
         indexes,
@@ -131,7 +131,7 @@ def beat_bytes_of(
 
 
 def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> tuple[Packet, int]:
-    """Return what one weight stream yields, and its payload bits.
+    """Return the packet that one weight stream yields, and its payload bits.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def simulate_bus(
     clock_mhz : float
         Of bus and decoder.
     sink : str
-        Stall pattern of who takes the output, see
+        Stall pattern of the consumer, see
         :func:`xorloom.sim.testbenches.agents.bench.stalls`.
     golden : bool, optional
         Compare with the golden model, which is slow, instead of the fast software decoder; by
@@ -210,7 +210,7 @@ def simulate_bus(
     simulator : str
         ``verilator`` or ``icarus``.
     outstanding, max_burst : int
-        Of the reader.
+        Of the read master.
     waves_to, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
 
@@ -236,7 +236,7 @@ def simulate_bus(
     for data in streams:
         for part in split_weight_streams(data, value.bus_bytes):
             kind = WeightHeader.unpack(part, "stream").kind
-            # With a kind that is not built in, the format error names those that are.
+            # A kind that is not built in: the format error names those that are.
             form = forms.get(kind, next(iter(forms.values())))
             packet, bits = packet_of(part, form, golden=golden)
             packets.append(packet)
@@ -297,7 +297,7 @@ def run_job(
             "base": _BASE,
             "descriptors": descriptors,
             "packets": [p.write(folder / f"expected-{n}") for n, p in enumerate(packets)],
-            # Many times what memory and beats take, for the slowest pattern of stalls.
+            # Many times the cycles of memory and beats: enough for the slowest pattern of stalls.
             "limit": round(4 * words / share + 16 * beats_due) + 20_000,
         }
         found = run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates generated decoders on encoded tensors: bit-exact, with cycles counted."""
+"""Simulation of generated value decoders on encoded tensors: bit-exact, cycles counted."""
 
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ __all__ = ["simulate_case", "simulate_streams"]
 
 
 def _valid_bits(stream: bytes, config: WindowConfig) -> int:
-    """Bits that count in the last slice of a memory stream."""
+    """Return the bits that count in the last slice of a memory stream."""
     at = COUNT_OFFSET_BITS // 8
     count = int.from_bytes(stream[at : at + 4], "little")
     return last_bits(count, config.n_out)
@@ -55,7 +55,7 @@ def simulate_streams(
     source, sink : str
         Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
     reset_after : sequence of int
-        Start the first stream and reset after so many clocks, for each number, before the run.
+        Before the run, for each number: start the first stream, and reset after so many clocks.
     waves_to, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
     timeline_slices : int
@@ -121,7 +121,7 @@ def simulate_case(
     waves_cycles: int | None = None,
     timeline: bool = False,
 ) -> dict[str, Any]:
-    """Simulate a case and put the counted cycles beside the memory-bandwidth model.
+    """Simulate a case; return counted cycles beside those of the memory-bandwidth model.
 
     Returns
     -------
@@ -132,8 +132,8 @@ def simulate_case(
     Raises
     ------
     ConfigError
-        If the memory, simulator or a pattern is unknown, both memory and source are given, or the
-        block decoder is to have a timeline.
+        If the memory, simulator or a pattern is unknown, both memory and source are given, or a
+        timeline is asked of the block decoder.
     ToolError
         If the simulator is missing or crashes.
     """

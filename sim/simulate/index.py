@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates generated index decoders on memory streams: bit-exact, with cycles."""
+"""Simulation of generated index decoders on memory streams: bit-exact, cycles counted."""
 
 import math
 import tempfile
@@ -62,8 +62,7 @@ def simulate_index(
     ----------
     streams : sequence of bytes
         Memory streams of at least one weight each, sent back to back.
-    config : DecoderConfig
-        Of an index codec.
+    config : IndexConfig
     verilog : GeneratedVerilog, optional
         Generated from ``config`` if not given.
     source, sink : str
@@ -117,19 +116,19 @@ def simulate_index(
 
 
 def case_names(container: Container, names: Sequence[str]) -> list[str]:
-    """Return the tensors to simulate: those named or, if none is, the largest."""
+    """Return the names of tensors to simulate: as given; without any, the largest one."""
     if names or not container.tensors:
         return list(names)
     return [max(container.tensors, key=lambda n: math.prod(container.tensors[n].shape))]
 
 
 def case_title(container: Container, names: Sequence[str]) -> str:
-    """Return what is simulated."""
+    """Return the title of a case."""
     return names[0] if len(names) == 1 else f"{len(names)} tensors of {container.path.name}"
 
 
 def index_steps(index: IndexConfig, beats: int) -> int:
-    """Return the cycles of an index decoder that always has bits."""
+    """Return the cycles of an index decoder that never waits for bits."""
     if isinstance(index, TrellisConfig):
         return beats + -(-beats // index.period) * index.class_chunks
     if isinstance(index, EntropyConfig):
@@ -149,8 +148,8 @@ def simulate_model(
 ) -> dict[str, Any]:
     """Run the masks of tensors of a compressed model, back to back, through its index decoder.
 
-    The model of cycles is the most of: bus words, one a cycle; beats with their class chunks or
-    symbol steps, one a cycle.
+    The modelled cycles are the larger of two numbers: bus words, and beats with their class chunks
+    or symbol steps.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of the AXI4-Stream decoders: exported Verilog against the golden model."""
+"""cocotb testbench of the AXI4-Stream value decoders: exported Verilog against the golden model."""
 
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ _TIMELINE = {
     "out_valid": "m_axis_tvalid",
     "out_ready": "m_axis_tready",
 }
-"""What ``simulate --timeline`` records of a window decoder, and the signal in the Verilog.
+"""Facts that ``simulate --timeline`` records of a window decoder, and their signals.
 
-``opens_frame`` is added: the chunk that the last step took opens a frame."""
+One more is made of ``_OPENS``: ``opens_frame``, the chunk of the last step opens a frame."""
 _OPENS = ("decoder.unit.control.take", "decoder.unit.control.frame_ends")
 """Both are set when a step takes a chunk that opens a frame."""
 _CLOCKS_MAX = 1 << 14
@@ -52,7 +52,7 @@ def _handle(dut: Any, path: str) -> Any:
 
 
 async def _record(bench: Bench, slices: int, into: dict[str, str]) -> None:
-    """Record every clock from the first offered word until so many slices have left."""
+    """Record all clocks from the first offered word until so many slices have left."""
     handles = {name: _handle(bench.dut, path) for name, path in _TIMELINE.items()}
     opening = [_handle(bench.dut, path) for path in _OPENS]
     left = clocks = 0
@@ -83,7 +83,7 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
     bits = 0
     for number, want in enumerate(expected):
         packet = await bench.sink.recv(compact=False)
-        # A decoder whose beats are whole slices has no tkeep: all bytes count.
+        # Without tkeep, beats are whole slices: all bytes count.
         keep = np.array(packet.tkeep or [1] * len(packet.tdata), bool)
         if job["valid_bits"] and packet.tuser[-1] != job["valid_bits"][number]:
             want_bits = job["valid_bits"][number]

@@ -34,7 +34,7 @@ def check_plot(path: Path) -> None:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw bits a weight over LUTs for a weight a cycle, coloured by codec.
+    """Draw bits per weight over LUTs per weight per cycle, coloured by codec.
 
     What the masks keep is written beside each point. Two lines are fronts in these two objectives:
     of all decoders, and of those that keep any given mask.
@@ -81,8 +81,8 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
             zorder=2,
         )
     axes.set(
-        xlabel="LUTs for a weight a cycle",
-        ylabel="bits a weight, everything counted",
+        xlabel="LUTs per weight per cycle",
+        ylabel="bits per weight, everything counted",
         title=title,
         xscale="log",
         ylim=(0, None),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sweep has measured so far: one JSON object a line, so that it can be interrupted."""
+"""Store of a sweep's results: one JSON object per line, so that a sweep can be interrupted."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Results by key, in a JSON-lines file that is only appended to.
+    """Store of results by key: a JSON-lines file that is only appended to.
 
     A line is written whole and forced to the disk before the sweep goes on; a last line without
     its end, left by a crash, is dropped. ``errors`` are of this run only: what failed is not in

@@ -13,7 +13,7 @@ __all__ = ["app"]
 Windows = Annotated[
     list[int] | None, typer.Option("--window", help="Of the trellis; repeat; default: 14.")
 ]
-Rate = Annotated[float, typer.Option(help="Index bits a weight of the trellis.")]
+Rate = Annotated[float, typer.Option(help="Index bits per weight of the trellis.")]
 
 
 @app.command()
@@ -78,7 +78,7 @@ def index_speed(
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     as_json: Json = False,
 ) -> None:
-    """Speed of the trellis search in million weights a second, one pass on one core."""
+    """Speed of the trellis search in million weights per second, one pass on one core."""
     from xorloom.sim.bench.index import speed_rows
 
     windows = window or [10, 12, 14, 16]
@@ -99,7 +99,7 @@ def total(
     density: Annotated[float, typer.Option()] = 0.09,
     rate: Annotated[
         list[float] | None,
-        typer.Option(help="Index bits a weight of the trellis; repeat; default: 1/6 and 0.077."),
+        typer.Option(help="Index bits per weight of the trellis; repeat; default: 1/6 and 0.077."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -127,7 +127,7 @@ def curve(
             for n in n_ins
         ]
         print_table(
-            f"fewest bits a weight, S = {sparsity}",
+            f"fewest bits per weight, S = {sparsity}",
             keys,
             [[row[key] for key in keys] for row in best],
         )
@@ -145,7 +145,7 @@ def speed(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Encode and decode speed in million weights a second, median of several runs."""
+    """Encode and decode speed in million weights per second, median of several runs."""
     from xorloom.sim.bench.value import speed_config, speed_rows
     from xorloom.sw.tensors.prune import check_sparsity
 

@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "bandwidth"]
 def bandwidth(
     model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
     bits_per_weight: Annotated[
-        float | None, typer.Option(help="Instead of a model: total stored bits a weight.")
+        float | None, typer.Option(help="Instead of a model: total stored bits per weight.")
     ] = None,
     sparsity: Annotated[float, typer.Option(help="For --bits-per-weight: of the baselines.")] = 0.9,
     planes: Annotated[int, typer.Option(help="For --bits-per-weight: of the baselines.")] = 1,
@@ -21,7 +21,7 @@ def bandwidth(
     bus_bits: Annotated[int, typer.Option(help="Memory word in bits.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Weights a second on real memories, beside dense, CSR and bitmask storage (a model)."""
+    """Weights per second on real memories, beside dense, CSR and bitmask storage (a model)."""
     from xorloom.sim.bandwidth.presets import bandwidth_rows, baseline_bits
     from xorloom.sw.base.errors import ConfigError, check_range
     from xorloom.sw.model.container import read_container
@@ -70,7 +70,7 @@ def bandwidth(
             for row in rows
         ],
     )
-    typer.echo("bits a weight: " + ", ".join(f"{k} {v:.3f}" for k, v in cases.items()))
+    typer.echo("bits per weight: " + ", ".join(f"{k} {v:.3f}" for k, v in cases.items()))
 
 
 COMMANDS = (bandwidth,)

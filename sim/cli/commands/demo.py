@@ -118,7 +118,7 @@ def _summary(rows: list[tuple[object, ...]], config: dict[str, int], exact: bool
     from xorloom.sim.datasets import DEMO_LAYER
 
     short = [(_short(str(row[0])), *row[1:]) for row in rows]
-    print_table(f"{DEMO_LAYER}, bits a weight", BITS_COLUMNS, short)
+    print_table(f"{DEMO_LAYER}, bits per weight", BITS_COLUMNS, short)
     typer.echo(
         f"software decode: {'bit-exact' if exact else 'DIFFERENT'}; decoder: "
         + ", ".join(f"{key} {value}" for key, value in config.items())

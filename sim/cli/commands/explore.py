@@ -60,7 +60,7 @@ def explore(
         int | None, typer.Option(help="Only the first rows of each matrix; default: all.")
     ] = None,
     value: Annotated[list[str] | None, _many("Value codecs: window, block; repeat.")] = None,
-    n_in: Annotated[list[int] | None, _many("window: seed bits a step; repeat.")] = None,
+    n_in: Annotated[list[int] | None, _many("window: seed bits per step; repeat.")] = None,
     n_out: Annotated[list[int] | None, _many("window: slice bits; repeat.")] = None,
     window: Annotated[
         list[int] | None, _many("window: seed bits in view, 0: n_out, at least 512; repeat.")
@@ -72,14 +72,14 @@ def explore(
         list[str] | None, _many("trellis, entropy, lowrank, bitmap; repeat.", "--index")
     ] = None,
     index_bits: Annotated[
-        list[float] | None, _many("Index bits a weight of trellis and lowrank; repeat.")
+        list[float] | None, _many("Index bits per weight of trellis and lowrank; repeat.")
     ] = None,
     bus_bits: Annotated[list[int] | None, _many("Memory word; repeat.")] = None,
-    planes: Annotated[list[int] | None, _many("Bits a kept weight; repeat.")] = None,
+    planes: Annotated[list[int] | None, _many("Bits per kept weight; repeat.")] = None,
     block_n_in: Annotated[list[int] | None, _many("block: seed bits of a slice; repeat.")] = None,
     block_n_out: Annotated[list[int] | None, _many("block: slice bits; repeat.")] = None,
     lanes: Annotated[
-        list[int] | None, _many("block: slices a cycle, 0: as many as fit a word; repeat.")
+        list[int] | None, _many("block: slices per cycle, 0: as many as fit a word; repeat.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Start from the large grid.")] = False,
     points: Annotated[
@@ -104,7 +104,7 @@ def explore(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Sweep decoders over a model's matrices: bits a weight, LUTs, Fmax, speed, Pareto front."""
+    """Sweep decoders over a model's matrices: bits per weight, LUTs, Fmax, speed, Pareto front."""
     import tempfile
     from dataclasses import replace
 

@@ -181,7 +181,7 @@ def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
         ("cycles", f"{row['cycles']:,}"),
         ("model", f"{row['model_cycles']:,} cycles (ideal memory)"),
         ("measured / model", f"{row['cycles_to_model']:.3f}"),
-        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+        ("weights per cycle", f"{row['weights_per_cycle']:.1f}"),
     ]
     if row["unit"] == "ip":
         lost = ", ".join(f"{name} {n:,}" for name, n in row["stall_cycles"].items())
@@ -206,7 +206,7 @@ def _simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
         ),
         ("measured / model", f"{row['cycles_to_model']:.3f}"),
         ("bus utilisation", f"{100 * row['bus_utilisation']:.1f} %"),  # type: ignore[operator]
-        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+        ("weights per cycle", f"{row['weights_per_cycle']:.1f}"),
         ("decoder made the bus wait", f"{row['input_waits']:,} cycles"),
         ("memory made the decoder wait", f"{row['starved']:,} cycles"),
         ("consumer made the decoder wait", f"{row['output_waits']:,} cycles"),

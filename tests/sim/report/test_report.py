@@ -173,10 +173,10 @@ def test_of_two_files_of_one_command_the_later_counts(tmp_path: Path) -> None:
 def test_tiles_are_the_key_figures(tmp_path: Path) -> None:
     pieces = read_pieces(written(tmp_path))
     found = {tile.name: tile for tile in tiles(pieces)}
-    assert found["bits a weight, all counted"].value == "0.290"
+    assert found["bits per weight, all counted"].value == "0.290"
     assert found["smaller"].value == "55 x"
     assert found["magnitude kept"].value == "79.0 %"
-    assert found["weights a cycle"].value == "246.6"
+    assert found["weights per cycle"].value == "246.6"
     assert found["MHz, median"].value == "199"
     assert found["decoded output"].value == "bit-exact"
     assert not found["decoded output"].bad
@@ -203,9 +203,9 @@ def test_datapath_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
     for text in (
         *("one linear stream of 64-bit words", "words to chunks of 32 bits"),
         *("the newest 512 seed bits", "256 shared", "XORs of 4 bits"),
-        *("1 window bit and 3 parities", "rate word a frame: 128 slices"),
+        *("1 window bit and 3 parities", "rate word per frame: 128 slices"),
         *("80 seed bits to", "trellis index", "3 lanes: XOR network"),
-        *("1 patch a lane and clock, 8 bits each", "600 bits a beat"),
+        *("1 patch per lane and clock, 8 bits each", "600 bits per beat"),
     ):
         assert text in texts
     patched = EXAMPLES["demo"] | {"config": EXAMPLES["demo"]["config"] | {"patches": 1}}

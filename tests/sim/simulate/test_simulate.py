@@ -374,7 +374,7 @@ def test_simulate_streams_reports_a_packet_of_another_length(
 
 
 def test_first_mismatch_counts_from_bit_zero_of_lane_zero() -> None:
-    # 10 bits a slice, 2 lanes: 3 bytes a group; bit 13 of group 1 is bit 3 of lane 1.
+    # 10 bits per slice, 2 lanes: 3 bytes per group; bit 13 of group 1 is bit 3 of lane 1.
     want = bytes([1, 2, 3, 4, 5, 6])
     got = bytes([1, 2, 3, 4, 5 ^ 0x20, 7])
     assert first_mismatch(got, want, 10, 3) == (

@@ -24,7 +24,7 @@ from xorloom.sw.value.plane import encode_value
 from tests.helpers.index_streams import index_stream
 from tests.helpers.weight_streams import weight_stream
 
-# Two bits a weight, so that planes matter; one build serves all tests that are not slow.
+# Two bits per weight, so that planes matter; one build serves all tests that are not slow.
 VALUE = WindowConfig(n_in=32, n_out=128, window=128, shared=64, frame=16, bus_bits=32)
 INDEX = BitmapConfig(n_out=64, bus_bits=32)
 FORM = WeightFormat(VALUE, 2, INDEX)

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Path:
-    """Two bits a weight and a bitmap; all quick tests share this decoder's build."""
+    """Two bits per weight and a bitmap; all quick tests share this decoder's build."""
     out = folder / "bitmap.safetensors"
     options = ("--index", "bitmap", "--planes", 2, "--sparsity", 0.7, "--min-size", 100)
     xorloom("compress", folder / "model.npz", "-o", out, *options, *DECODER)
