@@ -60,15 +60,13 @@ class ConfigOptions:
     window: Annotated[
         int | None, Option("window: seed bits in view.", default="n_out, at least 512")
     ] = None
-    own_taps: Annotated[int | None, Option("window: window bits an output takes.", default="1")] = (
-        None
-    )
+    own_taps: Annotated[int | None, Option("window: window bits per output.", default="1")] = None
     shared_taps: Annotated[
-        int | None, Option("window: shared parities an output takes.", default="3")
+        int | None, Option("window: shared parities per output.", default="3")
     ] = None
     shared: Annotated[int | None, Option("window: shared parities.", default="n_out / 2")] = None
     parity_taps: Annotated[
-        int | None, Option("window: window bits of a shared parity.", default="4")
+        int | None, Option("window: window bits per shared parity.", default="4")
     ] = None
     frame: Annotated[int | None, Option("window: slices per rate word.", default="128")] = None
     patches: Annotated[int | None, Option("window: patches per slice, 0 or 1.", default="0")] = None
@@ -156,13 +154,15 @@ class UnitOptions:
     index_classes: Annotated[int, Option("trellis: density classes, 1 or 4.")] = 1
     density: Annotated[float, Option("trellis: share of kept weights.")] = 0.09
     planes: Annotated[int, Option("Units with an index: bits per kept weight.", min=1, max=8)] = 1
-    address_bits: Annotated[int | None, Option("ip: of memory addresses.", default="32")] = None
-    outstanding: Annotated[int | None, Option("ip: bursts in flight at most.", default="4")] = None
-    max_burst: Annotated[int | None, Option("ip: beats of a burst at most.", default="256")] = None
+    address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
+        None
+    )
+    outstanding: Annotated[int | None, Option("ip: most bursts in flight.", default="4")] = None
+    max_burst: Annotated[int | None, Option("ip: most beats per burst.", default="256")] = None
     align_bytes: Annotated[
         int | None,
         Option(
-            "ip: addresses are multiples of so many bytes, up to a bus word; fewer gates.",
+            "ip: addresses are multiples of so many bytes, up to a bus word; more need less area.",
             default="1",
         ),
     ] = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the report on hardware: area and clock over targets, area by unit, boards."""
+"""Hardware figures of the report: area and clock by target, area by unit, boards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ __all__ = ["area_figures", "boards_figure", "ratio_figure", "units_figure"]
 
 
 def _designs(pieces: Sequence[Piece]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield (design, row); designs of one name and different size get their parameters."""
+    """Yield (design, row); parameters are added to names that differ in size only."""
     for piece in pieces:
         for row in piece.rows:
             name = row["design"].removeprefix("xorloom_").replace("_", " ")
@@ -41,7 +41,7 @@ def _designs(pieces: Sequence[Piece]) -> Iterator[tuple[str, Mapping[str, Any]]]
 def _dots(
     rows: Sequence[tuple[str, Mapping[str, Any]]], key: str, low: str | None, unit: str
 ) -> list[Dots]:
-    """Return a series for every target; of two rows of one design, the later counts."""
+    """Return one series per target; of two rows of one design, the later counts."""
     targets: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, row in rows:
         if row[key]:
@@ -177,7 +177,7 @@ def units_figure(piece: Piece, key: str) -> Figure:
 
 
 def ratio_figure(piece: Piece, key: str) -> Figure:
-    """Draw how many times smaller a design is than the paper's, a weight bit, on every target."""
+    """Draw how many times smaller per weight bit a design is than the paper's, by target."""
     rows = piece.rows
     pairs: dict[str, dict[str, float]] = {}
     for row in rows:

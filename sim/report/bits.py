@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the report on what is stored: bits by tensor, kept weights, efficiency."""
+"""Storage figures of the report: bits by tensor, kept weights, efficiency."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -36,14 +36,14 @@ PARTS = {
     "scales": "scales",
     "overhead": "headers, CRC, padding",
 }
-"""Parts of a tensor's bits, as they are stacked, and what they are called."""
+"""Parts of a tensor's bits in the order of the stack, and their titles."""
 _BOUND = "--ink"
 _CODECS = {
     "heuristic": "low-rank, the paper's heuristic",
     "lowrank": "low-rank, local search",
     "classes": "trellis, 4 classes",
 }
-"""What ``bench index`` calls some codecs, and what they are."""
+"""Titles of codecs by their names in ``bench index``."""
 
 
 def total_of(bits: Mapping[str, TensorBits]) -> TensorBits:
@@ -53,7 +53,7 @@ def total_of(bits: Mapping[str, TensorBits]) -> TensorBits:
 
 
 def _parts(bits: TensorBits) -> dict[str, float]:
-    """Return bits per weight by part; here, control has no patches in it."""
+    """Return bits per weight by part; patches are a part of their own, not in control."""
     row = bits.per_weight()
     return row | {"control": row["control"] - row["patches"]}
 

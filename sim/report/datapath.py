@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawing of the decoder's datapath for the report, made from its configuration."""
+"""Datapath figure of the report: the decoder as its configuration makes it."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -15,7 +15,7 @@ __all__ = ["datapath_figure"]
 
 _HEAD = "arrow-head"
 _WIDTH = 380
-"""Units of the drawing: a phone's width, so that text keeps its size there."""
+"""Width of the drawing: a phone's, so that text keeps its size there."""
 
 
 def _box(x: int, y: int, width: int, height: int, title: str, *lines: str, kind: str = "") -> str:
@@ -58,7 +58,7 @@ def _svg(parts: Sequence[str], height: int, title: str) -> str:
 
 
 def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[list[str], int]:
-    """Draw the window decoder in a column; returns its parts and where its output leaves."""
+    """Draw the window decoder in a column; return its parts and the y of its output."""
     middle = x + width // 2
     left, right = x + width // 4, x + 3 * width // 4
     rate = "rate word per frame"
@@ -227,7 +227,7 @@ def datapath_figure(piece: Piece, key: str) -> Figure:
     Raises
     ------
     FormatError
-        If the configuration is not one of a decoder.
+        If the configuration is not a decoder's.
     """
     values = piece.facts["config"]
     kind = WindowConfig if "window" in values else BlockConfig

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figure of the report on what ``explore`` tried: the Pareto front."""
+"""Sweep figure of the report: the decoders of ``explore`` and their Pareto front."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,17 +23,17 @@ _MEASURED = {
     "pareto",
     "command",
 }
-"""Keys of a row of ``explore`` that are no choice."""
+"""Keys of a row of ``explore`` that are results, not choices."""
 
 
 def _choice(row: Mapping[str, Any]) -> str:
-    """Say what was chosen in a row of ``explore``."""
+    """Return the choices of a row of ``explore`` as a text."""
     chosen = {key: row[key] for key in row if key not in _MEASURED and row[key] is not None}
     return ", ".join(f"{key} {value}" for key, value in chosen.items())
 
 
 def pareto_figure(piece: Piece, key: str) -> Figure | None:
-    """Draw what ``explore`` tried: bits per weight against LUTs, those that none beats marked."""
+    """Draw the decoders of ``explore``: bits per weight against LUTs, with the front marked."""
     rows = [row for row in piece.rows if row["lut"] is not None]
     if not rows:
         return None

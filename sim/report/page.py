@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the report together: key figures, sections, and one HTML file that needs nothing else."""
+"""Page of the report: key figures and sections in one self-contained HTML file."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ _DENSE_BITS = 16
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its figures."""
+    """Section: a heading and its figures."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """One key figure: a value, what it is, and for what."""
+    """Tile with a key figure: a value, its meaning, and its case."""
 
     value: str
     name: str
@@ -58,7 +58,7 @@ def _keys(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, str]]:
 
 
 def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
-    """Draw one decoder of every codec: the first, but one with its index rather than without."""
+    """Draw one decoder per codec: the first with an index, else the first."""
     found: dict[bool, Piece] = {}
     known = [p for p in pieces if p.kind in ("bits", "simulation") and "config" in p.facts]
     for piece in sorted(known, key=lambda p: p.kind):
@@ -67,10 +67,10 @@ def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
 
 
 def _bits(pieces: Sequence[Piece]) -> list[Figure]:
-    """Draw every set of tensors once, whichever commands counted it.
+    """Draw every set of tensors once, although several commands may have counted it.
 
-    What ``compress`` counted is drawn where nothing else was: it often is one of a series, for the
-    masks.
+    Counts of ``compress`` are drawn only where there are no others: they are often one of a series
+    that was made for its masks.
     """
     same: list[list[Piece]] = []
     others = [p for p in pieces if not p.command.startswith("xorloom compress")]
@@ -88,7 +88,7 @@ def _bits(pieces: Sequence[Piece]) -> list[Figure]:
 
 
 def sections(pieces: Sequence[Piece]) -> list[Section]:
-    """Make all sections that there are data for."""
+    """Return all sections that there are data for."""
     bits = _bits(_of(pieces, "bits"))
     bits += [total_figure(p, key) for p, key in _keys("total", _of(pieces, "total"))]
     kept = [kept_figure(_of(pieces, "kept", "index", "total"), "kept")]
@@ -127,7 +127,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
 
 
 def tiles(pieces: Sequence[Piece]) -> list[Tile]:
-    """Pick the key figures: of the first result that has each."""
+    """Return the key figures, each of the first result that has it."""
     found = []
     if bits := _of(pieces, "bits"):
         total = total_of(bits[0].bits)
@@ -173,13 +173,13 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
 
 
 def _json_text(value: Any) -> str:
-    """Write JSON that can stand inside a script element, whatever texts it holds."""
+    """Return JSON that is safe in a script element, whatever texts it holds."""
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def render(pieces: Sequence[Piece], title: str) -> str:
-    """Make the page."""
+    """Return the page."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -212,14 +212,14 @@ def render(pieces: Sequence[Piece], title: str) -> str:
 
 
 def write_report(paths: Sequence[Path], output: Path, title: str) -> int:
-    """Read JSON of commands and write the report; returns the number of figures.
+    """Read JSON of commands and write the report; return the number of figures.
 
     The same files give the same bytes.
 
     Raises
     ------
     ConfigError
-        If the output is not HTML, is one of the inputs, or nothing is there to show.
+        If the output is not HTML or is one of the inputs, or there is nothing to show.
     FormatError
         If a file is damaged.
     """

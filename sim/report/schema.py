@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report reads of every command's JSON: keys and their types."""
+"""Schema of the JSON that the report reads: kinds of results, their keys and types."""
 
 import math
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ __all__ = ["KINDS", "TENSOR", "Kind", "check", "check_row"]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of result.
+    """Kind of result.
 
     Parameters
     ----------
     name : str
     verbs : tuple of str
-        Commands that make it, without ``xorloom`` and options.
+        Commands that make it, without ``xorloom`` and without options.
     row : mapping
         Keys of a row and their types, see :func:`check`.
     facts : mapping
@@ -27,11 +27,11 @@ class Kind:
     rows : str
         Where in the object the rows are.
     exact : mapping
-        Keys that a row has besides, if its ``bit_exact`` is true.
+        Further keys of a row whose ``bit_exact`` is true.
     one : bool
-        The object is itself the only row.
+        Whether the object itself is the only row.
     mark : str
-        A key that the object of this kind has and those of other kinds of the command have not.
+        Key that tells this kind from others of the same command.
     """
 
     name: str
@@ -49,7 +49,7 @@ TENSOR = {
     **dict.fromkeys(("scales", "overhead"), "count"),
     **dict.fromkeys(("mask_entropy", "value_entropy"), "number"),
 }
-"""Of a tensor's bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
+"""Keys of a tensor's bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
 _VALUE = {
     "codec": "text",
     "sparsity": "number",
@@ -93,7 +93,7 @@ KINDS = (
         },
         one=True,
     ),
-    # Each row of bench area names the command that makes it alone.
+    # Each row of bench area names the command that makes this row alone.
     Kind("area", ("bench area", "synth"), _SYNTH, mark="lut_per_weight_bit"),
     Kind(
         "ratio",
@@ -176,7 +176,7 @@ KINDS = (
     Kind("boards", ("boards",), {"board": "text", "clock_mhz": "number", "fmax_mhz": "number"}),
     Kind("table", ("verify",), rows="tensors"),
 )
-"""All that the report knows, in order: of two that fit a command, the first one with its mark."""
+"""All kinds that the report knows; of several for one command, the first with its mark counts."""
 
 
 def _is_number(value: Any) -> bool:
@@ -211,7 +211,7 @@ def check(item: Any, keys: Mapping[str, str], place: str) -> None:
     Raises
     ------
     FormatError
-        If it is none, or a key is missing or of another type; names the place and the key.
+        If it is not an object, or a key is missing or of another type; names place and key.
     """
     if not isinstance(item, dict):
         raise FormatError(f"{place}: expected an object, found {type(item).__name__}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the report on rates: roofline, memories, simulated cycles, and the paper's cases."""
+"""Speed figures of the report: roofline, memories, simulated cycles, and the paper's cases."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -206,7 +206,7 @@ def curve_figure(piece: Piece, key: str) -> Figure:
 
 
 def total_figure(piece: Piece, key: str) -> Figure:
-    """Draw all bits of a whole case under every index."""
+    """Draw all bits of a case with every index."""
     rows = piece.rows
     names = [f"{row['index']}, {row['index_bits']:.3f} bits" for row in rows]
     parts = (

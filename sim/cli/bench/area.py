@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that measures area and Fmax: bench area."""
+"""Command ``bench area``: area and Fmax of decoders."""
 
 from typing import Annotated, Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that measures decoders on memories: bench bus."""
+"""Command ``bench bus``: decoders on modelled memories."""
 
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +50,7 @@ def bus(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Whole matrices through the decoder and what it is compared with, on modelled memories."""
+    """Send whole matrices through the decoder and its baselines, on modelled memories."""
     from xorloom.sim.bandwidth.presets import MEMORIES
     from xorloom.sim.bandwidth.roofline import plot_roofline
     from xorloom.sim.bench.bus import DESIGNS, build_designs, bus_rows, check_names

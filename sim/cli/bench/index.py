@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that make the README's index figures: bench index, index-speed, total."""
+"""Commands on the index: bench index, index-speed, total."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ def index(
     area: Annotated[bool, typer.Option(help="Synthesize the decoders (lut4_per_bit).")] = True,
     as_json: Json = False,
 ) -> None:
-    """What index codecs keep of a tensor's magnitude, beside the rate-distortion bound."""
+    """Magnitude that index codecs keep of a tensor, beside the rate-distortion bound."""
     import numpy as np
     from xorloom.sim import datasets
     from xorloom.sim.bench.index import CODECS, index_rows, matrices

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that make the README's figures: bench value, curve, speed."""
+"""Commands on the value plane: bench value, matrices, curve, speed, taps, scale, profile."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,7 @@ def value(
     ] = None,
     n_in: Annotated[
         list[int] | None,
-        typer.Option(help="Repeat; default: window: what fits; block: 20, 32, 60."),
+        typer.Option(help="Repeat; default: window: chosen to fit; block: 20, 32, 60."),
     ] = None,
     weights: Weights = 4_000_000,
     planes: Annotated[int, typer.Option(min=1, max=8)] = 1,
@@ -137,7 +137,9 @@ def curve(
 def speed(
     codec: Codecs = None,
     sparsity: Annotated[list[float] | None, typer.Option(help="Repeat; default: 0.9.")] = None,
-    n_in: Annotated[int | None, typer.Option(help="Default: window: what fits; block: 20.")] = None,
+    n_in: Annotated[
+        int | None, typer.Option(help="Default: window: chosen to fit; block: 20.")
+    ] = None,
     weights: Weights = 20_000_000,
     repeats: Annotated[int, typer.Option(min=1)] = 7,
     threads: Annotated[
@@ -223,7 +225,7 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     as_json: Json = False,
 ) -> None:
-    """Where the window codec's time goes, stage by stage, on one core."""
+    """Time of each stage of the window codec, on one core."""
     from xorloom.sim.bench.studies import profile_rows
     from xorloom.sw.tensors.prune import check_sparsity
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that models memories: bandwidth."""
+"""Command ``bandwidth``: speed on modelled memories."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +15,10 @@ def bandwidth(
     bits_per_weight: Annotated[
         float | None, typer.Option(help="Instead of a model: total stored bits per weight.")
     ] = None,
-    sparsity: Annotated[float, typer.Option(help="For --bits-per-weight: of the baselines.")] = 0.9,
-    planes: Annotated[int, typer.Option(help="For --bits-per-weight: of the baselines.")] = 1,
+    sparsity: Annotated[
+        float, typer.Option(help="Of the baselines, with --bits-per-weight.")
+    ] = 0.9,
+    planes: Annotated[int, typer.Option(help="Of the baselines, with --bits-per-weight.")] = 1,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz.")] = 100.0,
     bus_bits: Annotated[int, typer.Option(help="Memory word in bits.")] = 64,
     as_json: Json = False,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole road on real weights: checkpoint, compressed file, Verilog, simulation, synthesis."""
+"""Command ``demo``: real weights from a checkpoint to Verilog, simulation and synthesis."""
 
 import json
 import time
@@ -72,7 +72,7 @@ def demo(
             for name in container.tensors
         )
     with _stage(4, "generate Verilog", as_json):
-        # As it is simulated: with a bus word's alignment, which needs no shifter.
+        # The unit that is simulated: aligned to bus words, it needs no shifter.
         memory = {"align_bytes": config.bus_bytes}
         verilog = generate_unit("ip", config, indexes=[index], memory=memory)
         paths = verilog.write(output / "verilog")

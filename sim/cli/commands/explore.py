@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that sweeps decoders over a model: explore."""
+"""Command ``explore``: a sweep of decoders over a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,20 +76,20 @@ def explore(
     ] = None,
     bus_bits: Annotated[list[int] | None, _many("Memory word; repeat.")] = None,
     planes: Annotated[list[int] | None, _many("Bits per kept weight; repeat.")] = None,
-    block_n_in: Annotated[list[int] | None, _many("block: seed bits of a slice; repeat.")] = None,
+    block_n_in: Annotated[list[int] | None, _many("block: seed bits per slice; repeat.")] = None,
     block_n_out: Annotated[list[int] | None, _many("block: slice bits; repeat.")] = None,
     lanes: Annotated[
         list[int] | None, _many("block: slices per cycle, 0: as many as fit a word; repeat.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Start from the large grid.")] = False,
     points: Annotated[
-        int | None, typer.Option(help="At most so many points, always the same ones of a grid.")
+        int | None, typer.Option(help="Most points to measure; a grid always yields the same ones.")
     ] = None,
     target: Annotated[str, typer.Option(help="Synthesis target, see synth.")] = "ecp5",
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 1,
     memory: Annotated[str, typer.Option(help="Memory, see bandwidth.")] = "ideal",
     clock: Annotated[
-        float | None, typer.Option(help="Clock in MHz at most; without Fmax: the clock.")
+        float | None, typer.Option(help="Upper limit of the clock in MHz; without Fmax: the clock.")
     ] = None,
     objective: Annotated[
         list[str] | None,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that simulates generated Verilog on whole tensors: simulate."""
+"""Command ``simulate``: generated Verilog on whole tensors."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,13 +33,13 @@ def simulate(
     planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
     memory: Annotated[
         str | None,
-        typer.Option(help="Let words arrive like this memory, see bandwidth; not of index."),
+        typer.Option(help="Let words arrive as from this memory, see bandwidth; not for index."),
     ] = None,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz, for --memory.")] = 100.0,
     source: Annotated[
         str,
         typer.Option(
-            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not of ip."
+            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not for ip."
         ),
     ] = "none",
     sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
@@ -49,7 +49,7 @@ def simulate(
         typer.Option(help="Write a waveform, .fst (with names of states) or .vcd, and its view."),
     ] = None,
     waves_cycles: Annotated[
-        int | None, typer.Option(help="Put only so many clock cycles in the waveform.")
+        int | None, typer.Option(help="Clock cycles in the waveform; default: all.")
     ] = None,
     timeline: Annotated[
         bool,
@@ -61,7 +61,7 @@ def simulate(
     options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
-    """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
+    """Simulate generated Verilog on whole tensors: every bit checked, cycles beside the model."""
     from xorloom.sim.simulate.cases import Case, iid_case, model_case
     from xorloom.sim.simulate.decoder import simulate_case
     from xorloom.sim.simulate.waves.fst import check_waves
@@ -136,14 +136,14 @@ def _indexed_row(
     refused: dict[str, object],
     how: dict[str, Any],
 ) -> dict[str, Any]:
-    """Simulate a decoder with an index on a model; ``refused`` are options it does not take.
+    """Simulate a decoder with an index on a model.
 
-    ``how`` is passed on.
+    ``refused`` are options that the unit does not take, ``how`` is passed on to the simulation.
 
     Raises
     ------
     ConfigError
-        If no model, or an option is given that does not go with the unit.
+        If no model is given, or an option that does not go with the unit.
     """
     from xorloom.sim.simulate.index import simulate_model
     from xorloom.sim.simulate.ip import simulate_image

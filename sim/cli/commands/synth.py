@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that synthesizes: synth."""
+"""Command ``synth``: area and Fmax of a decoder or a part of it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -73,7 +73,7 @@ def synth(
     ] = False,
     config: ConfigFile = None,
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Take and keep results by content.")
+        bool, typer.Option("--cache/--no-cache", help="Reuse and keep results, by content.")
     ] = True,
     *,
     options: ConfigOptions,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share, made of the engine's parameters."""
+"""Options that several commands share, made from the engine's parameters."""
 
 import functools
 import inspect
@@ -16,20 +16,23 @@ __all__ = ["config_options", "unit_options"]
 
 
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`ConfigOptions` as options, but those named.
+    """Return a decorator that gives a command the fields of :class:`ConfigOptions` as flags.
 
-    The command takes them as one argument, ``options``.
+    Fields named in ``without`` are left out. The command takes all as one argument, ``options``::
+
+        @config_options("model")
+        def compress(*, options: ConfigOptions) -> None: ...
     """
     return _options_of(ConfigOptions, "options", without)
 
 
 def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`UnitOptions`, as one argument, ``unit_options``."""
+    """Return the same for :class:`UnitOptions`, as one argument, ``unit_options``."""
     return _options_of(UnitOptions, "unit_options", ())
 
 
 def _flag(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Turn a parameter and its :class:`Option` into what typer makes a flag of."""
+    """Return a parameter with a flag of typer in place of its :class:`Option`."""
     kind, option = get_args(parameter.annotation)
     assert isinstance(option, Option), parameter
     flag = typer.Option(
