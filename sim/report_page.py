@@ -26,7 +26,7 @@ from .report_speed import (
     total_figure,
 )
 from .report_table import table_figure
-from .report_timeline import STRIPS, timeline_figure
+from .report_timeline import timeline_figure
 
 __all__ = ["Section", "Tile", "render", "sections", "tiles", "write_report"]
 
@@ -100,10 +100,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
     kept = [kept_figure(_of(pieces, "kept", "index", "total"), "kept")]
     value = [efficiency_figure(_of(pieces, "value", "matrices"), "efficiency")]
     value += [curve_figure(p, key) for p, key in _keys("curve", _of(pieces, "curve"))]
-    timelines = [
-        timeline_figure(p, key, n * STRIPS)
-        for n, (p, key) in enumerate(_keys("timeline", _of(pieces, "timeline")))
-    ]
+    timelines = [timeline_figure(p, key) for p, key in _keys("timeline", _of(pieces, "timeline"))]
     areas = _of(pieces, "synthesis", "area")
     hardware = list(area_figures(areas, "area")) if areas else []
     hardware += [ratio_figure(p, key) for p, key in _keys("ratio", _of(pieces, "ratio"))]
