@@ -36,7 +36,7 @@ boards: $(READY)-boards
 # Every result is a file of its own, made again when the code is newer; `make -j2 report` makes two
 # at a time. `make report REPORT_area="bench area --target ecp5"` adds or changes one.
 REPORT := build/report
-SOURCES := $(filter-out sim/report%,$(wildcard sw/*.py hw/*.py sim/*.py))
+SOURCES := $(filter-out sim/report/%,$(shell find sw hw sim -name "*.py"))
 DEMO_FILES := build/demo/minilm.xl.safetensors
 KEPT = compress $(REPORT)/minilm.safetensors -t 'encoder.layer.2.*.weight' --density 0.1
 REPORT_inspect ?= inspect $(DEMO_FILES)

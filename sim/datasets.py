@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from xorloom.hw.cache import cache_folder
-from xorloom.sw.errors import FormatError, ToolError
+from xorloom.sw.base.cache import cache_folder
+from xorloom.sw.base.errors import FormatError, ToolError
 
 __all__ = ["clustered_weights", "iid", "minilm"]
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lane of the Rice baseline: its bits to its part of every slice."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .common import added
+
+__all__ = ["RICE_DEPTH", "RICE_SHIFT_MAX", "RICE_UNARY", "RICE_UNIT_BITS", "BaselineRiceLane"]
+
+RICE_UNIT_BITS = 16
+"""A lane shifts its words in units of this."""
+RICE_UNARY = 4
+"""Bits of a quotient that are decoded a cycle."""
+RICE_SHIFT_MAX = 5
+"""Most bits of a remainder."""
+RICE_DEPTH = 16
+"""Parts of slices that a lane may be ahead of the slowest."""
+
+
+class BaselineRiceLane(wiring.Component):
+    """One symbol a step: zeros before a kept weight, in Rice code, and the weight's code.
+
+    A symbol is a quotient (so many ones, then a zero), the code, and the remainder. A quotient of
+    more ones takes more steps. Two registers behind the shifter, the symbol is placed: parts that
+    are over go to a queue. All steps are in lockstep with the other lanes.
+
+    Parameters
+    ----------
+    bus_bits, planes : int
+    places : int, a power of two
+        Weights of a slice that are this lane's.
+
+    Members
+    -------
+    start : In(1)
+        A stream begins.
+    go : In(1)
+        Do a step.
+    prime : In(1)
+        It is the stream's first, which only fills the shifter.
+    shift, fixed : In
+        Bits of a remainder; the same, plus code and end of the quotient.
+    able : Out(1)
+        The lane has the bits of a step.
+    asks : Out(1)
+        In the step before, the lane used up its word.
+    load, word : In
+        It gets this one.
+    some : Out(1)
+        The queue holds a part.
+    pop : In(1)
+        It is taken in this step; ``at`` is the place of the next in all queues.
+    part : Out(places * (1 + planes))
+        Mask, then plane by plane the codes.
+    """
+
+    def __init__(self, *, bus_bits: int, places: int, planes: int) -> None:
+        self._bus_bits, self._places, self._planes = bus_bits, places, planes
+        super().__init__(
+            {
+                "start": In(1),
+                "go": In(1),
+                "prime": In(1),
+                "shift": In(range(RICE_SHIFT_MAX + 1)),
+                "fixed": In(4),
+                "able": Out(1),
+                "asks": Out(1),
+                "load": In(1),
+                "word": In(bus_bits),
+                "some": Out(1),
+                "pop": In(1),
+                "at": In(range(RICE_DEPTH)),
+                "part": Out(places * (1 + planes)),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build shifter, symbol decoder and queue."""
+        m = Module()
+        planes = self._planes
+        first = Signal(RICE_UNIT_BITS, reset_less=True)
+        second = Signal(RICE_UNIT_BITS, reset_less=True)
+        word = Signal(self._bus_bits, reset_less=True)
+        units = self._bus_bits // RICE_UNIT_BITS
+        unit = Signal(range(units), reset_less=True)
+        able, has, asks = Signal(), Signal(), Signal()
+        used = Signal(4, reset_less=True)
+        steps, wraps, fills, takes = Signal(), Signal(), Signal(), Signal()
+
+        look = Signal(RICE_UNARY + planes + RICE_SHIFT_MAX)
+        m.d.comb += look.eq(Cat(first, second) >> used)
+        # How far every quotient leads is worked out while the bits are shifted.
+        ends = [added(m, used, self.fixed, 5)]
+        ends += [added(m, ends[0], Const(n, 2), 5) for n in range(1, RICE_UNARY)]
+        ones = look[:RICE_UNARY]
+        quotient = Signal(range(RICE_UNARY))
+        after = Signal(5)
+        rest = Signal(planes + RICE_SHIFT_MAX)
+        m.d.comb += quotient.eq(Mux(ones[0], Mux(ones[1], Mux(ones[2], 3, 2), 1), 0))
+        with m.Switch(quotient):
+            for n in range(RICE_UNARY):
+                with m.Case(n):
+                    m.d.comb += [after.eq(ends[n]), rest.eq(look[1 + n :])]
+        unended = added(m, used, Const(RICE_UNARY, 3), 5)
+        with m.If(ones.all()):
+            m.d.comb += after.eq(unended)
+        m.d.comb += [
+            wraps.eq(steps & (after[4] | self.prime)),
+            fills.eq(has & ~able),
+            takes.eq(fills | (wraps & has)),
+            self.able.eq(able),
+            self.asks.eq(asks),
+        ]
+        with m.If(steps & ~self.prime):
+            m.d.sync += used.eq(after)
+        with m.Elif(self.start):
+            m.d.sync += used.eq(0)
+        with m.If(wraps | fills):
+            m.d.sync += second.eq(word.word_select(unit, RICE_UNIT_BITS))
+        with m.If(wraps):
+            m.d.sync += first.eq(second)
+        with m.If(self.load):
+            m.d.sync += [word.eq(self.word), unit.eq(0)]
+        with m.Elif(takes):
+            m.d.sync += unit.eq(unit + 1)
+        empties = takes & (unit == units - 1)
+        m.d.sync += [
+            able.eq(~self.start & (fills | (able & ~(wraps & ~has)))),
+            has.eq(~self.start & (self.load | (has & ~empties))),
+        ]
+        with m.If(self.start | self.go):
+            m.d.sync += asks.eq(self.start | empties)
+
+        # The symbol, then its place, counted from the part in work.
+        run = Signal(range(RICE_UNARY << RICE_SHIFT_MAX), reset_less=True)
+        more = Signal(RICE_UNARY.bit_length(), reset_less=True)
+        kept, code = Signal(), Signal(planes, reset_less=True)
+        at = Signal(8)
+        places, bits = self._places, self._places.bit_length() - 1
+        lies, value = Signal(), Signal(planes, reset_less=True)
+        over, far, room, moves = Signal(), Signal(), Signal(), Signal()
+        remainder = Cat(rest[planes + n] & (self.shift > n) for n in range(RICE_SHIFT_MAX))
+        base, gap = Signal(bits + 1), Signal(8)
+        m.d.comb += [
+            over.eq(at[bits:].any()),
+            far.eq(at[bits + 1 :].any()),
+            moves.eq(~far & (~over | room)),
+            steps.eq(self.go & moves),
+            base.eq(added(m, at[:bits], lies, bits + 1)),
+            gap.eq((more << self.shift) | run),
+        ]
+        with m.If(self.start):
+            m.d.sync += [kept.eq(0), lies.eq(0), at.eq(0), more.eq(0), run.eq(0)]
+        with m.Elif(steps):
+            m.d.sync += [
+                kept.eq(~ones.all() & ~self.prime),
+                more.eq(Mux(self.prime, 0, Mux(ones.all(), RICE_UNARY, quotient))),
+                run.eq(Mux(ones.all() | self.prime, 0, remainder)),
+                code.eq(rest[:planes]),
+                lies.eq(kept),
+                value.eq(code),
+                at.eq(base + gap),
+            ]
+        with m.Elif(self.go & far & room):
+            m.d.sync += at[bits:].eq(at[bits:] - 1)
+
+        mask = Signal(places)
+        codes = [Signal(places, name=f"codes_{b}") for b in range(planes)]
+        here = Cat((at[:bits] == n) & moves & lies for n in range(places))
+        push, pushes = Signal(), Signal()
+        m.d.comb += [push.eq(over & room), pushes.eq(push & self.go)]
+        with m.If(self.start):
+            m.d.sync += [mask.eq(0), *(plane.eq(0) for plane in codes)]
+        with m.Elif(self.go):
+            m.d.sync += mask.eq(here | Mux(push, 0, mask))
+            for plane, bit in zip(codes, value, strict=True):
+                m.d.sync += plane.eq(Mux(bit, here, 0) | Mux(push, 0, plane))
+
+        m.submodules.queue = queue = Memory(shape=places * (1 + planes), depth=RICE_DEPTH, init=[])
+        write, read = queue.write_port(), queue.read_port(domain="comb")
+        put = Signal(range(RICE_DEPTH))
+        level = Signal(range(RICE_DEPTH + 1))
+        m.d.comb += [
+            write.en.eq(pushes),
+            write.addr.eq(put),
+            write.data.eq(Cat(mask, *codes)),
+            read.addr.eq(self.at),
+            self.part.eq(read.data),
+            self.some.eq(level.any()),
+            room.eq(~level[-1]),
+        ]
+        with m.If(self.start):
+            m.d.sync += [put.eq(0), level.eq(0)]
+        with m.Elif(self.go):
+            m.d.sync += [put.eq(put + push), level.eq(level + push - self.pop)]
+        return m

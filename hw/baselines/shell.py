@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A baseline decoder behind the decoder's own read master."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.bus.axi_reader import AxiReader
+from xorloom.hw.bus.ports import axi_members
+
+__all__ = ["BASELINE_COUNTERS", "BaselineShell"]
+
+BASELINE_COUNTERS = ("words", "starved", "blocked", "stalled", "beats")
+"""Ports that count what the counters of the same names in :mod:`xorloom.hw.ip.csr` count."""
+
+
+class BaselineShell(wiring.Component):
+    """Read master, baseline decoder, and counters; a pulse starts a read.
+
+    So all designs read the same memory by the same reader. A beat of ``m_axis`` has the codes in
+    the low bits of ``tdata`` and the mask above them, as in
+    :class:`xorloom.hw.ip.top.AxiDecoder`.
+
+    Parameters
+    ----------
+    core : wiring.Component
+        A baseline decoder, see :func:`xorloom.hw.baselines.common.baseline_members`.
+    address_bits, outstanding, max_burst : int
+        Of the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`; reads begin at whole bus
+        words.
+
+    Members
+    -------
+    aclk, aresetn : In(1)
+        Clock; synchronous reset, active low.
+    start : In(1)
+        For one cycle: read ``length`` bytes at ``address``. The queue has four places.
+    address : In(address_bits)
+    length : In(32)
+    m_axi_ar*, m_axi_r*
+    m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast
+        Codes and masks.
+    words, starved, blocked, stalled, beats : Out(32)
+        Counters; ``starved`` counts between the first word and the last.
+    """
+
+    def __init__(
+        self,
+        core: wiring.Component,
+        *,
+        address_bits: int = 32,
+        outstanding: int = 4,
+        max_burst: int = 256,
+    ) -> None:
+        self._core: Any = core
+        bus_bits = len(self._core.i.p.data)
+        self._reader = AxiReader(
+            bus_bits=bus_bits,
+            address_bits=address_bits,
+            outstanding=outstanding,
+            max_burst=max_burst,
+            align_bytes=bus_bits // 8,
+        )
+        beat = self._core.o.p
+        self._out_bytes = -(-(len(beat.codes) + len(beat.mask)) // 8)
+        memory_ports = self._reader.signature.members.items()
+        super().__init__(
+            axi_members({}, 8 * self._out_bytes, {})
+            | {"start": In(1), "address": In(address_bits), "length": In(32)}
+            | {name: port for name, port in memory_ports if name.startswith("m_axi_")}
+            | {name: Out(32) for name in BASELINE_COUNTERS}
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Connect the reader and count."""
+        m = Module()
+        m.domains.sync = ClockDomain(local=True)
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.submodules.reader = reader = self._reader
+        m.submodules.core = core = self._core
+        for name, port in reader.signature.members.items():
+            if name.startswith("m_axi_"):
+                ours, its = getattr(self, name), getattr(reader, name)
+                m.d.comb += its.eq(ours) if port.flow is In else ours.eq(its)
+        wiring.connect(m, reader.o, core.i)
+        waits, begun = Signal(), Signal()
+        word = core.i.valid & core.i.ready
+        m.d.comb += [
+            reader.descriptor.valid.eq(self.start),
+            reader.descriptor.p.address.eq(self.address),
+            reader.descriptor.p.length.eq(self.length),
+            self.m_axis_tdata.eq(Cat(core.o.p.codes, core.o.p.mask)),
+            self.m_axis_tlast.eq(core.o.p.last),
+            self.m_axis_tvalid.eq(core.o.valid),
+            core.o.ready.eq(self.m_axis_tready),
+            waits.eq(core.o.valid & ~core.o.ready),
+        ]
+        m.d.sync += begun.eq((begun | word) & reader.busy)
+        events = {
+            "words": word,
+            "starved": begun & core.i.ready & ~core.i.valid,
+            "blocked": core.i.valid & ~core.i.ready & ~waits,
+            "stalled": waits,
+            "beats": core.o.valid & core.o.ready,
+        }
+        for name, event in events.items():
+            count = getattr(self, name)
+            m.d.sync += count.eq(count + event)
+        return m

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the control substream: the n_patch counts of one group at a time."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.gearbox import Gearbox
+from xorloom.sw.spec.config import BlockConfig
+from xorloom.sw.spec.layout import CONTROL_AHEAD, WIDTH_FIELD_BITS, control_threshold_bits
+
+__all__ = ["ControlParser", "plan_round", "step_layout"]
+
+
+def step_layout(config: BlockConfig) -> data.StructLayout:
+    """What the lanes do in one cycle.
+
+    ``left``: n_patch that remain, this cycle's included; ``enable[k * lanes + j]``: lane ``j``
+    takes its ``k``-th patch of this cycle, the one after ``rank`` others; ``count``: all of them;
+    ``next_count``: those of the group's next cycle; ``last``: the group ends here; ``live[j]``:
+    lane ``j`` holds a slice; ``final``: the stream ends with this group.
+    """
+    slots = config.lanes * config.patches_per_cycle
+    return data.StructLayout(
+        {
+            "left": data.ArrayLayout(config.position_bits, config.lanes),
+            "enable": slots,
+            "rank": data.ArrayLayout(range(slots + 1), slots),
+            "count": range(slots + 1),
+            "next_count": range(slots + 1),
+            "last": 1,
+            "live": config.lanes,
+            "final": 1,
+        }
+    )
+
+
+def plan_round(config: BlockConfig, left: data.View, done: int) -> dict[str, Value]:
+    """Return what :func:`step_layout` tells of the round after ``done`` patches."""
+    lanes, per_cycle = config.lanes, config.patches_per_cycle
+    flags = [left[j] > done + k for k in range(per_cycle) for j in range(lanes)]
+    more = Cat(left[j] > done + per_cycle for j in range(lanes)).any()
+    ranks: list[Value] = [C(0, 1)]
+    for flag in flags:
+        ranks.append(ranks[-1] + flag)
+    width = len(flags).bit_length()
+    return {
+        "enable": Cat(flags),
+        "rank": Cat((rank | C(0, width))[:width] for rank in ranks[:-1]),
+        "count": ranks[-1],
+        "next_count": _count(config, left, done + per_cycle),
+        "last": ~more,
+    }
+
+
+def _count(config: BlockConfig, left: data.View, done: int) -> Value:
+    """Patches of the round after ``done`` patches."""
+    flags = [
+        left[j] > done + k for k in range(config.patches_per_cycle) for j in range(config.lanes)
+    ]
+    return sum(flags[1:], start=flags[0])
+
+
+class ControlParser(wiring.Component):
+    """n_patch counts with blocked field widths, one group a cycle.
+
+    The width of a block of groups is announced when the block before it opens, so how much a
+    group takes from the queue is always known a cycle ahead. A first cycle cuts the fields out of
+    the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin:
+    ``sw.golden.block.stream_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020,
+    blocked n_patch assignment.
+
+    Parameters
+    ----------
+    config : BlockConfig
+
+    Members
+    -------
+    start : In(1)
+        Begin a stream of ``count`` slices; the queue must be empty.
+    count : In(32)
+    i : In(stream.Signature(bus_bits))
+        Control words.
+    hungry : Out(1)
+        The stream's next word is a control word; no other may enter before it.
+    ahead : Out(1)
+        The control words that precede the current group's other words have all entered.
+    o : Out(stream.Signature(step_layout(config)))
+        First steps of the groups after the current one, in order.
+    """
+
+    def __init__(self, config: BlockConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "start": In(1),
+                "count": In(32),
+                "i": In(stream.Signature(config.bus_bits)),
+                "hungry": Out(1),
+                "ahead": Out(1),
+                "o": Out(stream.Signature(step_layout(config))),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the parser."""
+        m = Module()
+        config = self._config
+        lanes, width_max = config.lanes, config.position_bits
+        threshold = control_threshold_bits(config)
+        m.submodules.gearbox = box = Gearbox(
+            bus_bits=config.bus_bits, unit_bits=1, look_bits=threshold, enough_bits=threshold
+        )
+        wiring.connect(m, wiring.flipped(self.i), box.i)
+        m.d.comb += box.flush.eq(self.start)
+
+        left = Signal(32)  # slices whose group is not parsed yet
+        some = Signal()  # left != 0
+        known = Signal(range(CONTROL_AHEAD + 1))  # groups parsed and not yet taken
+        go, parse, leaves = Signal(), Signal(), Signal()
+        primed = Signal()  # the first block's width, which precedes everything, is read
+        settled = Signal()  # ... and known as what the first group takes
+        m.d.comb += [
+            self.hungry.eq(some & (known != CONTROL_AHEAD) & ~box.enough),
+            go.eq(some & (known != CONTROL_AHEAD) & box.enough & (primed == settled)),
+            parse.eq(go & settled),
+            box.go.eq(go),
+            self.ahead.eq(
+                ~some
+                | (known == CONTROL_AHEAD)
+                | ((known == CONTROL_AHEAD - 1) & box.enough)  # parsed at this clock edge
+            ),
+            leaves.eq(self.o.valid & self.o.ready),
+        ]
+        m.d.sync += known.eq(known + parse - leaves)
+        final = left <= lanes
+        with m.If(parse):
+            m.d.sync += [left.eq(left - lanes), some.eq(~final)]
+        with m.If(self.start):
+            m.d.sync += [left.eq(self.count), some.eq(self.count != 0)]
+
+        opens, width = self._widths(m, box, go, parse, primed, settled)
+
+        ends = data.StructLayout({"live": lanes, "final": 1})
+        cut_fields = Signal(lanes * width_max, reset_less=True)
+        cut_width = Signal.like(width, reset_less=True)
+        cut_ends, sorted_ends = Signal(ends, reset_less=True), Signal(ends, reset_less=True)
+        counts = Signal(data.ArrayLayout(width_max, lanes), reset_less=True)
+        cut_valid, counts_valid = Signal(), Signal()
+        m.d.sync += [
+            cut_valid.eq(parse),
+            cut_fields.eq(Mux(opens, box.o[WIDTH_FIELD_BITS:], box.o)),
+            cut_width.eq(width),
+            cut_ends.live.eq(Cat(left > j for j in range(lanes))),
+            cut_ends.final.eq(final),
+            counts_valid.eq(cut_valid),
+            counts.eq(0),
+            sorted_ends.eq(cut_ends),
+        ]
+        with m.Switch(cut_width):
+            for w in range(1, width_max + 1):
+                with m.Case(w):
+                    fields = [cut_fields[j * w : (j + 1) * w] for j in range(lanes)]
+                    m.d.sync += [counts[j].eq(field) for j, field in enumerate(fields)]
+        entry = Signal(step_layout(config))
+        m.d.comb += [
+            entry.left.eq(counts),
+            entry.live.eq(sorted_ends.live),
+            entry.final.eq(sorted_ends.final),
+        ]
+        m.d.comb += [entry[key].eq(value) for key, value in plan_round(config, counts, 0).items()]
+        self._queue(m, entry, counts_valid, leaves)
+        return m
+
+    def _widths(
+        self,
+        m: Module,
+        box: Gearbox,
+        go: Signal,
+        parse: Signal,
+        primed: Signal,
+        settled: Signal,
+    ) -> tuple[Signal, Signal]:
+        """Follow the blocks: whether the next group opens one, and how wide its fields are."""
+        config = self._config
+        opens = Signal()
+        width = Signal(range(config.position_bits + 1))
+        next_width = Signal(WIDTH_FIELD_BITS)
+        block_left = Signal(range(config.block_groups))
+        take = Signal.like(box.take)
+        m.d.comb += box.take.eq(take)
+        # lanes * width as tables: a product would end up in a slow multiplier block.
+        fields = {name: Signal.like(take, name=f"{name}_fields") for name in ("next", "own")}
+        for source, product in ((next_width, fields["next"]), (width, fields["own"])):
+            with m.Switch(source):
+                for w in range(1, config.position_bits + 1):
+                    with m.Case(w):
+                        m.d.comb += product.eq(config.lanes * w)
+        crosses = Signal()
+        m.d.comb += crosses.eq((parse & (block_left == 0)) | (primed & ~settled))
+        with m.If(crosses):
+            m.d.sync += [
+                opens.eq(1),
+                width.eq(next_width),
+                take.eq(fields["next"] + WIDTH_FIELD_BITS),
+                block_left.eq(config.block_groups - 1),
+            ]
+        with m.Elif(parse):
+            m.d.sync += [
+                opens.eq(0),
+                take.eq(fields["own"]),
+                block_left.eq(block_left - 1),
+            ]
+        with m.If(go & (opens | ~primed)):
+            m.d.sync += next_width.eq(box.o)
+        m.d.sync += settled.eq(primed)
+        with m.If(go):
+            m.d.sync += primed.eq(1)
+        with m.If(self.start):
+            m.d.sync += [primed.eq(0), settled.eq(0), take.eq(WIDTH_FIELD_BITS)]
+        return opens, width
+
+    def _queue(self, m: Module, entry: data.View, enters: Signal, leaves: Signal) -> None:
+        """Keep the groups ahead; there is always room, because ``known`` counts them."""
+        slots = [Signal(entry.shape(), reset_less=True) for _ in range(CONTROL_AHEAD)]
+        queued = Signal(range(CONTROL_AHEAD + 1))
+        place = Signal.like(queued)
+        m.d.comb += [
+            place.eq(queued - leaves),
+            self.o.valid.eq(queued != 0),
+            self.o.payload.eq(slots[0]),
+        ]
+        m.d.sync += queued.eq(place + enters)
+        for n, slot in enumerate(slots):
+            above = slots[n + 1] if n + 1 < CONTROL_AHEAD else entry
+            with m.If(leaves | (queued == n)):
+                m.d.sync += slot.eq(Mux(place == n, entry, above))

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sorts the bus words of a memory stream into gearboxes and issues beats to the lanes."""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.gearbox import Gearbox
+from xorloom.hw.lib.payloads import beat_layout
+from xorloom.hw.lib.skid_buffer import SkidBuffer
+from xorloom.sw.spec.config import BlockConfig
+from xorloom.sw.spec.layout import (
+    COUNT_OFFSET_BITS,
+    CRC_BYTES,
+    HEADER_BYTES,
+    padded,
+    seed_bits_per_group,
+)
+
+from .budget import Budget
+from .control import ControlParser, plan_round, step_layout
+
+__all__ = ["StreamParser"]
+
+
+class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
+    """Where in the stream the next bus word stands."""
+
+    HEADER = 0
+    PAYLOAD = 1
+    TRAILER = 2
+
+
+class StreamParser(wiring.Component):
+    """Memory stream to beats: header, control, seed and patch words of the block codec.
+
+    One bus word or one beat a cycle, both in the same cycle where the word completes the beat.
+    Streams chain back to back. The trailing CRC is skipped. Twin:
+    ``sw.golden.block.stream_parser``.
+
+    A *step* is what the lanes do in one cycle: a group's seeds and first patches, or more patches
+    of the same group. The step's needs decide where the next word goes (counted in bits that
+    entered, not in cycles, so that no stall can change it); a step with all its words is handed
+    as a *token* to the issue stage, which takes its bits from the gearboxes.
+
+    Parameters
+    ----------
+    config : BlockConfig
+
+    Members
+    -------
+    i : In(stream.Signature(bus_bits))
+        Memory streams, from header to CRC.
+    o : Out(stream.Signature(beat_layout(config)))
+    """
+
+    def __init__(self, config: BlockConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.bus_bits)),
+                "o": Out(stream.Signature(beat_layout(config))),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the parser."""
+        m = Module()
+        config = self._config
+        bus = config.bus_bits
+        slots = config.lanes * config.patches_per_cycle
+        m.submodules.control = control = ControlParser(config)
+        seed_bits = seed_bits_per_group(config)
+        m.submodules.seeds = seeds = Gearbox(
+            bus_bits=bus, unit_bits=seed_bits, look_bits=seed_bits, enough_bits=seed_bits
+        )
+        m.submodules.patches = patches = Gearbox(
+            bus_bits=bus,
+            unit_bits=config.position_bits,
+            look_bits=slots * config.position_bits,
+            enough_bits=config.position_bits,
+        )
+
+        phase = Signal(Phase)
+        busy = Signal()
+        first = Signal()
+        step = Signal(step_layout(config), reset_less=True)
+        fresh = Signal(init=1)  # the next step opens a group
+        rest = self._next_step(m, step, fresh, control)
+
+        m.submodules.seed_budget = seed_budget = Budget(
+            word=bus // seeds.grain, need_max=seeds.take_max
+        )
+        m.submodules.patch_budget = patch_budget = Budget(
+            word=bus // patches.grain, need_max=patches.take_max
+        )
+        budgets = (seed_budget, patch_budget)
+        done, load = Signal(), Signal()
+        to_seed, to_patch = Signal(), Signal()
+        token_ready = Signal()
+        more = Signal()  # there is a next step
+        per_patch = config.position_bits // patches.grain
+        m.d.comb += [
+            to_seed.eq(busy & control.ahead & seed_budget.lack),
+            to_patch.eq(busy & control.ahead & ~seed_budget.lack & patch_budget.lack),
+            seed_budget.enter.eq(seeds.i.valid & seeds.i.ready),
+            patch_budget.enter.eq(patches.i.valid & patches.i.ready),
+            done.eq(
+                busy
+                & control.ahead
+                & token_ready
+                & Mux(
+                    seed_budget.lack,
+                    seed_budget.enter & seed_budget.short & ~patch_budget.lack,
+                    ~patch_budget.lack | (patch_budget.enter & patch_budget.short),
+                )
+            ),
+            load.eq(~busy | done),
+            control.o.ready.eq(load & fresh),
+            more.eq(control.o.valid | ~fresh),
+            seed_budget.next_need.eq(Mux(more & fresh, seeds.take_max, 0)),
+            patch_budget.next_need.eq(
+                Mux(fresh, Mux(control.o.valid, control.o.p.count, 0), step.next_count) * per_patch
+            ),
+        ]
+        for budget in budgets:
+            m.d.comb += [budget.load.eq(load), budget.clear.eq(phase == Phase.HEADER)]
+        for box, chosen in ((control, control.hungry), (seeds, to_seed), (patches, to_patch)):
+            m.d.comb += [
+                box.i.payload.eq(self.i.payload),
+                box.i.valid.eq(self.i.valid & chosen),
+            ]
+        with m.If(load):
+            m.d.sync += [
+                busy.eq(more),
+                first.eq(fresh),
+                fresh.eq(~more | rest.last),
+                step.eq(rest),
+            ]
+
+        need = patch_budget.need
+        token_valid = self._issue(m, step, first, need, done, token_ready, seeds, patches)
+        self._stream_ends(m, phase, control, token_valid, done & step.last & step.final)
+        with m.If(phase == Phase.HEADER):
+            m.d.comb += [seeds.flush.eq(1), patches.flush.eq(1)]
+        m.d.comb += self.i.ready.eq(
+            (control.hungry & control.i.ready)
+            | (to_seed & seeds.i.ready)
+            | (to_patch & patches.i.ready)
+            | ((phase != Phase.PAYLOAD) & ~token_valid)
+        )
+        return m
+
+    def _next_step(
+        self, m: Module, step: data.View, fresh: Signal, control: ControlParser
+    ) -> data.View:
+        """Return the step after this one."""
+        config = self._config
+        per_cycle = config.patches_per_cycle
+        again = Signal(step.shape())
+        rest = Signal(step.shape())
+        m.d.comb += [
+            again.eq(step),
+            rest.eq(Mux(fresh, control.o.payload.as_value(), again.as_value())),
+        ]
+        plan = plan_round(config, step.left, per_cycle)
+        m.d.comb += [again[key].eq(value) for key, value in plan.items()]
+        m.d.comb += [
+            again.left[j].eq(Mux(step.left[j] > per_cycle, step.left[j] - per_cycle, 0))
+            for j in range(config.lanes)
+        ]
+        return rest
+
+    def _issue(
+        self,
+        m: Module,
+        step: data.View,
+        first: Signal,
+        need: Signal,
+        done: Signal,
+        token_ready: Signal,
+        seeds: Gearbox,
+        patches: Gearbox,
+    ) -> Signal:
+        """Take a finished step's bits from the gearboxes and offer them; return "one waits"."""
+        config = self._config
+        m.submodules.skid = skid = SkidBuffer(beat_layout(config))
+        wiring.connect(m, skid.o, wiring.flipped(self.o))
+        token = Signal(step.shape(), reset_less=True)
+        token_first = Signal(reset_less=True)
+        token_need = Signal.like(need, reset_less=True)
+        token_valid = Signal()
+        issue = Signal()
+        beat = skid.i.p
+        m.d.comb += [
+            issue.eq(token_valid & skid.i.ready),
+            token_ready.eq(~token_valid | skid.i.ready),
+            seeds.take.eq(seeds.take_max),
+            seeds.go.eq(issue & token_first),
+            patches.take.eq(token_need),
+            patches.go.eq(issue),
+            skid.i.valid.eq(token_valid),
+            beat.seeds.eq(Mux(token_first, seeds.o, 0)),
+            beat.live.eq(token.live),
+            beat.last.eq(token.last),
+            beat.final.eq(token.final),
+        ]
+        for k in range(config.patches_per_cycle):
+            for j in range(config.lanes):
+                slot = k * config.lanes + j
+                m.d.comb += [
+                    beat.positions[j][k].eq(
+                        patches.o.word_select(token.rank[slot], config.position_bits)
+                    ),
+                    beat.enable[j][k].eq(token.enable[slot]),
+                ]
+        with m.If(token_ready):
+            m.d.sync += [
+                token_valid.eq(done),
+                token.eq(step),
+                token_first.eq(first),
+                token_need.eq(need),
+            ]
+        return token_valid
+
+    def _stream_ends(
+        self,
+        m: Module,
+        phase: Signal,
+        control: ControlParser,
+        token_valid: Signal,
+        finished: Value,
+    ) -> None:
+        """Header and CRC words: start a stream, and clean up after it."""
+        config = self._config
+        bus = config.bus_bits
+        head = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus
+        tail = padded(CRC_BYTES, config.bus_bytes) * 8 // bus
+        place = Signal(range(max(head, tail, 2)))
+        count_word = COUNT_OFFSET_BITS // bus
+        count_bits = self.i.payload[COUNT_OFFSET_BITS % bus :][:32]
+        count = Signal(32)
+        kept = Signal(32, reset_less=True)
+        enters = Signal()
+        m.d.comb += [
+            enters.eq(self.i.valid & ~token_valid),  # outside the payload, see i.ready
+            count.eq(count_bits if head == 1 else kept),
+            control.count.eq(count),
+        ]
+        with m.Switch(phase):
+            with m.Case(Phase.HEADER), m.If(enters):
+                m.d.sync += place.eq(place + 1)
+                with m.If(place == count_word):
+                    m.d.sync += kept.eq(count_bits)
+                with m.If(place == head - 1):
+                    m.d.comb += control.start.eq(1)
+                    m.d.sync += place.eq(0)
+                    m.d.sync += phase.eq(Mux(count == 0, Phase.TRAILER, Phase.PAYLOAD))
+            with m.Case(Phase.PAYLOAD), m.If(finished):
+                m.d.sync += phase.eq(Phase.TRAILER)
+            with m.Case(Phase.TRAILER), m.If(enters):
+                m.d.sync += place.eq(place + 1)
+                with m.If(place == tail - 1):
+                    m.d.sync += [phase.eq(Phase.HEADER), place.eq(0)]

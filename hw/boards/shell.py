@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The top level of a board's bitstream: pins, clock, reset around the loop."""
+
+from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .clock import BoardClock
+from .table import Board
+from .top import BoardTop
+
+__all__ = ["BoardShell"]
+
+_PINS = {"sclk": "flash_sclk", "cs_n": "flash_cs_n", "copi": "flash_copi", "cipo": "flash_cipo"}
+
+
+class BoardShell(wiring.Component):
+    """A board's top level. Pins as in ``constraints/``.
+
+    Parameters
+    ----------
+    board : Board
+    top : BoardTop
+        With as many lights as the board has.
+    reset_bits : int
+        See :class:`xorloom.hw.boards.clock.BoardClock`.
+
+    Members
+    -------
+    clk, button : In(1)
+    led : Out(lights)
+    uart_tx : Out(1)
+    flash_sclk, flash_cs_n, flash_copi, flash_cipo
+        If the image is in flash.
+    """
+
+    def __init__(self, board: Board, top: BoardTop, *, reset_bits: int) -> None:
+        self._board, self._top, self._reset_bits = board, top, reset_bits
+        members = top.signature.members
+        super().__init__(
+            {
+                "clk": In(1),
+                "button": In(1),
+                "led": Out(board.lights),
+                "uart_tx": Out(1, init=1),
+            }
+            | {pin: members[name] for name, pin in _PINS.items() if name in members}
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Connect pins; those that are active low are turned."""
+        m = Module()
+        board, top = self._board, self._top
+        m.domains.sync = ClockDomain(local=True)
+        m.submodules.clock = clock = BoardClock(board, reset_bits=self._reset_bits)
+        m.submodules.top = top
+        m.d.comb += [
+            clock.clk.eq(self.clk),
+            clock.button.eq(~self.button if board.button_low else self.button),
+            ClockSignal().eq(clock.clock),
+            ResetSignal().eq(clock.reset),
+            self.led.eq(~top.leds if board.lights_low else top.leds),
+            self.uart_tx.eq(top.tx),
+        ]
+        for name, pin in _PINS.items():
+            if hasattr(self, pin):
+                ours, its = getattr(self, pin), getattr(top, name)
+                m.d.comb += its.eq(ours) if name == "cipo" else ours.eq(its)
+        return m

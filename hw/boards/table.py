@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boards that there is a demonstration for: device, clock, pins, sizes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xorloom.sw.base.errors import ConfigError
+
+__all__ = ["BOARDS", "Board", "Pll", "board_named"]
+
+
+@dataclass(frozen=True)
+class Pll:
+    """VCO = crystal * ``multiply`` / ``divide``; clock = VCO / ``out_divide``."""
+
+    divide: int
+    multiply: int
+    out_divide: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board.
+
+    Parameters
+    ----------
+    name, title : str
+    family : str
+        ``ecp5``, ``ice40``, ``gowin``, or ``xilinx7`` (sources only).
+    device : str
+        As the family's tools call it.
+    package : str
+    speed : str
+        Grade, where the tools ask for it.
+    crystal_mhz : float
+    pll : Pll, optional
+        None: the crystal is the clock.
+    pins : str
+        File of ``constraints/``.
+    lights : int
+    lights_low, button_low : bool
+        Active low.
+    flash_bytes : int
+        Of the SPI flash that holds the image; 0: block RAM holds it.
+    flash_offset : int
+        Where the image begins; the bitstream lies before it.
+    bank_words : int
+        Words of a bank of block RAM, see :class:`xorloom.hw.boards.rom.BoardRom`.
+    block_bits : int
+        Of a block RAM, at the widths that words are made of.
+    packer_device : str
+        What gowin_pack calls the device.
+    limits : mapping
+        ``lut`` (LUT4), ``ff`` and ``bram`` that the device has.
+    """
+
+    name: str
+    title: str
+    family: str
+    device: str
+    package: str
+    speed: str
+    crystal_mhz: float
+    pll: Pll | None
+    pins: str
+    lights: int
+    lights_low: bool
+    button_low: bool
+    flash_bytes: int = 0
+    flash_offset: int = 0
+    bank_words: int = 0
+    block_bits: int = 0
+    packer_device: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def nextpnr(self) -> tuple[str, ...]:
+        """The part as nextpnr's options."""
+        if self.family == "gowin":
+            return (f"--device={self.device}", f"--vopt=family={self.packer_device}")
+        speed = (f"--speed={self.speed}",) if self.speed else ()
+        return (f"--{self.device}", f"--package={self.package}", *speed)
+
+    @property
+    def clock_mhz(self) -> float:
+        """Of the decoder."""
+        if self.pll is None:
+            return self.crystal_mhz
+        return self.crystal_mhz * self.pll.multiply / self.pll.divide / self.pll.out_divide
+
+
+_TABLE = (
+    Board(
+        name="ulx3s",
+        title="Radiona ULX3S, ECP5-85F",
+        family="ecp5",
+        device="85k",
+        package="CABGA381",
+        speed="6",
+        crystal_mhz=25,
+        pll=Pll(divide=1, multiply=24, out_divide=6),
+        pins="ulx3s.lpf",
+        lights=8,
+        lights_low=False,
+        button_low=False,
+        bank_words=2048,
+        block_bits=16384,
+        # Ref: Lattice FPGA-DS-02012, ECP5 family data sheet, table 1.1
+        limits={"lut": 83640, "ff": 83640, "bram": 208},
+    ),
+    Board(
+        name="icebreaker",
+        title="1BitSquared iCEBreaker, iCE40UP5K",
+        family="ice40",
+        device="up5k",
+        package="sg48",
+        speed="",
+        crystal_mhz=12,
+        pll=Pll(divide=1, multiply=80, out_divide=32),
+        pins="icebreaker.pcf",
+        lights=5,
+        lights_low=False,
+        button_low=True,
+        flash_bytes=16 << 20,
+        flash_offset=1 << 20,
+        # Ref: Lattice FPGA-DS-02008, iCE40 UltraPlus family data sheet, table 1.1
+        limits={"lut": 5280, "ff": 5280, "bram": 30},
+    ),
+    Board(
+        name="tang-nano-9k",
+        title="Sipeed Tang Nano 9K, GW1NR-9C",
+        family="gowin",
+        device="GW1NR-LV9QN88PC6/I5",
+        package="QN88P",
+        speed="",
+        packer_device="GW1N-9C",
+        crystal_mhz=27,
+        pll=None,
+        pins="tang_nano_9k.cst",
+        lights=6,
+        lights_low=True,
+        button_low=True,
+        bank_words=1024,
+        block_bits=16384,
+        # Ref: Gowin DS117, GW1NR series data sheet, table 1-1
+        limits={"lut": 8640, "ff": 6480, "bram": 26},
+    ),
+    Board(
+        name="arty-a7",
+        title="Digilent Arty A7-35T, XC7A35T",
+        family="xilinx7",
+        device="xc7a35ticsg324-1L",
+        package="csg324",
+        speed="-1L",
+        crystal_mhz=100,
+        pll=Pll(divide=1, multiply=10, out_divide=10),
+        pins="arty_a7.xdc",
+        lights=4,
+        lights_low=False,
+        button_low=True,
+        bank_words=1024,
+        block_bits=32768,
+        # Ref: AMD DS180, 7 series overview, table 4
+        limits={"lut": 20800, "ff": 41600, "bram": 50},
+    ),
+)
+BOARDS = {board.name: board for board in _TABLE}
+"""By name."""
+
+
+def board_named(name: str) -> Board:
+    """Return a board.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    if name not in BOARDS:
+        raise ConfigError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    return BOARDS[name]

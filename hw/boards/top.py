@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a board does, whatever the board: decode an image again and again, and tell."""
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+from xorloom.hw.ip.csr import Cause
+from xorloom.hw.ip.decoder import Decoder
+from xorloom.hw.lib.beat_crc import BeatCrc
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+
+from .rom import BoardRom
+from .spi_flash import SpiFlash
+from .text_line import Number, TextLine, Word
+from .uart_tx import UartTx
+
+__all__ = ["LEDS", "OUTPUT", "VERDICTS", "BoardTop", "Expected"]
+
+LEDS = ("heartbeat", "busy", "ok", "fail")
+"""The lowest lights; those above them count passes."""
+OUTPUT = "OUTPUT"
+"""Cause of a failure that the decoder does not know of: other weights than expected."""
+VERDICTS = ("OK", *(f"FAIL cause={cause.name}" for cause in Cause if cause), f"FAIL cause={OUTPUT}")
+"""How a pass can end: fine, by a cause of the decoder's, or with wrong weights."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a pass must yield: its weights, and the CRC-32 of its beats."""
+
+    weights: int
+    crc: int
+
+
+class BoardTop(wiring.Component):
+    """Reads an image, decodes it, checks the beats' CRC-32, writes a line; again and again.
+
+    The line is ``xorloom VERDICT crc=HEX weights=N cycles=N pass=N``, ended by CR and LF. Cycles
+    are counted from the first word that the decoder takes to the last beat that leaves it.
+
+    Parameters
+    ----------
+    value, index, planes
+        See :class:`xorloom.hw.ip.decoder.Decoder`.
+    source : BoardRom or SpiFlash
+    expected : Expected
+    crc_steps : int
+        Cycles in which a beat's CRC is worked out; one can take as many beats as the decoder makes.
+    baud_divisor : int
+        Cycles a bit of the serial line.
+    pause_cycles : int
+        Between passes, so that the line can be read.
+    heartbeat_bits : int
+        The first light changes every ``2**heartbeat_bits`` cycles.
+    lights : int, 4 or more
+
+    Members
+    -------
+    tx : Out(1)
+        Serial line.
+    leds : Out(lights)
+        As :data:`LEDS` says.
+    sclk, cs_n, copi, cipo
+        Of the flash, if that is the source.
+    """
+
+    def __init__(
+        self,
+        value: WindowConfig,
+        index: IndexConfig,
+        *,
+        planes: int,
+        source: BoardRom | SpiFlash,
+        expected: Expected,
+        crc_steps: int,
+        baud_divisor: int,
+        pause_cycles: int,
+        heartbeat_bits: int,
+        lights: int = len(LEDS),
+    ) -> None:
+        self._lanes = value.n_out // planes
+        self._decoder = Decoder(value, [index], planes=planes)
+        self._source, self._expected = source, expected
+        self._crc = BeatCrc(value.n_out + self._lanes, steps=crc_steps)
+        self._uart = UartTx(baud_divisor)
+        self._pause, self._heartbeat = pause_cycles, heartbeat_bits
+        pins = {
+            name: member
+            for name, member in source.signature.members.items()
+            if name in ("sclk", "cs_n", "copi", "cipo")
+        }
+        super().__init__({"tx": Out(1, init=1), "leds": Out(lights)} | pins)
+
+    def elaborate(self, _platform: object) -> Module:
+        """Connect source, decoder, CRC and line, and lead them through a pass."""
+        m = Module()
+        source, decoder, crc, uart = self._source, self._decoder, self._crc, self._uart
+        m.submodules.source, m.submodules.decoder = source, decoder
+        m.submodules.crc, m.submodules.uart = crc, uart
+        m.submodules.line = line = TextLine(
+            [
+                "xorloom ",
+                Word("verdict", VERDICTS),
+                " crc=",
+                Number("crc", hexadecimal=True),
+                " weights=",
+                Number("weights"),
+                " cycles=",
+                Number("cycles"),
+                " pass=",
+                Number("passes"),
+                "\r\n",
+            ]
+        )
+        wiring.connect(m, source.o, decoder.i)
+        wiring.connect(m, line.o, uart.i)
+        # A beat that closes a stream that was given up has no weights in it.
+        m.d.comb += [
+            crc.i.payload.eq(decoder.o.payload.as_value()[: len(crc.i.payload)]),
+            crc.i.valid.eq(decoder.o.valid & ~decoder.o.p.bad),
+            decoder.o.ready.eq(crc.i.ready),
+            self.tx.eq(uart.o),
+        ]
+        for name in ("sclk", "cs_n", "copi"):
+            if name in self.signature.members:
+                m.d.comb += getattr(self, name).eq(getattr(source, name))
+        if "cipo" in self.signature.members:
+            m.d.comb += source.cipo.eq(self.cipo)
+        self._add_pass(m, line)
+        return m
+
+    def _add_pass(self, m: Module, line: TextLine) -> None:
+        """Add what leads through a pass and counts."""
+        source, decoder, crc = self._source, self._decoder, self._crc
+        cause = Signal(Cause)
+        verdict = Signal(range(len(VERDICTS)))
+        weights, passes = Signal(32), Signal(32)
+        clock, cycles, counts = Signal(32), Signal(32), Signal()
+        crc_right, weights_right, judged, over = Signal(), Signal(), Signal(2), Signal()
+        timer = Signal(range(self._pause + 1))
+        ok, fail, starts = Signal(), Signal(), Signal()
+        takes = Signal()
+        m.d.comb += [
+            source.start.eq(starts),
+            crc.clear.eq(starts),
+            line.verdict.eq(verdict),
+            line.crc.eq(crc.o),
+            line.weights.eq(weights),
+            line.cycles.eq(cycles),
+            line.passes.eq(passes),
+        ]
+        m.d.sync += [
+            takes.eq(crc.i.valid & crc.i.ready),
+            counts.eq((counts | (source.o.valid & source.o.ready)) & ~starts),
+            over.eq(source.idle & ~decoder.busy & crc.idle),
+            crc_right.eq(crc.o == self._expected.crc),
+            weights_right.eq(weights == self._expected.weights),
+        ]
+        with m.If(starts):
+            m.d.sync += [weights.eq(0), clock.eq(1), cycles.eq(0), cause.eq(Cause.NONE)]
+        with m.Else():
+            m.d.sync += clock.eq(clock + counts)
+            with m.If(takes):
+                m.d.sync += [weights.eq(weights + self._lanes), cycles.eq(clock)]
+            with m.If(decoder.fault & (cause == Cause.NONE)):
+                m.d.sync += cause.eq(decoder.cause)
+        # What starts a pass goes to many registers, and comes from one.
+        m.d.sync += starts.eq(0)
+        with m.FSM() as fsm:
+            with m.State("START"), m.If(source.idle):
+                m.d.sync += [starts.eq(1), judged.eq(0)]
+                m.next = "RUN"
+            with m.State("RUN"):
+                # Over for some cycles: what was counted and compared is settled.
+                m.d.sync += judged.eq(Mux(over & counts, judged + 1, 0))
+                with m.If(judged.all()):
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                good = crc_right & weights_right
+                m.d.sync += [
+                    passes.eq(passes + 1),
+                    ok.eq(good & (cause == Cause.NONE)),
+                    fail.eq(~good | (cause != Cause.NONE)),
+                    verdict.eq(Mux(cause != Cause.NONE, cause, Mux(good, 0, len(VERDICTS) - 1))),
+                ]
+                m.next = "TELL"
+            with m.State("TELL"):
+                m.d.comb += line.start.eq(1)
+                m.d.sync += timer.eq(self._pause)
+                m.next = "LINE"
+            with m.State("LINE"), m.If(~line.busy):
+                m.next = "PAUSE"
+            with m.State("PAUSE"):
+                m.d.sync += timer.eq(timer - 1)
+                with m.If(~timer.any()):
+                    m.next = "START"
+            beat = Signal(self._heartbeat + 1)
+            m.d.sync += beat.eq(beat + 1)
+            lights = Cat(beat[-1], fsm.ongoing("RUN") | line.busy, ok, fail)
+            m.d.comb += self.leds.eq(Cat(lights, passes))

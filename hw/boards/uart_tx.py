@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends bytes over a serial line."""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.base.errors import ConfigError
+
+__all__ = ["UartTx"]
+
+_FRAME = 10
+"""Start bit, eight data bits, stop bit."""
+
+
+class UartTx(wiring.Component):
+    """UART transmitter, 8 data bits, no parity, 1 stop bit.
+
+    Parameters
+    ----------
+    divisor : int, 2 or more
+        Cycles a bit.
+
+    Members
+    -------
+    i : In(stream.Signature(8))
+    o : Out(1, init=1)
+        The line.
+
+    Raises
+    ------
+    ConfigError
+        If the clock is too slow for the line.
+    """
+
+    def __init__(self, divisor: int) -> None:
+        if divisor < 2:
+            raise ConfigError(f"a bit must last 2 cycles or more, not {divisor} (lower the baud)")
+        self._divisor = divisor
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(1, init=1)})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the shift register and its clock."""
+        m = Module()
+        bits = Signal(_FRAME, init=(1 << _FRAME) - 1)
+        left = Signal(range(_FRAME + 1))
+        timer = Signal(range(self._divisor))
+        m.d.comb += [self.o.eq(bits[0]), self.i.ready.eq(~left.any())]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
+                left.eq(_FRAME),
+                timer.eq(self._divisor - 1),
+            ]
+        with m.Elif(timer.any()):
+            m.d.sync += timer.eq(timer - 1)
+        with m.Elif(left.any()):
+            m.d.sync += [
+                bits.eq(Cat(bits[1:], Const(1, 1))),
+                left.eq(left - 1),
+                timer.eq(self._divisor - 1),
+            ]
+        return m

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Splits descriptors into AXI bursts."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.payloads import descriptor_layout
+from xorloom.sw.base.errors import ConfigError
+
+__all__ = ["PAGE_BYTES", "AxiBurst", "burst_layout"]
+
+PAGE_BYTES = 4096
+"""No burst crosses a multiple of this. Ref: ARM IHI 0022, A3.4.1 Address structure."""
+
+
+def burst_layout(address_bits: int, turn_bits: int) -> data.StructLayout:
+    """One burst: ``beats`` less one from ``address`` on.
+
+    ``turn`` is by how much the beats have to be turned, see :class:`AxiBurst`; ``final`` marks the
+    descriptor's last burst.
+    """
+    return data.StructLayout({"address": address_bits, "beats": 8, "turn": turn_bits, "final": 1})
+
+
+class AxiBurst(wiring.Component):
+    """Descriptors in, AXI bursts out: whole bus words, at most ``max_burst``, never across 4 KiB.
+
+    Memory is cut into blocks of ``max_burst`` words, and a burst ends where its block ends: after
+    the first burst all are whole blocks, up to the last one. So no comparison is needed: the
+    block's number counts up, the words that remain count down by a block, and their sign tells the
+    last burst. A descriptor takes three cycles and one for every burst.
+
+    Parameters
+    ----------
+    bus_bits : int, 8 to 1024, a power of two
+    address_bits : int, at least 12
+    max_burst : int, 1 to 256, a power of two
+        Beats; fewer where 4 KiB hold fewer.
+    align_bytes : int, a power of two up to a bus word
+        Addresses are a multiple of it.
+
+    Members
+    -------
+    i : In(stream.Signature(descriptor_layout(address_bits)))
+        ``length`` is positive and whole bus words. A start within a word makes a beat more.
+    o : Out(stream.Signature(burst_layout(address_bits, self.turn_bits)))
+        ``address`` is that of a bus word. A beat turned by ``turn`` times ``align_bytes`` bytes
+        towards its upper end has the descriptor's first byte in place 0.
+    busy : Out(1)
+        A descriptor is in work.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range.
+    """
+
+    def __init__(
+        self, *, bus_bits: int, address_bits: int, max_burst: int, align_bytes: int
+    ) -> None:
+        bus_bytes = bus_bits // 8
+        for name, value, low, high in (
+            ("bus_bits", bus_bits, 8, 1024),
+            ("max_burst", max_burst, 1, 256),
+            ("align_bytes", align_bytes, 1, bus_bytes),
+        ):
+            if not low <= value <= high or value & (value - 1):
+                raise ConfigError(f"{name} must be a power of two, {low} to {high}, not {value}")
+        page_bits = PAGE_BYTES.bit_length() - 1
+        if not page_bits <= address_bits <= 64:
+            raise ConfigError(f"address_bits must be {page_bits} to 64, not {address_bits}")
+        self._address_bits = address_bits
+        self._align_bits = align_bytes.bit_length() - 1
+        self._word_bits = bus_bytes.bit_length() - 1
+        self.turn_bits = self._word_bits - self._align_bits
+        self.block_bits = min(max_burst, PAGE_BYTES // bus_bytes).bit_length() - 1
+        # The words less one from the block's begin to the descriptor's end, less a block. `init` is
+        # what the upper bits are loaded with: else an FPGA needs a multiplexer behind the adder.
+        self.left = Signal(
+            signed(32 - self._word_bits + 2), init=-1 << self.block_bits, reset_less=True
+        )
+        # What is added to it: the descriptor's words, then minus one if the start is that of a
+        # word, then minus a block for every burst.
+        self.addend = Signal.like(self.left, init=0, reset_less=True)
+        self.start = Signal(self.block_bits, reset_less=True)
+        super().__init__(
+            {
+                "i": In(stream.Signature(descriptor_layout(address_bits))),
+                "o": Out(stream.Signature(burst_layout(address_bits, self.turn_bits))),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build counters."""
+        m = Module()
+        block_bits, word_bits = self.block_bits, self._word_bits
+        left, addend, start = self.left, self.addend, self.start
+        ones = (1 << block_bits) - 1
+        block = Signal(self._address_bits - word_bits - block_bits, reset_less=True)
+        turn = Signal(self.turn_bits, reset_less=True)
+        idle, live = Signal(init=1), Signal()
+        settle = Signal(2)
+        load, step = Signal(), Signal()
+        last = left[-1]
+        address = self.i.p.address
+        m.d.comb += [
+            self.i.ready.eq(idle),
+            self.o.valid.eq(live),
+            self.busy.eq(~idle),
+            load.eq(idle & self.i.valid),
+            step.eq(live & self.o.ready),
+            self.o.p.address.eq(Cat(start, block) << word_bits),
+            self.o.p.beats.eq((Mux(last, left[:block_bits], ones) - start)[:8]),
+            self.o.p.turn.eq(turn),
+            self.o.p.final.eq(last),
+        ]
+        m.d.sync += [
+            idle.eq((idle & ~load) | (step & last)),
+            live.eq(settle[1] | (live & ~(step & last))),
+            settle.eq(settle << 1 | load),
+        ]
+        with m.If(load):
+            m.d.sync += [
+                left.eq(address[word_bits:][:block_bits] - (1 << block_bits)),
+                addend.eq(self.i.p.length[word_bits:]),
+                block.eq(address[word_bits + block_bits :]),
+                start.eq(address[word_bits:][:block_bits]),
+                turn.eq(-address[self._align_bits : word_bits]),
+            ]
+        with m.Elif(settle.any() | step):
+            m.d.sync += [
+                left.eq(left + addend),
+                addend.eq(Mux(settle[0], Mux(turn == 0, -1, 0), -(1 << block_bits))),
+            ]
+        with m.If(step):
+            m.d.sync += [block.eq(block + 1), start.eq(0)]
+        return m

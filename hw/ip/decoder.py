@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decoder: weight streams in, codes and masks of slices out."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.index.decoder import IndexUnit
+from xorloom.hw.lib.packet_queue import PacketQueue
+from xorloom.hw.lib.payloads import packet_layout, weight_layout, word_layout
+from xorloom.hw.window.decoder import WindowUnit
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.layout import INDEX_KINDS, schedule_block_words, weights_network_id
+
+from .csr import Cause
+from .event_counters import events_layout
+from .join import WeightJoin
+from .parser import WeightParser
+
+__all__ = ["Decoder", "queue_words"]
+
+_TURNS = 16
+"""More than the join lets begin (seven streams), and what the queue keeps free."""
+
+
+def queue_words(bus_bits: int) -> int:
+    """Return the bus words that wait for either unit at most: four blocks."""
+    return max(16, 4 * schedule_block_words(bus_bits // 8))
+
+
+class Decoder(wiring.Component):
+    """Parser, value unit, one unit for every index codec, join. Full back-pressure.
+
+    Whatever is wrong with a stream, the output packet ends within 1000 cycles of the last word that
+    comes, if it is taken, and the next stream decodes. All streams that are in it at that time are
+    given up, also those that have come whole. Twin: ``sw.golden.weights.weight_decoder``.
+
+    Parameters
+    ----------
+    value : WindowConfig
+    indexes : sequence of IndexConfig
+        One for every index codec that streams may have.
+    planes : int
+        Bits of a weight's code.
+    masked : bool
+        Codes of pruned weights are zero; otherwise they are as the network yields them.
+    packets : bool
+        See :class:`xorloom.hw.ip.parser.WeightParser`.
+
+    Members
+    -------
+    i : In(stream.Signature(word_layout(bus_bits)))
+        Weight streams as ``FORMAT.md`` tells.
+    o : Out(stream.Signature(weight_layout(value, planes)))
+    fault, cause, abort, quiet
+        See :class:`xorloom.hw.ip.parser.WeightParser`.
+    done : Out(1)
+        For one cycle: a stream has left whole.
+    busy : Out(1)
+        A stream is being decoded, or its output waits.
+    dropping : Out(1)
+        Words are dropped after a fault.
+    events : Out(events_layout())
+        What happened in the cycle before.
+
+    Raises
+    ------
+    ConfigError
+        If an index does not go with the values, or a codec comes twice.
+    """
+
+    def __init__(
+        self,
+        value: WindowConfig,
+        indexes: Sequence[IndexConfig],
+        *,
+        planes: int,
+        masked: bool = True,
+        packets: bool = True,
+    ) -> None:
+        if not 1 <= planes <= value.n_out:
+            raise ConfigError(f"planes must be between 1 and {value.n_out}, not {planes}")
+        lanes = value.n_out // planes
+        for index in indexes:
+            if index.codec not in INDEX_KINDS:
+                known = ", ".join(sorted(INDEX_KINDS))
+                raise ConfigError(f"index codec must be one of {known}, not {index.codec}")
+            if (index.n_out, index.bus_bits) != (lanes, value.bus_bits):
+                raise ConfigError(
+                    f"index n_out and bus_bits must be {lanes} and {value.bus_bits} for value "
+                    f"n_out {value.n_out} and planes {planes}, not {index.n_out} and "
+                    f"{index.bus_bits}"
+                )
+        self.networks = {
+            INDEX_KINDS[index.codec]: weights_network_id(value, planes, index) for index in indexes
+        }
+        if not indexes or len(self.networks) < len(indexes):
+            raise ConfigError("a decoder has one index of each of one or more codecs")
+        self._value, self._indexes, self._planes = value, tuple(indexes), planes
+        self._masked, self._packets = masked, packets
+        super().__init__(
+            {
+                "i": In(stream.Signature(word_layout(value.bus_bits))),
+                "o": Out(stream.Signature(weight_layout(value, planes))),
+                "fault": Out(1),
+                "cause": Out(Cause),
+                "abort": In(1),
+                "quiet": In(1),
+                "done": Out(1),
+                "busy": Out(1),
+                "dropping": Out(1),
+                "events": Out(events_layout()),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the units; all between parser and join is reset after a fault."""
+        m = Module()
+        value, bus = self._value, self._value.bus_bits
+        m.submodules.parser = parser = WeightParser(bus, self.networks, packets=self._packets)
+        m.submodules.join = join = WeightJoin(value, planes=self._planes, masked=self._masked)
+        kill = Signal()
+        resettable = ResetInserter({"sync": kill})
+        seeds, window = PacketQueue(packet_layout(bus), queue_words(bus)), WindowUnit(value)
+        m.submodules.seeds, m.submodules.window = resettable(seeds), resettable(window)
+        wiring.connect(m, wiring.flipped(self.i), parser.i)
+        wiring.connect(m, parser.value, seeds.i)
+        wiring.connect(m, seeds.o, window.i)
+        wiring.connect(m, window.o, join.slices)
+        wiring.connect(m, join.o, wiring.flipped(self.o))
+        waits = self.o.valid & ~self.o.ready
+        m.d.comb += [
+            kill.eq(parser.fault),
+            join.kill.eq(kill),
+            join.opens.eq(parser.opens),
+            join.verified.eq(parser.verified),
+            parser.may_open.eq(join.may_open),
+            parser.short.eq(window.short & ~kill),
+            parser.abort.eq(self.abort & self.busy),
+            parser.quiet.eq(self.quiet),
+            parser.progress.eq(self.o.valid),
+            self.fault.eq(parser.fault),
+            self.cause.eq(parser.cause),
+            self.dropping.eq(parser.dropping),
+            self.done.eq(join.ended),
+            self.busy.eq(~parser.idle | ~join.idle),
+        ]
+        m.d.sync += [
+            self.events.word.eq(self.i.valid & self.i.ready),
+            self.events.starved.eq(self.busy & ~self.i.valid & ~waits & ~parser.idle),
+            self.events.blocked.eq(self.i.valid & ~self.i.ready & ~waits),
+            self.events.stalled.eq(waits),
+            self.events.beat.eq(self.o.valid & self.o.ready),
+        ]
+        self._add_indexes(m, resettable, parser, join)
+        return m
+
+    def _add_indexes(
+        self, m: Module, resettable: ResetInserter, parser: WeightParser, join: WeightJoin
+    ) -> None:
+        """Add a queue and a unit for every codec; the join takes streams in their order."""
+        bus, several = self._value.bus_bits, len(self._indexes) > 1
+        masks = join.masks
+        turn_is: list[Value] = [Const(1)]
+        if several:
+            turns = PacketQueue(parser.codec.shape(), _TURNS)
+            m.submodules.turns = resettable(turns)
+            turn_is = [turns.o.valid & (turns.o.payload == k) for k in range(len(self._indexes))]
+            m.d.comb += [
+                turns.i.valid.eq(parser.opens),
+                turns.i.payload.eq(parser.codec),
+                turns.o.ready.eq(masks.valid & masks.ready & masks.p.last),
+            ]
+        accepts: list[Value] = []
+        offers: list[Value] = []
+        for k, index in enumerate(self._indexes):
+            queue = PacketQueue(packet_layout(bus), queue_words(bus))
+            unit = IndexUnit(index, unit=self._value.n_out)
+            m.submodules[f"{index.codec}_words"] = resettable(queue)
+            m.submodules[index.codec] = resettable(unit)
+            wiring.connect(m, queue.o, unit.i)
+            mine = parser.codec == k if several else Const(1)
+            m.d.comb += [
+                queue.i.payload.eq(parser.index.payload),
+                queue.i.valid.eq(parser.index.valid & mine),
+                unit.o.ready.eq(masks.ready & turn_is[k]),
+            ]
+            accepts.append(queue.i.ready & mine)
+            offers.append(unit.o.valid & turn_is[k])
+            with m.If(turn_is[k]):
+                m.d.comb += masks.payload.eq(unit.o.payload)
+        m.d.comb += [
+            parser.index.ready.eq(Cat(accepts).any()),
+            masks.valid.eq(Cat(offers).any()),
+        ]

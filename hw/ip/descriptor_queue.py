@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks and queues descriptors."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+from xorloom.hw.lib.payloads import descriptor_layout
+
+from .csr import Cause
+
+__all__ = ["DescriptorQueue"]
+
+
+class DescriptorQueue(wiring.Component):
+    """Checks descriptors and queues them.
+
+    Parameters
+    ----------
+    bus_bytes, address_bits, align_bytes, depth : int
+
+    Members
+    -------
+    descriptor : In(descriptor_layout(address_bits))
+        Must stand still in the cycle of ``start`` and the next.
+    start : In(1)
+        Queue it, or refuse it a cycle later.
+    flush : In(1)
+        Forget all, also a start of the cycle before. Withdraws what is offered.
+    refused : Out(1)
+    cause : Out(Cause)
+        Why, while ``refused``.
+    busy : Out(1)
+        A descriptor is queued, or a start not yet decided.
+    space : Out(range(depth + 1))
+        Descriptors that can be queued.
+    o : Out(stream.Signature(descriptor_layout(address_bits)))
+    """
+
+    def __init__(self, *, bus_bytes: int, address_bits: int, align_bytes: int, depth: int) -> None:
+        self._bus_bytes, self._align_bytes, self._depth = bus_bytes, align_bytes, depth
+        layout = descriptor_layout(address_bits)
+        super().__init__(
+            {
+                "descriptor": In(layout),
+                "start": In(1),
+                "flush": In(1),
+                "refused": Out(1),
+                "cause": Out(Cause),
+                "busy": Out(1),
+                "space": Out(range(depth + 1)),
+                "o": Out(stream.Signature(layout)),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build checks and memory."""
+        m = Module()
+        depth = self._depth
+        shape = self.descriptor.shape()
+        m.submodules.entries = entries = memory.Memory(shape=shape, depth=depth, init=[])
+        load, store = entries.read_port(domain="comb"), entries.write_port()
+        tail, head = Signal(range(depth)), Signal(range(depth))
+        space, waits = Signal(range(depth + 1), init=depth), Signal()
+        bad, starts, puts, takes = Signal(), Signal(), Signal(), Signal()
+        length, address = self.descriptor.length, self.descriptor.address
+        odd = length[: exact_log2(self._bus_bytes)].any()
+        m.d.comb += [
+            puts.eq(starts & ~bad & (space != 0)),
+            takes.eq(self.o.valid & self.o.ready),
+            self.refused.eq(starts & ~puts),
+            self.cause.eq(Mux(bad, Cause.DESCRIPTOR, Cause.BUSY)),
+            self.busy.eq(starts | waits),
+            self.space.eq(space),
+            store.addr.eq(tail),
+            store.data.eq(self.descriptor),
+            store.en.eq(puts),
+            load.addr.eq(head),
+            self.o.valid.eq(waits),
+            self.o.payload.eq(load.data),
+        ]
+        m.d.sync += [
+            bad.eq((length == 0) | odd | address[: exact_log2(self._align_bytes)].any()),
+            starts.eq(self.start & ~self.flush),
+            tail.eq(tail + puts),
+            head.eq(head + takes),
+            space.eq(space + takes - puts),
+            waits.eq(puts | (waits & ~(takes & (space == depth - 1)))),
+        ]
+        with m.If(self.flush):
+            m.d.sync += [tail.eq(0), head.eq(0), space.eq(depth), waits.eq(0)]
+        return m

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C driver: its sources, how it is compiled, and calls into it from Python."""
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from xorloom.hw.ip.csr import COUNTERS, Cause, c_header
+from xorloom.hw.ip.driver.driver import DecoderFault, DecoderInfo, DriverError
+from xorloom.sw.base.errors import ConfigError, ToolError
+
+__all__ = ["FLAGS", "SOURCES", "CDriver", "compile_driver", "write_sources"]
+
+SOURCES = tuple(Path(__file__).parent / name for name in ("xorloom.h", "xorloom.c"))
+"""What a user copies, beside the generated ``xorloom_registers.h``."""
+FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2")
+
+_READ = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
+_WRITE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32)
+
+
+class _Bus(ctypes.Structure):
+    _fields_ = [("read", _READ), ("write", _WRITE), ("context", ctypes.c_void_p)]
+
+
+class _Device(ctypes.Structure):
+    _fields_ = [
+        ("bus", _Bus),
+        ("bus_bits", ctypes.c_uint32),
+        ("n_out", ctypes.c_uint32),
+        ("planes", ctypes.c_uint32),
+        ("kinds", ctypes.c_uint32),
+        ("network", ctypes.c_uint32),
+        ("reader", ctypes.c_uint32),
+        ("address_bits", ctypes.c_uint32),
+        ("align_bytes", ctypes.c_uint32),
+        ("queue", ctypes.c_uint32),
+    ]
+
+
+class _Descriptor(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_uint64), ("length", ctypes.c_uint32)]
+
+
+class _Counters(ctypes.Structure):
+    _fields_ = [(name.lower(), ctypes.c_uint32) for name in COUNTERS]
+
+
+_RESULTS = {
+    -1: "no xorloom decoder of this register map",
+    -2: "decoder still busy after {polls} polls",
+    -4: "something is still queued or in work",
+}
+_RANGE = -3
+
+
+def write_sources(folder: Path) -> Path:
+    """Put the driver and the generated header into a folder; return the C file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "xorloom_registers.h").write_text(c_header(), encoding="utf-8")
+    for source in SOURCES:
+        shutil.copyfile(source, folder / source.name)
+    return folder / "xorloom.c"
+
+
+def compile_driver(folder: Path) -> Path:
+    """Compile the driver as a shared library.
+
+    Raises
+    ------
+    ToolError
+        If there is no ``gcc``, or it has something to say.
+    """
+    library = folder / "libxorloom.so"
+    source = write_sources(folder)
+    if shutil.which("gcc") is None:
+        raise ToolError("gcc is missing: apt-get install gcc")
+    command = ["gcc", *FLAGS, "-shared", "-fPIC", str(source), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToolError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return library
+
+
+class CDriver:
+    """C driver with Python functions as its bus.
+
+    It has the methods of :class:`xorloom.hw.ip.driver.driver.Driver`.
+
+    Parameters
+    ----------
+    library : Path
+        From :func:`compile_driver`.
+    read, write : callable
+        ``read(offset) -> int`` and ``write(offset, value)``. Must not raise: C cannot pass it on.
+    polls : int
+    """
+
+    def __init__(
+        self,
+        library: Path,
+        read: Callable[[int], int],
+        write: Callable[[int, int], None],
+        *,
+        polls: int = 100_000,
+    ) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._library.xorloom_start.argtypes = (
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            ctypes.c_uint32,
+        )
+        self._polls = polls
+        # ctypes frees callbacks that nobody holds.
+        self._bus = _Bus(
+            _READ(lambda _context, offset: read(offset)),
+            _WRITE(lambda _context, offset, value: write(offset, value)),
+            None,
+        )
+        # Set by the probe as well; a call before it must not jump to 0.
+        self._device = _Device(bus=self._bus)
+
+    def _check(self, result: int, where: str = "") -> None:
+        """Raise what a result stands for."""
+        if result > 0:
+            raise DecoderFault(Cause(result), where)
+        if result == _RANGE:
+            raise ConfigError("descriptor must lie inside the address space")
+        if result < 0:
+            raise DriverError(_RESULTS[result].format(polls=self._polls))
+
+    def probe(self) -> DecoderInfo:
+        """Check the ID; return how the decoder was built."""
+        device = self._device
+        self._check(self._library.xorloom_probe(ctypes.byref(device), ctypes.byref(self._bus)))
+        names = [field.name for field in fields(DecoderInfo)]
+        values = {name: getattr(device, name) for name in names}
+        return DecoderInfo(**values | {"reader": bool(device.reader)})
+
+    def start(self, address: int, length: int) -> None:
+        """Queue one memory stream."""
+        device = ctypes.byref(self._device)
+        self._check(self._library.xorloom_start(device, address, length))
+
+    def wait(self) -> None:
+        """Poll until all that was started is over."""
+        self._check(self._library.xorloom_wait(ctypes.byref(self._device), self._polls))
+
+    def abort(self) -> None:
+        """Give up all, wait until it is, forget errors."""
+        self._check(self._library.xorloom_abort(ctypes.byref(self._device), self._polls))
+
+    def clear(self) -> None:
+        """Forget what STATUS remembers."""
+        self._library.xorloom_clear(ctypes.byref(self._device))
+
+    def interrupts(self, mask: int) -> None:
+        """Enable interrupts, as bits of STATUS."""
+        self._library.xorloom_interrupts(ctypes.byref(self._device), mask)
+
+    def counters(self) -> dict[str, int]:
+        """Return all counters."""
+        counters = _Counters()
+        self._library.xorloom_read_counters(ctypes.byref(self._device), ctypes.byref(counters))
+        return {name.lower(): getattr(counters, name.lower()) for name in COUNTERS}
+
+    def clear_counters(self) -> None:
+        """Set all counters to 0."""
+        self._library.xorloom_clear_counters(ctypes.byref(self._device))
+
+    def decode(self, descriptors: Sequence[tuple[int, int]]) -> int:
+        """Decode memory streams; return how many."""
+        many = (_Descriptor * len(descriptors))(*(_Descriptor(*pair) for pair in descriptors))
+        started = ctypes.c_size_t()
+        result = self._library.xorloom_decode(
+            ctypes.byref(self._device),
+            many,
+            ctypes.c_size_t(len(descriptors)),
+            self._polls,
+            ctypes.byref(started),
+        )
+        self._check(result, f" after {started.value} starts")
+        return started.value

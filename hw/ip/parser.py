@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes weight streams apart: one packet of values and one of index for each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.crc32 import Crc32
+from xorloom.hw.lib.payloads import packet_layout, word_layout
+from xorloom.sw.spec.layout import (
+    COUNT_OFFSET_BITS,
+    KIND_WEIGHTS,
+    MAGIC,
+    VERSION,
+    WEIGHT_HEADER_BYTES,
+    padded,
+    schedule_block_words,
+)
+
+from .csr import Cause
+
+__all__ = ["WeightParser"]
+
+PATIENCE = 3 << 8
+"""Cycles without any progress after which the word order is taken to be impossible. No beat of any
+decoder takes as long; see ``docs/decisions.md``."""
+
+
+class WeightParser(wiring.Component):
+    """Checks header and CRC, follows the schedule, hands every word to its string's packet.
+
+    A word a cycle; streams follow one another without a pause but for their headers. At the first
+    thing that is wrong ``fault`` says so, and what is left of the input packet is dropped. Twin:
+    ``sw.golden.weights.weight_parser``.
+
+    Parameters
+    ----------
+    bus_bits : int
+    networks : mapping of int to int
+        Network id by kind of index, in the order of ``codec``.
+    packets : bool
+        Whether the input packet that a fault occurred in is dropped up to its last word; otherwise
+        words are dropped until ``quiet``.
+
+    Members
+    -------
+    i : In(stream.Signature(word_layout(bus_bits)))
+        Weight streams; ``last`` only in a stream's last word.
+    value, index : Out(stream.Signature(packet_layout(bus_bits)))
+        Packets. Queues are to follow: the marks of both wait for each other's ``ready``.
+    codec : Out(range(len(networks)))
+        Which decoder the index word is for.
+    may_open : In(1)
+        Another stream may begin.
+    opens : Out(1)
+        It does.
+    verified : Out(1)
+        All words of a stream have come and its CRC is right.
+    fault : Out(1)
+        For one cycle: all that follows the parser is to be reset.
+    cause : Out(Cause)
+        With ``fault``.
+    short, abort : In(1)
+        Others' reasons for a fault.
+    progress : In(1)
+        The output moves or waits for its taker.
+    quiet : In(1)
+        No words of the input packet will come any more.
+    idle : Out(1)
+        Between streams, no word there.
+    dropping : Out(1)
+        After a fault, until it is over.
+    """
+
+    def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
+        self._bus_bits, self._networks, self._packets = bus_bits, dict(networks), packets
+        packet = stream.Signature(packet_layout(bus_bits))
+        super().__init__(
+            {
+                "i": In(stream.Signature(word_layout(bus_bits))),
+                "value": Out(packet),
+                "index": Out(packet),
+                "codec": Out(range(len(networks))),
+                "may_open": In(1),
+                "opens": Out(1),
+                "verified": Out(1),
+                "fault": Out(1),
+                "cause": Out(Cause),
+                "short": In(1),
+                "abort": In(1),
+                "progress": In(1),
+                "quiet": In(1),
+                "idle": Out(1),
+                "dropping": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the parser."""
+        m = Module()
+        bus = self._bus_bits
+        head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
+        word: Any = self.i.p
+        takes, block_takes = Signal(), Signal()
+        # One-hot: header words, a schedule word, a block's words, words to drop, none before the
+        # stream is judged. All zero: a fault is on its way.
+        head = Signal(head_words, init=1)
+        schedule, block, drop, pends = Signal(), Signal(), Signal(), Signal()
+        # After a stream's last word: three cycles until the CRC is worked out, one to compare it,
+        # then the closing marks go out.
+        finish, closing, right = Signal(3), Signal(), Signal()
+        boundary = Signal(init=1)  # the word taken before was its input packet's last
+        both, opens, marks, refills = Signal(), Signal(), Signal(), Signal()
+        block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
+        # One signal a header word, so that no register waits for more than it must. What is checked
+        # or summed up is looked at a cycle later.
+        comes, came = Signal(head_words), Signal(head_words)
+        past = Signal(bus, reset_less=True)
+        m.d.sync += [came.eq(comes), past.eq(word.data)]
+        fields = self._fields(m, word.data, comes, past, came)
+        kind, final, sched_final, blocks_final = self._schedule(
+            m, word.data, fields, opens, refills, block_takes, block_ends
+        )
+        finishing = finish.any() | closing
+        may_open = Signal()
+        m.d.sync += may_open.eq(self.may_open & ~finishing & head.any())
+        codec = Signal.like(self.codec)
+        # Two LUTs to `takes`: all the bus waits for it.
+        passes = Cat(head[:-1], schedule, drop).any()
+        fits = block & Mux(kind, self.index.ready, self.value.ready)
+        m.d.comb += [
+            self.i.ready.eq(takes),
+            refills.eq(self.i.valid & schedule),
+            comes.eq(Cat(self.i.valid & head[k] for k in range(head_words - 1))),
+            comes[-1].eq(opens),
+            both.eq(self.value.ready & self.index.ready),
+            opens.eq(self.i.valid & head[-1] & may_open & both),
+            marks.eq(closing & right),
+            block_takes.eq(self.i.valid & fits),
+            block_ends.eq(block_takes & final),
+            stream_ends.eq(block_ends & blocks_final),
+            takes.eq(self.i.valid & (passes | fits | (head[-1] & may_open & both))),
+            cut_off.eq(takes & word.last & ~stream_ends & ~drop),
+            self.value.valid.eq(
+                (self.i.valid & ~kind & block) | opens | (marks & self.index.ready)
+            ),
+            self.index.valid.eq((self.i.valid & kind & block) | opens | (marks & self.value.ready)),
+            self.value.p.data.eq(Mux(block, word.data, fields["count"] << COUNT_OFFSET_BITS % bus)),
+            self.value.p.mark.eq(~block),
+            self.index.payload.eq(self.value.payload),
+            self.codec.eq(Mux(head[-1] & ~closing, fields["codec"], codec)),
+            self.opens.eq(opens),
+            self.verified.eq(marks & both),
+            self.idle.eq(head[0] & ~self.i.valid & ~finishing),
+            self.dropping.eq(drop | self.fault),
+        ]
+        m.d.sync += [
+            finish.eq(finish << 1 | stream_ends),
+            closing.eq(finish[-1] | (closing & ~self.verified)),
+            pends.eq(pends & ~self.verified),
+        ]
+        with m.If(takes):
+            m.d.sync += boundary.eq(word.last)
+        with m.If(comes.any()):
+            m.d.sync += head.eq(head << 1)
+        spare = head_words * bus > 8 * WEIGHT_HEADER_BYTES
+        with m.If(opens):
+            m.d.sync += [schedule.eq(not spare), block.eq(spare), codec.eq(self.codec)]
+        with m.Elif(refills):
+            m.d.sync += [schedule.eq(0), block.eq(1)]
+        with m.Elif(block_ends):
+            m.d.sync += [
+                block.eq(~blocks_final & ~sched_final),
+                schedule.eq(~blocks_final & sched_final),
+                # The next input packet is not looked at before this stream is judged.
+                head[0].eq(blocks_final & ~word.last),
+                pends.eq(blocks_final & word.last),
+            ]
+        with m.If(pends & self.verified):
+            m.d.sync += head[0].eq(1)
+        with m.If(cut_off):
+            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
+        self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
+        wrong = closing & ~right
+        self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
+        over = Signal(4)  # the source has had time to notice the fault
+        m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
+        with m.If(self.fault):
+            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), pends.eq(0)]
+            m.d.sync += [finish.eq(0), closing.eq(0)]
+            goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
+            m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
+        ends = takes & word.last if self._packets else over[-1] & self.quiet & ~self.i.valid
+        with m.Elif(drop & ends):
+            m.d.sync += [drop.eq(0), head.eq(1)]
+        return m
+
+    def _fields(
+        self, m: Module, word: Value, comes: Signal, past: Value, came: Signal
+    ) -> dict[str, Any]:
+        """Keep what the header says, and whether it may say so."""
+        bus, last = self._bus_bits, len(comes) - 1
+
+        def part(offset: int, bits: int) -> Value:
+            return past[offset % bus :][:bits]
+
+        def keep(name: str, offset: int, value: Value) -> Signal:
+            register = Signal(value.shape(), name=name, reset_less=True)
+            with m.If(came[offset // bus]):
+                m.d.sync += register.eq(value)
+            return register
+
+        count = keep("count", 32, part(32, 32))
+        if 32 // bus == last:  # it is wanted at once
+            count = word[32:64]
+        elif 32 // bus == last - 1:
+            count = Mux(came[32 // bus], part(32, 32), count)
+        kinds = [KIND_WEIGHTS + kind for kind in self._networks]
+        most = schedule_block_words(bus // 8) + 1
+        magic = int.from_bytes(MAGIC, "little") | VERSION << 16
+        firsts = [part(160, 8), part(168, 8)]
+        good = [
+            keep("magic_good", 0, part(0, 24) == magic),
+            keep("count_good", 32, part(32, 32).any()),
+            keep("blocks_good", 96, part(97, 31).any()),
+            keep("firsts_good", 160, Cat(n.any() & (n <= most) for n in firsts).all()),
+            keep("zeros_good", 176, ~part(176, 16).any()),
+        ]
+        kind_is = [keep(f"kind_{k}", 24, part(24, 8) == k) for k in kinds]
+        network_is = [
+            keep(f"network_{k}", 64, part(64, 32) == n)
+            for k, n in zip(kinds, self._networks.values(), strict=True)
+        ]
+        pairs = zip(kind_is, network_is, strict=True)
+        chosen: list[Value] = list(kind_is)
+        if last == 0:
+            chosen = [word[24:32] == k for k in kinds]
+        elif last == 1:
+            chosen = [
+                Mux(came[0], part(24, 8) == k, kept) for k, kept in zip(kinds, kind_is, strict=True)
+            ]
+        codec = Cat(
+            Cat(flag for c, flag in enumerate(chosen) if c >> bit & 1).any()
+            for bit in range((len(kinds) - 1).bit_length())
+        )
+        return {
+            "count": count,
+            "blocks": part(96, 32),
+            "blocks_come": came[96 // bus],
+            "crc": keep("crc", 128, part(128, 32)),
+            "firsts": [word[(160 + 8 * k) % bus :][:5] for k in range(2)],
+            "codec": codec,
+            "header_good": Cat(good).all() & Cat(kind_is).any(),
+            "network_good": Cat(a & b for a, b in pairs).any(),
+        }
+
+    def _schedule(
+        self,
+        m: Module,
+        word: Value,
+        fields: Mapping[str, Any],
+        opens: Value,
+        refill: Value,
+        step: Value,
+        block_ends: Value,
+    ) -> tuple[Value, Value, Value, Value]:
+        """Return a block's kind, and whether its word, its schedule bit and it are the last.
+
+        A block has two words or more, so all but its kind can be worked out a cycle later.
+        """
+        bus = self._bus_bits
+        spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
+        kind = Signal(reset_less=True)
+        # Bits after that, how many, and that the block before has just ended: they shift later.
+        bits = Signal(bus, reset_less=True)
+        bits_left = Signal(range(bus), reset_less=True)
+        shifts = Signal()
+        blocks_left = Signal(32, reset_less=True)
+        place, final = Signal(5), Signal()
+        # Words of the string's next block, less two.
+        sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
+        sched_final, blocks_final = Signal(), Signal()
+        m.d.sync += shifts.eq(block_ends)
+        with m.If(block_ends):
+            m.d.sync += [kind.eq(bits[0]), sched_final.eq(bits_left == 1)]
+        with m.If(shifts):
+            m.d.sync += [bits.eq(bits >> 1), bits_left.eq(bits_left - 1)]
+        loads = [(refill, bus)] + ([(opens, spare)] if spare else [])
+        for load, count in loads:
+            fresh = word[-count:]
+            with m.If(load):
+                m.d.sync += [kind.eq(fresh[0]), bits.eq(fresh[1:]), bits_left.eq(count - 1)]
+                m.d.sync += sched_final.eq(0)
+        with m.If(opens | block_ends):
+            m.d.sync += [place.eq(0), final.eq(0)]
+        with m.Elif(step):
+            m.d.sync += [place.eq(place + 1), final.eq(place == Mux(kind, sizes[1], sizes[0]))]
+        for k, size in enumerate(sizes):
+            first = fields["firsts"][k]
+            with m.If(opens):
+                m.d.sync += size.eq(Mux(first[1:].any(), first - 2, 0))
+            with m.Elif(block_ends & (kind == k)):
+                m.d.sync += size.eq(schedule_block_words(bus // 8) - 2)
+        with m.If(fields["blocks_come"]):
+            m.d.sync += blocks_left.eq(fields["blocks"])
+        with m.Elif(block_ends):
+            m.d.sync += blocks_left.eq(blocks_left - 1)
+        m.d.sync += blocks_final.eq(blocks_left == 1)
+        return kind, final, sched_final, blocks_final
+
+    def _check_crc(
+        self,
+        m: Module,
+        word: Value,
+        takes: Value,
+        head: Signal,
+        expected: Value,
+        finish: Signal,
+        right: Signal,
+    ) -> None:
+        """Work the CRC out, its own field taken as zero; ``right`` is settled with ``closing``."""
+        bus = self._bus_bits
+        m.submodules.crc = crc = Crc32(bus)
+        own = word[128 % bus :][:32]
+        data = Cat(word[: 128 % bus], own & ~head[128 // bus].replicate(32), word[128 % bus + 32 :])
+        m.d.sync += crc.valid.eq(takes)
+        m.d.comb += [crc.data.eq(data), crc.first.eq(head[0])]
+        with m.If(finish[-1]):
+            m.d.sync += right.eq(crc.o == expected)
+
+    def _find_faults(
+        self,
+        m: Module,
+        takes: Signal,
+        drop: Signal,
+        cut_off: Signal,
+        closing: Signal,
+        crc_wrong: Value,
+        opens: Signal,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Find the first thing that is wrong; ``fault`` says it two cycles later."""
+        judge = Signal(2)
+        waits = Signal(range(PATIENCE + 1))
+        moves = takes | self.progress | self.verified | drop
+        m.d.sync += judge.eq(judge << 1 | opens)
+        m.d.sync += waits.eq(Mux(moves | ~(self.i.valid | closing), 0, waits + 1))
+        causes = [
+            (self.abort, Cause.ABORTED),
+            (self.i.valid & (self.i.p.error == 2), Cause.SLVERR),
+            (self.i.valid & (self.i.p.error == 3), Cause.DECERR),
+            (judge[1] & ~fields["header_good"], Cause.HEADER),
+            (judge[1] & ~fields["network_good"], Cause.NETWORK),
+            (crc_wrong, Cause.CRC),
+            (cut_off, Cause.TRUNCATED),
+            (self.short, Cause.LENGTH),
+            (waits == PATIENCE, Cause.SCHEDULE),
+        ]
+        # Two cycles: conditions, then what they mean.
+        hits = Signal(len(causes))
+        m.d.sync += [
+            hits.eq(Cat(Value.cast(wrong) for wrong, _ in causes)),
+            self.fault.eq(hits.any() & ~drop & ~self.fault),
+        ]
+        for hit, (_, cause) in reversed(list(zip(hits, causes, strict=True))):
+            with m.If(hit):
+                m.d.sync += self.cause.eq(cause)
+        with m.If(self.fault):
+            m.d.sync += hits.eq(0)

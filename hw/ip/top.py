@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decoder as an IP block: AXI4-Lite registers, AXI4-Stream out, AXI4-Stream or AXI4 in."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.bus.axi_lite import axil_members
+from xorloom.hw.bus.axi_reader import AxiReader
+from xorloom.hw.bus.ports import axi_members
+from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.layout import network_id
+
+from .csr import ADDRESS_BITS
+from .decoder import Decoder
+from .registers import Registers
+
+__all__ = ["AxiDecoder"]
+
+
+class AxiDecoder(wiring.Component):
+    """Decoder of weight streams with registers, and, if asked for, a read master.
+
+    A beat of ``m_axis`` is one slice: its codes in the low ``value.n_out`` bits of ``tdata``, above
+    them the mask, ``value.n_out // planes`` bits, above that zeros up to a whole byte. ``tkeep``
+    marks the bytes that hold a bit of a weight; ``tlast`` closes a weight stream. ``tuser`` says in
+    its low bits how many code bits count; its top bit is set in a beat that closes a stream which
+    was given up, and which has no byte. A last beat without that bit comes only after the stream's
+    CRC was found right.
+
+    Parameters
+    ----------
+    value, indexes, planes, masked
+        See :class:`xorloom.hw.ip.decoder.Decoder`.
+    reader : bool
+        Read from memory (``m_axi``) what descriptors ask for; else take ``s_axis``, where
+        ``tlast`` closes one weight stream or several.
+    address_bits, outstanding, max_burst, align_bytes
+        Of the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`.
+
+    Members
+    -------
+    aclk, aresetn : In(1)
+        Clock; synchronous reset, active low.
+    s_axil_*
+        Registers, see :mod:`xorloom.hw.ip.csr`.
+    irq : Out(1)
+        Interrupt, active high, level.
+    s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast
+        Without reader.
+    m_axi_ar*, m_axi_r*
+        With reader.
+    m_axis_tdata, m_axis_tkeep, m_axis_tuser, m_axis_tvalid, m_axis_tready, m_axis_tlast
+        Codes and masks.
+
+    Raises
+    ------
+    ConfigError
+        If the parameters do not fit together.
+    """
+
+    def __init__(
+        self,
+        value: WindowConfig,
+        indexes: Sequence[IndexConfig],
+        *,
+        planes: int,
+        masked: bool = True,
+        reader: bool = False,
+        address_bits: int = 32,
+        outstanding: int = 4,
+        max_burst: int = 256,
+        align_bytes: int = 1,
+    ) -> None:
+        self._decoder = Decoder(value, indexes, planes=planes, masked=masked, packets=not reader)
+        self._planes = planes
+        self._registers = Registers(
+            bus_bits=value.bus_bits,
+            n_out=value.n_out,
+            planes=planes,
+            kinds=sum(1 << kind for kind in self._decoder.networks),
+            network=network_id(value),
+            reader=reader,
+            address_bits=address_bits,
+            align_bytes=align_bytes,
+        )
+        self._reader = None
+        if reader:
+            self._reader = AxiReader(
+                bus_bits=value.bus_bits,
+                address_bits=address_bits,
+                outstanding=outstanding,
+                max_burst=max_burst,
+                align_bytes=align_bytes,
+                queue=1,
+            )
+        self._mask_bytes = -(-(value.n_out // planes) // 8)
+        out_bytes = value.n_out // 8 + self._mask_bytes
+        memory_ports = self._reader.signature.members if self._reader else {}
+        super().__init__(
+            axi_members(
+                {} if reader else {"s_axis": value.bus_bits},
+                8 * out_bytes,
+                {"tkeep": out_bytes, "tuser": value.n_out.bit_length() + 1},
+            )
+            | axil_members(ADDRESS_BITS)
+            | {name: port for name, port in memory_ports.items() if name.startswith("m_axi_")}
+            | {"irq": Out(1)}
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Connect decoder, registers and reader."""
+        m = Module()
+        m.domains.sync = ClockDomain(local=True)
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.submodules.decoder = decoder = self._decoder
+        m.submodules.registers = registers = self._registers
+        self._pass(m, registers, "s_axil_")
+        m.d.comb += [
+            decoder.abort.eq(registers.abort),
+            registers.fault.eq(decoder.fault),
+            registers.cause.eq(decoder.cause),
+            registers.done.eq(decoder.done),
+            registers.events.eq(decoder.events),
+            registers.busy.eq(decoder.busy),
+            self.irq.eq(registers.interrupt),
+        ]
+        self._drive_output(m)
+        if self._reader is None:
+            entry = PingPong(decoder.i.payload.shape())
+            m.submodules.entry = entry
+            wiring.connect(m, entry.o, decoder.i)
+            m.d.comb += [
+                entry.i.valid.eq(self.s_axis_tvalid),
+                entry.i.p.data.eq(self.s_axis_tdata),
+                entry.i.p.last.eq(self.s_axis_tlast),
+                self.s_axis_tready.eq(entry.i.ready),
+            ]
+            return m
+        m.submodules.reader = reader = self._reader
+        self._pass(m, reader, "m_axi_")
+        wiring.connect(m, reader.o, decoder.i)
+        forget = Signal()  # a descriptor may still be handed over in the cycle of the fault
+        m.d.sync += forget.eq(decoder.fault)
+        m.d.comb += [
+            reader.abort.eq(forget | registers.abort),
+            reader.descriptor.payload.eq(registers.descriptor.payload),
+            reader.descriptor.valid.eq(registers.descriptor.valid & ~decoder.dropping),
+            registers.descriptor.ready.eq(reader.descriptor.ready & ~decoder.dropping),
+            registers.busy.eq(decoder.busy | reader.busy),
+            decoder.quiet.eq(~reader.busy),
+        ]
+        return m
+
+    def _pass(self, m: Module, inner: wiring.Component, prefix: str) -> None:
+        """Connect the ports of a unit to ours of the same names."""
+        for name, port in inner.signature.members.items():
+            if name.startswith(prefix):
+                ours, its = getattr(self, name), getattr(inner, name)
+                m.d.comb += its.eq(ours) if port.flow is In else ours.eq(its)
+
+    def _drive_output(self, m: Module) -> None:
+        """A byte is kept if its first bit counts."""
+        beat = self._decoder.o.p
+        code_bytes = len(beat.codes) // 8
+        keep = [beat.valid_bits > 8 * byte for byte in range(code_bytes)]
+        mask_keep = [beat.valid_bits > 8 * self._planes * byte for byte in range(self._mask_bytes)]
+        m.d.comb += [
+            self.m_axis_tdata.eq(Cat(beat.codes, beat.mask)),
+            self.m_axis_tkeep.eq(Cat(*keep, *mask_keep)),
+            self.m_axis_tuser.eq(Cat(beat.valid_bits, beat.bad)),
+            self.m_axis_tlast.eq(beat.last),
+            self.m_axis_tvalid.eq(self._decoder.o.valid),
+            self._decoder.o.ready.eq(self.m_axis_tready),
+        ]

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes packets of memory streams that hold one string: header and CRC off."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET_BITS, padded
+
+from .payloads import packet_layout
+from .ping_pong import PingPong
+
+__all__ = ["FrameReader"]
+
+
+class FrameReader(wiring.Component):
+    """Memory streams, back to back, to packets. Nothing but count and length is looked at.
+
+    The header's word with the count becomes the opening mark, the CRC word the closing one.
+    Latency one cycle; two cycles pass after a header, while the length settles.
+
+    Parameters
+    ----------
+    bus_bits : int
+
+    Members
+    -------
+    i : In(stream.Signature(bus_bits))
+        Memory streams as ``FORMAT.md`` tells, header to CRC.
+    o : Out(stream.Signature(packet_layout(bus_bits)))
+    """
+
+    def __init__(self, bus_bits: int) -> None:
+        self._bus_bits = bus_bits
+        super().__init__(
+            {
+                "i": In(stream.Signature(bus_bits)),
+                "o": Out(stream.Signature(packet_layout(bus_bits))),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build framing and counter."""
+        m = Module()
+        bus = self._bus_bits
+        left = Signal(32, reset_less=True)
+        none = Signal(reset_less=True)
+        # One-hot: header words, two cycles until it is known whether words are left, payload, CRC.
+        head = Signal(padded(HEADER_BYTES, bus // 8) * 8 // bus, init=1)
+        settle = Signal(2)
+        payload, crc = Signal(), Signal()
+        opens, goes, closes, last = (Signal() for _ in range(4))
+        m.submodules.out = out = PingPong(self.o.payload.shape())
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        m.d.comb += [
+            opens.eq(head[COUNT_OFFSET_BITS // bus]),
+            out.i.valid.eq(self.i.valid & (opens | payload | crc)),
+            out.i.p.data.eq(self.i.payload),
+            out.i.p.mark.eq(~payload),
+            self.i.ready.eq(Mux(opens | payload | crc, out.i.ready, head.any())),
+            goes.eq(self.i.valid & self.i.ready),
+            closes.eq(payload & goes & last),
+        ]
+        m.d.sync += [
+            settle.eq(settle << 1 | (goes & head[-1])),
+            payload.eq((settle[1] & ~none) | (payload & ~closes)),
+            crc.eq((settle[1] & none) | closes | (crc & ~goes)),
+            none.eq(left == 0),
+            last.eq((left[2:] == 0) & Mux(payload & goes, left[:2] == 2, left[:2] == 1)),
+        ]
+        with m.If(goes & head[WORDS_OFFSET_BITS // bus]):
+            m.d.sync += left.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32])
+        with m.Elif(payload & goes):
+            m.d.sync += left.eq(left - 1)
+        with m.If(goes & (head.any() | crc)):
+            m.d.sync += head.eq(head << 1 | crc)
+        return m

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts the ready path of a wide stream."""
+
+from amaranth.hdl import Module, Mux, Shape, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["PingPong"]
+
+
+class PingPong(wiring.Component):
+    """Two-entry buffer, filled in turn. Latency one cycle, one item a cycle.
+
+    ``i.ready`` and ``o.valid`` are registers, and no data register waits for ``o.ready``, which in
+    a :class:`xorloom.hw.lib.skid_buffer.SkidBuffer` enables all of them. ``o.payload`` is a
+    multiplexer of two registers.
+
+    Parameters
+    ----------
+    shape : Layout or Shape
+        Payload.
+
+    Members
+    -------
+    i : In(stream.Signature(shape))
+    o : Out(stream.Signature(shape))
+    """
+
+    def __init__(self, shape: data.Layout | Shape) -> None:
+        self._shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the buffer."""
+        m = Module()
+        valid, full = Signal(), Signal()
+        take_at = Signal(reset_less=True)  # either will do after a reset: what is shown stays
+        items = [Signal(self._shape, name=f"item_{k}", reset_less=True) for k in range(2)]
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(Mux(take_at, items[1], items[0])),
+        ]
+        m.d.sync += [
+            valid.eq(self.i.valid | full | (valid & ~self.o.ready)),
+            full.eq(valid & ~self.o.ready & (full | self.i.valid)),
+            take_at.eq(take_at ^ (valid & self.o.ready)),
+        ]
+        for k, item in enumerate(items):
+            with m.If(self.i.valid & ~full & ((take_at ^ valid) == k)):
+                m.d.sync += item.eq(self.i.payload)
+        return m

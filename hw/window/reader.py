@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes packets of the window codec and cuts their words into chunks."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.payloads import packet_layout
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
+
+__all__ = ["WindowReader"]
+
+
+class WindowReader(wiring.Component):
+    """Bus words to chunks of ``n_in`` bits.
+
+    Every word first enters a register; what it is (count, seeds, end) is decided there. The seeds
+    end where the control says so, in the step that moves the last slice out of the window. That
+    step takes one chunk more than there are: padding of the last word, or what stands in the
+    closing mark, or, with ``n_in > bus_bits``, what is left of the chunk before. Words between
+    that step and the mark are dropped.
+
+    Parameters
+    ----------
+    config : WindowConfig
+
+    Members
+    -------
+    i : In(stream.Signature(packet_layout(bus_bits)))
+        Packets, back to back.
+    chunk : Out(n_in)
+    available_next : Out(1)
+        In the next cycle a chunk is there.
+    available : In(1)
+        The same, registered; see :class:`xorloom.hw.lib.slice_pipe.SlicePipe`.
+    step : In(1)
+        Takes the chunk; only while ``available``.
+    ending : In(1)
+        The window holds the last slice (or there is none): the next step ends the payload.
+    head : Out(1)
+        Before the payload; all state of the stream is to be cleared.
+    payload : Out(1)
+        In the payload.
+    count_load : Out(1)
+        While high, ``count`` is to be loaded in every cycle; the last value is the header's.
+    count_settle : Out(1)
+        High for one cycle, after the last of ``count_load`` and before the payload.
+    count : Out(32)
+    short : Out(1)
+        The packet ended before its last slice. Nothing of use follows until reset.
+    """
+
+    def __init__(self, config: WindowConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(config.bus_bits))),
+                "chunk": Out(config.n_in),
+                "available_next": Out(1),
+                "available": In(1),
+                "step": In(1),
+                "ending": In(1),
+                "head": Out(1),
+                "payload": Out(1),
+                "count_load": Out(1),
+                "count_settle": Out(1),
+                "count": Out(32),
+                "short": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the reader."""
+        m = Module()
+        config = self._config
+        word = Signal(config.bus_bits, reset_less=True)
+        mark = Signal(reset_less=True)  # it is one
+        held = Signal()  # the register holds a word
+        head = Signal(init=1)
+        place = Signal(2, init=1)  # in the head: the count is held or comes; it settles
+        settle = Signal()
+        payload = Signal()  # neither: up to the mark
+        begin, end, enters = Signal(), Signal(), Signal()
+        keep = Signal()  # the word stays, though it is none of the payload
+        m.d.comb += [
+            self.head.eq(head),
+            self.payload.eq(payload),
+            self.count_load.eq(place[0]),
+            self.count_settle.eq(settle),
+            keep.eq(place[0]),
+            self.count.eq(word[COUNT_OFFSET_BITS % config.bus_bits :][:32]),
+            begin.eq(held & place[1]),
+            end.eq(self.step & self.ending),
+        ]
+        if config.n_in <= config.bus_bits:
+            # A chunk out of the mark ends the packet: the step drops the mark.
+            m.d.comb += enters.eq((end | (~head & ~payload)) & held & mark)
+            self._cut(m, word, mark, held, keep, begin, end)
+        else:
+            m.d.comb += enters.eq(~head & ~payload & held & mark)
+            self._collect(m, word, mark, held, keep, begin, end)
+        with m.If(self.i.ready):
+            m.d.sync += mark.eq(self.i.p.mark)
+        m.d.sync += [
+            held.eq(self.i.valid | ~self.i.ready),
+            payload.eq(begin | (payload & ~end)),
+            head.eq((head & ~begin) | enters),
+            settle.eq(held & place[0]),
+            place[0].eq((place[0] & ~held) | enters),
+            place[1].eq(Mux(held, place[0], place[1])),
+        ]
+        return m
+
+    def _cut(
+        self,
+        m: Module,
+        word: Signal,
+        mark: Signal,
+        held: Signal,
+        keep: Signal,
+        begin: Signal,
+        end: Signal,
+    ) -> None:
+        """A word holds whole chunks: it shifts to the right."""
+        n_in = self._config.n_in
+        chunks = len(word) // n_in
+        slot = Signal(chunks, init=1)  # one-hot: chunk of the word that stands at its low end
+        more = Signal()  # the word stays for another chunk
+        m.d.comb += [
+            self.chunk.eq(word[:n_in]),
+            self.short.eq(self.step & ~self.ending & mark),
+            more.eq(self.available & ~slot[-1] & ~self.ending),
+            self.i.ready.eq(
+                ~held | (~self.available & ~keep) | (self.step & (slot[-1] | self.ending))
+            ),
+        ]
+        m.d.comb += self.available_next.eq(
+            (begin & self.i.valid)
+            | (self.payload & ~end & (self.i.valid | (self.available & ~(self.step & slot[-1]))))
+        )
+        with m.If(self.step | ~held | (~self.available & ~keep)):
+            with m.If(more):
+                # The top may hold anything: this spares its multiplexers.
+                m.d.sync += word.eq(Cat(word[n_in:], self.i.p.data[-n_in:]))
+            with m.Else():
+                m.d.sync += word.eq(self.i.p.data)
+        if chunks > 1:
+            with m.If(self.head):
+                m.d.sync += slot.eq(1)
+            with m.Elif(self.step):
+                m.d.sync += slot.eq(slot.rotate_left(1))
+
+    def _collect(
+        self,
+        m: Module,
+        word: Signal,
+        mark: Signal,
+        held: Signal,
+        keep: Signal,
+        begin: Signal,
+        end: Signal,
+    ) -> None:
+        """A chunk is several words, which shift in at its top."""
+        n_in, bus = self._config.n_in, len(word)
+        chunk = Signal(n_in, reset_less=True)
+        fill = Signal(n_in // bus, init=1)  # one-hot: words of the next chunk that have come
+        accept, waits = Signal(), Signal()
+        m.d.comb += [
+            self.chunk.eq(chunk),
+            waits.eq(self.payload & held & ~self.ending & (~self.available | self.step)),
+            accept.eq(waits & ~mark),
+            self.short.eq(waits & mark & ~self.step),
+            self.i.ready.eq(~held | (~self.payload & ~keep) | accept),
+        ]
+        # A step empties the chunk, so a cycle passes before the next one can be complete: the
+        # control's verdict on the step comes before the mark could be missed.
+        m.d.comb += self.available_next.eq(
+            self.payload
+            & ~end
+            & (
+                (accept & fill[-1])
+                | (self.available & ~self.step)
+                | (self.ending & ~self.available)
+            )
+        )
+        with m.If(self.i.ready):
+            m.d.sync += word.eq(self.i.p.data)
+        with m.If(accept):
+            m.d.sync += chunk.eq(Cat(chunk[bus:], word))
+        with m.If(self.head):
+            m.d.sync += fill.eq(1)
+        with m.Elif(accept):
+            m.d.sync += fill.eq(fill.rotate_left(1))

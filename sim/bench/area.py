@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Area and Fmax of every decoder on every target, and what a weight bit costs."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xorloom.hw.flow.synth import SynthReport, synthesize_all
+from xorloom.hw.flow.targets import TARGETS, check_target
+from xorloom.sim.cli.options import ConfigOptions, UnitOptions
+from xorloom.sim.generate.units import UnitSource, unit_source
+from xorloom.sw.base.errors import ConfigError
+
+__all__ = ["AREA_TARGETS", "CLAIM", "DESIGNS", "AreaDesign", "area_rows", "ratio_rows"]
+
+AREA_TARGETS = tuple(TARGETS)
+"""What ``bench area`` takes by default."""
+
+
+@dataclass(frozen=True)
+class AreaDesign:
+    """A unit with its options, and how many weight bits it can put out a cycle at most."""
+
+    unit: str
+    bits: int
+    options: dict[str, Any] = field(default_factory=dict)
+    index: dict[str, Any] = field(default_factory=dict)
+
+    def source(self) -> UnitSource:
+        """Return its Verilog."""
+        return unit_source(self.unit, ConfigOptions(**self.options), UnitOptions(**self.index))
+
+    def command(self, target: str, seeds: int) -> str:
+        """Return the command that makes the same row."""
+        words = ["xorloom", "synth", "--unit", self.unit, "--target", target]
+        words += ["--seeds", str(seeds)]
+        for name, value in (self.options | self.index).items():
+            for each in value if isinstance(value, list) else [value]:
+                words += [f"--{name.replace('_', '-')}", str(each)]
+        return shlex.join(words)
+
+
+_PAPER = {"value": "block", "n_in": 20, "n_out": 200}
+
+
+def _paper(patches: int) -> AreaDesign:
+    return AreaDesign("lane", 200, _PAPER | {"patches_per_cycle": patches})
+
+
+def _window(n_out: int, patches: int = 0, unit: str = "decoder") -> AreaDesign:
+    n_in = {"n_in": 32} if patches else {}
+    return AreaDesign(unit, n_out, {**n_in, "n_out": n_out} | ({"patches": 1} if patches else {}))
+
+
+DESIGNS = {
+    "paper network": AreaDesign("network", 200, _PAPER),
+    "paper lane, 1 patch": _paper(1),
+    "paper lane, 4 patches": _paper(4),
+    "paper lane, 8 patches": _paper(8),
+    "paper decoder, 8 patches": AreaDesign(
+        "decoder", 600, _PAPER | {"lanes": 3, "patches_per_cycle": 8}
+    ),
+    "window 128": _window(128),
+    "window 256": _window(256),
+    "window 512": _window(512),
+    "window 1024": _window(1024),
+    "window 512, 1 patch": _window(512, 1),
+    "window 1024, 1 patch": _window(1024, 1),
+    "window unit 512, 1 patch": _window(512, 1, "value"),
+    "window unit 1024, 1 patch": _window(1024, 1, "value"),
+    "trellis core": AreaDesign("core", 512),
+    "AxiDecoder, streamed, 256": AreaDesign("stream-ip", 256, {"n_out": 256}),
+    "AxiDecoder, 256": AreaDesign("ip", 256, {"n_out": 256}),
+}
+"""Designs by name. ``bits`` is what leaves in a cycle in which a slice leaves: the block lanes
+stall for slices with more patches, the window decoder while its rate control takes seeds."""
+
+CLAIM = (
+    ("decoder", "window 512, 1 patch", "paper decoder, 8 patches"),
+    ("decoder", "window 1024, 1 patch", "paper decoder, 8 patches"),
+    ("unit", "window unit 512, 1 patch", "paper lane, 8 patches"),
+    ("unit", "window unit 1024, 1 patch", "paper lane, 8 patches"),
+)
+"""What is compared: whole decoders, and units without framing and shell."""
+
+
+def check_designs(names: Sequence[str]) -> None:
+    """Check names of designs.
+
+    Raises
+    ------
+    ConfigError
+        If one is unknown.
+    """
+    for name in names:
+        if name not in DESIGNS:
+            raise ConfigError(f"design must be one of {'; '.join(DESIGNS)}, not {name!r}")
+
+
+def _row(name: str, report: SynthReport, seeds: int) -> dict[str, Any]:
+    design = DESIGNS[name]
+    size = report.nand2 if report.lut is None else report.lut
+    return {
+        "design": name,
+        "target": report.target,
+        "lut": report.lut,
+        "ff": report.ff,
+        "ram": report.ram,
+        "nand2": report.nand2,
+        "fmax_mhz": report.fmax_mhz,
+        "fmax_min_mhz": report.fmax_min_mhz,
+        "bits_per_cycle": design.bits,
+        "lut_per_weight_bit": None if report.lut is None else report.lut / design.bits,
+        "size_per_weight_bit": None if size is None else size / design.bits,
+        "fits": report.fits,
+        "excess": report.excess,
+        "seeds": report.seeds,
+        "critical_path": report.critical_path,
+        "critical_wires": report.critical_wires,
+        "command": design.command(report.target, seeds),
+    }
+
+
+def area_rows(
+    designs: Sequence[str],
+    targets: Sequence[str],
+    *,
+    seeds: int = 5,
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[dict[str, Any]]:
+    """Synthesize designs on targets; a row each. What is in the cache is not made again.
+
+    ``lut_per_weight_bit`` is by the bits of a cycle in which a slice leaves;
+    ``size_per_weight_bit`` is the same with NAND2 equivalents for ``gates``. A design that does
+    not fit a part has no Fmax, and ``excess`` says by how much it does not.
+
+    Raises
+    ------
+    ConfigError
+        If a design or target is unknown.
+    ToolError
+        If a tool fails; names the log.
+    """
+    check_designs(designs)
+    for target in targets:
+        check_target(target)
+    sources = {name: DESIGNS[name].source() for name in designs}
+    pairs = [(name, target) for name in designs for target in targets]
+    reports = synthesize_all(
+        [(sources[name].text, sources[name].name, target) for name, target in pairs],
+        seeds=seeds,
+        progress=progress,
+        must_fit=False,
+    )
+    rows = zip(pairs, reports, strict=True)
+    return [_row(name, report, seeds) for (name, _), report in rows]
+
+
+def ratio_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare the window decoder with the paper's blocks, a weight bit of the best cycle.
+
+    ``ratio`` is how many times smaller the window's is; ``sustained_ratio`` counts for the window
+    what its seeds carry at 90 % sparsity, at most 10 n_in bits a cycle, and for the blocks still
+    their best cycle.
+    """
+    size = {(row["design"], row["target"]): row["size_per_weight_bit"] for row in rows}
+    compared = []
+    for kind, ours, paper in CLAIM:
+        design = DESIGNS[ours]
+        sustained = min(1.0, 10 * design.options["n_in"] / design.bits)
+        for target in TARGETS:
+            if (ours, target) in size and (paper, target) in size:
+                ratio = size[paper, target] / size[ours, target]
+                compared.append(
+                    {
+                        "kind": kind,
+                        "design": ours,
+                        "paper": paper,
+                        "target": target,
+                        "size_per_weight_bit": size[ours, target],
+                        "paper_size_per_weight_bit": size[paper, target],
+                        "ratio": ratio,
+                        "sustained_ratio": ratio * sustained,
+                    }
+                )
+    return compared

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws a sweep: stored bits over area, by codec, with the front."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xorloom.sw.base.errors import ConfigError
+
+from .pareto import pareto
+
+__all__ = ["check_plot", "draw"]
+
+_LOOKS = {  # of (value codec, index codec): mark and colour
+    ("window", "trellis"): ("o", "tab:blue"),
+    ("window", "entropy"): ("s", "tab:orange"),
+    ("window", "lowrank"): ("^", "tab:green"),
+    ("window", "bitmap"): ("D", "tab:red"),
+    ("block", "bitmap"): ("X", "tab:purple"),
+}
+_AREA, _BITS = "lut_per_weight", "bits_per_weight"
+
+
+def check_plot(path: Path) -> None:
+    """Check the name of a picture.
+
+    Raises
+    ------
+    ConfigError
+        If it does not tell the format.
+    """
+    if path.suffix not in (".png", ".svg"):
+        raise ConfigError(f"a plot's name ends in .png or .svg, not {path.name!r}")
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Draw bits a weight over LUTs for a weight a cycle, coloured by codec.
+
+    What the masks keep is written beside each point. Two lines are fronts in these two objectives:
+    of all decoders, and of those that keep any given mask.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of :func:`xorloom.sim.bench.explore.sweep.sweep_rows`; those without LUTs are left out.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
+
+    shown = [row for row in rows if row[_AREA] is not None]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for (value, index), (mark, colour) in _LOOKS.items():
+        some = [row for row in shown if (row["value"], row["index"]) == (value, index)]
+        if some:
+            axes.scatter(
+                [row[_AREA] for row in some],
+                [row[_BITS] for row in some],
+                marker=mark,
+                color=colour,
+                s=[70 if row["pareto"] else 25 for row in some],
+                edgecolors=["black" if row["pareto"] else "none" for row in some],
+                label=f"{value}, {index} index",
+                zorder=3,
+            )
+    for row in shown:
+        where = (row[_AREA], row[_BITS])
+        axes.annotate(f"{row['kept']:.2f}", where, (5, 4), textcoords="offset points", fontsize=7)
+    for least, style, label in ((0.999, "--", "front, any mask kept"), (0.0, "-", "front")):
+        kept = [row for row in shown if row["kept"] >= least]
+        front = [row for row, on in zip(kept, pareto(kept, (_AREA, _BITS)), strict=True) if on]
+        front.sort(key=lambda row: float(row[_AREA]))
+        axes.step(
+            [row[_AREA] for row in front],
+            [row[_BITS] for row in front],
+            style,
+            where="post",
+            color="gray",
+            linewidth=1,
+            label=label,
+            zorder=2,
+        )
+    axes.set(
+        xlabel="LUTs for a weight a cycle",
+        ylabel="bits a weight, everything counted",
+        title=title,
+        xscale="log",
+        ylim=(0, None),
+    )
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(ScalarFormatter())
+    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8, title="numbers: magnitude kept; edged: Pareto in all", title_fontsize=8)
+    partial = path.with_name("." + path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(partial, dpi=110, format=path.suffix[1:])
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

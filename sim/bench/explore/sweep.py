@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sweeps decoders over a model's real layers: encodes, synthesizes, and puts both together."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xorloom.hw.flow.synth import synthesize
+from xorloom.hw.units import generate_unit, tool_versions
+from xorloom.sim.bandwidth.presets import memory as memory_named
+from xorloom.sim.bandwidth.presets import model_cycles
+from xorloom.sim.simulate.index import index_steps
+from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, XorloomError
+from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.container import INDEX, STREAM, read_container
+from xorloom.sw.model.decompress import decode_tensor, tensor_steps
+from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
+from xorloom.sw.tensors.model_io import ModelTensor, open_model
+from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.value.plane import Config
+
+from .grid import Point
+from .pareto import pareto
+from .store import Store
+
+__all__ = ["Sweep", "count_jobs", "cut_rows", "data_facts", "run_sweep", "sweep_rows"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What all points of a sweep have in common.
+
+    Parameters
+    ----------
+    weights : Path
+        ``.npz`` of the matrices, see :func:`cut_rows`.
+    density : float
+    quantizer : Quantizer
+        Its planes are each point's own.
+    target : str
+        Of :func:`xorloom.hw.flow.synth.synthesize`.
+    seeds : int
+    memory : str
+        See :func:`xorloom.sim.bandwidth.presets.memory`.
+    clock_mhz : float, optional
+        The clock is no faster than this; it is this where no Fmax was measured.
+    """
+
+    weights: Path
+    density: float
+    quantizer: Quantizer
+    target: str
+    seeds: int
+    memory: str = "ideal"
+    clock_mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Something to measure, in a process of its own: an encoding, or else a synthesis."""
+
+    key: str
+    sweep: Sweep
+    value: Config | IndexConfig
+    index: IndexConfig | None = None
+    planes: int = 1
+
+
+def cut_rows(
+    model: Mapping[str, ModelTensor], names: Sequence[str], rows: int | None, path: Path
+) -> str:
+    """Write the first rows of matrices as ``.npz``; return a digest of them.
+
+    Parameters
+    ----------
+    rows : int, optional
+        Of each matrix, at least 1; by default all.
+    """
+    arrays = {name: model[name].weights()[:rows] for name in names}
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return digest.hexdigest()[:24]
+
+
+def data_facts(digest: str) -> dict[str, Any]:
+    """Return what a store's results have in common: the weights and what made the results."""
+    return {"weights": digest, "tools": tool_versions()}
+
+
+def _key(kind: str, facts: object) -> str:
+    text = json.dumps(facts, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _encoding_job(point: Point, sweep: Sweep) -> _Job:
+    q = sweep.quantizer
+    how = [sweep.density, q.method, q.scale, q.group, q.scale_dtype, point.planes]
+    configs = [(c.codec, c.to_dict()) for c in (point.value, point.index)]
+    return _Job(_key("encoding", [how, configs]), sweep, point.value, point.index, point.planes)
+
+
+def _synthesis_jobs(point: Point, sweep: Sweep) -> list[_Job]:
+    """Return the parts of a decoder; a bitmap needs none, it is the mask."""
+    parts = [point.value, *([] if isinstance(point.index, BitmapConfig) else [point.index])]
+    return [
+        _Job(
+            _key("synthesis", [sweep.target, sweep.seeds, part.codec, part.to_dict()]), sweep, part
+        )
+        for part in parts
+    ]
+
+
+def _encode(job: _Job) -> dict[str, Any]:
+    """Encode all matrices; count bits, bus words and steps, and what the masks keep."""
+    model, sweep = open_model(job.sweep.weights), job.sweep
+    q = sweep.quantizer
+    assert job.index is not None
+    spec = CompressSpec(
+        sparsity=1 - sweep.density,
+        quantizer=Quantizer(q.method, job.planes, q.scale, q.group, q.scale_dtype),
+        config=job.value,  # type: ignore[arg-type]
+        index=job.index,
+        search=False,
+        include=tuple(model),
+        min_size=1,
+    )
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        path = Path(name) / "point.safetensors"
+        config, bits = compress_model(model, path, spec)
+        container = read_container(path)
+        kept = most = 0.0
+        words = steps = cycles = 0
+        for tensor in bits:
+            mask = decode_tensor(container, tensor).mask.reshape(-1)
+            magnitude = np.abs(model[tensor].weights()).reshape(-1).astype(np.float64)
+            count = int(np.count_nonzero(mask))
+            kept += float(magnitude[mask].sum())
+            most += float(np.partition(magnitude, mask.size - count)[mask.size - count :].sum())
+            stored = len(container.raw(tensor + STREAM)) + len(container.raw(tensor + INDEX))
+            words += stored // config.bus_bytes
+            steps += tensor_steps(container, tensor)
+            cycles += index_steps(job.index, -(-mask.size // job.index.n_out))
+    return {
+        "weights": sum(b.weights for b in bits.values()),
+        "bits": sum(b.total for b in bits.values()),
+        "kept": kept / most if most else 1.0,
+        "words": words,
+        "steps": max(steps, cycles),
+    }
+
+
+def _synthesize(job: _Job) -> dict[str, Any]:
+    """Synthesize a value decoder or the core of an index decoder."""
+    unit = {"window": "value", "block": "decoder"}.get(job.value.codec, "core")
+    verilog = generate_unit(unit, job.value)
+    sweep = job.sweep
+    return synthesize(verilog.text, verilog.name, sweep.target, seeds=sweep.seeds).to_dict()
+
+
+def _measure(job: _Job) -> dict[str, Any]:
+    """Do a job; what cannot be done or fails is a result as well."""
+    try:
+        return {"key": job.key} | (_encode(job) if job.index is not None else _synthesize(job))
+    except (ConfigError, CapacityError) as error:
+        return {"key": job.key, "skipped": str(error)}
+    except (XorloomError, OSError) as error:
+        return {"key": job.key, "error": str(error)}
+
+
+def _own_group() -> None:
+    """Let Ctrl-C reach the sweep only, which ends its workers and their tools."""
+    os.setsid()
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of processes; if the sweep is interrupted, they and their tools end at once."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, initializer=_own_group)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            with suppress(ProcessLookupError):
+                # Not if it did not come to be the leader of its group.
+                if process.pid and os.getpgid(process.pid) == process.pid:
+                    os.killpg(process.pid, signal.SIGTERM)
+        raise
+    pool.shutdown()
+
+
+def _jobs(points: Sequence[Point], sweep: Sweep, store: Store) -> dict[str, _Job]:
+    """Return what is to be measured, by key."""
+    jobs: dict[str, _Job] = {}
+    for point in points:
+        for job in (_encoding_job(point, sweep), *_synthesis_jobs(point, sweep)):
+            if job.key not in store.results:
+                jobs.setdefault(job.key, job)
+    return jobs
+
+
+def count_jobs(points: Sequence[Point], sweep: Sweep, store: Store) -> int:
+    """Return how many results the store lacks."""
+    return len(_jobs(points, sweep, store))
+
+
+def run_sweep(
+    points: Sequence[Point],
+    sweep: Sweep,
+    store: Store,
+    *,
+    workers: int | None = None,
+    progress: Callable[..., None] = lambda *what: None,
+) -> None:
+    """Measure what the store does not have yet; every result is in it at once.
+
+    Points share work: an encoding depends on what the stream depends on, a synthesis on one part
+    of the decoder.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Processes; by default as many as cores.
+    progress : callable
+        Called at every result.
+
+    Raises
+    ------
+    ToolError
+        If a process dies; one that reports what went wrong is a result with an ``error``.
+    """
+    jobs = _jobs(points, sweep, store)
+    if not jobs:
+        return
+    count = min(len(jobs), workers or len(os.sched_getaffinity(0)))
+    with _workers(count) as pool:
+        for future in as_completed([pool.submit(_measure, job) for job in jobs.values()]):
+            try:
+                record = future.result()
+            except BrokenProcessPool as error:
+                raise ToolError(
+                    "a process of the sweep died, perhaps for want of memory: run the command "
+                    "again with fewer --workers, it goes on where it was"
+                ) from error
+            store.add(record)
+            progress(record["key"].partition("-")[0])
+
+
+def _speed(encoding: dict[str, Any], bus_bits: int, clock: float, memory: str) -> float:
+    """Return millions of weights a second: what memory or decoder allows."""
+    rate = memory_named(memory).words_per_cycle(clock, bus_bits)
+    cycles = model_cycles(encoding["words"], encoding["steps"], rate).total
+    return float(encoding["weights"] / cycles * clock)
+
+
+def _row(
+    point: Point, sweep: Sweep, encoding: dict[str, Any], parts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    luts = [part["lut"] for part in parts if part["lut"] is not None]
+    clocks = [part["fmax_mhz"] for part in parts if part["fmax_mhz"] is not None]
+    lut = sum(luts) if luts else None
+    fmax = min(clocks) if clocks else None
+    clock = min([c for c in (fmax, sweep.clock_mhz) if c is not None], default=None)
+    per_cycle = encoding["weights"] / max(encoding["words"], encoding["steps"])
+    nand2 = [part["nand2"] for part in parts if part["nand2"] is not None]
+    return point.parameters | {
+        "bits_per_weight": encoding["bits"] / encoding["weights"],
+        "kept": encoding["kept"],
+        "lut": lut,
+        "ff": sum(part["ff"] for part in parts),
+        "nand2": sum(nand2) if nand2 else None,
+        "fmax_mhz": fmax,
+        "weights_per_cycle": per_cycle,
+        "mweights_per_s": (
+            None if clock is None else _speed(encoding, point.value.bus_bits, clock, sweep.memory)
+        ),
+        "lut_per_weight": None if lut is None else lut / per_cycle,
+    }
+
+
+def sweep_rows(
+    points: Sequence[Point], sweep: Sweep, store: Store, objectives: Sequence[str]
+) -> tuple[list[dict[str, Any]], Counter[str], int]:
+    """Return a row for each point that is measured, the reasons of skipped ones, and unmeasured.
+
+    A row has the point's parameters, ``bits_per_weight`` (everything stored), ``kept`` (magnitude,
+    as a share of that of as many of the largest weights), ``lut``, ``ff``, ``nand2`` and
+    ``fmax_mhz`` of value decoder and index core, ``weights_per_cycle`` of an ideal memory,
+    ``mweights_per_s``, ``lut_per_weight`` (a cycle) and ``pareto``. What was not measured is
+    ``None``.
+    """
+    rows: list[dict[str, Any]] = []
+    skipped: Counter[str] = Counter()
+    missing = 0
+    for point in points:
+        keys = [_encoding_job(point, sweep).key]
+        keys += [job.key for job in _synthesis_jobs(point, sweep)]
+        found = [store.results.get(key) for key in keys]
+        reasons = [record["skipped"] for record in found if record and "skipped" in record]
+        if reasons:
+            skipped[reasons[0]] += 1
+            continue
+        records = [record for record in found if record]
+        if len(records) < len(found):
+            missing += 1
+            continue
+        rows.append(_row(point, sweep, records[0], records[1:]))
+    for row, front in zip(rows, pareto(rows, objectives), strict=True):
+        row["pareto"] = front
+    return rows, skipped, missing

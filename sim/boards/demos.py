@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boards' designs: which weights and which decoder, and the top level's Verilog around them."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xorloom.hw.boards.fit import check_image
+from xorloom.hw.boards.rom import BoardRom
+from xorloom.hw.boards.shell import BoardShell
+from xorloom.hw.boards.spi_flash import SpiFlash
+from xorloom.hw.boards.table import Board, board_named
+from xorloom.hw.boards.top import BoardTop, Expected
+from xorloom.hw.units import component_verilog
+from xorloom.sim.simulate.bus import frame_of
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.index.choice import index_config
+from xorloom.sw.memory.image import MemoryImage, memory_image
+from xorloom.sw.memory.weight_stream import split_weight_streams
+from xorloom.sw.model.compress import CompressSpec, compress_model, select
+from xorloom.sw.model.container import read_container
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.tensors.model_io import open_model
+
+__all__ = [
+    "DEMOS",
+    "BoardDemo",
+    "BoardTimes",
+    "board_verilog",
+    "compress_for",
+    "expected_of",
+    "top_name",
+]
+
+BAUD = 115_200
+
+
+@dataclass(frozen=True)
+class BoardDemo:
+    """What a board shows.
+
+    Parameters
+    ----------
+    board : Board
+    value : WindowConfig
+    tensors : tuple of str
+        Names or patterns of MiniLM-L6 matrices.
+    crc_steps : int
+        See :class:`xorloom.hw.lib.beat_crc.BeatCrc`.
+    density, index_bits : float
+        Of the trellis index.
+    """
+
+    board: Board
+    value: WindowConfig
+    tensors: tuple[str, ...]
+    crc_steps: int
+    density: float = 0.1
+    index_bits: float = 5 / 32
+
+
+@dataclass(frozen=True)
+class BoardTimes:
+    """Times in cycles; ``None``: 115,200 baud, a quarter of a second. Simulations have short ones.
+
+    Parameters
+    ----------
+    baud_divisor : int, optional
+        Cycles a bit of the serial line.
+    pause_cycles : int, optional
+        Between passes.
+    reset_bits : int
+        See :class:`xorloom.hw.boards.clock.BoardClock`.
+    """
+
+    baud_divisor: int | None = None
+    pause_cycles: int | None = None
+    reset_bits: int = 16
+
+
+def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
+    return WindowConfig(n_in=n_in, n_out=n_out, window=n_out, shared=n_out // 2, bus_bits=bus_bits)
+
+
+_LAYER = "encoder.layer.2.*.weight"
+_DEMOS = (
+    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (_LAYER,), crc_steps=1),
+    BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (_LAYER,), crc_steps=4),
+    BoardDemo(
+        board_named("tang-nano-9k"),
+        _value(16, 128, 32),
+        ("encoder.layer.2.attention.*.weight",),
+        crc_steps=2,
+    ),
+    BoardDemo(board_named("arty-a7"), _value(16, 256, 64), (_LAYER,), crc_steps=1),
+)
+DEMOS = {demo.board.name: demo for demo in _DEMOS}
+"""By the board's name."""
+
+
+def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
+    """Compress a board's tensors into a file, and return the image of them.
+
+    Raises
+    ------
+    ConfigError, FormatError, CapacityError
+        If the model has no such tensors or is damaged, or the image is too long for the board.
+    """
+    index = index_config("trellis", demo.value, 1, density=demo.density, rate=demo.index_bits)
+    spec = CompressSpec(
+        sparsity=1 - demo.density,
+        config=demo.value,
+        index=index,
+        include=demo.tensors,
+        search=False,
+    )
+    found = open_model(model)
+    chosen = select(found, spec.include, spec.min_size)
+    compress_model({name: found[name] for name in chosen}, path, spec)
+    return image_of(path, demo.board)
+
+
+def image_of(path: Path, board: Board) -> MemoryImage:
+    """Return the image of a compressed model: words without gaps, as a board reads them.
+
+    Raises
+    ------
+    CapacityError
+        If it is too long for the board.
+    """
+    container = read_container(path)
+    image = memory_image(container, align_bytes=container.config.bus_bytes)
+    check_image(board, len(image.data))
+    return image
+
+
+def expected_of(image: MemoryImage) -> Expected:
+    """Return what a pass over an image must yield, worked out by the software decoder.
+
+    Raises
+    ------
+    ConfigError
+        If a stream ends in a part of a slice, whose other lanes mean nothing.
+    """
+    crc = 0
+    for data in split_weight_streams(image.data, image.form.value.bus_bytes):
+        frame, _ = frame_of(data, image.form)
+        if frame.user != image.form.value.n_out:
+            raise ConfigError(
+                f"a board's tensors must have a multiple of {image.form.value.n_out} weights, "
+                f"found {frame.weights} in a stream: choose other tensors or another n_out"
+            )
+        crc = zlib.crc32(frame.data, crc)
+    return Expected(sum(region.weights for region in image.regions), crc)
+
+
+def top_name(board: Board) -> str:
+    """Return the name of a board's top module."""
+    return f"xorloom_{board.name.replace('-', '_')}"
+
+
+def image_words(image: MemoryImage) -> Sequence[int]:
+    """Return an image's bus words."""
+    size = image.form.value.bus_bytes
+    return [
+        int.from_bytes(image.data[at : at + size], "little")
+        for at in range(0, len(image.data), size)
+    ]
+
+
+def board_verilog(
+    board: Board,
+    image: MemoryImage,
+    expected: Expected,
+    *,
+    crc_steps: int,
+    times: BoardTimes | None = None,
+) -> str:
+    """Return the Verilog of a board's top level.
+
+    Parameters
+    ----------
+    board : Board
+    image : MemoryImage
+        What the decoder is made for, and what is in block RAM.
+    expected : Expected
+    crc_steps : int
+        See :class:`xorloom.hw.lib.beat_crc.BeatCrc`.
+    times : BoardTimes, optional
+    """
+    times = times or BoardTimes()
+    form, clock_hz = image.form, board.clock_mhz * 1e6
+    words, bus = image_words(image), image.form.value.bus_bits
+    source: BoardRom | SpiFlash
+    if board.flash_bytes:
+        source = SpiFlash(
+            address=board.flash_offset,
+            words=len(words),
+            bus_bits=bus,
+            clock_mhz=board.clock_mhz,
+        )
+    else:
+        source = BoardRom(words, bus_bits=bus, bank_words=board.bank_words)
+    top = BoardTop(
+        form.value,
+        form.index,
+        planes=form.planes,
+        source=source,
+        expected=expected,
+        crc_steps=crc_steps,
+        baud_divisor=times.baud_divisor or baud_divisor(board),
+        pause_cycles=times.pause_cycles or round(clock_hz / 4),
+        heartbeat_bits=round(clock_hz / 2).bit_length() - 1,
+        lights=board.lights,
+    )
+    shell = BoardShell(board, top, reset_bits=times.reset_bits)
+    return component_verilog(shell, top_name(board))
+
+
+def baud_divisor(board: Board) -> int:
+    """Return the cycles of a bit at 115,200 baud."""
+    return round(board.clock_mhz * 1e6 / BAUD)

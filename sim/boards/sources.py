@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a board's sources without building them, for tools that are not ours to run."""
+
+from pathlib import Path
+
+from xorloom.hw.boards.table import board_named
+
+from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
+
+__all__ = ["write_sources", "write_whole"]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def write_sources(name: str, model: Path, output: Path) -> tuple[Path, ...]:
+    """Write a board's Verilog and image into ``output / name``; each appears whole or not at all.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`xorloom.hw.boards.table.BOARDS`.
+    model : Path
+        Checkpoint with the tensors of the board's demonstration.
+    output : Path
+
+    Raises
+    ------
+    ConfigError
+        If there is no such board.
+    CapacityError
+        If the image is too long for it.
+    """
+    board = board_named(name)
+    demo, folder = DEMOS[name], output / name
+    folder.mkdir(parents=True, exist_ok=True)
+    image = compress_for(demo, model, folder / "weights.xl.safetensors")
+    text = board_verilog(board, image, expected_of(image), crc_steps=demo.crc_steps)
+    files = {f"{top_name(board)}.v": text.encode(), "weights.bin": image.data}
+    for file, data in files.items():
+        write_whole(folder / file, data)
+    return tuple(folder / file for file in files)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that writes a decoder for an FPGA engineer's flow: generate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from xorloom.sim.cli.config_file import ConfigFile, blame_file, config_text
+from xorloom.sim.cli.options import ConfigOptions, UnitOptions, config_options, unit_options
+from xorloom.sim.generate.units import unit_plan
+
+__all__ = ["COMMANDS", "generate"]
+
+
+@config_options()
+@unit_options()
+def generate(
+    context: typer.Context,
+    options: ConfigOptions,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
+    unit_options: UnitOptions,
+    config: ConfigFile = None,
+    clock: Annotated[float, typer.Option(help="Clock that the constraints ask for, MHz.")] = 100.0,
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="ip (whole, reads memory), stream-ip (whole, fed by AXI4-Stream), decoder "
+            "(slices), or index (masks)."
+        ),
+    ] = "decoder",
+) -> None:
+    """Write a decoder's Verilog and all that goes with it; the same parameters, the same bytes.
+
+    Manifest, testbench with vectors, constraints, FuseSoC core, Tcl for Vivado and Quartus, an
+    instantiation, and, with an IP block, its registers as Markdown, C header and Python constants.
+    README.md in the folder tells how to use them.
+    """
+    from dataclasses import replace
+
+    from xorloom.sim.generate.folder import integration_files
+    from xorloom.sim.generate.vectors import unit_vectors
+    from xorloom.sw.base.errors import ConfigError
+
+    with blame_file(context):
+        if not 1 <= clock <= 2000:
+            raise ConfigError(f"clock must be between 1 and 2000 MHz, not {clock:g}")
+        plan = unit_plan(unit, options, unit_options)
+        verilog = plan.verilog()
+        vectors = unit_vectors(plan, density=unit_options.density)
+    text = config_text(verilog.name, plan, options, unit_options, clock_mhz=clock, folder=output)
+    files = {f"{verilog.name}.toml": text}
+    if vectors is not None:
+        files = integration_files(verilog, vectors, text, clock)
+    for path in replace(verilog, files={**verilog.files, **files}).write(output):
+        typer.echo(str(path))
+
+
+COMMANDS = (generate,)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command that writes what a decoder's memory holds: weight streams and where they lie."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from xorloom.sim.cli.options import Json, print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from xorloom.sw.memory.image import MemoryImage
+
+__all__ = ["COMMANDS", "image", "image_registers"]
+
+
+def image_registers(image: "MemoryImage") -> list[dict[str, Any]]:
+    """Return what the registers of a decoder must say that can read an image.
+
+    A decoder fits if ``value`` is what each register has in the bits of ``mask``.
+    """
+    from xorloom.hw.ip.csr import MAGIC, MAP, VERSION
+    from xorloom.sw.spec.layout import network_id
+
+    form = image.form
+    expected: dict[str, dict[str, int]] = {
+        "ID": {"MAGIC": MAGIC, "VERSION": VERSION},
+        "CONFIG": {"BUS_BITS": form.value.bus_bits, "PLANES": form.planes},
+        "SHAPE": {"N_OUT": form.value.n_out},
+        "KINDS": {"VALUE": 1 << image.kind},
+        "NETWORK": {"VALUE": network_id(form.value)},
+    }
+    rows = []
+    for name, fields in expected.items():
+        value = MAP[name].pack(**fields)
+        # Of KINDS only our own bit counts: a decoder may have other codecs as well.
+        mask = value if name == "KINDS" else sum(MAP[name][field].mask for field in fields)
+        rows.append({"name": name, "offset": MAP[name].offset, "mask": mask, "value": value})
+    return rows
+
+
+def image(
+    model: Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Flat memory image.")],
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option("--tensor", "-t", help="Tensors, in this order; default: all."),
+    ] = None,
+    align: Annotated[
+        int, typer.Option(help="Offsets are multiples of so many bytes, a power of two.")
+    ] = 64,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the tensors lie, and for which decoder, as JSON.",
+            show_default="OUTPUT with .json",
+        ),
+    ] = None,
+    c_header: Annotated[
+        Path | None, typer.Option("--c-header", help="The same for C: name, offset, length.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the weight streams of a compressed model as a memory image, and a table beside it."""
+    from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.memory.image import memory_image
+    from xorloom.sw.model.container import read_container
+    from xorloom.sw.tensors.safetensors_file import replace_on_success
+
+    table = table or output.with_suffix(".json")
+    targets = [path for path in (output, table, c_header) if path is not None]
+    if len({path.resolve() for path in [model, *targets]}) <= len(targets):
+        raise ConfigError("model, image, table and C header must be different files")
+    container = read_container(model)
+    with progress_bar("image", len(tensor or container.tensors)) as step:
+        made = memory_image(container, tensor or (), align_bytes=align, progress=step)
+    facts = made.table() | {"registers": image_registers(made)}
+    texts = {table: json.dumps(facts, indent=2) + "\n"}
+    if c_header is not None:
+        texts[c_header] = made.c_header()
+    # The image last: where it is, its table is too.
+    for path, text in texts.items():
+        with replace_on_success(path) as file:
+            file.write(text.encode())
+    with replace_on_success(output) as file:
+        file.write(made.data)
+    if as_json:
+        print_json(facts)
+        return
+    columns = ("tensor", "offset", "length", "weights", "slices", "streams", "CRC-32")
+    print_table(
+        f"{output}: {len(made.data):,} bytes",
+        columns,
+        [
+            (
+                region.name,
+                *(f"{n:,}" for n in (region.offset, region.length, region.weights)),
+                *(f"{n:,}" for n in (region.slices, region.streams)),
+                f"{region.crc32:08x}",
+            )
+            for region in made.regions
+        ],
+    )
+    typer.echo(
+        f"for a decoder of {made.form.index.codec} indexes, network id {made.form.network:08x}, "
+        f"{made.form.planes} bits a weight, {made.form.value.bus_bits}-bit bus"
+    )
+    typer.echo(f"table: {table}")
+
+
+COMMANDS = (image,)

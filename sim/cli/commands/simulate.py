@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that simulates generated Verilog on whole tensors: simulate."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from xorloom.sim.cli.options import (
+    ConfigOptions,
+    Json,
+    config_options,
+    print_json,
+    print_table,
+    progress_bar,
+)
+
+__all__ = ["COMMANDS", "indexed_rows", "simulate"]
+
+
+@config_options("model")
+def simulate(
+    model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option("--tensor", "-t", help="Tensors, sent back to back; default: the largest."),
+    ] = None,
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="decoder (slices) or, of a model, ip (codes with their mask, read out of memory) "
+            "or index (masks)."
+        ),
+    ] = "decoder",
+    iid: Annotated[
+        float | None, typer.Option(help="Instead of a model: i.i.d. mask of this sparsity.")
+    ] = None,
+    weights: Annotated[int, typer.Option(help="Weights of the i.i.d. mask.")] = 1_000_000,
+    planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Let words arrive like this memory, see bandwidth; not of index."),
+    ] = None,
+    clock: Annotated[float, typer.Option(help="Decoder clock in MHz, for --memory.")] = 100.0,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not of ip."
+        ),
+    ] = "none",
+    sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    waves: Annotated[
+        Path | None,
+        typer.Option(help="Write a waveform, .fst (with names of states) or .vcd, and its view."),
+    ] = None,
+    waves_cycles: Annotated[
+        int | None, typer.Option(help="Put only so many clock cycles in the waveform.")
+    ] = None,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline", help="With --json: the window decoder's first frame, clock by clock."
+        ),
+    ] = False,
+    *,
+    options: ConfigOptions,
+    as_json: Json = False,
+) -> None:
+    """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
+    from xorloom.sim.simulate.cases import Case, iid_case, model_case
+    from xorloom.sim.simulate.decoder import simulate_case
+    from xorloom.sim.simulate.waves.fst import check_waves
+    from xorloom.sw.base.errors import ConfigError
+
+    if waves_cycles is not None and waves is None:
+        raise ConfigError("--waves-cycles needs --waves")
+    if waves is not None:
+        check_waves(waves, waves_cycles)
+    if unit in ("ip", "index"):
+        with progress_bar("simulate", 1):
+            row = _indexed_row(
+                *(unit, model, tensor or [], memory, clock, source, sink),
+                refused={"--iid": iid, "--timeline": timeline or None},
+                how={"simulator": simulator, "waves": waves, "waves_cycles": waves_cycles},
+            )
+        if as_json:
+            print_json(row)
+        else:
+            print_table("simulation", ("what", "value"), indexed_rows(row))
+        if not row["bit_exact"]:
+            raise typer.Exit(1)
+        return
+    if unit != "decoder":
+        raise ConfigError(f"unit must be decoder, ip or index, not {unit!r}")
+    case: Case
+    if model is not None:
+        case = model_case(model, tensor or [])
+    else:
+        config = options.config()
+        free = options.n_out if config.codec == "block" else options.n_in
+        sparsity = 0.91 if iid is None else iid
+        case = iid_case(sparsity, weights, planes, config, search=free is None)
+    with progress_bar("simulate", 1) as step:
+        row = simulate_case(
+            case,
+            memory_name=memory,
+            clock_mhz=clock,
+            source=source,
+            sink=sink,
+            simulator=simulator,
+            stages=options.stages or 1,
+            waves=waves,
+            waves_cycles=waves_cycles,
+            timeline=timeline,
+        )
+        step(case.title)
+    if as_json:
+        print_json(row)
+    elif row["bit_exact"]:
+        print_table("simulation", ("what", "value"), _simulation_rows(row))
+    else:
+        typer.echo(f"NOT BIT-EXACT: {row['mismatch']}")
+    if not row["bit_exact"]:
+        raise typer.Exit(1)
+
+
+def _indexed_row(
+    unit: str,
+    model: Path | None,
+    tensors: list[str],
+    memory: str | None,
+    clock: float,
+    source: str,
+    sink: str,
+    refused: dict[str, object],
+    how: dict[str, Any],
+) -> dict[str, Any]:
+    """Simulate a decoder with an index on a model; ``refused`` are options it does not take.
+
+    ``how`` is passed on.
+
+    Raises
+    ------
+    ConfigError
+        If no model, or an option is given that does not go with the unit.
+    """
+    from xorloom.sim.simulate.index import simulate_model
+    from xorloom.sim.simulate.ip import simulate_image
+    from xorloom.sw.base.errors import ConfigError
+
+    if unit == "ip" and source != "none":
+        raise ConfigError("--source does not go with --unit ip: the memory decides, see --memory")
+    if unit == "index":
+        refused = refused | {"--memory": memory}
+    for option, value in refused.items():
+        if value is not None:
+            raise ConfigError(f"{option} does not go with --unit {unit}")
+    if model is None:
+        raise ConfigError(f"--unit {unit} simulates a compressed model: name one")
+    if unit == "index":
+        return simulate_model(model, tensors, source=source, sink=sink, **how)
+    return simulate_image(
+        model, tensors, memory=memory or "ideal", clock_mhz=clock, sink=sink, **how
+    )
+
+
+def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the table of the simulation of a decoder with an index."""
+    if not row["bit_exact"]:
+        return [("case", row["case"]), ("NOT BIT-EXACT", row["mismatch"])]
+    if row["unit"] == "ip":
+        checked, words = f"all of {row['weights']:,} weights", row["bus_words"]
+    else:
+        checked, words = f"{row['bits_checked']:,}", row["words"]
+    rows = [
+        ("case", row["case"]),
+        ("decoder", f"{row['unit']}, {row['index']} index"),
+        ("bits checked", f"{checked} in {row['beats']:,} beats, all equal"),
+        ("bus words", f"{words:,} of {row['bus_bits']} bits"),
+        ("cycles", f"{row['cycles']:,}"),
+        ("model", f"{row['model_cycles']:,} cycles (ideal memory)"),
+        ("measured / model", f"{row['cycles_to_model']:.3f}"),
+        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+    ]
+    if row["unit"] == "ip":
+        lost = ", ".join(f"{name} {n:,}" for name, n in row["stall_cycles"].items())
+        rows += [
+            ("memory", f"{row['memory']}, decoder at {row['clock_mhz']:g} MHz"),
+            ("bus utilisation", f"{100 * row['bus_utilisation']:.1f} % payload"),
+            ("cycles lost", lost),
+        ]
+    return rows
+
+
+def _simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
+    """Return the table of a simulation's result."""
+    return [
+        ("case", str(row["case"])),
+        ("bits checked", f"{row['bits_checked']:,} of {row['slices']:,} slices, all equal"),
+        ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
+        ("cycles", f"{row['cycles']:,}"),
+        (
+            "model",
+            f"{row['model_cycles']:,} cycles ({row['model_limit']}-limited, {row['memory']})",
+        ),
+        ("measured / model", f"{row['cycles_to_model']:.3f}"),
+        ("bus utilisation", f"{100 * row['bus_utilisation']:.1f} %"),  # type: ignore[operator]
+        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+        ("decoder made the bus wait", f"{row['input_waits']:,} cycles"),
+        ("memory made the decoder wait", f"{row['starved']:,} cycles"),
+        ("consumer made the decoder wait", f"{row['output_waits']:,} cycles"),
+    ]
+
+
+COMMANDS = (simulate,)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoder parameters from a TOML file, beside flags, and back into one."""
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from .options import ConfigOptions, UnitOptions
+
+if TYPE_CHECKING:
+    from xorloom.sim.generate.units import UnitPlan
+
+__all__ = ["ConfigFile", "blame_file", "config_text", "read_config"]
+
+
+def _keys() -> dict[str, tuple[Any, Any]]:
+    """Return the type of every key, and what its flag says of its range."""
+    kinds: dict[str, tuple[Any, Any]] = {"unit": (str, None), "clock": (float, None)}
+    for field in (*fields(ConfigOptions), *fields(UnitOptions)):
+        kind, option = get_args(field.type)
+        plain = [part for part in get_args(kind) if part is not type(None)]
+        kinds[field.name] = (plain[0] if plain else kind, option)
+    return kinds
+
+
+KEYS = _keys()
+"""Keys of a file, as names of parameters: flags without dashes, ``_`` for ``-``. A command takes
+those that are its own, so that one file serves all."""
+_TYPES: dict[Any, tuple[str, type | tuple[type, ...]]] = {
+    int: ("an integer", int),
+    float: ("a number", (int, float)),
+    str: ("a string", str),
+    Path: ("a string", str),
+}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what a file says, by the parameters' names.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there, not TOML, or has an unknown key.
+    """
+    from xorloom.sw.base.errors import ConfigError
+
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: not a TOML file that can be read: {reason}") from error
+    values: dict[str, Any] = {}
+    for key, value in found.items():
+        name = key.replace("-", "_")
+        if name not in KEYS:
+            close = difflib.get_close_matches(name, KEYS, 1)
+            hint = f"did you mean {_key(close[0])}?" if close else "keys are flags without --"
+            raise ConfigError(f"{path}: unknown key {key}: {hint}")
+        if name in values:
+            raise ConfigError(f"{path}: key {_key(name)} is given twice, with - and with _")
+        values[name] = value
+    model = values.get("model")
+    if isinstance(model, str):
+        values["model"] = str(path.parent / model)
+    return values
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _check(path: Path, name: str, value: Any) -> None:
+    """Check one value as its flag would be."""
+    from xorloom.sw.base.errors import ConfigError
+
+    kind, option = KEYS[name]
+    if kind not in _TYPES:
+        text = "a list of strings"
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    else:
+        text, wanted = _TYPES[kind]
+        fits = isinstance(value, wanted) and not isinstance(value, bool)
+    if not fits:
+        raise ConfigError(f"{path}: {_key(name)} must be {text}, not {json.dumps(value)}")
+    low, high = (None, None) if option is None else (option.min, option.max)
+    if low is not None and high is not None and not low <= value <= high:
+        raise ConfigError(f"{path}: {_key(name)} must be between {low} and {high}, not {value}")
+
+
+def _load(context: typer.Context, path: Path | None) -> Path | None:
+    """Make what the file says the defaults of this run's flags."""
+    if path is not None:
+        values = read_config(path)
+        for name, value in values.items():
+            _check(path, name, value)
+        own = {parameter.name for parameter in context.command.params}
+        context.default_map = {name: value for name, value in values.items() if name in own}
+        context.meta[__name__] = path
+    return path
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        is_eager=True,
+        callback=_load,
+        metavar="FILE.toml",
+        help="Take parameters from a TOML file; keys are flags without --. Flags win.",
+    ),
+]
+"""Type of a command's ``--config``, which changes the defaults of its other options."""
+
+
+@contextmanager
+def blame_file(context: typer.Context) -> Iterator[None]:
+    """Say in which file a refused parameter stands, if it came out of one."""
+    from xorloom.sw.base.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        path = context.meta.get(__name__)
+        if path is None or not any(
+            re.search(rf"\b{name.replace('_', '[ _-]')}\b", str(error))
+            for name in context.default_map or ()
+            if (source := context.get_parameter_source(name)) and source.name == "DEFAULT_MAP"
+        ):
+            raise
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _toml(value: Any) -> str:
+    """Return a string, number or list of them; JSON's escapes are TOML's, too."""
+    return json.dumps(value) if isinstance(value, str | list) else repr(value)
+
+
+def config_text(
+    title: str,
+    plan: "UnitPlan",
+    options: ConfigOptions,
+    unit: UnitOptions,
+    *,
+    clock_mhz: float,
+    folder: Path,
+) -> str:
+    """Return a file that tells all parameters of a unit, also those that were not given.
+
+    Parameters
+    ----------
+    title : str
+        Name of the top module.
+    plan : UnitPlan
+        Made of ``options`` and ``unit``.
+    clock_mhz : float
+    folder : Path
+        Where the file will lie: the path of a model is relative to it.
+    """
+    values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
+    if options.model is not None:
+        values["model"] = Path(os.path.relpath(options.model, folder)).as_posix()
+    else:
+        values |= {"value": plan.config.codec} | plan.config.to_dict()
+        if plan.config.codec == "block":
+            values["stages"] = plan.stages
+        if plan.indexes:
+            values |= {
+                "index": [index.codec for index in plan.indexes],
+                "index_bits": unit.index_bits,
+                "index_classes": unit.index_classes,
+                "density": unit.density,
+                "planes": plan.planes,
+            }
+    values |= plan.memory
+    lines = [
+        "# All parameters of what lies beside this file. To make it again:",
+        f"#   xorloom generate --config {title}.toml -o FOLDER",
+        *(f"{_key(n)} = {_toml(v)}" for n, v in values.items() if v is not None),
+    ]
+    return "\n".join(lines) + "\n"

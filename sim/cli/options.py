@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, and how they print."""
+
+import functools
+import inspect
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xorloom.sw.value.plane import Config
+
+__all__ = [
+    "ConfigOptions",
+    "Json",
+    "UnitOptions",
+    "command_line",
+    "config_options",
+    "print_json",
+    "print_table",
+    "progress_bar",
+    "unit_options",
+    "with_command",
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _option(*names: str, default: str = "", text: str) -> Any:
+    return typer.Option(*names, help=text, show_default=default or False)
+
+
+@dataclass(frozen=True)
+class ConfigOptions:
+    """The decoder's parameters as given on the command line; ``None``: not given.
+
+    :func:`config_options` turns every field into an option of a command.
+    """
+
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Take the decoder's parameters from a compressed model."),
+    ] = None
+    value: Annotated[str, typer.Option("--value", help="Value codec: window or block.")] = "window"
+    n_in: Annotated[
+        int | None,
+        _option(
+            "--n-in",
+            default="window: by density, else 16; block: 20",
+            text="Seed bits a cycle (window: 8 to 256) or a slice (block: 1 to 64).",
+        ),
+    ] = None
+    n_out: Annotated[
+        int | None,
+        _option(
+            "--n-out",
+            default="window: 512; block: searched, else 200",
+            text="Slice bits (window: 64 to 2048; block: 1 to 32768).",
+        ),
+    ] = None
+    bus_bits: Annotated[
+        int, typer.Option("--bus-bits", help="Memory word: 32, 64, 128, 256 or 512 bits.")
+    ] = 64
+    network_seed: Annotated[
+        int, typer.Option("--network-seed", help="Seed of the XOR network.")
+    ] = 0
+    window: Annotated[
+        int | None,
+        _option("--window", default="n_out, at least 512", text="window: seed bits in view."),
+    ] = None
+    own_taps: Annotated[
+        int | None, _option("--own-taps", default="1", text="window: window bits an output takes.")
+    ] = None
+    shared_taps: Annotated[
+        int | None,
+        _option("--shared-taps", default="3", text="window: shared parities an output takes."),
+    ] = None
+    shared: Annotated[
+        int | None, _option("--shared", default="n_out / 2", text="window: shared parities.")
+    ] = None
+    parity_taps: Annotated[
+        int | None,
+        _option("--parity-taps", default="4", text="window: window bits of a shared parity."),
+    ] = None
+    frame: Annotated[
+        int | None, _option("--frame", default="128", text="window: slices a rate word.")
+    ] = None
+    patches: Annotated[
+        int | None, _option("--patches", default="0", text="window: patches a slice, 0 or 1.")
+    ] = None
+    lanes: Annotated[
+        int | None,
+        _option("--lanes", default="as many as fit a bus word", text="block: slices a cycle."),
+    ] = None
+    patches_per_cycle: Annotated[
+        int | None,
+        _option("--patches-per-cycle", default="1", text="block: patches a lane applies a cycle."),
+    ] = None
+    block_groups: Annotated[
+        int | None,
+        _option(
+            "--block-groups",
+            default="searched with --n-out, else 16",
+            text="block: groups of slices that share an n_patch width.",
+        ),
+    ] = None
+    stages: Annotated[
+        int | None,
+        typer.Option(
+            "--stages",
+            min=1,
+            max=2,
+            show_default="1",
+            help="block: registers of the network; 2 needs fewer LUTs.",
+        ),
+    ] = None
+
+    def config(self) -> "Config":
+        """Build the configuration, or read it from the compressed model.
+
+        Raises
+        ------
+        ConfigError
+            If a parameter is out of range or belongs to the other codec.
+        """
+        from xorloom.sw.base.errors import ConfigError
+        from xorloom.sw.model.container import read_container
+        from xorloom.sw.spec.config import BlockConfig, WindowConfig
+
+        if self.model is not None:
+            return read_container(self.model).config
+        if self.value not in _OWN:
+            raise ConfigError(f"value codec must be window or block, not {self.value!r}")
+        for codec, names in _OWN.items():
+            for name in names:
+                if codec != self.value and getattr(self, name) is not None:
+                    option = name.replace("_", "-")
+                    raise ConfigError(f"--{option} belongs to --value {codec}, not {self.value}")
+        names = ("n_in", "n_out", "bus_bits", "network_seed", *_OWN[self.value])
+        given = {n: v for n in names if (v := getattr(self, n)) is not None and n != "stages"}
+        if self.value == "block":
+            n_in = given.get("n_in", BlockConfig.n_in)
+            given.setdefault("lanes", max(1, self.bus_bits // max(1, n_in)))
+            return BlockConfig(**given)
+        n_out = given.get("n_out", WindowConfig.n_out)
+        given.setdefault("window", max(WindowConfig.window, n_out))
+        given.setdefault("shared", n_out // 2 if given.get("shared_taps", 3) else 0)
+        return WindowConfig(**given)
+
+
+_OWN = {
+    "window": (
+        *("window", "own_taps", "shared_taps", "shared", "parity_taps", "frame", "patches"),
+    ),
+    "block": ("lanes", "patches_per_cycle", "block_groups", "stages"),
+}
+"""Options of one codec only."""
+
+
+@dataclass(frozen=True)
+class UnitOptions:
+    """What there is to say of units with an index decoder; ``None``: not given."""
+
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            help="Units with an index: trellis, entropy, lowrank or bitmap; repeat for an IP block "
+            "that decodes several (not --model).",
+            show_default="trellis",
+        ),
+    ] = None
+    index_bits: Annotated[
+        float | None,
+        typer.Option("--index-bits", help="trellis: index bits a weight.", show_default="1/6"),
+    ] = None
+    index_classes: Annotated[
+        int, typer.Option("--index-classes", help="trellis: density classes, 1 or 4.")
+    ] = 1
+    density: Annotated[float, typer.Option("--density", help="trellis: share of kept weights.")] = (
+        0.09
+    )
+    planes: Annotated[
+        int,
+        typer.Option("--planes", min=1, max=8, help="Units with an index: bits a kept weight."),
+    ] = 1
+    address_bits: Annotated[
+        int | None, _option("--address-bits", default="32", text="ip: of memory addresses.")
+    ] = None
+    outstanding: Annotated[
+        int | None, _option("--outstanding", default="4", text="ip: bursts in flight at most.")
+    ] = None
+    max_burst: Annotated[
+        int | None, _option("--max-burst", default="256", text="ip: beats of a burst at most.")
+    ] = None
+    align_bytes: Annotated[
+        int | None,
+        _option(
+            "--align-bytes",
+            default="1",
+            text="ip: addresses are multiples of so many bytes, up to a bus word; fewer gates.",
+        ),
+    ] = None
+
+    def memory(self) -> dict[str, int]:
+        """Return the options of the read master that were given."""
+        names = ("address_bits", "outstanding", "max_burst", "align_bytes")
+        return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+
+
+def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    """Give a command all fields of :class:`ConfigOptions` as options, but those named.
+
+    The command takes them as one argument, ``options``.
+    """
+    return _options_of(ConfigOptions, "options", without)
+
+
+def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    """Give a command all fields of :class:`UnitOptions`, as one argument, ``unit_options``."""
+    return _options_of(UnitOptions, "unit_options", ())
+
+
+def _options_of(
+    kind: "Callable[..., object]", argument: str, without: Sequence[str]
+) -> "Callable[[Callable[..., None]], Callable[..., None]]":
+    known = inspect.signature(kind).parameters.values()
+    fields = [p.replace(kind=p.KEYWORD_ONLY) for p in known if p.name not in without]
+
+    def decorate(command: "Callable[..., None]") -> "Callable[..., None]":
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.name != argument]
+        own = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            options = kind(**{p.name: given.pop(p.name) for p in fields})
+            command(**{argument: options}, **given)
+
+        parameters = [*own[:-1], *fields, *own[-1:]]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def command_line() -> str:
+    """Return the command that is running, as one types it for a table."""
+    return shlex.join(["xorloom", *(word for word in sys.argv[1:] if word != "--json")])
+
+
+def with_command(value: Any) -> Any:
+    """Say in a result, or in every row of one, which command made it; a row's own stays."""
+    command = {"command": command_line()}
+    if isinstance(value, list):
+        return [command | row for row in value]
+    return command | value | command
+
+
+def print_json(value: Any) -> None:
+    """Write a result to stdout as JSON, with its command: what ``xorloom report`` reads."""
+    typer.echo(json.dumps(with_command(value), indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table to stdout; numbers are aligned right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        left = all(isinstance(row[number], str) and not _numeric(row[number]) for row in rows)
+        table.add_column(
+            column, justify="left" if left else "right", no_wrap=number > 0, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, highlight=False).print(table)
+
+
+def _numeric(cell: object) -> bool:
+    return str(cell).replace(".", "").replace(",", "").strip("-+% ").isdigit()
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None = None) -> Iterator["Callable[..., None]"]:
+    """Show progress on stderr (only on a terminal); yields the function that makes a step."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    quiet = logging.getLogger().level >= logging.ERROR or not sys.stderr.isatty()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        task = bar.add_task(what, total=total)
+
+        def step(*done: str) -> None:
+            bar.update(task, advance=1, description=f"{what}: {' '.join(done)[:48]}")
+
+        yield step

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From options to a unit: which parameters it has, and its Verilog."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xorloom.sim.cli.options import ConfigOptions, UnitOptions
+
+if TYPE_CHECKING:
+    from xorloom.hw.units import GeneratedVerilog
+    from xorloom.sw.spec.index_config import IndexConfig
+    from xorloom.sw.value.plane import Config
+
+__all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
+
+
+INDEXED = ("index", "core", "ip", "stream-ip")
+"""Units with an index decoder."""
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """All parameters of a unit.
+
+    Parameters
+    ----------
+    name : str
+        As ``--unit`` calls it.
+    config : BlockConfig or WindowConfig
+        Of the value codec.
+    indexes : tuple
+        Parameters of the index codecs; empty if the unit has none.
+    planes : int
+        Bits of a weight.
+    stages : int
+        Of the block codec.
+    memory : mapping
+        All parameters of the read master, for ``ip``.
+    """
+
+    name: str
+    config: "Config"
+    indexes: "tuple[IndexConfig, ...]" = ()
+    planes: int = 1
+    stages: int = 1
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def _generated(self) -> "Config | IndexConfig":
+        """What :func:`xorloom.hw.units.generate_unit` takes as the unit's own configuration."""
+        return self.indexes[0] if self.name in ("index", "core") else self.config
+
+    def verilog(self) -> "GeneratedVerilog":
+        """Generate it.
+
+        Raises
+        ------
+        ConfigError
+            If the codec has no such unit, or parameters do not fit together.
+        """
+        from xorloom.hw.units import IP_UNITS, generate_unit
+
+        if self.name not in IP_UNITS:
+            return generate_unit(self.name, self._generated, stages=self.stages)
+        return generate_unit(
+            self.name, self.config, indexes=self.indexes, planes=self.planes, memory=self.memory
+        )
+
+
+def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexConfig, ...], int]":
+    """Return index codecs and planes, those of the model or as given."""
+    from xorloom.sw.index.choice import index_config
+    from xorloom.sw.model.container import read_container
+
+    if options.model is not None:
+        container = read_container(options.model)
+        planes = next((t.planes for t in container.tensors.values()), 1)
+        return (container.index,), planes
+    value, names = options.config(), unit.index or ["trellis"]
+    # Beside others the rate is for those that have one; alone, the others refuse it.
+    rated = {"trellis", "lowrank"} & set(names) or set(names)
+    return tuple(
+        index_config(
+            name,
+            value,
+            unit.planes,
+            density=unit.density,
+            rate=unit.index_bits if name in rated else None,
+            classes=unit.index_classes,
+        )
+        for name in names
+    ), unit.planes
+
+
+def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
+    """Resolve all parameters of a unit.
+
+    Raises
+    ------
+    ConfigError
+        If one is out of range, or not for this unit.
+    """
+    from xorloom.hw.ip.top import AxiDecoder
+    from xorloom.hw.units import MEMORY_OPTIONS
+    from xorloom.sw.base.errors import ConfigError
+
+    memory = unit.memory()
+    if memory and name != "ip":
+        given = ", ".join("--" + option.replace("_", "-") for option in memory)
+        raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
+    if name not in INDEXED:
+        return UnitPlan(name, options.config(), stages=options.stages or 1)
+    indexes, planes = _indexes(options, unit)
+    if name in ("index", "core") and len(indexes) > 1:
+        raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
+    if name == "ip":
+        known = inspect.signature(AxiDecoder).parameters
+        memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
+    return UnitPlan(name, options.config(), indexes, planes, memory=memory)
+
+
+@dataclass(frozen=True)
+class UnitSource:
+    """Verilog of a unit: top module, text, manifest."""
+
+    name: str
+    text: str
+    manifest: dict[str, Any]
+
+
+def source_folders() -> tuple[Path, ...]:
+    """Return the folders whose Python files decide what Verilog a unit has."""
+    import xorloom.hw
+    import xorloom.sw
+
+    packages = (xorloom.hw.__file__, xorloom.sw.__file__, __file__)
+    return tuple(Path(str(file)).parent for file in packages)
+
+
+def unit_source(
+    name: str, options: ConfigOptions, unit: UnitOptions, *, cache: bool = True
+) -> UnitSource:
+    """Return the Verilog of a unit, kept by its options and the sources that make it.
+
+    Units of a compressed model are made anew. Without generating, nothing heavy is imported.
+    """
+    from xorloom.sw.base.cache import cached, digest
+
+    def make() -> dict[str, Any]:
+        made = unit_plan(name, options, unit).verilog()
+        return {"name": made.name, "text": made.text, "manifest": made.manifest}
+
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder in source_folders()
+        for path in sorted(folder.rglob("*.py"))
+    ]
+    tools = [version(tool) for tool in ("xorloom", "amaranth", "pyosys")]
+    key = digest(name, asdict(options), asdict(unit), *tools, *texts)
+    return UnitSource(**cached("verilog", key, make, use=cache and options.model is None))

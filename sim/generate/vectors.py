@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test vectors of a unit: what the software encoder makes, and what the golden model decodes."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from xorloom.sw.golden import block as decoder
+from xorloom.sw.golden.weights import INDEX_DECODERS, weight_decoder
+from xorloom.sw.index.plane import CHOSEN, choose_index, encode_index
+from xorloom.sw.memory.weight_stream import WeightFormat, join_tensor
+from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.layout import Header
+from xorloom.sw.spec.taps import columns
+from xorloom.sw.value.plane import encode_value
+
+from .units import UnitPlan
+
+__all__ = ["Beat", "Vectors", "unit_vectors"]
+
+_LARGE = 1 << 16
+"""Weights of the first tensor at most; below it, a rate word or more come after the first."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One beat of ``m_axis``.
+
+    ``care`` marks the bits of ``data`` that count; ``keep`` and ``user`` are 0 if the unit has no
+    such port.
+    """
+
+    data: int
+    care: int
+    last: bool
+    keep: int = 0
+    user: int = 0
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Memory streams, back to back, and all beats that they must yield.
+
+    Parameters
+    ----------
+    streams : tuple of bytes
+        Whole bus words each.
+    bus_bytes : int
+    beats : tuple of Beat
+    """
+
+    streams: tuple[bytes, ...]
+    bus_bytes: int
+    beats: tuple[Beat, ...]
+
+    def words(self) -> Iterator[tuple[int, bool]]:
+        """Yield bus words, and whether one is its stream's last."""
+        for stream in self.streams:
+            for at in range(0, len(stream), self.bus_bytes):
+                end = at + self.bus_bytes
+                yield int.from_bytes(stream[at:end], "little"), end == len(stream)
+
+
+def _ones(bits: int) -> int:
+    return (1 << bits) - 1
+
+
+def _shapes(lanes: int, slices: int) -> tuple[int, ...]:
+    """Weights of every tensor: many slices and a part, a single weight, three whole slices."""
+    longest = slices if slices * lanes <= _LARGE else 32
+    return (longest + 4) * lanes + max(1, lanes // 3), 1, 3 * lanes
+
+
+def _mask(size: int, density: float, rng: random.Random) -> np.ndarray:
+    mask = np.array([rng.random() < density for _ in range(size)])
+    mask[0] = True
+    return mask
+
+
+def _codes(size: int, planes: int, rng: random.Random) -> np.ndarray:
+    return np.array([rng.getrandbits(planes) for _ in range(size)], np.uint8)
+
+
+def _indexed(
+    size: int, index: IndexConfig, density: float, rng: random.Random
+) -> tuple[np.ndarray, bytes]:
+    """Return a mask of the index codec's, and its memory stream."""
+    if not isinstance(index, CHOSEN):
+        mask = _mask(size, density, rng)
+        return mask, encode_index(mask, index, "row", 0)
+    weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)
+    chosen = choose_index(weights, density, index, "row", 0, threads=1)
+    return chosen.mask, chosen.streams
+
+
+def _window(config: WindowConfig, rng: random.Random) -> Vectors:
+    network = columns(config.network.rows, config.window)
+    streams, beats = [], []
+    for size in _shapes(config.n_out, config.frame):
+        mask = _mask(size, min(0.5, 0.8 * config.n_in / config.n_out), rng)
+        data, _, _ = encode_value(mask, _codes(size, 1, rng), 1, config, "row", threads=1)
+        slices = decoder.window_decoder(config, network, decoder.bus_words(data, config.bus_bits))
+        for k, bits in enumerate(slices):
+            valid = min(config.n_out, size - k * config.n_out)
+            last = k == len(slices) - 1
+            beats.append(Beat(bits, _ones(config.n_out), last, user=valid))
+        streams.append(data)
+    return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
+
+
+def _block(config: BlockConfig, rng: random.Random) -> Vectors:
+    n_out, lanes = config.n_out, config.lanes
+    network = columns(config.rows, config.n_in)
+    size = -(-lanes * n_out // 8)
+    streams, beats = [], []
+    for weights in _shapes(n_out, 4 * lanes + 1):
+        mask = _mask(weights, min(0.5, 0.9 * config.n_in / n_out), rng)
+        data, _, _ = encode_value(mask, _codes(weights, 1, rng), 1, config, threads=1)
+        groups = decoder.block_decoder(config, network, decoder.bus_words(data, config.bus_bits))
+        slices = Header.unpack(data, "stream").count
+        for k, bits in enumerate(groups):
+            live = min(lanes, slices - k * lanes) * n_out
+            last = k == len(groups) - 1
+            beats.append(Beat(bits, _ones(8 * size), last, keep=_ones(-(-live // 8))))
+        streams.append(data)
+    return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
+
+
+def _index(config: IndexConfig, density: float, rng: random.Random) -> Vectors:
+    streams, beats = [], []
+    for size in _shapes(config.n_out, 32):
+        _, data = _indexed(size, config, density, rng)
+        words = decoder.bus_words(data, config.bus_bits)
+        masks = INDEX_DECODERS[config.codec](config, words)
+        for k, mask in enumerate(masks):
+            care = _ones(min(config.n_out, size - k * config.n_out))
+            beats.append(Beat(mask, care, k == len(masks) - 1))
+        streams.append(data)
+    return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
+
+
+def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
+    """Vectors of an IP block: tensors of every index codec that it has."""
+    value, planes = plan.config, plan.planes
+    assert isinstance(value, WindowConfig)
+    lanes, n_out = value.n_out // planes, value.n_out
+    streams, beats = [], []
+    for number, index in enumerate(plan.indexes):
+        form = WeightFormat(value, planes, index)
+        # One long stream; a single weight is one for each codec.
+        for size in _shapes(lanes, 1 if number else value.frame)[: 2 if number else 3]:
+            mask, masks = _indexed(size, index, density, rng)
+            codes = _codes(size, planes, rng)
+            values, _, _ = encode_value(
+                mask, codes, planes, value, "row", threads=1, slices_per_stream=-(-size // lanes)
+            )
+            data, _ = join_tensor(values, masks, form)
+            for beat in weight_decoder(form, data):
+                live = -(-beat.valid_bits // planes)
+                keep = _ones(-(-beat.valid_bits // 8)) | _ones(-(-live // 8)) << n_out // 8
+                care = _ones(beat.valid_bits) | _ones(live) << n_out
+                bits = beat.codes | beat.mask << n_out
+                beats.append(Beat(bits, care, beat.last, keep, beat.valid_bits))
+            streams.append(data)
+    return Vectors(tuple(streams), value.bus_bytes, tuple(beats))
+
+
+def unit_vectors(plan: UnitPlan, *, density: float = 0.09) -> Vectors | None:
+    """Return vectors of a unit, the same for the same parameters; ``None``: a part of a decoder.
+
+    Parameters
+    ----------
+    plan : UnitPlan
+    density : float
+        Share of kept weights, for units with an index.
+
+    Raises
+    ------
+    ConfigError, CapacityError
+        If the encoder refuses the density.
+    """
+    rng = random.Random("xorloom vectors")  # a string's hash does not depend on the process
+    if plan.name in ("ip", "stream-ip"):
+        return _weights(plan, density, rng)
+    if plan.name == "index":
+        return _index(plan.indexes[0], density, rng)
+    if plan.name != "decoder":
+        return None
+    if isinstance(plan.config, BlockConfig):
+        return _block(plan.config, rng)
+    return _window(plan.config, rng)

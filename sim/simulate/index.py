@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulates generated index decoders on memory streams: bit-exact, with cycles."""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xorloom.hw.units import GeneratedVerilog, generate_unit
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.golden.block import bus_words
+from xorloom.sw.golden.weights import INDEX_DECODERS
+from xorloom.sw.model.container import INDEX, Container, read_container
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
+from xorloom.sw.spec.layout import Header
+from xorloom.sw.value.block.stream import split_streams
+
+from .decoder import SimulationResult, check_pattern
+from .runner import build, run
+
+__all__ = [
+    "case_names",
+    "case_title",
+    "golden_index",
+    "index_steps",
+    "simulate_index",
+    "simulate_model",
+]
+
+
+def golden_index(config: IndexConfig, data: bytes) -> list[int]:
+    """Return the masks of one memory stream, by the codec's golden model."""
+    return INDEX_DECODERS[config.codec](config, bus_words(data, config.bus_bits))
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Beats that one memory stream must yield, and which bits of the last one count."""
+
+    beats: list[int]
+    kept: int
+    bits: int
+
+
+def _simulate(
+    verilog: GeneratedVerilog,
+    streams: Sequence[bytes],
+    frames: Sequence[_Frame],
+    how: dict[str, Any],
+) -> SimulationResult | str:
+    """Run memory streams through Verilog and compare every frame."""
+    beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
+    waves_to = how["waves_to"]
+    built = build(
+        verilog.text, verilog.name, simulator=how["simulator"], waves=waves_to is not None
+    )
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        folder = Path(name)
+        job: dict[str, Any] = {
+            "inputs": {"s_axis": []},
+            "frames": [],
+            "beat_bytes": beat_bytes,
+            "source": how["source"],
+            "sink": how["sink"],
+            "seed": how["seed"],
+        }
+        for number, data in enumerate(streams):
+            path = folder / f"stream-{number}"
+            path.write_bytes(data)
+            job["inputs"]["s_axis"].append(str(path))
+        for number, frame in enumerate(frames):
+            path = folder / f"expected-{number}"
+            path.write_bytes(b"".join(beat.to_bytes(beat_bytes, "little") for beat in frame.beats))
+            kept = frame.kept.to_bytes(beat_bytes, "little").hex()
+            job["frames"].append({"expected": str(path), "kept": kept, "bits": frame.bits})
+        result = run(
+            *(built, "xorloom.sim.testbenches.index", "decodes_indexed_streams", job),
+            waves_to=waves_to,
+            waves_cycles=how["waves_cycles"],
+        )
+    if "failure" in result:
+        return str(result["failure"])
+    return SimulationResult(**result)
+
+
+def _count(data: bytes) -> int:
+    return Header.unpack(data, "stream").count
+
+
+def _ones(bits: int) -> int:
+    return (1 << bits) - 1
+
+
+def _live(count: int, n_out: int) -> int:
+    """Bits that count in the last of a stream's beats."""
+    return (count - 1) % n_out + 1
+
+
+def simulate_index(
+    streams: Sequence[bytes],
+    config: IndexConfig,
+    *,
+    verilog: GeneratedVerilog | None = None,
+    simulator: str = "verilator",
+    source: str = "none",
+    sink: str = "none",
+    seed: int = 1,
+    waves_to: Path | None = None,
+    waves_cycles: int | None = None,
+) -> SimulationResult | str:
+    """Run index memory streams through the generated decoder and compare every mask bit.
+
+    Parameters
+    ----------
+    streams : sequence of bytes
+        Memory streams of at least one weight each, sent back to back.
+    config : DecoderConfig
+        Of an index codec.
+    verilog : GeneratedVerilog, optional
+        Generated from ``config`` if not given.
+    source, sink : str
+        Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
+    waves_to, waves_cycles
+        See :func:`xorloom.sim.simulate.runner.run`.
+
+    Returns
+    -------
+    SimulationResult, or str
+        The string tells the first mismatch.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not an index codec's.
+    ToolError
+        If the simulator is missing or crashes.
+    """
+    verilog = verilog or generate_unit("index", config)
+    n_out = config.n_out
+    frames = [
+        _Frame(golden_index(config, data), _ones(_live(_count(data), n_out)), _count(data))
+        for data in streams
+    ]
+    how: dict[str, Any] = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}
+    how |= {"waves_to": waves_to, "waves_cycles": waves_cycles}
+    return _simulate(verilog, streams, frames, how)
+
+
+def case_names(container: Container, names: Sequence[str]) -> list[str]:
+    """Return the tensors to simulate: those named or, if none is, the largest."""
+    if names or not container.tensors:
+        return list(names)
+    return [max(container.tensors, key=lambda n: math.prod(container.tensors[n].shape))]
+
+
+def case_title(container: Container, names: Sequence[str]) -> str:
+    """Return what is simulated."""
+    return names[0] if len(names) == 1 else f"{len(names)} tensors of {container.path.name}"
+
+
+def index_steps(index: IndexConfig, beats: int) -> int:
+    """Return the cycles of an index decoder that always has bits."""
+    if isinstance(index, TrellisConfig):
+        return beats + -(-beats // index.period) * index.class_chunks
+    if isinstance(index, EntropyConfig):
+        return beats * index.n_out // (4 * index.lanes)  # two lanes share a state machine
+    return beats
+
+
+def simulate_model(
+    path: Path,
+    names: Sequence[str],
+    *,
+    source: str = "none",
+    sink: str = "none",
+    simulator: str = "verilator",
+    waves: Path | None = None,
+    waves_cycles: int | None = None,
+) -> dict[str, Any]:
+    """Run the masks of tensors of a compressed model, back to back, through its index decoder.
+
+    The model of cycles is the most of: bus words, one a cycle; beats with their class chunks or
+    symbol steps, one a cycle.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Tensors; none: the largest.
+    source, sink, simulator : str
+        See :func:`simulate_index`.
+    waves, waves_cycles
+        See :func:`xorloom.sim.simulate.runner.run`.
+
+    Returns
+    -------
+    dict
+        JSON-able; ``bit_exact`` tells whether every bit equals the golden model's.
+
+    Raises
+    ------
+    ConfigError
+        If a tensor is not there, or the file has no window codec.
+    FormatError
+        If the file is damaged.
+    ToolError
+        If the simulator is missing or crashes.
+    """
+    check_pattern("source", source)
+    check_pattern("sink", sink)
+    container = read_container(path)
+    value, index = container.config, container.index
+    if not isinstance(value, WindowConfig):
+        raise ConfigError(f"--unit index needs the window value codec, not {value.codec}")
+    names = case_names(container, names)
+    sizes = [math.prod(container.tensor(name).shape) for name in names]
+    width = value.bus_bytes
+    streams = [
+        part for name in names for part in split_streams(container.raw(name + INDEX), width, name)
+    ]
+    result = simulate_index(
+        streams,
+        index,
+        source=source,
+        sink=sink,
+        simulator=simulator,
+        waves_to=waves,
+        waves_cycles=waves_cycles,
+    )
+    weights, beats = sum(sizes), sum(-(-size // index.n_out) for size in sizes)
+    row: dict[str, Any] = {
+        "case": case_title(container, names),
+        "unit": "index",
+        "index": index.codec,
+        "bus_bits": value.bus_bits,
+        "weights": weights,
+        "beats": beats,
+    }
+    if isinstance(result, str):
+        return row | {"bit_exact": False, "mismatch": result}
+    model = max(sum(map(len, streams)) // width, index_steps(index, beats))
+    return (
+        row
+        | result.to_dict()
+        | {
+            "bit_exact": True,
+            "model_cycles": model,
+            "cycles_to_model": result.cycles / model,
+            "weights_per_cycle": weights / result.cycles,
+        }
+    )

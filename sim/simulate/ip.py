@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulates the IP block on the memory image of a compressed model: bit-exact, with cycles."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.memory.image import memory_image, weight_format
+from xorloom.sw.model.container import read_container
+from xorloom.sw.model.decompress import tensor_steps
+
+from .bus import simulate_bus
+from .decoder import check_pattern
+from .index import case_names, case_title, index_steps
+
+__all__ = ["simulate_image"]
+
+
+def simulate_image(
+    path: Path,
+    names: Sequence[str],
+    *,
+    memory: str = "ideal",
+    clock_mhz: float = 100.0,
+    sink: str = "none",
+    simulator: str = "verilator",
+    waves: Path | None = None,
+    waves_cycles: int | None = None,
+) -> dict[str, Any]:
+    """Let the IP block read tensors of a compressed model out of memory, one descriptor a tensor.
+
+    The model of cycles is the most of: bus words of an ideal memory, one a cycle; steps of the
+    value decoder; beats of the index with its class chunks or symbol steps, one a cycle.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Tensors; none: the largest.
+    memory, clock_mhz, sink, simulator
+        See :func:`xorloom.sim.simulate.bus.simulate_bus`.
+    waves, waves_cycles
+        See :func:`xorloom.sim.simulate.runner.run`.
+
+    Returns
+    -------
+    dict
+        JSON-able; ``bit_exact`` tells whether every beat is what the software decoder yields, else
+        ``mismatch`` says where it is not.
+
+    Raises
+    ------
+    ConfigError
+        If a tensor is not there or comes twice, the file has no window codec or the memory is
+        unknown.
+    FormatError
+        If the file is damaged.
+    ToolError
+        If the simulator is missing or crashes.
+    """
+    if not clock_mhz > 0:
+        raise ConfigError(f"clock must be positive, not {clock_mhz} MHz")
+    check_pattern("sink", sink)
+    container = read_container(path)
+    form = weight_format(container)
+    value, index = form.value, form.index
+    names = case_names(container, names)
+    image = memory_image(container, names, align_bytes=value.bus_bytes)
+    regions = [region for region in image.regions if region.length]
+    if not regions:
+        raise ConfigError(f"{path}: no weights in {', '.join(names)}")
+    streams = [image.data[region.offset : region.offset + region.length] for region in regions]
+    result = simulate_bus(
+        streams,
+        value,
+        [index],
+        planes=form.planes,
+        memory=memory,
+        clock_mhz=clock_mhz,
+        sink=sink,
+        simulator=simulator,
+        waves_to=waves,
+        waves_cycles=waves_cycles,
+    )
+    weights = sum(region.weights for region in regions)
+    beats = sum(region.slices for region in regions)
+    row: dict[str, Any] = {
+        "case": case_title(container, names),
+        "unit": "ip",
+        "index": index.codec,
+        "bus_bits": value.bus_bits,
+        "memory": memory,
+        "clock_mhz": clock_mhz,
+        "weights": weights,
+        "beats": beats,
+    }
+    if isinstance(result, str):
+        return row | {"bit_exact": False, "mismatch": result}
+    words = sum(map(len, streams)) // value.bus_bytes
+    steps = sum(tensor_steps(container, name) for name in names)
+    model = max(words, steps, index_steps(index, beats))
+    return row | {
+        "bit_exact": True,
+        "cycles": result.cycles,
+        "bus_words": result.words,
+        "bus_utilisation": result.bus_utilisation,
+        "model_cycles": model,
+        "cycles_to_model": result.cycles / model,
+        "weights_per_cycle": weights / result.cycles,
+        "stall_cycles": result.stall_cycles,
+    }

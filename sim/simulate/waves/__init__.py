@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waveforms: VCD, FST and viewer set-up."""

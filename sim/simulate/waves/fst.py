@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what a simulator dumped as FST, with names of states in it, or as VCD."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pylibfst import ffi, lib
+from xorloom.sw.base.errors import ConfigError, FormatError
+
+from .names import StateNames
+from .vcd import Header, Variable, cut, first_rise, read_header
+
+__all__ = ["WAVES", "Waveform", "check_waves", "fst_to_vcd", "write_waveform"]
+
+WAVES = (".fst", ".vcd")
+"""What :func:`write_waveform` writes."""
+_BEAT = "m_axis_tvalid"
+"""Port of every decoder that tells that it offers a beat."""
+_SCALARS = frozenset(b"01xzXZ")
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """What a written waveform holds.
+
+    Parameters
+    ----------
+    path : Path
+    variables : tuple of Variable
+    ticks : int
+        Time of the last change.
+    first_beat : int, optional
+        Ticks to the first beat that the decoder offers.
+    named : frozenset of str
+        Variables whose states have names in it.
+    """
+
+    path: Path
+    variables: tuple[Variable, ...]
+    ticks: int
+    first_beat: int | None
+    named: frozenset[str]
+
+
+def check_waves(path: Path, cycles: int | None = None) -> None:
+    """Check the name of a waveform, and of how many clock cycles it is to be.
+
+    Raises
+    ------
+    ConfigError
+        If the name does not tell the format, or there are no cycles.
+    """
+    if cycles is not None and cycles < 1:
+        raise ConfigError(f"a waveform has at least 1 cycle, not {cycles}")
+    if path.suffix not in WAVES:
+        raise ConfigError(f"a waveform's name ends in {' or '.join(WAVES)}, not {path.name!r}")
+
+
+def fst_to_vcd(source: Path, target: Path) -> None:
+    """Turn an FST file into VCD.
+
+    Raises
+    ------
+    FormatError
+        If it is no FST file.
+    """
+    reader = lib.fstReaderOpen(str(source).encode())
+    if reader == ffi.NULL:
+        raise FormatError(f"{source}: no FST waveform")
+    with target.open("wb") as out:
+        lib.fstReaderProcessHier(reader, out)
+        lib.fstReaderSetFacProcessMaskAll(reader)
+        lib.fstReaderIterBlocks(reader, ffi.NULL, ffi.NULL, out)
+    lib.fstReaderClose(reader)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary that becomes ``path`` if all goes well."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _fst(path: Path, timescale: bytes) -> Iterator[object]:
+    """Yield a writer of an FST file; nothing in it tells when it was made."""
+    writer = lib.fstWriterCreate(str(path).encode(), 1)
+    if writer == ffi.NULL:
+        raise ConfigError(f"{path.parent}: the waveform cannot be written there")
+    try:
+        lib.fstWriterSetPackType(writer, lib.FST_WR_PT_LZ4)
+        lib.fstWriterSetTimescaleFromString(writer, timescale)
+        lib.fstWriterSetVersion(writer, b"xorloom")
+        lib.fstWriterSetDate(writer, b"-")
+        yield writer
+    finally:
+        lib.fstWriterClose(writer)
+
+
+def _enum_table(writer: object, names: StateNames, bits: int) -> int:
+    """Put an enumeration in an FST file; return its number."""
+    values = [ffi.new("char[]", value.encode()) for value in names.values]
+    literals = [ffi.new("char[]", name.encode()) for name in names.values.values()]
+    return int(
+        lib.fstWriterCreateEnumTable(
+            writer,
+            names.name.encode(),
+            len(values),
+            bits,
+            ffi.new("char *[]", literals),
+            ffi.new("char *[]", values),
+        )
+    )
+
+
+def _define(
+    writer: object, header: Header, names: Mapping[str, StateNames]
+) -> dict[bytes, tuple[int, int]]:
+    """Write the definitions; return handle and bits of every variable by its key."""
+    handles: dict[bytes, tuple[int, int]] = {}
+    tables: dict[tuple[str, ...], int] = {}
+    for item in header.items:
+        if item.scope:
+            lib.fstWriterSetScope(writer, lib.FST_ST_VCD_MODULE, item.scope, ffi.NULL)
+        elif item.variable is None:
+            lib.fstWriterSetUpscope(writer)
+        else:
+            bits = item.variable.bits
+            states = names.get(item.variable.name)
+            if states is not None:
+                same = (states.name, *states.values, *states.values.values())
+                if same not in tables:
+                    tables[same] = _enum_table(writer, states, bits)
+                lib.fstWriterEmitEnumTableRef(writer, tables[same])
+            text = item.word if bits == 1 else item.word + b" [%d:0]" % (bits - 1)
+            kind = lib.FST_VT_SV_ENUM if states else lib.FST_VT_VCD_WIRE
+            direction = lib.FST_VD_IMPLICIT
+            alias = handles.get(item.key, (0, 0))[0]
+            handle = lib.fstWriterCreateVar(writer, kind, direction, bits, text, alias)
+            handles.setdefault(item.key, (handle, bits))
+    return handles
+
+
+def _changes(
+    lines: Iterator[bytes], writer: object, handles: Mapping[bytes, tuple[int, int]]
+) -> int:
+    """Write changes; return the last one's time."""
+    emit, time = lib.fstWriterEmitValueChange, 0
+    for line in lines:
+        head = line[0]
+        if head == ord("#"):
+            time = int(line[1:])
+            lib.fstWriterEmitTimeChange(writer, time)
+        elif head == ord("b"):
+            value, key = line[1:].split()
+            if key in handles:
+                handle, bits = handles[key]
+                fill = b"0" if value[:1] == b"1" else value[:1]
+                emit(writer, handle, value.rjust(bits, fill))
+        elif head in _SCALARS and (key := line[1:-1]) in handles:
+            emit(writer, handles[key][0], line[:1])
+    return time
+
+
+def _copy(lines: Iterator[bytes], target: BinaryIO) -> int:
+    """Write changes as they are; return the last one's time."""
+    time = 0
+    for line in lines:
+        if line[:1] == b"#":
+            time = int(line[1:])
+        target.write(line)
+    return time
+
+
+def write_waveform(
+    source: Path,
+    target: Path,
+    *,
+    names: Mapping[str, StateNames],
+    stop: int | None = None,
+) -> Waveform:
+    """Write a simulator's dump in the format that the target's name tells.
+
+    VCD is what the simulators' dumps have in common: FST is turned into it first. FST gets the
+    names of states and leaves out made-up wires; VCD cannot hold names and keeps all wires.
+
+    Parameters
+    ----------
+    source : Path
+        VCD or FST.
+    target : Path
+        Its folder is made if it is missing.
+    names : mapping of str to StateNames
+        Enumerations by full names of variables.
+    stop : int, optional
+        Keep changes before this many ticks only.
+
+    Raises
+    ------
+    ConfigError
+        If the target's name does not tell a format.
+    FormatError
+        If the source is damaged.
+    """
+    check_waves(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".fst":
+        vcd = source.with_name(source.name + ".vcd")
+        fst_to_vcd(source, vcd)
+        source = vcd
+    with source.open("rb") as file, _partial(target) as partial:
+        header = read_header(file, source)
+        body = file.tell()
+        variables = {item.variable: item.key for item in header.variables if item.variable}
+        beat = [key for var, key in variables.items() if var.name.split(".")[1:] == [_BEAT]]
+        first = first_rise(file, beat[0]) if beat else None
+        file.seek(body)
+        lines = cut(file, stop)
+        if target.suffix == ".vcd":
+            with partial.open("wb") as out:
+                out.writelines(header.lines)
+                ticks = _copy(lines, out)
+        else:
+            with _fst(partial, header.timescale) as writer:
+                ticks = _changes(lines, writer, _define(writer, header, names))
+    named = frozenset(v.name for v in variables) & set(names) if target.suffix == ".fst" else ()
+    return Waveform(target, tuple(variables), ticks, first, frozenset(named))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bitmap index: one bit a weight, any mask."""
+
+import numpy as np
+from xorloom.sw.base.errors import CapacityError, FormatError
+from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
+from xorloom.sw.spec.index_config import BitmapConfig
+from xorloom.sw.spec.layout import KIND_BITMAP, Header
+from xorloom.sw.value.block.stream import frame_payload, unframe_payload
+
+__all__ = ["pack", "unpack"]
+
+
+def pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
+    """Write the first ``count`` bits of a mask (slices, n_out), 1 = kept, as a memory stream.
+
+    Raises
+    ------
+    CapacityError
+        If there are 2**32 weights or more.
+    """
+    if count >= 1 << 32:
+        raise CapacityError(f"bitmap of {count} weights does not fit 32 bits: split the tensor")
+    words = -(-count // config.bus_bits)
+    packed = pack_bool(mask.reshape(-1)[:count], spare_words=8)
+    payload = packed.view(np.uint8)[: words * config.bus_bytes].tobytes()
+    return frame_payload(Header(KIND_BITMAP, count, 0, words), payload, config.bus_bytes)
+
+
+def unpack(data: bytes, count: int, config: BitmapConfig, where: str = "index") -> np.ndarray:
+    """Read a memory stream of ``count`` weights.
+
+    Returns
+    -------
+    bool array (slices, n_out), False where there is no weight.
+
+    Raises
+    ------
+    FormatError
+        If the stream is truncated, damaged, or of another size.
+    """
+    header, payload = unframe_payload(data, config.bus_bytes, KIND_BITMAP, where)
+    if header.network:
+        raise FormatError(f"{where}: network id must be 0 for a bitmap, found {header.network:08x}")
+    if header.count != count or header.words != -(-count // config.bus_bits):
+        raise FormatError(f"{where}: bitmap must hold {count} weights, found {header.count}")
+    raw = np.frombuffer(payload, np.uint8)
+    if count % config.bus_bits and unpack_bool(raw, raw.size * 8)[count:].any():
+        raise FormatError(f"{where}: padding of the bitmap must be zero")
+    mask = np.zeros((-(-count // config.n_out), config.n_out), np.bool_)
+    mask.reshape(-1)[:count] = unpack_bool(raw, count)
+    return mask

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a mask keeps, and the most that any mask of its density and rate could keep.
+
+Choosing a mask is a rate-distortion problem: of all masks of density d that R bits a weight can
+tell apart, find the one that keeps most importance. For weights without memory the best is
+P(keep | w) = 1 / (1 + exp(-(s w + a))), with a set by the density and the slope s by the rate.
+
+Source: Cover and Thomas, Elements of Information Theory, chapter 10 (rate distortion).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from xorloom.sw.base.errors import ConfigError
+
+__all__ = ["Kept", "kept_share", "nm_share", "rate_bound", "share_bound"]
+
+_BINS = 4096
+"""Groups of equally many weights, by size, that stand for all."""
+_STEPS = 60
+"""Halvings of an interval."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    r"""What a mask keeps.
+
+    Parameters
+    ----------
+    density : float
+        Share of weights.
+    magnitude, energy : float
+        Sum of magnitudes and of squares over the kept weights, as a share of that over as many
+        of the largest.
+    energy_total : float
+        Share of all weights' w**2.
+    """
+
+    density: float
+    magnitude: float
+    energy: float
+    energy_total: float
+
+
+def _of_top(values: np.ndarray, mask: np.ndarray) -> float:
+    count = int(np.count_nonzero(mask))
+    if not count:
+        return 1.0
+    flat = values.reshape(-1)
+    top = np.partition(flat, flat.size - count)[flat.size - count :].sum(dtype=np.float64)
+    return float(flat[mask.reshape(-1)].sum(dtype=np.float64) / top) if top else 1.0
+
+
+def kept_share(weights: np.ndarray, mask: np.ndarray) -> Kept:
+    """Measure a mask against the ideal one of its density.
+
+    Parameters
+    ----------
+    weights : float array of any shape
+    mask : bool array of that shape
+
+    Raises
+    ------
+    ConfigError
+        If the shapes differ.
+    """
+    if weights.shape != mask.shape:
+        raise ConfigError(f"mask is {mask.shape}, must be {weights.shape} like the weights")
+    magnitude = np.abs(weights)
+    energy = np.square(magnitude, dtype=np.float64)
+    total = float(energy.sum())
+    return Kept(
+        float(np.count_nonzero(mask)) / max(1, mask.size),
+        _of_top(magnitude, mask),
+        _of_top(energy, mask),
+        float(energy[mask].sum()) / total if total else 1.0,
+    )
+
+
+def _bins(importance: np.ndarray) -> np.ndarray:
+    """Return the mean importance of groups of equally many weights, scaled to deviation 1."""
+    flat = np.sort(np.asarray(importance, np.float64).reshape(-1))
+    if not flat.size or not np.isfinite(flat[-1]) or flat[0] < 0:
+        raise ConfigError("importance must be finite, not negative, and not empty")
+    size = max(1, flat.size // _BINS)
+    bins = flat[flat.size % size :].reshape(-1, size).mean(axis=1)
+    return bins / (bins.std() or 1.0)
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    inner = np.clip(p, 1e-300, 1 - 1e-16)
+    return -inner * np.log2(inner) - (1 - inner) * np.log2(1 - inner)
+
+
+def _keep(bins: np.ndarray, slope: float, density: float) -> np.ndarray:
+    """Return P(keep) of every group, its mean being the density."""
+    low, high = -slope * float(bins[-1]) - 60.0, 60.0
+    middle = (low + high) / 2
+    for _ in range(_STEPS):  # Newton's method, or halving where it leaves the interval
+        p = 1 / (1 + np.exp(-np.clip(slope * bins + middle, -700, 700)))
+        over = float(p.mean()) - density
+        if abs(over) < 1e-13:
+            break
+        low, high = (low, middle) if over > 0 else (middle, high)
+        middle -= over / max(float((p * (1 - p)).mean()), 1e-300)
+        if not low < middle < high:
+            middle = (low + high) / 2
+    return p
+
+
+def _solve(bins: np.ndarray, density: float, rate: float | None, kept: float) -> np.ndarray:
+    """Return P(keep) at a rate, or at a share of the ideal mask's importance."""
+    ideal = _ideal(bins, density)
+    low, high = 0.0, 1e4
+    p = np.full(bins.size, density)
+    for _ in range(_STEPS):
+        slope = (low + high) / 2 if high < 1e4 else max(1.0, 2 * low)
+        p = _keep(bins, slope, density)
+        if rate is None:
+            below = float((p * bins).mean()) < kept * ideal
+        else:
+            below = _rate(p, density) < rate
+        low, high = (slope, high) if below else (low, slope)
+        if low >= 1e4:
+            break
+    return p
+
+
+def _rate(p: np.ndarray, density: float) -> float:
+    return float(_entropy(np.array([density]))[0] - _entropy(p).mean())
+
+
+def _ideal(bins: np.ndarray, density: float) -> float:
+    """Return the mean importance that the largest weights bring."""
+    whole, part = divmod(density * bins.size, 1)
+    top = bins[::-1]
+    rest = part * top[int(whole)] if int(whole) < bins.size else 0.0
+    return float(top[: int(whole)].sum() + rest) / bins.size
+
+
+def share_bound(importance: np.ndarray, density: float, rate: float) -> float:
+    """Return the most that a mask can keep, as a share of what the largest weights bring.
+
+    Parameters
+    ----------
+    importance : array of any shape, not negative
+    density : float in (0, 1)
+    rate : float
+        Index bits a weight.
+
+    Raises
+    ------
+    ConfigError
+        If the importance is not finite.
+    """
+    bins = _bins(importance)
+    if rate >= _entropy(np.array([density]))[0]:
+        return 1.0
+    p, ideal = _solve(bins, density, rate, 0.0), _ideal(bins, density)
+    return min(1.0, float((p * bins).mean()) / ideal) if ideal else 1.0
+
+
+def rate_bound(importance: np.ndarray, density: float, kept: float) -> float:
+    """Return the fewest index bits a weight that keep a share, see :func:`share_bound`."""
+    bins = _bins(importance)
+    return max(0.0, _rate(_solve(bins, density, None, kept), density))
+
+
+def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
+    """Keep the ``n`` largest of every ``m`` weights in a row (row-major order).
+
+    Returns
+    -------
+    (kept, index bits a weight)
+        The index in whole bits a group. Weights beyond the last whole group count as kept.
+
+    Raises
+    ------
+    ConfigError
+        If the pattern does not fit.
+    """
+    if not 0 < n < m or m > weights.size:
+        raise ConfigError(f"n:m must be 0 < n < m <= {weights.size}, not {n}:{m}")
+    flat = np.abs(weights.reshape(-1))
+    whole = flat.size // m * m
+    groups = flat[:whole].reshape(-1, m)
+    mask = np.ones(flat.size, np.bool_)
+    order = np.argpartition(groups, m - n, axis=1)[:, m - n :]
+    chosen = np.zeros(groups.shape, np.bool_)
+    np.put_along_axis(chosen, order, True, axis=1)
+    mask[:whole] = chosen.reshape(-1)
+    bits = math.ceil(math.log2(math.comb(m, n))) / m
+    return kept_share(weights, mask.reshape(weights.shape)), bits

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trellis index: a chosen mask near the rate-distortion bound."""

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trellis index: chooses a mask near the rate-distortion bound.
+
+Every string of seed bits decodes to some mask. The encoder looks for the one whose kept weights
+are worth most: a kept weight is worth its importance less a price, and the price is set so that
+the wanted share of weights is kept.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.index_config import TrellisConfig
+from xorloom.sw.value.block.codec import threads_default
+
+from .stream import TrellisStream, search_stream
+
+__all__ = ["Chosen", "check_importance", "choose", "minterms_for"]
+
+_PROBE = 1 << 17
+"""Weights on which the price is fitted."""
+_TOLERANCE = 0.003
+"""Relative error of the density that is good enough."""
+_RUN = 32
+"""Slices that a sample takes in a row."""
+_WHOLE_TRIES = 3
+"""Times that a whole tensor is encoded at most, to meet the density."""
+_ROUNDS = 2
+"""Times that the classes are chosen anew."""
+_DITHER = 1 / 64
+"""Spread that weights of equal importance get, relative to it: no price could part them."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A chosen mask.
+
+    Parameters
+    ----------
+    mask : (slices, n_out) bool
+        False where there is no weight.
+    streams : tuple of TrellisStream
+    price : float
+        Importance that a weight had to be worth.
+    """
+
+    mask: np.ndarray
+    streams: tuple[TrellisStream, ...]
+    price: float
+
+
+def minterms_for(density: float, classes: int = 1) -> int:
+    """Return the ``minterms`` that fit a density best.
+
+    Raises
+    ------
+    ConfigError
+        If no code has such a density.
+    """
+    least, most = 1 / 64, 15 / 32
+    if not least <= density <= most:
+        raise ConfigError(
+            f"density must be between {least:.3f} and {most:.3f} for the trellis index, not "
+            f"{density} (the entropy and bitmap indexes take any)"
+        )
+    # Measured, see docs/decisions.md: a code a little denser than the mask; with classes, the mean
+    # between the first two at low densities, the second at high ones.
+    best = 33 * density if classes == 1 else 2.3 + 19 * density
+    return min(15, max(1, round(best)))
+
+
+def _part_ties(importance: np.ndarray, live: int, wanted: int) -> np.ndarray:
+    """Spread equal importance a little where the price would fall on it."""
+    flat = importance.reshape(-1)[:live]
+    cut = np.partition(flat, live - wanted)[live - wanted]
+    if np.count_nonzero(flat == cut) <= wanted // 20:
+        return importance
+    unit = float(cut) or float(np.median(flat[flat > 0]))
+    spread = np.arange(importance.size) * 0.6180339887498949 % 1.0  # evenly by the golden ratio
+    return importance + (_DITHER * unit * spread).astype(np.float32).reshape(importance.shape)
+
+
+def _classes(density: np.ndarray, config: TrellisConfig) -> np.ndarray:
+    """Return the classes of lanes that have these densities, (periods, n_out)."""
+    levels = np.log2(np.array(config.densities))
+    found = np.log2(np.maximum(density, 1e-4))
+    return np.abs(found[..., None] - levels).argmin(axis=-1).astype(np.uint8)
+
+
+def _lane_density(mask: np.ndarray, live: int, config: TrellisConfig) -> np.ndarray:
+    """Return the share of kept weights of every lane in every period."""
+    starts = np.arange(0, mask.shape[0], config.period)
+    kept = np.add.reduceat(mask, starts, axis=0, dtype=np.int64)
+    full, rest = divmod(live, config.n_out)
+    length = np.full(config.n_out, full, np.int64) + (np.arange(config.n_out) < rest)
+    there = np.clip(length - starts[:, None], 0, config.period)
+    return kept / np.maximum(there, 1)
+
+
+def _fit(
+    keep: Callable[[float], int], wanted: int, price: float, slope: float, tries: int
+) -> tuple[float, float]:
+    """Find the price at which ``keep(price)``, which falls, is near ``wanted``.
+
+    Newton's method on the logarithm, kept between prices known to be too low and too high.
+    Returns the price and the slope, for another search from there.
+    """
+    low, high = 0.0, np.inf
+    last: tuple[float, float] | None = None
+    for _ in range(tries):
+        found = float(np.log(max(keep(price), 0.5) / wanted))
+        if last is not None and abs(price - last[0]) > 1e-6 * price:
+            new = (found - last[1]) / (price - last[0])
+            slope = min(max(new, 4 * slope), slope / 4)  # it is negative
+        last = (price, found)
+        if abs(found) <= _TOLERANCE:
+            break
+        low, high = (price, high) if found > 0 else (low, price)
+        price -= found / slope
+        if not low < price < high:
+            price = (low + high) / 2 if np.isfinite(high) else 2 * low
+    return price, slope
+
+
+def choose(
+    importance: np.ndarray,
+    live: int,
+    density: float,
+    config: TrellisConfig,
+    *,
+    slices_per_stream: int = 0,
+    threads: int | None = None,
+) -> Chosen:
+    """Choose the mask that keeps most importance at the code's rate.
+
+    Parameters
+    ----------
+    importance : (slices, n_out) float32, not negative
+        What keeping a weight is worth: its magnitude, its square, or any saliency.
+    live : int
+        Weights that there are: the first so many places.
+    density : float
+        Share of weights to keep, met within about 0.3 %.
+    config : TrellisConfig
+    slices_per_stream : int
+        Slices of all streams but the last; 0: one stream.
+    threads : int, optional
+        All available cores by default.
+
+    Raises
+    ------
+    ConfigError
+        If the importance does not fit, or the code cannot reach the density.
+    """
+    if not 0 < density < 1:
+        raise ConfigError(f"density must be in (0, 1), not {density}")
+    importance = check_importance(importance, live, config.n_out)
+    slices = importance.shape[0]
+    size = slices_per_stream or max(1, slices)
+    if config.classes > 1 and size % config.period and size < slices:
+        raise ConfigError(f"slices_per_stream {size} must be a multiple of period {config.period}")
+    if not importance.reshape(-1)[:live].any():
+        streams = tuple(
+            _empty(min(size, slices - first), config) for first in range(0, slices, size)
+        )
+        return Chosen(np.zeros(importance.shape, np.bool_), streams, 0.0)
+    wanted = max(1, round(density * live))
+    importance = _part_ties(importance, live, wanted)
+    classes = np.zeros((0, config.n_out), np.uint8)
+    if config.classes > 1:
+        flat = importance.reshape(-1)[:live]
+        cut = np.partition(flat, max(0, live - wanted))[max(0, live - wanted)]
+        classes = _classes(_lane_density(importance >= max(cut, 1e-30), live, config), config)
+
+    def encode(price: float) -> tuple[tuple[TrellisStream, ...], np.ndarray]:
+        firsts = range(0, slices, size)
+
+        def one(first: int) -> tuple[TrellisStream, np.ndarray]:
+            part = importance[first : first + size]
+            rows = slice(first // config.period, -(-(first + len(part)) // config.period))
+            own = max(0, min(part.size, live - first * config.n_out))
+            return search_stream(part, own, price, config, classes[rows])
+
+        with ThreadPoolExecutor(threads or threads_default()) as pool:
+            done = list(pool.map(one, firsts))
+        return tuple(stream for stream, _ in done), np.concatenate([mask for _, mask in done])
+
+    price, slope = _fit_price(importance, live, density, config, classes)
+    for _ in range(0 if config.classes == 1 else _ROUNDS):
+        classes = _classes(_lane_density(encode(price)[1], live, config), config)
+        price, slope = _fit_price(importance, live, density, config, classes, price, slope)
+    best: list[tuple[tuple[TrellisStream, ...], np.ndarray]] = []
+
+    def keep(price: float) -> int:
+        best[:] = [encode(price)]
+        return int(np.count_nonzero(best[0][1]))
+
+    price, _ = _fit(keep, wanted, price, slope, _WHOLE_TRIES)
+    streams, mask = best[0]
+    found = int(np.count_nonzero(mask))
+    if not 0.8 < found / wanted < 1.25 and wanted > 1000:
+        raise ConfigError(
+            f"density must be near {', '.join(f'{d:.3g}' for d in config.densities)}, which "
+            f"minterms {config.minterms} give, not {density} (the nearest mask has "
+            f"{found / live:.3g}): choose minterms by minterms_for, or another index"
+        )
+    return Chosen(mask, streams, price)
+
+
+def check_importance(importance: np.ndarray, live: int, n_out: int) -> np.ndarray:
+    """Return slices of importance as float32.
+
+    Raises
+    ------
+    ConfigError
+        If shape or values do not fit.
+    """
+    if importance.ndim != 2 or importance.shape[1] != n_out or live > importance.size:
+        raise ConfigError(
+            f"importance must be (slices, {n_out}) with at least {live} places, "
+            f"not {importance.shape}"
+        )
+    importance = np.ascontiguousarray(importance, np.float32)
+    if importance.size and not (np.isfinite(importance).all() and importance.min() >= 0):
+        raise ConfigError("importance must be finite and not negative (take magnitudes)")
+    return importance
+
+
+def _empty(slices: int, config: TrellisConfig) -> TrellisStream:
+    """Return the stream of all-zero seeds, whose masks are empty: gates of zeros are 0."""
+    periods = -(-slices // config.period) if config.classes > 1 else 0
+    classes = np.full((periods, config.n_out), config.classes - 1, np.uint8)
+    return TrellisStream(np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64), slices, classes)
+
+
+def _fit_price(
+    importance: np.ndarray,
+    live: int,
+    density: float,
+    config: TrellisConfig,
+    classes: np.ndarray,
+    price: float = 0.0,
+    slope: float = 0.0,
+) -> tuple[float, float]:
+    """Fit the price on a sample: runs of slices, or all slices if they are few."""
+    slices = live // config.n_out  # whole ones
+    run, count = _RUN, max(1, _PROBE // (_RUN * config.n_out))
+    if slices > run * count:
+        starts = np.linspace(0, slices - run, count).astype(np.int64)
+        if config.classes > 1:  # a run has the classes of one period
+            run = min(run, config.period)
+            starts -= np.maximum(0, starts % config.period + run - config.period)
+            classes = classes[starts // config.period]
+        sample = np.concatenate([importance[s : s + run] for s in starts])
+        probe, own = replace(config, period=run), sample.size
+    else:
+        sample, probe, own = importance, config, live
+    wanted = max(1, round(density * own))
+
+    def keep(price: float) -> int:
+        return int(np.count_nonzero(search_stream(sample, own, price, probe, classes)[1]))
+
+    if not price:
+        flat = sample.reshape(-1)[:own]
+        cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
+        price = 0.7 * (cut or float(importance.max()) * 1e-6)
+        slope = -2 / price
+    return _fit(keep, wanted, price, slope, 12)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the masks of a compressed model keep, beside the bound and beside N:M patterns."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xorloom.sw.index.rate_distortion import kept_share, nm_share, share_bound
+from xorloom.sw.tensors.model_io import ModelTensor
+
+from .container import read_container
+from .decompress import tensor_bits, verify_tensor
+
+__all__ = ["KEPT_COLUMNS", "best_pattern", "kept_row", "kept_rows"]
+
+PATTERNS = ((1, 2), (1, 4), (2, 8), (1, 8), (4, 32), (1, 16), (4, 64), (1, 32), (1, 64))
+"""N:M patterns to compare with."""
+KEPT_COLUMNS = (
+    *("tensor", "density", "index_bits", "kept", "kept_bound", "energy", "energy_total"),
+    *("pattern", "pattern_energy_total"),
+)
+
+
+def best_pattern(weights: np.ndarray, budget: float, planes: int) -> tuple[str, float]:
+    """Return the N:M pattern that keeps most energy within a budget, and the share it keeps.
+
+    Parameters
+    ----------
+    weights : array of any shape
+    budget : float
+        Bits a weight, index and ``planes`` bits a kept weight.
+    """
+    best = ("none", 0.0)
+    for n, m in PATTERNS:
+        if m > weights.size:
+            continue
+        kept, bits = nm_share(weights, n, m)
+        if bits + planes * n / m <= budget and kept.energy_total > best[1]:
+            best = (f"{n}:{m}", kept.energy_total)
+    return best
+
+
+def kept_row(
+    name: str, weights: np.ndarray, mask: np.ndarray, index_bits: float, planes: int
+) -> dict[str, Any]:
+    """Measure one mask; ``index_bits`` are all that its index takes, a weight.
+
+    ``kept`` and ``energy`` are shares of what as many of the largest weights have, ``kept_bound``
+    is the most that a mask of that density and rate can keep if weights have no memory;
+    ``energy_total`` is the share of all energy, also for the N:M pattern of at most the same bits.
+    """
+    kept = kept_share(weights, mask)
+    density = min(max(kept.density, 1e-6), 1 - 1e-6)
+    pattern, pattern_energy = best_pattern(weights, index_bits + planes * kept.density, planes)
+    return {
+        "tensor": name,
+        "density": kept.density,
+        "index_bits": index_bits,
+        "kept": kept.magnitude,
+        "kept_bound": share_bound(np.abs(weights), density, index_bits),
+        "energy": kept.energy,
+        "energy_total": kept.energy_total,
+        "pattern": pattern,
+        "pattern_energy_total": pattern_energy,
+    }
+
+
+def kept_rows(source: Mapping[str, ModelTensor], compressed: Path) -> list[dict[str, Any]]:
+    """Measure every mask of a compressed model against the original weights."""
+    container = read_container(compressed)
+    rows = []
+    for name, info in container.tensors.items():
+        mask = verify_tensor(container, name).mask
+        index = tensor_bits(container, name).index / max(1, mask.size)
+        rows.append(kept_row(name, source[name].weights(), mask, index, info.planes))
+    return rows

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bits and bounds: what a tensor costs, and what information theory allows."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from xorloom.sw.value.block.stream import StreamBits
+
+__all__ = ["TensorBits", "binary_entropy", "code_entropy"]
+
+
+def binary_entropy(p: float) -> float:
+    """H(p) in bits."""
+    return 0.0 if p in (0.0, 1.0) else float(-p * np.log2(p) - (1 - p) * np.log2(1 - p))
+
+
+def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
+    """Zero-order entropy of the kept codes, bits a kept weight."""
+    counts = np.bincount(codes[mask].reshape(-1), minlength=1)
+    p = counts[counts > 0] / max(1, counts.sum())
+    return float(-(p * np.log2(p)).sum()) + 0.0
+
+
+@dataclass(frozen=True)
+class TensorBits:
+    """Where a tensor's bits go. All counts are bits; ``kept`` and ``weights`` are weights.
+
+    ``control`` is rate words (window) or n_patch fields (block), and patches, ``patches`` the part
+    of it that they take; ``overhead`` is headers and CRCs of all streams and the value streams'
+    padding. ``value_entropy`` and ``mask_entropy`` are totals of the zero-order bounds.
+    """
+
+    weights: int
+    kept: int
+    planes: int
+    index: int
+    seeds: int
+    control: int
+    scales: int
+    overhead: int
+    mask_entropy: float
+    value_entropy: float
+    patches: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        mask: np.ndarray,
+        codes: np.ndarray,
+        planes: int,
+        value: StreamBits,
+        index_bits: int,
+        index_overhead: int,
+        scale_bits: int,
+    ) -> "TensorBits":
+        """Count one tensor; ``index_bits`` are its index streams', of which some are overhead."""
+        kept = int(np.count_nonzero(mask))
+        density = kept / mask.size if mask.size else 0.0
+        return cls(
+            weights=mask.size,
+            kept=kept,
+            planes=planes,
+            index=index_bits - index_overhead,
+            seeds=value.seeds,
+            control=value.control + value.patches,
+            scales=scale_bits,
+            overhead=value.overhead + index_overhead,
+            mask_entropy=mask.size * binary_entropy(density),
+            value_entropy=kept * code_entropy(codes, mask),
+            patches=value.patches,
+        )
+
+    def __add__(self, other: "TensorBits") -> "TensorBits":
+        sums = {k: v + getattr(other, k) for k, v in asdict(self).items()}
+        return TensorBits(**sums | {"planes": max(self.planes, other.planes)})
+
+    @property
+    def total(self) -> int:
+        """All stored bits."""
+        return self.index + self.seeds + self.control + self.scales + self.overhead
+
+    def per_weight(self) -> dict[str, float]:
+        """Bits a weight, by part, with total, bounds and value-plane efficiency."""
+        n = max(1, self.weights)
+        parts = ("index", "seeds", "control", "scales", "overhead")
+        row: dict[str, float] = {name: getattr(self, name) / n for name in parts}
+        row["patches"] = self.patches / n
+        row["total"] = self.total / n
+        row["mask_entropy"] = self.mask_entropy / n
+        row["value_entropy"] = self.value_entropy / n
+        row["bound"] = (self.mask_entropy + self.value_entropy + self.scales) / n
+        stored = self.seeds + self.control
+        row["value_efficiency"] = self.planes * self.kept / stored if stored else 0.0
+        return row
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return totals and bits a weight for JSON."""
+        return asdict(self) | {"bits_per_weight": self.per_weight()}

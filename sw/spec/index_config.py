@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frozen parameters of the index codecs, shared by encoder, golden model and RTL."""
+
+from dataclasses import dataclass
+
+from xorloom.sw.base.errors import ConfigError
+
+from .config import DecoderConfig
+from .trellis_code import TrellisCode, trellis_code
+
+__all__ = [
+    "N_OUT_MAX",
+    "BitmapConfig",
+    "EntropyConfig",
+    "IndexConfig",
+    "LowrankConfig",
+    "TrellisConfig",
+]
+
+N_OUT_MAX = 2048
+"""Most mask bits a beat: the longest slice of the window codec."""
+
+
+@dataclass(frozen=True)
+class BitmapConfig(DecoderConfig):
+    """One stored bit a weight.
+
+    Parameters
+    ----------
+    n_out : int, 1 to 32768
+        Mask bits a beat.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+    """
+
+    codec = "bitmap"
+
+    n_out: int = 512
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check({"n_out": (1, 32768)})
+
+    @property
+    def rate(self) -> float:
+        """Stored bits a mask bit."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class TrellisConfig(DecoderConfig):
+    """A chosen mask near the rate-distortion bound, as the path of a trellis.
+
+    Parameters
+    ----------
+    n_in : int, 1 to 1024
+        Seed bits a beat.
+    n_out : int, 8 to 2048
+        Mask bits a beat; the rate is ``n_in / n_out``, at most 1.
+    window : int, 6 to 16
+        Seed bits that a mask bit can depend on; the encoder walks ``2**(window - 1)`` states.
+    minterms : int, 1 to 15
+        Of the 16 of a mask bit's look-up table. A mask bit is 1 with probability
+        ``minterms / 32``, or with ``classes`` 4, ``minterms / 16`` by 1, 1/2, 1/4 or 1/8.
+    classes : int, 1 or 4
+        Density classes that a lane can have.
+    period : int, 16 to 65536
+        Beats that share the lanes' classes.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+    network_seed : int, 0 to 2**64 - 1
+        Seed of :func:`xorloom.sw.spec.trellis_code.trellis_code`.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range or two do not fit together.
+    """
+
+    codec = "trellis"
+
+    n_in: int = 84
+    n_out: int = 512
+    window: int = 14
+    minterms: int = 3
+    classes: int = 1
+    period: int = 384
+    bus_bits: int = 64
+    network_seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check(
+            {
+                "n_in": (1, 1024),
+                "n_out": (8, N_OUT_MAX),
+                "window": (6, 16, "every bit more doubles the encoder's time"),
+                "minterms": (1, 15),
+                "classes": (1, 4),
+                "period": (16, 65536),
+                "network_seed": (0, (1 << 64) - 1),
+            }
+        )
+        if self.classes not in (1, 4):
+            raise ConfigError(f"classes must be 1 or 4, not {self.classes}")
+        if self.n_in > self.n_out:
+            raise ConfigError(
+                f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit a "
+                "mask bit)"
+            )
+
+    @property
+    def class_chunks(self) -> int:
+        """Chunks of ``n_in`` bits that bring the lanes' classes, before every period's beats."""
+        return 0 if self.classes == 1 else -(-2 * self.n_out // self.n_in)
+
+    @property
+    def rate(self) -> float:
+        """Stored bits a mask bit, in whole periods."""
+        return self.n_in * (self.period + self.class_chunks) / (self.period * self.n_out)
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """Density of a random path, by class."""
+        if self.classes == 1:
+            return (self.minterms / 32,)
+        return tuple(self.minterms / 16 / 2**c for c in range(self.classes))
+
+    @property
+    def code(self) -> TrellisCode:
+        """The code, see :func:`xorloom.sw.spec.trellis_code.trellis_code`."""
+        return trellis_code(
+            self.n_in, self.n_out, self.window, self.minterms, self.classes, self.network_seed
+        )
+
+
+@dataclass(frozen=True)
+class LowrankConfig(DecoderConfig):
+    """A chosen mask as boolean products of binary factors, one product a tile.
+
+    Parameters
+    ----------
+    n_out : int, 8 to 2048
+        Mask bits a beat.
+    tile_slices : int, 2 to 1024
+        Slices of a tile; the last tile row of a stream may have fewer.
+    tile_lanes : int, 2 to n_out
+        Lanes of a tile; the last tile of a slice may have fewer.
+    rank : int, 1 to 32
+        Products that are ORed.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range, or a beat would cost as much as a bitmap.
+    """
+
+    codec = "lowrank"
+
+    n_out: int = 512
+    tile_slices: int = 15
+    tile_lanes: int = 11
+    rank: int = 1
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check(
+            {
+                "n_out": (8, N_OUT_MAX),
+                "tile_slices": (2, 1024),
+                "tile_lanes": (2, self.n_out, "a tile has at most the lanes of a beat"),
+                "rank": (1, 32),
+            }
+        )
+        if self.chunk_bits >= self.n_out:
+            raise ConfigError(
+                f"tiles of {self.tile_slices} slices by {self.tile_lanes} lanes at rank "
+                f"{self.rank} cost {self.chunk_bits} bits a beat of {self.n_out}: use larger "
+                "tiles, less rank or the bitmap codec"
+            )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles side by side in a slice."""
+        return -(-self.n_out // self.tile_lanes)
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of the lanes' factor A of one tile row."""
+        return self.rank * self.n_out
+
+    @property
+    def beat_bits(self) -> int:
+        """Bits of the slices' factor B that a slice brings."""
+        return self.rank * self.tiles
+
+    @property
+    def share_bits(self) -> int:
+        """Bits of the next tile row's A that a slice brings."""
+        return -(-self.lane_bits // self.tile_slices)
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits a slice."""
+        return self.beat_bits + self.share_bits
+
+    @property
+    def shares_per_chunk(self) -> int:
+        """Shares in a preamble chunk."""
+        return self.chunk_bits // self.share_bits
+
+    @property
+    def preamble_chunks(self) -> int:
+        """Chunks before the first slice's: the first tile row's A."""
+        return -(-self.tile_slices // self.shares_per_chunk)
+
+    @property
+    def rate(self) -> float:
+        """Stored bits a mask bit, without a stream's preamble."""
+        return self.chunk_bits / self.n_out
+
+    def chunks(self, slices: int) -> int:
+        """Chunks of a stream of so many slices."""
+        return self.preamble_chunks + slices if slices else 0
+
+
+@dataclass(frozen=True)
+class EntropyConfig(DecoderConfig):
+    """Any mask, near its entropy: 8-bit chunks in table-driven ANS, a state for every lane.
+
+    Parameters
+    ----------
+    n_out : int, a multiple of 8 * ``lanes``, 8 to 2048
+        Mask bits a beat.
+    lanes : int, 1 to 64
+        Chunks decoded side by side; a beat takes ``n_out / (8 * lanes)`` steps.
+    states : int, a power of two, 16 to 256
+        States of a lane's decoder: few cost some per cent where one chunk value dominates.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range or two do not fit together.
+    """
+
+    codec = "entropy"
+
+    n_out: int = 512
+    lanes: int = 16
+    states: int = 256
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check({"n_out": (8, N_OUT_MAX), "lanes": (1, 64), "states": (16, 256)})
+        if self.states & (self.states - 1):
+            raise ConfigError(f"states must be a power of two, not {self.states}")
+        if self.n_out % (8 * self.lanes):
+            raise ConfigError(
+                f"n_out must be a multiple of {8 * self.lanes} for {self.lanes} lanes of 8-bit "
+                f"chunks, not {self.n_out}"
+            )
+
+    @property
+    def state_bits(self) -> int:
+        """Bits of a state."""
+        return self.states.bit_length() - 1
+
+    @property
+    def steps(self) -> int:
+        """Steps a beat."""
+        return self.n_out // (8 * self.lanes)
+
+    @property
+    def spread(self) -> tuple[int, ...]:
+        """``spread[s]``: the how-many-th state, class by class, is state s.
+
+        The multiplier is odd, so this is a permutation; it deals each class's states evenly.
+        """
+        stride = (self.states >> 1) + (self.states >> 3) + 3
+        inverse = pow(stride, -1, self.states)
+        return tuple(s * inverse % self.states for s in range(self.states))
+
+    @property
+    def symbol_order(self) -> tuple[int, ...]:
+        """All chunk values by their number of ones, then by value."""
+        return tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))
+
+
+IndexConfig = BitmapConfig | EntropyConfig | LowrankConfig | TrellisConfig
+"""Parameters of one index decoder."""

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bit positions of the memory stream: header, trailer, control fields, word order constants.
+
+``FORMAT.md`` is the prose; the numbers live here and nowhere else.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from xorloom.sw.base.errors import CapacityError, FormatError
+
+from .config import BlockConfig, DecoderConfig
+
+__all__ = [
+    "CONTROL_AHEAD",
+    "COUNT_OFFSET_BITS",
+    "CRC_BYTES",
+    "HEADER_BYTES",
+    "INDEX_KINDS",
+    "KIND_BITMAP",
+    "KIND_BLOCK",
+    "KIND_ENTROPY",
+    "KIND_LOWRANK",
+    "KIND_TRELLIS",
+    "KIND_WEIGHTS",
+    "KIND_WINDOW",
+    "MAGIC",
+    "VERSION",
+    "WEIGHT_HEADER_BYTES",
+    "WIDTH_FIELD_BITS",
+    "WORDS_OFFSET_BITS",
+    "Header",
+    "WeightHeader",
+    "control_threshold_bits",
+    "network_id",
+    "padded",
+    "schedule_block_words",
+    "seed_bits_per_group",
+    "weights_network_id",
+]
+
+MAGIC = b"XL"
+VERSION = 1
+KIND_BITMAP = 1
+KIND_BLOCK = 2
+KIND_WINDOW = 3
+KIND_TRELLIS = 4
+KIND_LOWRANK = 5
+KIND_ENTROPY = 6
+KIND_WEIGHTS = 16
+"""Added to the kind of its index: a weight stream, values and index in one."""
+INDEX_KINDS = {
+    "bitmap": KIND_BITMAP,
+    "trellis": KIND_TRELLIS,
+    "lowrank": KIND_LOWRANK,
+    "entropy": KIND_ENTROPY,
+}
+WEIGHT_HEADER_BYTES = 24
+HEADER_BYTES = 16
+CRC_BYTES = 4
+COUNT_OFFSET_BITS = 32
+"""Where the RTL finds ``count`` (32 bits) in the header."""
+WORDS_OFFSET_BITS = 96
+"""Where it finds ``words`` (32 bits)."""
+WIDTH_FIELD_BITS = 4
+"""Bits of an n_patch width; each block of groups opens with that of the next one."""
+
+CONTROL_AHEAD = 4
+"""Groups whose control words come before the words of the current group (an argument of the
+kernels: a compiled kernel in a cache would keep a global's old value)."""
+
+_HEADER = struct.Struct("<2sBBIII")
+_WEIGHT_HEADER = struct.Struct("<2sBBIIIIBBH")
+
+
+def padded(n_bytes: int, bus_bytes: int) -> int:
+    """Round up to whole bus words."""
+    return -(-n_bytes // bus_bytes) * bus_bytes
+
+
+def seed_bits_per_group(config: BlockConfig) -> int:
+    """Seed bits that a group consumes, in its first cycle."""
+    return config.lanes * config.n_in
+
+
+def control_threshold_bits(config: BlockConfig) -> int:
+    """Control bits that must be there before a group is parsed, whatever it needs."""
+    return WIDTH_FIELD_BITS + config.lanes * config.position_bits
+
+
+def network_id(config: DecoderConfig) -> int:
+    """CRC-32 of the configuration's ``identity``: tells one network from another."""
+    return zlib.crc32(config.identity.encode("ascii"))
+
+
+def weights_network_id(value: DecoderConfig, planes: int, index: DecoderConfig) -> int:
+    """CRC-32 of all that a decoder of weight streams is made for, but the bus width."""
+    text = f"{value.identity}/{planes}/{INDEX_KINDS[index.codec]}/{index.identity}"
+    return zlib.crc32(text.encode("ascii"))
+
+
+def schedule_block_words(bus_bytes: int) -> int:
+    """Bus words of a block of a weight stream: 512 bits, at least two words."""
+    return max(2, 64 // bus_bytes)
+
+
+def _check_magic(magic: bytes, version: int, where: str) -> None:
+    if magic != MAGIC:
+        raise FormatError(f"{where}: stream magic must be {MAGIC!r}, found {magic!r}")
+    if version != VERSION:
+        raise FormatError(
+            f"{where}: stream version {version} is not the supported {VERSION}: use a newer xorloom"
+        )
+
+
+@dataclass(frozen=True)
+class Header:
+    """The 16 bytes that open a memory stream.
+
+    Parameters
+    ----------
+    kind : int
+        ``KIND_BITMAP``, ``KIND_BLOCK`` or ``KIND_WINDOW``.
+    count : int
+        Weights (bitmap), slices (block) or slice bits (window), 0 to 2**32 - 1.
+    network : int
+        :func:`network_id`, 0 for a bitmap.
+    words : int
+        Bus words between header and CRC.
+    """
+
+    kind: int
+    count: int
+    network: int
+    words: int
+
+    def pack(self) -> bytes:
+        """Return the header's bytes.
+
+        Raises
+        ------
+        CapacityError
+            If a count does not fit 32 bits.
+        """
+        for name in ("count", "words"):
+            if getattr(self, name) >= 1 << 32:
+                raise CapacityError(
+                    f"stream {name} {getattr(self, name)} does not fit 32 bits: split the tensor"
+                )
+        return _HEADER.pack(MAGIC, VERSION, self.kind, self.count, self.network, self.words)
+
+    @classmethod
+    def unpack(cls, data: bytes, where: str) -> "Header":
+        """Read a header; ``where`` names the stream in messages.
+
+        Raises
+        ------
+        FormatError
+            If the bytes are too few, not ours, or of a newer version.
+        """
+        if len(data) < HEADER_BYTES:
+            raise FormatError(
+                f"{where}: stream is {len(data)} bytes, shorter than its {HEADER_BYTES}-byte header"
+            )
+        magic, version, kind, count, network, words = _HEADER.unpack_from(data)
+        _check_magic(magic, version, where)
+        return cls(kind, count, network, words)
+
+
+@dataclass(frozen=True)
+class WeightHeader:
+    """The 24 bytes that open a weight stream.
+
+    Parameters
+    ----------
+    kind : int
+        ``KIND_WEIGHTS`` and the index's kind.
+    count : int
+        Slice bits, 1 to 2**32 - 1.
+    network : int
+        :func:`weights_network_id`.
+    blocks : int
+        Of both kinds.
+    crc : int
+        CRC-32 of the whole stream with this field 0.
+    first : (int, int)
+        Words of the first block of values and of the first block of index, at most
+        :func:`schedule_block_words` and one; 1: one word, and one of zeros.
+    """
+
+    kind: int
+    count: int
+    network: int
+    blocks: int
+    crc: int
+    first: tuple[int, int]
+
+    def pack(self) -> bytes:
+        """Return the header's bytes."""
+        return _WEIGHT_HEADER.pack(
+            MAGIC,
+            VERSION,
+            self.kind,
+            self.count,
+            self.network,
+            self.blocks,
+            self.crc,
+            *self.first,
+            0,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, where: str) -> "WeightHeader":
+        """Read a header; ``where`` names the stream in messages.
+
+        Raises
+        ------
+        FormatError
+            If the bytes are too few, not ours, of a newer version, or not zero where they must be.
+        """
+        if len(data) < WEIGHT_HEADER_BYTES:
+            raise FormatError(
+                f"{where}: stream is {len(data)} bytes, shorter than its "
+                f"{WEIGHT_HEADER_BYTES}-byte header"
+            )
+        magic, version, kind, count, network, blocks, crc, value, index, zero = (
+            _WEIGHT_HEADER.unpack_from(data)
+        )
+        _check_magic(magic, version, where)
+        if zero:
+            raise FormatError(f"{where}: bytes 22 and 23 of the header must be zero")
+        return cls(kind, count, network, blocks, crc, (value, index))
+
+    def words(self, bus_bytes: int) -> int:
+        """Bus words of the whole stream."""
+        size = schedule_block_words(bus_bytes)
+        head = padded(WEIGHT_HEADER_BYTES, bus_bytes)
+        spare = 8 * (head - WEIGHT_HEADER_BYTES)
+        blocks = (self.blocks - 2) * size + sum(max(2, n) for n in self.first)
+        return head // bus_bytes + blocks + -(-max(0, self.blocks - spare) // (8 * bus_bytes))

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weight orders: which weight stands in which lane of which slice.
+
+Real masks cluster along rows and columns, so a slice of neighbouring weights is crowded or empty.
+An order that mixes rows and columns in every slice costs fewer bits. ``FORMAT.md``, "Weight
+order", is normative.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from xorloom.sw.base.errors import ConfigError
+
+__all__ = [
+    "ORDERS",
+    "Lanes",
+    "beats_of",
+    "check_order",
+    "flatten",
+    "gather",
+    "lanes",
+    "needs_transpose",
+    "put_beats",
+    "slice_count",
+]
+
+ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column")
+"""Known orders. ``-column`` takes the transposed matrix."""
+_TURN = 40503
+"""65536 / golden ratio: consecutive lanes of a skewed order begin far apart in their runs."""
+
+
+class Lanes(NamedTuple):
+    """The weight of every lane and slice, as positions in the flattened tensor.
+
+    Slice ``e`` has in lane ``l``, if ``e < length[l]``, the weight
+    ``start[l] + step * ((e + turn[l]) % length[l])``. All arrays are (lanes,) int64.
+    """
+
+    start: np.ndarray
+    length: np.ndarray
+    turn: np.ndarray
+    step: int
+
+
+def check_order(order: str) -> str:
+    """Return ``order`` if it is known.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    if order not in ORDERS:
+        raise ConfigError(f"order must be one of {', '.join(ORDERS)}, not {order!r}")
+    return order
+
+
+def needs_transpose(order: str) -> bool:
+    """Whether the order is over the transposed matrix."""
+    return order == "column" or order.endswith("-column")
+
+
+def flatten(array: np.ndarray, order: str) -> np.ndarray:
+    """Flatten in the order's own sequence of weights."""
+    if needs_transpose(order) and array.ndim > 1 and array.size:
+        array = array.reshape(array.shape[0], -1).T
+    return np.ascontiguousarray(array).reshape(-1)
+
+
+def slice_count(weights: int, per_slice: int) -> int:
+    """Slices of a tensor."""
+    return -(-weights // per_slice)
+
+
+def lanes(order: str, weights: int, per_slice: int) -> Lanes:
+    """Return the places of ``weights`` weights, ``per_slice`` to a slice.
+
+    All slices but the last are full; the last one fills its first lanes.
+    """
+    slices = slice_count(weights, per_slice)
+    lane = np.arange(per_slice, dtype=np.int64)
+    full = weights - (slices - 1) * per_slice  # lanes of the last slice
+    length = np.where(lane < full, slices, slices - 1)
+    if order in ("row", "column"):
+        return Lanes(lane, length, np.zeros_like(lane), per_slice)
+    start = np.cumsum(length) - length
+    turn = np.zeros_like(lane)
+    if order.startswith("skewed"):
+        turn = (lane * _TURN % 65536) * length >> 16
+    return Lanes(start, length, turn, 1)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _weight(where: Lanes, lane: int, e: int) -> int:
+    """Weight of a lane in slice ``e``, which has the lane."""
+    at = e + where.turn[lane]
+    if at >= where.length[lane]:
+        at -= where.length[lane]
+    return where.start[lane] + where.step * at
+
+
+@njit(nogil=True, cache=True)
+def gather(
+    mask: np.ndarray,
+    codes: np.ndarray,
+    where: Lanes,
+    planes: int,
+    first: int,
+    care: np.ndarray,
+    value: np.ndarray,
+) -> None:
+    """Cut slices out of a tensor; plane ``b`` of lane ``l`` is output ``l * planes + b``.
+
+    Parameters
+    ----------
+    mask, codes : (weights,) bool, uint8
+    first : int
+        Number of the first slice.
+    care, value : (slices, n_out / 64) uint64, out, zeroed
+        Packed care mask and values, zero where not kept.
+    """
+    every = np.uint64((1 << planes) - 1)
+    for k in range(care.shape[0]):
+        e = first + k
+        for lane in range(where.start.size):
+            if e >= where.length[lane]:
+                break
+            weight = _weight(where, lane, e)
+            kept = every * np.uint64(mask[weight])  # no branch: a mask is hard to predict
+            code = np.uint64(codes[weight]) & kept
+            bit = np.uint64(lane * planes)
+            word, shift = bit >> np.uint64(6), bit & np.uint64(63)
+            care[k, word] |= kept << shift
+            value[k, word] |= code << shift
+            if shift + np.uint64(planes) > np.uint64(64):
+                over = np.uint64(64) - shift
+                care[k, word + np.uint64(1)] |= kept >> over
+                value[k, word + np.uint64(1)] |= code >> over
+
+
+@njit(nogil=True, cache=True)
+def beats_of(flat: np.ndarray, where: Lanes, first: int, beats: np.ndarray) -> None:
+    """Take slices out of a flat array: ``beats[k, l]`` is the weight in lane l of slice first + k.
+
+    Parameters
+    ----------
+    flat : (weights,), any dtype
+    first : int
+        Number of the first slice.
+    beats : (slices, lanes), out
+        Places without a weight stay as they are.
+    """
+    for k in range(beats.shape[0]):
+        e = first + k
+        for lane in range(where.start.size):
+            if e >= where.length[lane]:
+                break
+            beats[k, lane] = flat[_weight(where, lane, e)]
+
+
+@njit(nogil=True, cache=True)
+def put_beats(beats: np.ndarray, where: Lanes, first: int, flat: np.ndarray) -> None:
+    """Undo :func:`beats_of`: ``flat`` gets what stands in the slices."""
+    for k in range(beats.shape[0]):
+        e = first + k
+        for lane in range(where.start.size):
+            if e >= where.length[lane]:
+                break
+            flat[_weight(where, lane, e)] = beats[k, lane]

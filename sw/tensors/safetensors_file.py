@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Safetensors files, read by memory map and written tensor by tensor.
+
+The safetensors package's NumPy side has no float8 and wants all tensors in memory; the layout
+itself is small: ``u64`` header length, JSON header, tensor bytes. Tests check every file against
+that package.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import ml_dtypes
+import numpy as np
+from xorloom.sw.base.errors import ConfigError, FormatError
+
+__all__ = [
+    "DIMENSIONS_MAX",
+    "DTYPES",
+    "dtype_name",
+    "read_header",
+    "replace_on_success",
+    "write_tensors",
+]
+
+DTYPES: dict[str, np.dtype] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype(np.uint8),
+    "I8": np.dtype(np.int8),
+    "U16": np.dtype(np.uint16),
+    "I16": np.dtype(np.int16),
+    "U32": np.dtype(np.uint32),
+    "I32": np.dtype(np.int32),
+    "U64": np.dtype(np.uint64),
+    "I64": np.dtype(np.int64),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F32": np.dtype(np.float32),
+    "F64": np.dtype(np.float64),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "C64": np.dtype(np.complex64),
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+DIMENSIONS_MAX = 64  # Ref: NumPy 2.0.0 release notes, NPY_MAXDIMS
+_LENGTH_BYTES = 8
+_HEADER_MAX = 100_000_000  # Ref: safetensors README, "Format": headers are at most 100 MB
+
+
+def dtype_name(dtype: np.dtype) -> str:
+    """Return the safetensors name of a NumPy dtype.
+
+    Raises
+    ------
+    FormatError
+        If safetensors has none.
+    """
+    if dtype.newbyteorder("=") not in _NAMES:
+        raise FormatError(f"safetensors cannot store dtype {dtype}")
+    return _NAMES[dtype.newbyteorder("=")]
+
+
+def _entry_ok(entry: Any, end: int) -> bool:
+    """Whether a header entry has dtype, shape and offsets that fit each other and the file."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        return False
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    whole = [shape, offsets]
+    if not all(isinstance(v, list) and all(type(n) is int and n >= 0 for n in v) for v in whole):
+        return False
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES or len(offsets) != 2:
+        return False
+    item = DTYPES[entry["dtype"]].itemsize
+    # An array without elements must still have strides that NumPy can hold.
+    if len(shape) > DIMENSIONS_MAX or item * math.prod(n or 1 for n in shape) >= 1 << 63:
+        return False
+    size = item * math.prod(shape)
+    return offsets[1] - offsets[0] == size and offsets[1] <= end
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]:
+    """Read and check a header.
+
+    Returns
+    -------
+    (entries, metadata, raw, start)
+        Entries by tensor name with ``dtype``, ``shape``, ``data_offsets``; the header's bytes;
+        and where tensor data begins.
+
+    Raises
+    ------
+    FormatError
+        If the file is not safetensors, truncated, or has bytes that belong to no tensor.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        start = _LENGTH_BYTES + length
+        if size < _LENGTH_BYTES or length > min(_HEADER_MAX, size):
+            raise FormatError(f"{path}: not a safetensors file, or truncated ({size} bytes)")
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: safetensors header is not JSON: {error}") from None
+    if len(raw) != length or not isinstance(header, dict):
+        raise FormatError(f"{path}: safetensors header is truncated or not an object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise FormatError(f"{path}: safetensors metadata must be strings")
+    for name, entry in header.items():
+        if not _entry_ok(entry, size - start):
+            raise FormatError(f"{path}: tensor {name!r} has a bad header entry (truncated file?)")
+    covered = 0
+    for low, high in sorted(tuple(e["data_offsets"]) for e in header.values()):
+        if low != covered:
+            raise FormatError(f"{path}: tensor data has a gap or overlap at byte {start + covered}")
+        covered = high
+    if start + covered != size:
+        raise FormatError(f"{path}: must be {start + covered} bytes, found {size}")
+    return header, metadata, raw, start
+
+
+@contextmanager
+def replace_on_success(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file beside ``path`` and rename it at the end: whole, or not there at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_tensors(
+    path: Path,
+    entries: Mapping[str, tuple[str, tuple[int, ...], int]],
+    data: Iterable[memoryview | bytes],
+    metadata: Mapping[str, str],
+    seal: Any = None,
+) -> None:
+    """Write a safetensors file.
+
+    Parameters
+    ----------
+    entries : mapping of name to (dtype name, shape, bytes)
+        In file order.
+    data : iterable of buffers
+        One for every entry, in the same order.
+    metadata : mapping
+    seal : callable, optional
+        Gets the header's bytes and returns them with a checksum filled in, same length.
+
+    Raises
+    ------
+    ConfigError
+        If a tensor has the reserved name ``__metadata__``.
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    if header.keys() & entries.keys():
+        raise ConfigError("safetensors reserves the name '__metadata__': rename that tensor")
+    at = 0
+    for name, (dtype, shape, size) in entries.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    raw += b" " * (-len(raw) % 8)
+    raw = seal(raw) if seal else raw
+    with replace_on_success(path) as file:
+        file.write(len(raw).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(raw)
+        for buffer in data:
+            file.write(buffer)

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The window codec: care mask and codes to seed streams, and back.
+
+A window slides over one continuous stream of seed bits, and every output is the XOR of a few
+window bits. How many steps the window makes between slices follows the number of kept bits, so
+any mask is stored at nearly one bit a kept bit and decoded at a fixed rate, without patches.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from xorloom.sw.base.errors import CapacityError, FormatError, check_range
+from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.tensors.orders import (
+    ORDERS,
+    check_order,
+    flatten,
+    gather,
+    lanes,
+    needs_transpose,
+    slice_count,
+)
+from xorloom.sw.value.block.codec import check_codes, threads_default
+
+from . import decode_kernels as kernels
+from . import kernels as window_kernels
+from .kernels import Basis, Geometry, encode_stream, solve
+
+__all__ = [
+    "STREAM_BITS",
+    "SeedStream",
+    "WindowStreams",
+    "decode",
+    "encode",
+    "per_slice",
+    "read_stream",
+    "slice_ends",
+    "stream_counts",
+    "stream_slices",
+]
+
+STREAM_BITS = 1 << 19
+"""Kept bits that one stream is meant to hold: the encoder's memory follows this, not the model."""
+
+
+@dataclass(frozen=True)
+class SeedStream:
+    """One stream's seeds, rate words included.
+
+    Parameters
+    ----------
+    seeds : (ceil(chunks * n_in / 64) + 2,) or longer, uint64
+        Packed bits.
+    chunks : int
+        Steps of the window, preload included, ``n_in`` bits each.
+    count : int
+        Slice bits; see :func:`stream_counts`.
+    facts : (frames, 2) int64
+        Rate word and number of patches of every frame.
+    attempts : int
+        Frames encoded, those that were undone included; 0 if read from a file.
+    """
+
+    seeds: np.ndarray
+    chunks: int
+    count: int
+    facts: np.ndarray
+    attempts: int = 0
+
+    @property
+    def n_patches(self) -> int:
+        """Patches of the stream."""
+        return int(self.facts[:, 1].sum())
+
+
+@dataclass(frozen=True)
+class WindowStreams:
+    """A tensor's value plane.
+
+    Parameters
+    ----------
+    order : str
+        One of :data:`xorloom.sw.tensors.orders.ORDERS`.
+    slices_per_stream : int
+        Slices of all streams but the last.
+    streams : tuple of SeedStream
+    """
+
+    order: str
+    slices_per_stream: int
+    streams: tuple[SeedStream, ...]
+
+
+def per_slice(config: WindowConfig, planes: int) -> int:
+    """Weights of a slice; ``n_out % planes`` outputs stay unused."""
+    return config.n_out // planes
+
+
+def stream_slices(
+    weights: int, kept_bits: int, planes: int, config: WindowConfig, multiple: int = 1
+) -> int:
+    """Return how many slices every stream of a tensor should have.
+
+    About :data:`STREAM_BITS` kept bits, in whole frames and a multiple of ``multiple``.
+    """
+    total = slice_count(weights, per_slice(config, planes))
+    step = math.lcm(config.frame, multiple)
+    most = (1 << 32) - 1 - step * config.n_out  # slice bits that a header can count
+    n_streams = max(1, round(kept_bits / STREAM_BITS), -(-total * config.n_out // most))
+    return -(-max(1, -(-total // n_streams)) // step) * step
+
+
+def stream_counts(
+    weights: int, planes: int, config: WindowConfig, slices_per_stream: int
+) -> list[int]:
+    """Slice bits of every stream of a tensor.
+
+    All slices of a stream count ``n_out`` bits, but the tensor's last one as many as it has weights
+    in it.
+    """
+    lane_count = per_slice(config, planes)
+    total = slice_count(weights, lane_count)
+    counts = [
+        min(slices_per_stream, total - first) * config.n_out
+        for first in range(0, total, slices_per_stream)
+    ]
+    if counts:
+        counts[-1] -= config.n_out - (weights - (total - 1) * lane_count) * planes
+    return counts
+
+
+def _geometry(config: WindowConfig) -> Geometry:
+    return Geometry(
+        config.n_in,
+        config.window,
+        config.frame,
+        config.preload_steps,
+        config.rate_bits,
+        config.rate_shift,
+        config.frame_steps_max,
+        config.patch_bits if config.patches else 0,
+        (config.frame - 1).bit_length(),
+    )
+
+
+@lru_cache(maxsize=4)
+def _taps(config: WindowConfig) -> np.ndarray:
+    """Network rows as words, shifted to every place that a window can begin at in a word."""
+    n_bytes = config.window // 8 + 8
+    shifts = range(0, 64, min(64, config.n_in))
+    data = [
+        b"".join((row << shift).to_bytes(n_bytes, "little") for row in config.network.rows)
+        for shift in shifts
+    ]
+    return np.frombuffer(b"".join(data), "<u8").reshape(len(data), -1)
+
+
+def _basis(config: WindowConfig, n_bits: int) -> Basis:
+    n = config.window // 64
+    return Basis(
+        np.empty(n_bits, np.uint64),
+        np.empty((n_bits + 1) * n, np.uint64),
+        np.zeros(n_bits // 64 + n + 2, np.uint64),
+        np.zeros(n_bits, np.uint64),
+        np.empty((_frame_bits(config), 2), np.uint64),
+        np.zeros(2 * n + 2, np.uint64),
+        (0,) * n,
+    )
+
+
+def _encode_one(
+    care: np.ndarray, value: np.ndarray, count: int, config: WindowConfig, target: int
+) -> SeedStream:
+    """Encode one stream of packed slices (slices, n_out / 64)."""
+    shape = _geometry(config)
+    slices = care.shape[0]
+    facts = np.zeros((-(-slices // config.frame), 3), np.int64)
+    kept = int(np.bitwise_count(care).sum())
+    n_bits = max(kept + kept // 16, slices * config.n_in) + 2 * _frame_bits(config)
+    while True:
+        basis = _basis(config, n_bits)
+        status, place = encode_stream(
+            care, value, _taps(config), shape, target, config.window // 24, basis, facts
+        )
+        if status != window_kernels.FULL:
+            break
+        n_bits *= 2
+    if status == window_kernels.STUCK:
+        raise CapacityError(
+            f"slices {place * config.frame} to {place * config.frame + config.frame - 1} keep too "
+            f"many weights for window {config.window} and n_out {config.n_out} "
+            "(use window >= n_out, another order, or patches)"
+        )
+    n_bits = place * config.n_in
+    words = np.zeros(n_bits // 64 + config.window // 64 + 3, np.uint64)
+    solve(basis, n_bits, words)
+    seeds = words[: -(-n_bits // 64) + 2]
+    return SeedStream(seeds, place, count, facts[:, :2].copy(), int(facts[:, 2].sum()))
+
+
+def _frame_bits(config: WindowConfig) -> int:
+    """Bound on the unknowns, and so the rows, of one frame."""
+    return config.frame_steps_max * config.n_in + 2 * config.window
+
+
+def encode(
+    mask: np.ndarray,
+    codes: np.ndarray,
+    planes: int,
+    config: WindowConfig,
+    *,
+    order: str = "auto",
+    slices_per_stream: int | None = None,
+    target: int | None = None,
+    threads: int | None = None,
+) -> WindowStreams:
+    """Encode kept codes; with ``window >= n_out`` any mask works.
+
+    Parameters
+    ----------
+    mask : bool array of any shape
+        True where the weight is kept.
+    codes : uint8 array of the same shape
+        Codes below ``2**planes``; ignored where pruned.
+    planes : int, 1 to 8
+    config : WindowConfig
+    order : str
+        One of :data:`xorloom.sw.tensors.orders.ORDERS`, or ``auto`` for the one that needs the
+        fewest bits (large tensors: on one stream out of their middle).
+    slices_per_stream : int, optional
+        A multiple of ``frame``, see :func:`stream_slices`, which is the default.
+    target : int, optional
+        Live unknowns that the rate control aims for, 9/16 of the window by default. Fewer store a
+        little less and take longer.
+    threads : int, optional
+        All available cores by default.
+
+    Raises
+    ------
+    ConfigError
+        If mask, codes and planes do not fit together, or the order is unknown.
+    CapacityError
+        If the mask is too dense for a window shorter than ``n_out``.
+    """
+    check_codes(mask, codes, planes)
+    if order != "auto":
+        check_order(order)
+    if target is None:
+        target = config.window * 9 // 16
+    check_range("target", target, 0, config.window)
+    lane_count = per_slice(config, planes)
+    total = slice_count(mask.size, lane_count)
+    kept = int(np.count_nonzero(mask)) * planes
+    size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
+    counts = stream_counts(mask.size, planes, config, size)
+    flat: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+    _taps(config)  # once, not in every thread
+
+    def run(name: str, k: int) -> SeedStream:
+        slices = min(size, total - k * size)
+        care = np.zeros((slices, config.n_out // 64), np.uint64)
+        value = np.zeros_like(care)
+        where = lanes(name, mask.size, lane_count)
+        gather(*flat[needs_transpose(name)], where, planes, k * size, care, value)
+        return _encode_one(care, value, counts[k], config, target)
+
+    def prepare(name: str) -> None:
+        if needs_transpose(name) not in flat:
+            flat[needs_transpose(name)] = (flatten(mask, name), flatten(codes, name))
+
+    done: dict[tuple[str, int], SeedStream] = {}
+    with ThreadPoolExecutor(threads or threads_default()) as pool:
+        if order == "auto":
+            order = ORDERS[0]
+            if counts and kept:
+                names = [n for n in ORDERS if mask.ndim > 1 or not needs_transpose(n)]
+                for name in names:
+                    prepare(name)
+                k = len(counts) // 2
+                tried = pool.map(lambda name: _or_none(run, name, k), names)
+                done = {(n, k): result for n, result in zip(names, tried, strict=True) if result}
+                if done:
+                    order = min(done, key=lambda key: done[key].chunks)[0]
+        prepare(order)
+        todo = [k for k in range(len(counts)) if (order, k) not in done]
+        for k, stream in zip(todo, pool.map(lambda k: run(order, k), todo), strict=True):
+            done[order, k] = stream
+    return WindowStreams(order, size, tuple(done[order, k] for k in range(len(counts))))
+
+
+def _or_none(run: Callable[[str, int], SeedStream], name: str, k: int) -> SeedStream | None:
+    """Run; ``None`` if the mask does not fit the window in this order."""
+    try:
+        return run(name, k)
+    except CapacityError:
+        return None
+
+
+@lru_cache(maxsize=4)
+def _network(config: WindowConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The network's taps as arrays, see ``decode_stream``."""
+    network = config.network
+    return (
+        np.array(network.parities, np.int64).reshape(config.shared, config.parity_taps),
+        np.array(network.own, np.int64),
+        np.array(network.picks, np.int64).reshape(config.n_out, config.shared_taps),
+    )
+
+
+def _walk(
+    seeds: np.ndarray, n_chunks: int, count: int, config: WindowConfig, where: str
+) -> tuple[np.ndarray, np.ndarray, SeedStream]:
+    """Follow rate words and patches; return chunks and patch of every slice, and the stream."""
+    slices = -(-count // config.n_out)
+    ends, flips = np.zeros(slices, np.int64), np.zeros(slices, np.int64)
+    facts = np.zeros((-(-slices // config.frame), 2), np.int64)
+    status, place = kernels.walk(
+        seeds, n_chunks, _geometry(config), config.n_out, ends, flips, facts
+    )
+    if status == kernels.BAD_RATE:
+        raise FormatError(
+            f"{where}: rate word of frame {place} ({facts[place, 0]}) asks for more than the "
+            f"stream's {n_chunks} chunks of {config.n_in} bits"
+        )
+    if status == kernels.BAD_PATCH:
+        raise FormatError(f"{where}: patch entry in frame {place} fits no slice of the frame")
+    return ends, flips, SeedStream(seeds, place, count, facts)
+
+
+def read_stream(
+    seeds: np.ndarray, n_chunks: int, count: int, config: WindowConfig, where: str
+) -> SeedStream:
+    """Make a stream of packed seed bits out of a file.
+
+    Parameters
+    ----------
+    seeds : (ceil(n_chunks * n_in / 64) + 2,) uint64
+    n_chunks : int
+        Chunks there are at most; the rate words tell how many are used.
+    count : int
+        Slice bits.
+
+    Raises
+    ------
+    FormatError
+        If rate words or patch entries do not fit the length; ``where`` names the stream.
+    """
+    return _walk(seeds, n_chunks, count, config, where)[2]
+
+
+def slice_ends(stream: SeedStream, config: WindowConfig) -> np.ndarray:
+    """Return how many chunks the window has taken when a slice is in it, (slices,) int64."""
+    return _walk(stream.seeds, stream.chunks, stream.count, config, "stream")[0]
+
+
+def decode(
+    encoded: WindowStreams,
+    mask: np.ndarray,
+    planes: int,
+    config: WindowConfig,
+    where: str = "stream",
+) -> np.ndarray:
+    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned: the fast twin of ``decoder``.
+
+    Raises
+    ------
+    FormatError
+        If rate words, patches and stream lengths do not fit together; ``where`` names the tensor.
+    """
+    lane_count = per_slice(config, planes)
+    places = lanes(check_order(encoded.order), mask.size, lane_count)
+    total = slice_count(mask.size, lane_count)
+    words = np.zeros((planes, -(-total * lane_count // 64) + 2), np.uint64)
+    first = 0
+    for k, stream in enumerate(encoded.streams):
+        ends, flips, _ = _walk(stream.seeds, stream.chunks, stream.count, config, f"{where}: {k}")
+        kernels.decode_slices(
+            stream.seeds,
+            ends,
+            flips,
+            first,
+            _geometry(config),
+            *_network(config),
+            places,
+            planes,
+            words,
+        )
+        first += ends.size
+    care = pack_bool(flatten(mask, encoded.order), spare_words=0)
+    codes = unpack_planes(words[:, : care.size] & care, mask.size)
+    if needs_transpose(encoded.order) and mask.ndim > 1 and mask.size:
+        codes = codes.reshape(-1, mask.shape[0]).T
+    return np.ascontiguousarray(codes).reshape(mask.shape)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory streams of the index codecs with random contents."""
+
+import random
+
+import numpy as np
+from xorloom.sw.index import entropy as index_entropy
+from xorloom.sw.index.lowrank import codec as index_lowrank
+from xorloom.sw.spec.index_config import (
+    BitmapConfig,
+    EntropyConfig,
+    IndexConfig,
+    LowrankConfig,
+    TrellisConfig,
+)
+from xorloom.sw.spec.layout import KIND_BITMAP, KIND_TRELLIS, Header, network_id
+from xorloom.sw.value.block.stream import frame_payload
+
+__all__ = ["index_stream"]
+
+
+def index_stream(config: IndexConfig, count: int, seed: int = 1) -> bytes:
+    """Return a memory stream of ``count`` mask bits."""
+    if isinstance(config, EntropyConfig | LowrankConfig):
+        return _encoded(config, count, seed)
+    if isinstance(config, BitmapConfig):
+        kind, network, bits = KIND_BITMAP, 0, count
+    else:
+        bits = _trellis_bits(config, count)
+        kind, network = KIND_TRELLIS, network_id(config)
+    words = -(-bits // config.bus_bits)  # any bits are a stream
+    body = random.Random(seed).getrandbits(bits) if bits else 0
+    payload = body.to_bytes(words * config.bus_bytes, "little")
+    return frame_payload(Header(kind, count, network, words), payload, config.bus_bytes)
+
+
+def _trellis_bits(config: TrellisConfig, count: int) -> int:
+    beats = -(-count // config.n_out)
+    return (beats + config.class_chunks * -(-beats // config.period)) * config.n_in
+
+
+def _encoded(config: EntropyConfig | LowrankConfig, count: int, seed: int) -> bytes:
+    """Encode what a random tensor has."""
+    rng = np.random.default_rng(seed)
+    slices = np.zeros((-(-count // config.n_out), config.n_out), np.float32)
+    slices.reshape(-1)[:count] = rng.random(count)
+    if isinstance(config, EntropyConfig):
+        code = index_entropy.encode(slices > 0.8, config)
+        return index_entropy.pack(code, count, config)
+    chosen = index_lowrank.choose(slices, count, 0.3, config, exact=False, threads=1)
+    return index_lowrank.pack(chosen, count, config)

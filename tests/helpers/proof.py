@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Monitors around stream units, and proofs that they never complain."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyosys
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from xorloom.hw.flow.synth import yosys
+
+__all__ = [
+    "BITS",
+    "HoldMonitor",
+    "JoinMonitor",
+    "Losing",
+    "Numbered",
+    "Only",
+    "ParserMonitor",
+    "Passing",
+    "prove",
+    "refute",
+]
+
+BITS = 3
+"""Bits of the numbers that items have."""
+
+
+class HoldMonitor(wiring.Component):
+    """``bad`` if the unit's output of this clock breaks a promise of the clock before."""
+
+    def __init__(self, dut: wiring.Component) -> None:
+        self._dut = dut
+        payload = Value.cast(dut.i.payload).shape()
+        super().__init__(
+            {
+                "valid": In(1),
+                "payload": In(payload),
+                "ready": In(1),
+                "bad": Out(1),
+                "stalled": Out(1),
+            }
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        offer = Value.cast(dut.o.payload)
+        before = Signal.like(offer, reset_less=True)
+        stalled = Signal()
+        m.d.comb += [
+            dut.i.valid.eq(self.valid),
+            Value.cast(dut.i.payload).eq(self.payload),
+            dut.o.ready.eq(self.ready),
+            self.stalled.eq(stalled),
+            self.bad.eq(stalled & (~dut.o.valid | (offer != before))),
+        ]
+        m.d.sync += [stalled.eq(dut.o.valid & ~self.ready), before.eq(offer)]
+        return m
+
+
+class Numbered(wiring.Component):
+    """Numbers the items that a unit is given; they must come out in that order."""
+
+    def __init__(self, dut: Any) -> None:
+        self._dut = dut
+        super().__init__({"valid": In(1), "ready": In(1), "bad": Out(1)})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        given, taken = Signal(BITS), Signal(BITS)
+        m.d.comb += [
+            dut.i.valid.eq(self.valid),
+            Value.cast(dut.i.payload).eq(given),
+            dut.o.ready.eq(self.ready),
+            self.bad.eq(dut.o.valid & (Value.cast(dut.o.payload) != taken)),
+        ]
+        m.d.sync += [
+            given.eq(given + (dut.i.valid & dut.i.ready)),
+            taken.eq(taken + (dut.o.valid & dut.o.ready)),
+        ]
+        return m
+
+
+class JoinMonitor(wiring.Component):
+    """Numbers slices and masks; they must come out in pairs, in order, and packets be closed.
+
+    Numbers go on after a kill with the beat that is on offer. ``bad``: a beat is not the next; or
+    a stream that was cut is not closed before the next begins; or the closing beat is not one.
+    ``fickle``: an offer was withdrawn or changed.
+    """
+
+    def __init__(self, dut: Any) -> None:
+        self._dut = dut
+        ports = ("slice_valid", "mask_valid", "last", "ready", "opens", "verified", "kill")
+        super().__init__({name: In(1) for name in ports} | {"bad": Out(1), "fickle": Out(1)})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        slices, masks, taken = Signal(BITS), Signal(BITS), Signal(BITS)
+        after = Signal(BITS)
+        begun, owes = (
+            Signal(),
+            Signal(),
+        )  # a packet is open; it must be closed after what is offered
+        beat, offer = dut.o.p, Value.cast(dut.o.payload)
+        fresh, waits = Signal(), Signal()
+        unproved = Signal(BITS)  # streams that have begun and are not verified
+        before, waited = Signal.like(offer), Signal()
+        m.d.comb += [
+            dut.slices.valid.eq(self.slice_valid),
+            dut.slices.p.bits.eq(slices),
+            dut.slices.p.last.eq(self.last),
+            dut.masks.valid.eq(self.mask_valid),
+            dut.masks.p.mask.eq(masks),
+            dut.o.ready.eq(self.ready),
+            dut.opens.eq(self.opens & dut.may_open),
+            dut.verified.eq(self.verified & unproved.any()),
+            dut.kill.eq(self.kill),
+            fresh.eq(dut.o.valid & self.ready & ~beat.bad),
+            waits.eq(dut.o.valid & ~self.ready & ~beat.bad),
+            after.eq(taken + fresh),
+            self.fickle.eq(waited & (~dut.o.valid | (offer != before))),
+            self.bad.eq(
+                dut.o.valid
+                & Mux(
+                    beat.bad,
+                    ~beat.last | beat.valid_bits.any(),
+                    (owes & ~waited) | (beat.codes[:BITS] != taken) | (beat.mask[:BITS] != taken),
+                )
+            ),
+        ]
+        m.d.sync += [
+            waited.eq(dut.o.valid & ~self.ready),
+            before.eq(offer),
+            taken.eq(after),
+            slices.eq(slices + (dut.slices.valid & dut.slices.ready)),
+            masks.eq(masks + (dut.masks.valid & dut.masks.ready)),
+        ]
+        m.d.sync += unproved.eq(Mux(self.kill, 0, unproved + dut.opens - dut.verified))
+        with m.If(dut.o.valid & self.ready):
+            m.d.sync += begun.eq(~beat.last)
+        with m.If(dut.o.valid & self.ready & beat.bad):
+            m.d.sync += owes.eq(0)
+        with m.If(self.kill):
+            m.d.sync += [
+                slices.eq(after + waits),
+                masks.eq(after + waits),
+                # A beat that is offered and not the last leaves its packet open, too.
+                owes.eq(
+                    Mux(
+                        dut.o.valid,
+                        Mux(beat.bad, ~self.ready, ~beat.last | (owes & waited)),
+                        begun,
+                    )
+                ),
+            ]
+        return m
+
+
+class ParserMonitor(wiring.Component):
+    """A source that holds its words, and two takers that do as they like.
+
+    ``bad``: a word is taken from the source and not handed over once, or handed over and not taken;
+    marks of the two packets do not go out together; a word of a string on offer was withdrawn or
+    changed, though there was no fault.
+    """
+
+    def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
+        self._dut, self._deaf = dut, deaf
+        ports = (
+            "valid",
+            "last",
+            "value_ready",
+            "index_ready",
+            "may_open",
+            "short",
+            "abort",
+            "quiet",
+        )
+        super().__init__(
+            {name: In(1) for name in ports}
+            | {"data": In(bus_bits), "error": In(2), "bad": Out(1), "busy": Out(1)}
+        )
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        word, held, holds = (
+            Cat(self.data, self.last, self.error),
+            Signal.like(Value.cast(self._dut.i.payload)),
+            Signal(),
+        )
+        m.d.comb += [
+            dut.i.valid.eq(self.valid | holds),
+            Value.cast(dut.i.payload).eq(Mux(holds, held, word)),
+            dut.value.ready.eq(self.value_ready | self._deaf),
+            dut.index.ready.eq(self.index_ready),
+        ]
+        m.d.comb += [
+            getattr(dut, name).eq(getattr(self, name))
+            for name in ("may_open", "short", "abort", "quiet")
+        ]
+        m.d.sync += [
+            holds.eq(dut.i.valid & ~dut.i.ready),
+            held.eq(dut.i.payload),
+        ]
+        faults = []
+        goes = [dut.value.valid & self.value_ready, dut.index.valid & self.index_ready]
+        words = [go & ~port.p.mark for go, port in zip(goes, (dut.value, dut.index), strict=True)]
+        marks = [go & port.p.mark for go, port in zip(goes, (dut.value, dut.index), strict=True)]
+        takes = dut.i.valid & dut.i.ready
+        for port in (dut.value, dut.index):
+            offer, before, waits = (
+                Value.cast(port.payload),
+                Signal.like(Value.cast(port.payload)),
+                Signal(),
+            )
+            m.d.sync += [
+                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.fault),
+                before.eq(offer),
+            ]
+            faults.append(waits & (~port.valid | (offer != before)))
+        faults += [marks[0] ^ marks[1], words[0] & words[1], (words[0] | words[1]) & ~takes]
+        faults += [dut.opens & ~(marks[0] & takes), dut.verified & ~marks[0]]
+        faults += [marks[0] & ~dut.opens & ~dut.verified]
+        for port, go in zip((dut.value, dut.index), words, strict=True):
+            faults.append(go & (port.p.data != dut.i.p.data))
+        m.d.comb += [self.bad.eq(Cat(faults).any()), self.busy.eq(words[1])]
+        return m
+
+
+class Passing(wiring.Component):
+    """Broken: passes offers on, which its source need not hold."""
+
+    def __init__(self, shape: Any) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
+        return m
+
+
+class Losing(wiring.Component):
+    """Broken: takes every item for taken."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        super().__init__(inner.signature)
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = self._inner
+        wiring.connect(m, wiring.flipped(self.i), inner.i)
+        m.d.comb += [
+            self.o.valid.eq(inner.o.valid),
+            Value.cast(self.o.payload).eq(inner.o.payload),
+            inner.o.ready.eq(1),
+        ]
+        return m
+
+
+class Only(wiring.Component):
+    """A monitor with one of its outputs, called ``bad``."""
+
+    def __init__(self, monitor: Any, what: str) -> None:
+        self._monitor, self._what = monitor, what
+        ports = monitor.signature.members.items()
+        super().__init__({n: In(p.shape) for n, p in ports if p.flow is In} | {"bad": Out(1)})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.monitor = monitor = self._monitor
+        m.d.comb += [
+            getattr(monitor, n).eq(getattr(self, n)) for n in self.signature.members if n != "bad"
+        ]
+        m.d.comb += self.bad.eq(getattr(monitor, self._what))
+        return m
+
+
+def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
+    """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it."""
+    (folder / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
+    passes = [f"read_rtlil {folder / 'top.il'}", "prep -top top -flatten"]
+    passes += ["memory_map"]
+    passes += ["async2sync", "setundef -undriven -zero", "techmap"]
+    passes += ["dfflegalize -cell $_DFF_P_ 01", "aigmap", "opt_clean"]
+    yosys([*passes, f"write_aiger -zinit {folder / 'top.aig'}"], folder / "aiger.log")
+    program = Path(pyosys.__file__).parent / "yosys-abc"
+    command = f"read_aiger {folder / 'top.aig'}; pdr -T {seconds}"
+    done = subprocess.run(
+        [program, "-c", command], capture_output=True, text=True, cwd=folder, check=False
+    )
+    return done.stdout
+
+
+def prove(top: wiring.Component, folder: Path) -> None:
+    text = pdr(top, folder)
+    assert "Property proved" in text, text[-400:]
+
+
+def refute(top: wiring.Component, folder: Path) -> None:
+    text = pdr(top, folder)
+    assert "was asserted in frame" in text, text[-400:]

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The units of the decoder of weight streams keep the stream contract: proved.
+
+By property-directed reachability in ABC, unbounded, from reset on, for all inputs: nothing is lost,
+repeated or reordered; an offer stays, unchanged, until it is taken.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module, Value, unsigned
+from amaranth.lib import wiring
+from xorloom.hw.index.decoder import IndexUnit
+from xorloom.hw.ip.join import WeightJoin
+from xorloom.hw.ip.parser import WeightParser
+from xorloom.hw.lib.deframer import FrameReader
+from xorloom.hw.lib.packet_queue import PacketQueue
+from xorloom.hw.lib.payloads import packet_layout
+from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.hw.lib.skid_buffer import SkidBuffer
+from xorloom.hw.window.decoder import WindowUnit
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import BitmapConfig, LowrankConfig, TrellisConfig
+
+from tests.helpers.proof import (
+    BITS,
+    HoldMonitor,
+    JoinMonitor,
+    Losing,
+    Numbered,
+    Only,
+    ParserMonitor,
+    Passing,
+    prove,
+    refute,
+)
+
+PLAIN = {"shared_taps": 1, "shared": 32, "parity_taps": 2, "frame": 16}
+VALUE = WindowConfig(n_in=16, n_out=64, window=64, bus_bits=32, **PLAIN)
+
+
+class TamperedJoin(wiring.Component):
+    """Broken: takes every beat for taken, or leaves the closing beat out."""
+
+    def __init__(self, change: str) -> None:
+        self._change = change
+        super().__init__(join().signature)
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = WeightJoin(VALUE, planes=1, masked=False)
+        for name in ("slices", "masks"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(inner, name))
+        hides = inner.o.p.bad & (self._change == "unclosed")
+        m.d.comb += [
+            *(
+                getattr(inner, name).eq(getattr(self, name))
+                for name in ("opens", "verified", "kill")
+            ),
+            *(
+                getattr(self, name).eq(getattr(inner, name))
+                for name in ("may_open", "ended", "idle")
+            ),
+            self.o.valid.eq(inner.o.valid & ~hides),
+            Value.cast(self.o.payload).eq(Value.cast(inner.o.payload)),
+            inner.o.ready.eq(self.o.ready | hides | (self._change == "losing")),
+        ]
+        return m
+
+
+def join() -> WeightJoin:
+    return WeightJoin(VALUE, planes=1, masked=False)
+
+
+ORDERED: dict[str, Callable[[], wiring.Component]] = {
+    "packet_queue": lambda: PacketQueue(unsigned(BITS), 5),
+    "ping_pong": lambda: PingPong(unsigned(BITS)),
+    "skid_buffer": lambda: SkidBuffer(unsigned(BITS)),
+}
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_unit_neither_loses_nor_repeats_nor_reorders(name: str, tmp_path: Path) -> None:
+    prove(Numbered(ORDERED[name]()), tmp_path)
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_order_proof_fails_for_a_unit_that_loses(name: str, tmp_path: Path) -> None:
+    refute(Numbered(Losing(ORDERED[name]())), tmp_path)
+
+
+@pytest.mark.parametrize("what", ["bad", "fickle"])
+def test_join_pairs_in_order_and_closes_what_is_cut(what: str, tmp_path: Path) -> None:
+    prove(Only(JoinMonitor(join()), what), tmp_path)
+
+
+@pytest.mark.parametrize("change", ["losing", "unclosed"])
+def test_join_proof_fails_for_a_broken_join(change: str, tmp_path: Path) -> None:
+    refute(Only(JoinMonitor(TamperedJoin(change)), "bad"), tmp_path)
+
+
+NETWORKS = {4: 0x12345678, 1: 0x87654321}
+
+
+@pytest.mark.parametrize("packets", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_parser_hands_every_word_over_once(packets: bool, tmp_path: Path) -> None:
+    parser = WeightParser(32, NETWORKS, packets=packets)
+    prove(Only(ParserMonitor(parser, 32), "bad"), tmp_path)
+
+
+@pytest.mark.parametrize(("deaf", "what"), [(True, "bad"), (False, "busy")])
+def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
+    parser = WeightParser(128, NETWORKS, packets=True)
+    refute(Only(ParserMonitor(parser, 128, deaf=deaf), what), tmp_path)
+
+
+# The entropy codec's core is proved apart, by induction, in test_stream_contract.
+HELD: dict[str, Callable[[], wiring.Component]] = {
+    "frame_reader": lambda: FrameReader(32),
+    "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
+    "ping_pong": lambda: PingPong(packet_layout(32)),
+    "window_unit": lambda: WindowUnit(VALUE),
+    "window_unit_patches": lambda: WindowUnit(replace(VALUE, n_in=32, patches=1)),
+    "bitmap": lambda: IndexUnit(BitmapConfig(n_out=9, bus_bits=32)),
+    "trellis": lambda: IndexUnit(TRELLIS),
+    "trellis_classes": lambda: IndexUnit(replace(TRELLIS, classes=4)),
+    "lowrank": lambda: IndexUnit(LowrankConfig(n_out=12, tile_slices=3, tile_lanes=5, bus_bits=32)),
+}
+TRELLIS = TrellisConfig(n_in=5, n_out=12, window=8, period=16, bus_bits=32)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_unit_holds_its_offer_until_taken(name: str, tmp_path: Path) -> None:
+    prove(Only(HoldMonitor(HELD[name]()), "bad"), tmp_path)
+
+
+def test_hold_proof_fails_for_what_does_not(tmp_path: Path) -> None:
+    refute(Only(HoldMonitor(Passing(packet_layout(32))), "bad"), tmp_path)

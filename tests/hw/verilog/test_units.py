@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exported Verilog: same bytes every time, honest manifest, clean under a linter."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from xorloom.hw.flow.export import WAIVERS
+from xorloom.hw.units import (
+    TOP,
+    UNITS,
+    WINDOW_TOP,
+    WINDOW_UNITS,
+    GeneratedVerilog,
+    generate,
+    generate_unit,
+)
+from xorloom.sim.simulate.runner import _verilator_environment
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.layout import network_id
+
+from tests.helpers.paths import ROOT
+
+SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
+LONG_SEEDS = BlockConfig(n_in=32, n_out=9, lanes=2, bus_bits=64)
+WINDOW = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
+
+
+def lint(text: str, name: str, folder: Path) -> set[str]:
+    """Return the categories of Verilator's warnings; fails on errors."""
+    path = folder / f"{name}.v"
+    path.write_text(text)
+    command = ["verilator", "--lint-only", "-Wall", "-Wno-fatal", "--top-module", name, str(path)]
+    environment = os.environ | _verilator_environment()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"^%Warning-(\w+)", done.stderr, re.MULTILINE))
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_generate_gives_same_bytes_in_any_process(stages: int) -> None:
+    code = (
+        "import hashlib, json; from xorloom.hw.units import generate;"
+        "from xorloom.sw.spec.config import BlockConfig;"
+        f"v = generate(BlockConfig(**{SMALL.to_dict()!r}), stages={stages});"
+        "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]
+    assert outputs[0] == outputs[1]
+    here = generate(SMALL, stages=stages)
+    assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
+
+
+def test_generate_manifest_describes_the_text() -> None:
+    config = replace(SMALL, network_seed=3)
+    verilog = generate(config, stages=2)
+    manifest = verilog.manifest
+    assert verilog.name == manifest["top"] == TOP
+    assert f"module {TOP}(" in verilog.text
+    assert manifest["codec"] == "block"
+    assert manifest["config"] == config.to_dict() | {"stages": 2}
+    assert manifest["network_id"] == f"{network_id(config):08x}"
+    assert manifest["sha256"] == hashlib.sha256(verilog.text.encode()).hexdigest()
+    assert manifest["tools"] == {name: version(name) for name in ("xorloom", "amaranth", "pyosys")}
+    out_bits = 8 * -(-config.lanes * config.n_out // 8)
+    assert manifest["ports"] == {
+        "aclk": {"direction": "in", "bits": 1},
+        "aresetn": {"direction": "in", "bits": 1},
+        "s_axis_tdata": {"direction": "in", "bits": 32},
+        "s_axis_tvalid": {"direction": "in", "bits": 1},
+        "s_axis_tready": {"direction": "out", "bits": 1},
+        "s_axis_tlast": {"direction": "in", "bits": 1},
+        "m_axis_tdata": {"direction": "out", "bits": out_bits},
+        "m_axis_tkeep": {"direction": "out", "bits": out_bits // 8},
+        "m_axis_tvalid": {"direction": "out", "bits": 1},
+        "m_axis_tready": {"direction": "in", "bits": 1},
+        "m_axis_tlast": {"direction": "out", "bits": 1},
+    }
+
+
+def test_generate_window_gives_same_bytes_in_any_process() -> None:
+    code = (
+        "import hashlib, json; from xorloom.hw.units import generate;"
+        "from xorloom.sw.spec.config import WindowConfig;"
+        f"v = generate(WindowConfig(**{WINDOW.to_dict()!r}));"
+        "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]
+    assert outputs[0] == outputs[1]
+    here = generate(WINDOW)
+    assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
+
+
+def test_generate_window_manifest_describes_the_text() -> None:
+    verilog = generate(WINDOW)
+    manifest = verilog.manifest
+    assert verilog.name == manifest["top"] == WINDOW_TOP == "xorloom_window_decoder"
+    assert f"module {WINDOW_TOP}(" in verilog.text
+    assert manifest["codec"] == "window"
+    assert manifest["config"] == WINDOW.to_dict()
+    assert manifest["network_id"] == f"{network_id(WINDOW):08x}"
+    assert manifest["sha256"] == hashlib.sha256(verilog.text.encode()).hexdigest()
+    assert manifest["ports"] == {
+        "aclk": {"direction": "in", "bits": 1},
+        "aresetn": {"direction": "in", "bits": 1},
+        "s_axis_tdata": {"direction": "in", "bits": 32},
+        "s_axis_tvalid": {"direction": "in", "bits": 1},
+        "s_axis_tready": {"direction": "out", "bits": 1},
+        "s_axis_tlast": {"direction": "in", "bits": 1},
+        "m_axis_tdata": {"direction": "out", "bits": 64},
+        "m_axis_tuser": {"direction": "out", "bits": 7},
+        "m_axis_tvalid": {"direction": "out", "bits": 1},
+        "m_axis_tready": {"direction": "in", "bits": 1},
+        "m_axis_tlast": {"direction": "out", "bits": 1},
+    }
+
+
+def test_generate_takes_either_codec() -> None:
+    assert generate(SMALL).text == generate_unit("decoder", SMALL).text
+    assert generate(WINDOW).text == generate_unit("decoder", WINDOW).text
+
+
+def test_generate_has_no_paths_or_source_attributes() -> None:
+    text = generate(SMALL).text
+    assert "(* src" not in text
+    assert str(ROOT) not in text
+
+
+def test_generate_network_seed_changes_text_and_id() -> None:
+    one, two = (generate(replace(SMALL, network_seed=n)) for n in (0, 1))
+    assert one.text != two.text
+    assert one.manifest["network_id"] != two.manifest["network_id"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "config"),
+    [(unit, SMALL) for unit in UNITS] + [(unit, WINDOW) for unit in WINDOW_UNITS],
+)
+def test_generate_unit_makes_every_unit_with_its_ports(
+    unit: str, config: BlockConfig | WindowConfig
+) -> None:
+    verilog = generate_unit(unit, config)
+    header = re.search(rf"^module {verilog.name}\((.*?)\);", verilog.text, re.MULTILINE)
+    assert header is not None
+    in_text = {port.strip() for port in header[1].split(",")}
+    assert set(verilog.manifest["ports"]) <= in_text
+    assert in_text - set(verilog.manifest["ports"]) <= {"clk", "rst"}
+    for port, facts in verilog.manifest["ports"].items():
+        span = rf"\[{facts['bits'] - 1}:0\] " if facts["bits"] > 1 else ""
+        assert re.search(rf"^  {facts['direction']}put {span}{port};", verilog.text, re.MULTILINE)
+
+
+def test_generate_unit_refuses_an_unknown_unit() -> None:
+    with pytest.raises(
+        ConfigError, match="unit must be one of decoder, parser, lane, network, not 'core'"
+    ):
+        generate_unit("core", SMALL)
+    with pytest.raises(ConfigError, match="one of decoder, value, control, network, not 'l"):
+        generate_unit("lane", WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("config", "stages"),
+    [
+        (SMALL, 1),
+        (BlockConfig(), 2),
+        # Comparisons that extreme parameters make constant, such as n_patch > 1 where n_out is 2.
+        (BlockConfig(n_in=1, n_out=1, lanes=1, bus_bits=32), 1),
+        # A header of one word, and seeds of whole words: counters that have nothing to count.
+        (BlockConfig(n_in=20, n_out=40, lanes=3, bus_bits=128), 1),
+        (LONG_SEEDS, 1),
+    ],
+    ids=["small", "default_2_stages", "smallest", "wide_bus", "whole_word_seeds"],
+)
+def test_exported_verilog_lints_without_a_warning(
+    config: BlockConfig, stages: int, tmp_path: Path
+) -> None:
+    verilog = generate(config, stages=stages)
+    assert lint(verilog.text, verilog.name, tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        WINDOW,
+        WindowConfig(),
+        replace(WINDOW, n_in=32),
+        replace(WINDOW, n_in=64, patches=1),
+        replace(WINDOW, n_out=192, bus_bits=512),
+    ],
+    ids=["small", "default", "n_in_is_bus", "n_in_2_words_patches", "slices_of_192"],
+)
+def test_exported_window_verilog_lints_without_a_warning(
+    config: WindowConfig, tmp_path: Path
+) -> None:
+    verilog = generate(config)
+    assert lint(verilog.text, verilog.name, tmp_path) == set()
+
+
+def without_waivers(text: str) -> str:
+    return re.sub(r"/\* verilator lint_\w+ \w+ \*/\n", "", text)
+
+
+def test_every_lint_waiver_is_needed_and_told(tmp_path: Path) -> None:
+    # Degenerate parameters have comparisons that come out the same always.
+    configs = (BlockConfig(), BlockConfig(n_in=1, n_out=1, lanes=1, bus_bits=32), LONG_SEEDS)
+    found: set[str] = set()
+    for config in configs:
+        verilog = generate(config)
+        found |= lint(without_waivers(verilog.text), verilog.name, tmp_path)
+        for kind, reason in WAIVERS.items():
+            assert f"//   {kind}: {reason}\n" in verilog.text
+            assert verilog.text.count(f"/* verilator lint_off {kind} */") == 1
+            assert verilog.text.count(f"/* verilator lint_on {kind} */") == 1
+    assert found == set(WAIVERS)
+
+
+def test_exported_verilog_has_clocked_processes_only() -> None:
+    # Others would leave X at time 0 in event-driven simulators.
+    text = generate(SMALL).text
+    processes = re.findall(r"^ *(always\b.*)", text, re.MULTILINE)
+    assert processes
+    assert set(processes) == {"always @(posedge clk)"}
+    assert "case" not in text
+
+
+def test_exported_verilog_keeps_the_names_of_units_and_registers() -> None:
+    text = generate(WINDOW).text
+    assert "module \\xorloom_window_decoder.decoder.frames.out (" in text
+    assert re.search(r"reg \[31:0\] left = 32'd0;", text)
+    assert re.search(r"^  input aclk;", text, re.MULTILINE)
+
+
+def test_lint_sees_a_latch(tmp_path: Path) -> None:
+    text = "module t(input a, input b, output reg q);\nalways @* if (a) q = b;\nendmodule\n"
+    assert "LATCH" in lint(text, "t", tmp_path)
+
+
+def test_generated_verilog_write_makes_text_and_manifest(tmp_path: Path) -> None:
+    verilog = generate_unit("network", SMALL)
+    paths = verilog.write(tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["xorloom_network.v", "xorloom_network.json"]
+    assert paths[0].read_text() == verilog.text
+    assert json.loads(paths[1].read_text()) == verilog.manifest
+    assert sorted(paths[0].parent.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize("failing", [".v", ".json"])
+def test_generated_verilog_write_is_whole_or_not_at_all(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = GeneratedVerilog("top", "old text", {"old": 1})
+    old.write(tmp_path)
+    write_text = Path.write_text
+
+    def fill_disk(self: Path, text: str, encoding: str | None = None) -> int:
+        if failing in self.name:
+            write_text(self, text[:3], encoding=encoding)
+            raise OSError(28, "No space left on device")
+        return write_text(self, text, encoding=encoding)
+
+    monkeypatch.setattr(Path, "write_text", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        GeneratedVerilog("top", "new text", {"new": 2}).write(tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "top.v").read_text() in ("old text", "new text")
+    assert json.loads((tmp_path / "top.json").read_text()) in ({"old": 1}, {"new": 2})
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["top.json", "top.v"], "half-written files are left behind"

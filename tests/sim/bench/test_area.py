@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of area and clock: numbers, commands, what does not fit, ratios."""
+
+import json
+import shlex
+
+import pytest
+from xorloom.hw.flow.targets import TARGETS
+from xorloom.sim.bench.area import CLAIM, DESIGNS, area_rows, ratio_rows
+from xorloom.sw.base.errors import ConfigError
+
+from tests.helpers.cli import xorloom
+
+
+def test_area_row_is_what_its_command_makes():
+    (row,) = area_rows(["paper network"], ["gates"], seeds=0)
+    words = shlex.split(row["command"])
+    assert words[:2] == ["xorloom", "synth"]
+    out, _ = xorloom(*words[1:], "--json")
+    (report,) = json.loads(out)["rows"]
+    assert {key: report[key] for key in ("target", "lut", "ff", "nand2", "fits")} == {
+        key: row[key] for key in ("target", "lut", "ff", "nand2", "fits")
+    }
+    # 20 seeds to 200 bits: a register each, and the valid bit.
+    assert row["ff"] == 201
+    assert row["size_per_weight_bit"] == pytest.approx(row["nand2"] / 200)
+    assert row["lut_per_weight_bit"] is None
+
+
+def test_every_design_and_target_of_the_claim_is_known():
+    assert {name for _, *pair in CLAIM for name in pair} <= set(DESIGNS)
+    assert len(TARGETS) >= 6
+    for design in DESIGNS.values():
+        assert design.command("ecp5", 5).startswith(f"xorloom synth --unit {design.unit} ")
+
+
+def test_ratio_rows_divide_sizes_and_count_what_seeds_carry():
+    rows = [
+        {"design": "window 512, 1 patch", "target": "ecp5", "size_per_weight_bit": 2.0},
+        {"design": "window 1024, 1 patch", "target": "ecp5", "size_per_weight_bit": 1.0},
+        {"design": "paper decoder, 8 patches", "target": "ecp5", "size_per_weight_bit": 9.0},
+        {"design": "paper decoder, 8 patches", "target": "gates", "size_per_weight_bit": 9.0},
+    ]
+    small, large = ratio_rows(rows)
+    assert (small["ratio"], large["ratio"]) == (4.5, 9.0)
+    # 32 seed bits a cycle fill 320 of the slice's bits at 90 % sparsity.
+    assert small["sustained_ratio"] == pytest.approx(4.5 * 320 / 512)
+    assert large["sustained_ratio"] == pytest.approx(9.0 * 320 / 1024)
+
+
+def test_area_rows_refuse_unknown_names():
+    with pytest.raises(ConfigError, match=r"design must be one of paper network; .* not 'x'"):
+        area_rows(["x"], ["ecp5"], seeds=0)
+    with pytest.raises(ConfigError, match=r"target must be one of ecp5, .*, not 'ecp6'"):
+        area_rows(["paper network"], ["ecp6"], seeds=0)
+
+
+@pytest.mark.slow
+def test_area_rows_of_a_design_that_does_not_fit_have_luts_and_no_fmax():
+    (row,) = area_rows(["AxiDecoder, 256"], ["ice40up"], seeds=1)
+    assert row["fits"] is False
+    assert row["fmax_mhz"] is None
+    assert row["lut"] > 5280 or "too many" in row["excess"]

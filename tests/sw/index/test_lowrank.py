@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Low-rank index codec: factors against brute force, streams against the golden model and bytes."""
+
+import contextlib
+import itertools
+import random
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.golden.block import bus_words
+from xorloom.sw.golden.lowrank import lowrank_chunks, lowrank_decoder
+from xorloom.sw.index.lowrank import heuristic as lowrank_heuristic
+from xorloom.sw.index.lowrank import kernels as lowrank_kernels
+from xorloom.sw.index.lowrank.codec import Chosen, choose, pack, search, split, stream_bits, unpack
+from xorloom.sw.index.lowrank.kernels import Tiles
+from xorloom.sw.spec.index_config import LowrankConfig
+from xorloom.sw.spec.layout import network_id
+
+SMALL = LowrankConfig(n_out=24, tile_slices=6, tile_lanes=5, rank=1, bus_bits=32)
+
+
+def gaussian(slices, n_out, seed=1):
+    rng = np.random.default_rng(seed)
+    return np.abs(rng.normal(size=(slices, n_out))).astype(np.float32)
+
+
+def random_factors(config, slices, seed):
+    """Any factors, and the mask that they make, computed as the formula says."""
+    rng = random.Random(seed)
+    rows = -(-slices // config.tile_slices)
+    draw = lambda: rng.getrandbits(config.rank)  # noqa: E731
+    lane = np.array([[draw() for _ in range(config.n_out)] for _ in range(rows)], np.uint32)
+    beat = np.array([[draw() for _ in range(config.tiles)] for _ in range(slices)], np.uint32)
+    lane, beat = lane.reshape(rows, config.n_out), beat.reshape(slices, config.tiles)
+    mask = np.zeros((slices, config.n_out), bool)
+    for e, j in itertools.product(range(slices), range(config.n_out)):
+        a, b = int(lane[e // config.tile_slices, j]), int(beat[e, j // config.tile_lanes])
+        mask[e, j] = any(a >> r & b >> r & 1 for r in range(config.rank))
+    return Chosen(mask, lane, beat, 0, 1.0)
+
+
+def golden(data, config, count):
+    """What the golden model decodes, as (slices, n_out), False where there is no weight."""
+    slices = lowrank_decoder(config, bus_words(data, config.bus_bits))
+    mask = np.array([[v >> j & 1 for j in range(config.n_out)] for v in slices], bool)
+    mask = mask.reshape(len(slices), config.n_out)
+    mask.reshape(-1)[count:] = False
+    return mask
+
+
+@st.composite
+def layouts(draw):
+    n_out = draw(st.integers(8, 70))
+    tile_slices = draw(st.integers(2, 40))
+    tile_lanes = draw(st.integers(2, n_out))
+    rank = draw(st.integers(1, 4))
+    bus_bits = draw(st.sampled_from([32, 64, 512]))
+    try:
+        return LowrankConfig(n_out, tile_slices, tile_lanes, rank, bus_bits)
+    except ConfigError:
+        return LowrankConfig(n_out, 8, max(2, n_out // 2), 1, bus_bits)
+
+
+@settings(max_examples=60, deadline=None)
+@given(config=layouts(), slices=st.integers(0, 90), short=st.integers(0, 7), seed=st.integers(0))
+def test_pack_unpack_and_golden_model_agree_with_the_formula(config, slices, short, seed):
+    chosen = random_factors(config, slices, seed)
+    count = max(0, slices * config.n_out - short)
+    chosen.mask.reshape(-1)[count:] = False
+    data = pack(chosen, count, config)
+    assert 8 * len(data) == stream_bits(slices, config).total
+    np.testing.assert_array_equal(unpack(data, count, config), chosen.mask)
+    np.testing.assert_array_equal(golden(data, config, count), chosen.mask)
+
+
+def test_config_numbers_of_the_default():
+    config = LowrankConfig()
+    assert (config.tiles, config.lane_bits, config.beat_bits) == (47, 512, 47)
+    assert (config.share_bits, config.chunk_bits, config.shares_per_chunk) == (35, 82, 2)
+    assert (config.preamble_chunks, config.chunks(288), config.chunks(0)) == (8, 296, 0)
+    assert config.rate == 82 / 512
+    # Factors of 288 slices: 20 tile rows of A, the slices' B; all chunks; 16 + 4 bytes in words.
+    bits = stream_bits(288, config)
+    assert bits.factors == 20 * 512 + 288 * 47
+    assert bits.factors + bits.padding == 296 * 82
+    assert bits.words == -(-296 * 82 // 64)
+    assert bits.total == 64 * (bits.words + 3)
+
+
+# n_out 8, tiles of 3 slices by 5 lanes (5 and 3 lanes), rank 1: A 8 bits, B 2, share 3, chunk 5,
+# one share a preamble chunk. A's string is one zero and A, its shares (bits 2 to 0 each) for
+# A = 0b10110001 of row 0: 010, 100, 101; for A = 0b00001111 of row 1: 110, 011, 000.
+HAND = LowrankConfig(n_out=8, tile_slices=3, tile_lanes=5, rank=1, bus_bits=32)
+HAND_BEATS = [0b01, 0b10, 0b11, 0b11, 0b00]
+HAND_MASK = [0b00010001, 0b10100000, 0b10110001, 0b00001111, 0]
+HAND_CHUNKS = [0b010_00, 0b100_00, 0b101_00, 0b110_01, 0b011_10, 0b000_11, 0b11, 0b00]
+
+
+def hand_stream():
+    payload = sum(chunk << (5 * i) for i, chunk in enumerate(HAND_CHUNKS)).to_bytes(8, "little")
+    head = struct.pack("<2sBBIII", b"XL", 1, 5, 40, zlib.crc32(b"8,3,5,1"), 2)
+    return head + payload + struct.pack("<I", zlib.crc32(head + payload))
+
+
+def test_stream_bytes_made_by_hand():
+    lane = np.array([[v >> j & 1 for j in range(8)] for v in (0b10110001, 0b00001111)], np.uint32)
+    beat = np.array([[v & 1, v >> 1] for v in HAND_BEATS], np.uint32)
+    mask = np.array([[v >> j & 1 for j in range(8)] for v in HAND_MASK], bool)
+    data = hand_stream()
+    assert data.hex() == (
+        "584c010528000000"  # magic, version, kind 5, 40 weights
+        "396fa43002000000"  # network id, 2 bus words
+        "08d2ecc600000000"  # 8 chunks of 5 bits
+        "46843e5e"
+    )
+    assert pack(Chosen(mask, lane, beat, 0, 1.0), 40, HAND) == data
+    np.testing.assert_array_equal(unpack(data, 40, HAND), mask)
+    assert lowrank_chunks(HAND, bus_words(data, 32)) == HAND_CHUNKS
+    assert lowrank_decoder(HAND, bus_words(data, 32)) == HAND_MASK
+
+
+def reseal(data):
+    return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
+
+
+# The rest of a preamble chunk, the zeros that lead A's strings, the last tile row's shares, and
+# what is beyond the chunks.
+@pytest.mark.parametrize("bit", [0, 1, 6, 11, 2, 15 + 2, 30 + 2, 39, 40, 63])
+def test_unpack_refuses_padding_that_is_not_zero(bit):
+    data = bytearray(hand_stream())
+    data[16 + bit // 8] ^= 1 << bit % 8
+    with pytest.raises(FormatError, match="x: padding of the index must be zero"):
+        unpack(reseal(bytes(data)), 40, HAND, "x")
+
+
+def test_unpack_refuses_a_preamble_share_before_the_first():
+    config = replace(SMALL, tile_slices=7)  # 4 chunks of 2 shares for 7 shares
+    assert (config.share_bits, config.chunk_bits, config.preamble_chunks) == (4, 9, 4)
+    data = bytearray(pack(random_factors(config, 20, 1), 480, config))
+    data[16] |= 1 << 3
+    with pytest.raises(FormatError, match="index: padding of the index must be zero"):
+        unpack(reseal(bytes(data)), 480, config)
+
+
+def test_unpack_refuses_what_does_not_fit():
+    data = hand_stream()
+    with pytest.raises(FormatError, match="t: index must hold 39 weights, found 40"):
+        unpack(data, 39, HAND, "t")
+    with pytest.raises(FormatError, match=r"network id must be .* for the parameters 8,4,5,1"):
+        unpack(data, 40, replace(HAND, tile_slices=4))
+    with pytest.raises(FormatError, match="stream kind must be 5, found 4"):
+        unpack(reseal(data[:3] + b"\4" + data[4:]), 40, HAND)
+    longer = data[:12] + b"\3" + data[13:24] + bytes(8)
+    with pytest.raises(FormatError, match="index of 40 weights must have 2 bus words, found 3"):
+        unpack(reseal(longer), 40, HAND)
+
+
+def test_unpack_damaged_streams_raise_format_errors_only():
+    chosen = random_factors(SMALL, 20, 3)
+    data = pack(chosen, 20 * 24, SMALL)
+    rng = random.Random(4)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(rng.choice([1, 1, 2, 5])):
+            damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        cut = bytes(damaged[: rng.choice([len(data), rng.randrange(len(data))])])
+        if cut == data:
+            continue
+        with pytest.raises(FormatError):
+            unpack(cut, 20 * 24, SMALL)
+        body = reseal(bytes(damaged)) if len(damaged) == len(data) else cut
+        with contextlib.suppress(FormatError):
+            assert unpack(body, 20 * 24, SMALL).shape == (20, 24)
+
+
+def test_pack_refuses_too_many_weights():
+    with pytest.raises(CapacityError, match="does not fit 32 bits: split the tensor"):
+        pack(random_factors(SMALL, 1, 0), 1 << 32, SMALL)
+
+
+@pytest.mark.parametrize("local_search", [False, True])
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, tile_slices=13, tile_lanes=12, rank=3)])
+@pytest.mark.parametrize("density", [0.02, 0.09, 0.3, 0.7, 0.97])
+def test_choose_meets_the_density_exactly_and_decodes_to_its_mask(config, density, local_search):
+    live = 40 * 24 - 5
+    x = gaussian(40, 24)
+    x.reshape(-1)[live:] = 0
+    chosen = choose(x, live, density, config, local_search=local_search)
+    assert np.count_nonzero(chosen.mask) == round(density * live)
+    assert not chosen.mask.reshape(-1)[live:].any()
+    data = pack(chosen, live, config)
+    np.testing.assert_array_equal(unpack(data, live, config), chosen.mask)
+    np.testing.assert_array_equal(golden(data, config, live), chosen.mask)
+    ideal = np.sort(x.reshape(-1))[::-1][: round(density * live)].sum(dtype=float)
+    assert chosen.kept == pytest.approx(x[chosen.mask].sum(dtype=float) / ideal)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4, 6])
+def test_local_search_keeps_no_less_than_the_heuristic(rank):
+    config = LowrankConfig(
+        n_out=64, tile_slices=12 * rank, tile_lanes=12 * rank if rank < 6 else 64, rank=rank
+    )
+    x = gaussian(144, 64, rank)
+    plain, better = (choose(x, x.size, 0.09, config, local_search=s) for s in (False, True))
+    assert better.kept > plain.kept + 0.01
+    assert plain.kept > (0.45 if rank > 2 else 0.62)
+
+
+def test_choose_figures_on_gaussian_weights():
+    x = gaussian(240, 512, 7)
+    two = LowrankConfig(512, 24, 24, 2)
+    assert choose(x, x.size, 0.09, two, local_search=False).kept > 0.665
+    assert choose(x, x.size, 0.09, two).kept > 0.715
+    one = LowrankConfig(512, 13, 12, 1)
+    assert choose(x, x.size, 0.09, one, local_search=False).kept > 0.70
+    assert choose(x, x.size, 0.09, one).kept > 0.73
+
+
+def brute_force(gain, rank):
+    """Largest sum of gains over all boolean products: every choice of the slices' sets."""
+    best = 0.0
+    n_slices = gain.shape[0]
+    for sets in itertools.product(range(1 << rank), repeat=n_slices):
+        total = 0.0
+        for lane in gain.T:
+            total += max(
+                sum(g for g, b in zip(lane, sets, strict=True) if a & b) for a in range(1 << rank)
+            )
+        best = max(best, total)
+    return best
+
+
+@pytest.mark.parametrize(("rank", "n_slices", "n_lanes"), [(1, 7, 6), (2, 4, 5), (6, 2, 5)])
+def test_local_search_finds_the_optimum_of_tiny_tiles(rank, n_slices, n_lanes):
+    hits = 0
+    for seed in range(12):
+        x = gaussian(n_slices, n_lanes, seed)
+        tiles = Tiles(np.array([0, n_slices]), n_lanes, 1, rank, x.size)
+        lane, beat = np.zeros((1, n_lanes), np.uint32), np.zeros((n_slices, 1), np.uint32)
+        counts = np.zeros(1, np.int64)
+        lowrank_kernels.local_search(x, tiles, 1.0, 40, seed, lane, beat, 0, 1, counts)
+        mask = (lane & beat) != 0
+        assert counts[0] == np.count_nonzero(mask)
+        found = (x.astype(float) - 1.0)[mask].sum()
+        if rank == 6:  # rank exceeds the slices: every gain can be had
+            best = np.maximum(x.astype(float) - 1.0, 0).sum()
+        else:
+            best = brute_force(x.astype(float) - 1.0, rank)
+        assert found <= best + 1e-4
+        hits += found >= best - 1e-4
+    assert hits >= 10
+
+
+def test_choose_equals_brute_force_on_one_tile():
+    config = LowrankConfig(n_out=8, tile_slices=4, tile_lanes=8, rank=1, bus_bits=32)
+    x = gaussian(4, 8, 5)
+    by_count = {}
+    for beat in itertools.product(range(2), repeat=4):
+        for lane in itertools.product(range(2), repeat=8):
+            mask = (np.array(beat)[:, None] & np.array(lane)) != 0
+            n = np.count_nonzero(mask)
+            by_count[n] = max(by_count.get(n, 0.0), float(x[mask].sum(dtype=float)))
+    for n in (4, 6, 8):
+        chosen = choose(x, 32, n / 32, config)
+        assert np.count_nonzero(chosen.mask) == n
+        found = x[chosen.mask].sum(dtype=float)
+        assert 0.9 * by_count[n] <= found <= by_count[n] + 1e-4
+
+
+def python_twin(kernel, monkeypatch):
+    """The kernel and all that it calls, as plain Python."""
+    for module in (lowrank_kernels, lowrank_heuristic):
+        for name, value in list(vars(module).items()):
+            if hasattr(value, "py_func"):
+                monkeypatch.setattr(module, name, value.py_func)
+    return kernel.py_func
+
+
+@pytest.mark.parametrize("rank", [2, 6])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_kernels_equal_their_python_functions(rank, monkeypatch):
+    x = gaussian(7, 11, 3)
+    tiles = Tiles(np.array([0, 4, 7]), 6, 2, rank, 75)
+    goals = np.array([4, 3, 3, 2])
+
+    def run(heuristic, local_search, toggles, product):
+        lane, beat = np.zeros((2, 11), np.uint32), np.zeros((7, 2), np.uint32)
+        counts, after = np.zeros(4, np.int64), np.zeros(4, np.int64)
+        heuristic(x, tiles, 1.5, 0.7, goals, 3, lane, beat, 0, 1, counts)
+        first = lane.copy(), beat.copy()
+        local_search(x, tiles, 1.2, 6, 3, lane, beat, 0, 1, after)
+        gains, places = np.zeros((4, 17), np.float32), np.zeros((4, 17), np.int32)
+        toggles(x, tiles, 1.2, lane, beat, 0, 1, gains, places)
+        mask = np.zeros((7, 11), bool)
+        product(lane, beat, tiles.first, tiles.lanes, mask)
+        return (*first, counts, lane, beat, after, gains, places, mask)
+
+    names = [
+        lowrank_heuristic.heuristic,
+        lowrank_kernels.local_search,
+        lowrank_kernels.toggles,
+        lowrank_kernels.boolean_product,
+    ]
+    compiled = run(*names)
+    plain = run(*[python_twin(kernel, monkeypatch) for kernel in names])
+    for a, b in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_toggles_say_what_an_inverted_bit_changes():
+    x = gaussian(7, 11, 3)
+    tiles = Tiles(np.array([0, 4, 7]), 6, 2, 2, 75)
+    rng = np.random.default_rng(1)
+    lane = rng.integers(0, 4, (2, 11)).astype(np.uint32)
+    beat = rng.integers(0, 4, (7, 2)).astype(np.uint32)
+    gains, places = np.zeros((4, 25), np.float32), np.zeros((4, 25), np.int32)
+    lowrank_kernels.toggles(x, tiles, 1.2, lane, beat, 0, 1, gains, places)
+
+    def weigh():
+        mask = np.zeros((7, 11), bool)
+        lowrank_kernels.boolean_product(lane, beat, tiles.first, tiles.lanes, mask)
+        mask.reshape(-1)[75:] = False
+        return np.count_nonzero(mask), (x.astype(float) - 1.2)[mask].sum()
+
+    before = weigh()
+    known = 0
+    for tile, change in itertools.product(range(4), range(-12, 13)):
+        if np.isneginf(gains[tile, change + 12]):
+            continue
+        known += 1
+        at, factor = divmod(int(places[tile, change + 12]), 2)
+        row, column = divmod(tile, 2)
+        bits, place = (
+            (lane, (row, column * 6 + at)) if at < 6 else (beat, (4 * row + at - 6, column))
+        )
+        bits[place] ^= np.uint32(1 << factor)
+        after = weigh()
+        bits[place] ^= np.uint32(1 << factor)
+        assert after[0] - before[0] == change
+        assert after[1] - before[1] == pytest.approx(gains[tile, change + 12], abs=1e-4)
+    assert known > 8
+
+
+def test_choose_depends_on_the_seed_only():
+    x, config = gaussian(60, 24), replace(SMALL, tile_slices=30, tile_lanes=24, rank=3)
+    runs = [choose(x, x.size, 0.1, config, seed=s, threads=t) for s, t in ((5, 1), (5, 3), (6, 1))]
+    np.testing.assert_array_equal(runs[0].mask, runs[1].mask)
+    np.testing.assert_array_equal(runs[0].beat, runs[1].beat)
+    assert (runs[0].mask != runs[2].mask).any()
+
+
+def test_choose_cuts_streams_that_pack_on_their_own():
+    x = gaussian(50, 24)
+    live = 50 * 24 - 3
+    chosen = choose(x, live, 0.1, SMALL, slices_per_stream=20)
+    parts = split(chosen, SMALL)
+    assert [part.mask.shape[0] for part in parts] == [20, 20, 10]
+    assert [part.lane.shape[0] for part in parts] == [4, 4, 2]
+    counts = [480, 480, live - 960]
+    masks = [
+        unpack(pack(part, count, SMALL), count, SMALL)
+        for part, count in zip(parts, counts, strict=True)
+    ]
+    np.testing.assert_array_equal(np.concatenate(masks), chosen.mask)
+    assert np.count_nonzero(chosen.mask) == round(0.1 * live)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_choose_with_equal_importance_meets_the_density(value, density):
+    x = np.full((30, 24), value, np.float32)
+    chosen = choose(x, x.size, density, SMALL)
+    assert np.count_nonzero(chosen.mask) == round(density * x.size)
+    assert chosen.kept == pytest.approx(1.0)
+    np.testing.assert_array_equal(unpack(pack(chosen, 720, SMALL), 720, SMALL), chosen.mask)
+
+
+@pytest.mark.parametrize("live", [1, 13, 24])
+def test_choose_single_slice(live):
+    x = gaussian(1, 24)
+    x[0, live:] = 0
+    chosen = choose(x, live, 1 / live, SMALL)
+    assert np.flatnonzero(chosen.mask).tolist() == [int(x.argmax())]
+    np.testing.assert_array_equal(unpack(pack(chosen, live, SMALL), live, SMALL), chosen.mask)
+
+
+def test_choose_nothing():
+    chosen = choose(np.zeros((0, 24), np.float32), 0, 0.5, SMALL)
+    data = pack(chosen, 0, SMALL)
+    assert len(data) == 20
+    assert unpack(data, 0, SMALL).shape == (0, 24)
+    assert lowrank_decoder(SMALL, bus_words(data, 32)) == []
+
+
+def test_choose_zeroes_outside_a_cluster():
+    x = np.zeros((24, 24), np.float32)
+    x[3:9, 4:9] = 1 + gaussian(6, 5)
+    chosen = choose(x, x.size, 30 / 576, SMALL)
+    np.testing.assert_array_equal(chosen.mask, x > 0)
+    assert chosen.kept == 1.0
+
+
+def test_choose_refuses_bad_arguments():
+    x = gaussian(10, 24)
+    with pytest.raises(ConfigError, match=r"shape \(slices, 24\), not \(10, 20\)"):
+        choose(x[:, :20], 200, 0.1, SMALL)
+    with pytest.raises(ConfigError, match="live must be 240 or up to 23 less, not 216"):
+        choose(x, 216, 0.1, SMALL)
+    with pytest.raises(ConfigError, match=r"density must be between 0 and 1, not 1\.5"):
+        choose(x, 240, 1.5, SMALL)
+    for bad in (np.nan, -1.0, np.inf):
+        x[2, 3] = bad
+        with pytest.raises(ConfigError, match="importance must be finite and not negative"):
+            choose(x, 240, 0.1, SMALL)
+
+
+def test_choose_density_out_of_reach_names_codecs_that_can():
+    # One tile of rank 1 keeps rows x columns weights: 31 of 32 is no such product.
+    config = LowrankConfig(n_out=8, tile_slices=4, tile_lanes=8, rank=1, bus_bits=32)
+    x = gaussian(4, 8)
+    with pytest.raises(
+        ConfigError, match=r"density 0.96875 of 32 .* trellis .* entropy and bitmap"
+    ):
+        choose(x, 32, 31 / 32, config)
+
+
+def test_config_refuses_bad_parameters():
+    with pytest.raises(ConfigError, match="n_out must be between 8 and 2048, not 4"):
+        LowrankConfig(n_out=4)
+    with pytest.raises(
+        ConfigError, match=r"tile_lanes must be between 2 and 16, not 17 \(a tile has"
+    ):
+        LowrankConfig(n_out=16, tile_lanes=17)
+    with pytest.raises(ConfigError, match="rank must be between 1 and 32, not 33"):
+        LowrankConfig(rank=33)
+    with pytest.raises(ConfigError, match="cost 512 bits a beat of 512: use larger tiles"):
+        LowrankConfig(tile_slices=4, tile_lanes=4, rank=2)
+    assert LowrankConfig.from_dict(SMALL.to_dict()) == SMALL
+    assert SMALL.identity == "24,6,5,1"
+    assert network_id(SMALL) == zlib.crc32(b"24,6,5,1")
+
+
+def test_search_finds_a_tile_within_the_rate():
+    x = gaussian(300, 128)
+    config = search(x, x.size, 0.18, 0.09, 128, sample_slices=64)
+    assert stream_bits(300, config).total <= 0.18 * x.size
+    assert config.rank == 1, "small tiles serve random weights best"
+    assert choose(x, x.size, 0.09, config).kept > 0.71
+
+
+def test_search_refuses_a_rate_too_small():
+    x = gaussian(300, 128)
+    with pytest.raises(ConfigError, match=r"rate 0.01 is too small .* \(the trellis codec chooses"):
+        search(x, x.size, 0.01, 0.09, 128)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.tensors.prune import (
+    check_sparsity,
+    check_weights,
+    prune_global,
+    prune_rows,
+    prune_tensor,
+)
+
+
+@given(
+    st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=60),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_prune_tensor_keeps_the_largest_magnitudes_and_of_equal_ones_the_first(values, sparsity):
+    weights = np.array(values, np.float32)
+    count = len(values) - round(sparsity * len(values))
+    order = sorted(range(len(values)), key=lambda i: (-abs(values[i]), i))
+    mask = prune_tensor(weights, sparsity)
+    assert mask.dtype == np.bool_
+    assert np.flatnonzero(mask).tolist() == sorted(order[:count])
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "kept"), [(0, 1000), (0.5, 500), (0.9, 100), (0.91, 90), (0.999, 1), (0.9999, 0)]
+)
+def test_prune_tensor_meets_the_count_exactly(sparsity, kept, rng):
+    weights = rng.standard_normal((10, 100)).astype(np.float32)
+    assert np.count_nonzero(prune_tensor(weights, sparsity)) == kept
+
+
+def test_prune_tensor_meets_the_count_with_all_equal_weights():
+    mask = prune_tensor(np.full((4, 5), -2.0, np.float32), 0.75)
+    assert mask.reshape(-1).tolist() == [True] * 5 + [False] * 15
+
+
+def test_prune_tensor_keeps_shape_and_takes_half_precision():
+    assert prune_tensor(np.ones((2, 3, 4), np.float16), 0.5).shape == (2, 3, 4)
+    assert prune_tensor(np.ones((), np.float32), 0.0).tolist() is True
+    assert prune_tensor(np.ones((0, 3), np.float32), 0.5).shape == (0, 3)
+
+
+def test_prune_rows_prunes_every_row_alike():
+    weights = np.array([[1, 2, 3, 4], [40, 10, 30, 20], [-5, 5, 5, 5]], np.float32)
+    assert prune_rows(weights, 0.5).tolist() == [
+        [False, False, True, True],
+        [True, False, True, False],
+        [True, True, False, False],
+    ]
+
+
+def test_prune_rows_takes_the_first_axis_of_any_rank(rng):
+    weights = rng.standard_normal((6, 4, 5)).astype(np.float32)
+    mask = prune_rows(weights, 0.8)
+    assert mask.shape == (6, 4, 5)
+    assert mask.sum(axis=(1, 2)).tolist() == [4] * 6
+
+
+def test_prune_rows_of_a_vector_is_one_row():
+    assert prune_rows(np.array([1.0, -3.0, 2.0]), 0.34).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
+def test_prune_rows_of_an_empty_matrix_is_empty(shape):
+    assert prune_rows(np.zeros(shape, np.float32), 0.5).shape == shape
+
+
+def test_prune_global_shares_the_count_over_tensors():
+    tensors = [np.array([[1.0, 9.0], [2.0, 8.0]]), np.array([7.0, -10.0]), np.zeros((2, 0))]
+    masks = prune_global(tensors, 0.5)
+    assert [mask.tolist() for mask in masks] == [
+        [[False, True], [False, True]],
+        [False, True],
+        [[], []],
+    ]
+
+
+def test_prune_global_meets_the_count_exactly(rng):
+    tensors = [rng.standard_normal((30, 10)) * scale for scale in (1, 2, 4)]
+    masks = prune_global(tensors, 0.9)
+    counts = [int(mask.sum()) for mask in masks]
+    assert sum(counts) == 90
+    assert counts == sorted(counts)
+    largest = np.sort(np.abs(np.concatenate([t.reshape(-1) for t in tensors])))[-90]
+    kept = zip(masks, tensors, strict=True)
+    assert all((mask == (np.abs(tensor) >= largest)).all() for mask, tensor in kept)
+
+
+def test_prune_global_of_no_tensors_is_nothing():
+    assert prune_global([], 0.5) == []
+
+
+@pytest.mark.parametrize("sparsity", [-0.01, 1.0, 90.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("prune", [prune_tensor, prune_rows])
+def test_prune_rejects_sparsity_out_of_range(prune, sparsity):
+    with pytest.raises(ConfigError) as caught:
+        prune(np.ones((2, 2)), sparsity)
+    expected = f"sparsity must be in [0, 1), not {sparsity!r} (a fraction, not percent)"
+    assert str(caught.value) == expected
+    with pytest.raises(ConfigError, match="a fraction, not percent"):
+        prune_global([np.ones(2)], sparsity)
+
+
+def test_check_sparsity_returns_a_float():
+    assert isinstance(check_sparsity(0), float)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("prune", [prune_tensor, prune_rows, lambda w, s: prune_global([w], s)])
+def test_prune_rejects_weights_that_are_not_finite(prune, bad):
+    weights = np.ones((2, 3), np.float32)
+    weights[1, 2] = weights[1, 0] = bad
+    with pytest.raises(ConfigError) as caught:
+        prune(weights, 0.5)
+    assert str(caught.value) == f"weights: weight at (1, 0) is {bad}, must be finite"
+
+
+def test_check_weights_names_the_tensor():
+    with pytest.raises(ConfigError, match=r"fc\.w: weight at \(0,\) is nan, must be finite"):
+        check_weights(np.array([np.nan]), "fc.w")
