@@ -48,7 +48,8 @@ def wheels(pylock: str) -> dict[tuple[str, str], dict[str, str]]:
     found = {}
     for package in tomllib.loads(pylock)["packages"]:
         hashes = {
-            wheel["url"].rpartition("/")[2]: wheel["hashes"]["sha256"] for wheel in package["wheels"]
+            wheel["url"].rpartition("/")[2]: wheel["hashes"]["sha256"]
+            for wheel in package["wheels"]
         }
         found[package["name"], package["version"]] = {
             name: value
@@ -95,7 +96,9 @@ def main() -> None:
         text = lock(before, lines, files)
         (FOLDER / f"{extra}.lock").write_text(text, encoding="utf-8")
     rows = [f"{value}  {name}\n" for made in files.values() for name, value in made.items()]
-    (FOLDER / "wheels.sha256").write_text("".join(sorted(rows, key=lambda row: row.split()[1])), "utf-8")
+    (FOLDER / "wheels.sha256").write_text(
+        "".join(sorted(rows, key=lambda row: row.split()[1])), "utf-8"
+    )
 
 
 if __name__ == "__main__":
