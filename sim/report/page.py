@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.extras import require
 from xorloom.sw.tensors.safetensors_file import replace_on_success
 
 from .area import area_figures, boards_figure, ratio_figure, units_figure
@@ -219,11 +220,14 @@ def write_report(paths: Sequence[Path], output: Path, title: str) -> int:
         If the output is not HTML, is one of the inputs, or nothing is there to show.
     FormatError
         If a file is damaged.
+    ToolError
+        If Plotly is not installed.
     """
     if output.suffix not in (".html", ".htm"):
         raise ConfigError(f"output must end in .html, not {output.name!r}")
     if not paths:
         raise ConfigError("name at least one JSON file or folder (make report makes some)")
+    require("plotly")
     pieces = read_pieces(paths)
     page = render(pieces, title)
     output.parent.mkdir(parents=True, exist_ok=True)

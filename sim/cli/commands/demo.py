@@ -47,6 +47,7 @@ def demo(
     from xorloom.sim.report.page import write_report
     from xorloom.sim.simulate.decoder import golden_codes
     from xorloom.sim.simulate.ip import simulate_image
+    from xorloom.sw.base.extras import require
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.model.compress import CompressSpec, compress_model
     from xorloom.sw.model.container import read_container
@@ -58,6 +59,7 @@ def demo(
 
     from .synth import SYNTH_COLUMNS, synth_rows
 
+    require("plotly")
     output.mkdir(parents=True, exist_ok=True)
     compressed = output / "minilm.xl.safetensors"
     value = WindowConfig()
