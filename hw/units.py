@@ -12,17 +12,17 @@ from typing import Any
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 from xorloom.hw.block.lane import BlockLane
-from xorloom.hw.block.parser import StreamParser
-from xorloom.hw.block.shell import AxiStreamDecoder
+from xorloom.hw.block.parser import BlockParser
+from xorloom.hw.block.shell import BlockShell
 from xorloom.hw.block.xor_network import XorNetwork
 from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.index.decoder import index_core
-from xorloom.hw.index.shell import AxiIndexDecoder
-from xorloom.hw.ip.top import AxiDecoder
+from xorloom.hw.index.shell import IndexShell
+from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
-from xorloom.hw.window.network import WindowXor
-from xorloom.hw.window.shell import AxiWindowDecoder
+from xorloom.hw.window.network import WindowNetwork
+from xorloom.hw.window.shell import WindowShell
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -31,11 +31,11 @@ from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, network_id, weight
 from .ip import csr
 
 __all__ = [
+    "BLOCK_TOP",
+    "BLOCK_UNITS",
     "INDEX_UNITS",
     "IP_UNITS",
     "MEMORY_OPTIONS",
-    "TOP",
-    "UNITS",
     "WINDOW_TOP",
     "WINDOW_UNITS",
     "GeneratedVerilog",
@@ -45,8 +45,8 @@ __all__ = [
     "tool_versions",
 ]
 
-TOP = "xorloom_block_decoder"
-UNITS = ("decoder", "parser", "lane", "network")
+BLOCK_TOP = "xorloom_block_decoder"
+BLOCK_UNITS = ("decoder", "parser", "lane", "network")
 """What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
 WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "value", "control", "network")
@@ -105,9 +105,9 @@ def _check_unit(unit: str, units: tuple[str, ...]) -> None:
 
 def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component:
     if unit == "decoder":
-        return AxiStreamDecoder(config, stages=stages)
+        return BlockShell(config, stages=stages)
     if unit == "parser":
-        return StreamParser(config)
+        return BlockParser(config)
     if unit == "lane":
         return BlockLane(config, stages=stages)
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
@@ -115,10 +115,10 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
 
 def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
     if unit == "decoder":
-        return AxiWindowDecoder(config)
+        return WindowShell(config)
     if unit == "value":
         return WindowUnit(config)
-    return WindowControl(config) if unit == "control" else WindowXor(config)
+    return WindowControl(config) if unit == "control" else WindowNetwork(config)
 
 
 def _register_texts() -> dict[str, str]:
@@ -163,13 +163,13 @@ def generate_unit(
     Parameters
     ----------
     unit : str
-        One of :data:`UNITS` or, for the window codec, :data:`WINDOW_UNITS` or :data:`IP_UNITS`,
-        or for an index codec, :data:`INDEX_UNITS`.
+        One of :data:`BLOCK_UNITS` or, for the window codec, :data:`WINDOW_UNITS` or
+        :data:`IP_UNITS`, or for an index codec, :data:`INDEX_UNITS`.
     config : BlockConfig, WindowConfig, or an index codec's
     stages : int, 1 or 2
         Registers of the block codec's network; the window codec's has two.
     indexes, planes, masked
-        For the IP blocks, see :class:`xorloom.hw.ip.top.AxiDecoder`.
+        For the IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
     memory : mapping, optional
         For ``ip``, values of any of :data:`MEMORY_OPTIONS`.
 
@@ -187,13 +187,13 @@ def generate_unit(
             raise ConfigError(f"unit {unit} needs the window value codec, not {config.codec}")
         if memory and unit != "ip":
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
-        known = inspect.signature(AxiDecoder).parameters
+        known = inspect.signature(IpBlock).parameters
         name, files = IP_UNITS[unit], _register_texts()
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
-        top = AxiDecoder(config, indexes, **options)
+        top = IpBlock(config, indexes, **options)
         parameters |= options
         more = _index_facts(config, planes, indexes)
     elif isinstance(config, WindowConfig):
@@ -201,14 +201,14 @@ def generate_unit(
         name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
         top = _window_unit(unit, config)
     elif isinstance(config, BlockConfig):
-        _check_unit(unit, UNITS)
-        name = TOP if unit == "decoder" else f"xorloom_{unit}"
+        _check_unit(unit, BLOCK_UNITS)
+        name = BLOCK_TOP if unit == "decoder" else f"xorloom_{unit}"
         top = _block_unit(unit, config, stages)
         parameters |= {"stages": stages}
     else:
         _check_unit(unit, INDEX_UNITS)
         name = f"xorloom_{config.codec}_{unit}"
-        top = AxiIndexDecoder(config) if unit == "index" else index_core(config)
+        top = IndexShell(config) if unit == "index" else index_core(config)
     text = component_verilog(top, name)
     ports = {
         "__".join(map(str, path)): {

@@ -20,7 +20,7 @@ class BaselineShell(wiring.Component):
 
     So all designs read the same memory by the same reader. A beat of ``m_axis`` has the codes in
     the low bits of ``tdata`` and the mask above them, as in
-    :class:`xorloom.hw.ip.top.AxiDecoder`.
+    :class:`xorloom.hw.ip.top.IpBlock`.
 
     Parameters
     ----------

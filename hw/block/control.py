@@ -8,7 +8,7 @@ from xorloom.hw.lib.gearbox import Gearbox
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import CONTROL_AHEAD, WIDTH_FIELD_BITS, control_threshold_bits
 
-__all__ = ["ControlParser", "plan_round", "step_layout"]
+__all__ = ["BlockControl", "plan_round", "step_layout"]
 
 
 def step_layout(config: BlockConfig) -> data.StructLayout:
@@ -60,13 +60,13 @@ def _count(config: BlockConfig, left: data.View, done: int) -> Value:
     return sum(flags[1:], start=flags[0])
 
 
-class ControlParser(wiring.Component):
+class BlockControl(wiring.Component):
     """n_patch counts with blocked field widths, one group a cycle.
 
     The width of a block of groups is announced when the block before it opens, so how much a
     group takes from the queue is always known a cycle ahead. A first cycle cuts the fields out of
     the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin:
-    ``sw.golden.block.stream_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020,
+    ``sw.golden.block.block_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020,
     blocked n_patch assignment.
 
     Parameters

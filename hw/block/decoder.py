@@ -8,7 +8,7 @@ from xorloom.hw.lib.payloads import group_layout
 from xorloom.sw.spec.config import BlockConfig
 
 from .lane import BlockLane
-from .parser import StreamParser
+from .parser import BlockParser
 
 __all__ = ["BlockDecoder"]
 
@@ -47,7 +47,7 @@ class BlockDecoder(wiring.Component):
         """Build parser and lanes."""
         m = Module()
         config = self._config
-        m.submodules.parser = parser = StreamParser(config)
+        m.submodules.parser = parser = BlockParser(config)
         wiring.connect(m, wiring.flipped(self.i), parser.i)
         beat = parser.o.p
         lanes = []

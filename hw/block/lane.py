@@ -18,7 +18,7 @@ class BlockLane(wiring.Component):
 
     A slice takes ``max(1, ceil(n_patch / patches_per_cycle))`` beats; the first brings the seed,
     the others seed zero. Latency :py:`self.latency` cycles, one beat a cycle, full back-pressure.
-    Twin: ``sw.golden.block.xor_network``, then ``sw.golden.block.patch_unit``.
+    Twin: ``sw.golden.network.xor_network``, then ``sw.golden.network.patch_unit``.
 
     Parameters
     ----------

@@ -17,9 +17,9 @@ from xorloom.sw.spec.layout import (
 )
 
 from .budget import Budget
-from .control import ControlParser, plan_round, step_layout
+from .control import BlockControl, plan_round, step_layout
 
-__all__ = ["StreamParser"]
+__all__ = ["BlockParser"]
 
 
 class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
@@ -30,12 +30,12 @@ class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
     TRAILER = 2
 
 
-class StreamParser(wiring.Component):
+class BlockParser(wiring.Component):
     """Memory stream to beats: header, control, seed and patch words of the block codec.
 
     One bus word or one beat a cycle, both in the same cycle where the word completes the beat.
     Streams chain back to back. The trailing CRC is skipped. Twin:
-    ``sw.golden.block.stream_parser``.
+    ``sw.golden.block.block_parser``.
 
     A *step* is what the lanes do in one cycle: a group's seeds and first patches, or more patches
     of the same group. The step's needs decide where the next word goes (counted in bits that
@@ -68,7 +68,7 @@ class StreamParser(wiring.Component):
         config = self._config
         bus = config.bus_bits
         slots = config.lanes * config.patches_per_cycle
-        m.submodules.control = control = ControlParser(config)
+        m.submodules.control = control = BlockControl(config)
         seed_bits = seed_bits_per_group(config)
         m.submodules.seeds = seeds = Gearbox(
             bus_bits=bus, unit_bits=seed_bits, look_bits=seed_bits, enough_bits=seed_bits
@@ -151,7 +151,7 @@ class StreamParser(wiring.Component):
         return m
 
     def _next_step(
-        self, m: Module, step: data.View, fresh: Signal, control: ControlParser
+        self, m: Module, step: data.View, fresh: Signal, control: BlockControl
     ) -> data.View:
         """Return the step after this one."""
         config = self._config
@@ -226,7 +226,7 @@ class StreamParser(wiring.Component):
         self,
         m: Module,
         phase: Signal,
-        control: ControlParser,
+        control: BlockControl,
         token_valid: Signal,
         finished: Value,
     ) -> None:

@@ -56,7 +56,7 @@ class PatchUnit(wiring.Component):
     XORs all beats up to and including the one with ``last``, and the bits that their one-hot
     signals select, into one slice; a slice with more patches than fit one beat brings zero
     ``bits`` in its later beats. Latency :py:`self.latency` cycles, one beat a cycle, full
-    back-pressure. Twin: ``sw.golden.block.patch_unit``. Source: Kwon et al., CVPR 2020.
+    back-pressure. Twin: ``sw.golden.network.patch_unit``. Source: Kwon et al., CVPR 2020.
 
     The sum of a slice's earlier beats waits in registers that are cleared by their synchronous
     reset, so with one patch a cycle a bit costs exactly one LUT4:

@@ -8,10 +8,10 @@ from xorloom.sw.spec.config import BlockConfig
 
 from .decoder import BlockDecoder
 
-__all__ = ["AxiStreamDecoder"]
+__all__ = ["BlockShell"]
 
 
-class AxiStreamDecoder(wiring.Component):
+class BlockShell(wiring.Component):
     """Block decoder with AXI4-Stream ports, one clock, active-low synchronous reset.
 
     A beat of ``m_axis`` is one group: slice ``j`` in bits ``j * n_out`` onwards, the rest zero.

@@ -12,7 +12,7 @@ class XorNetwork(wiring.Component):
     """XOR-gate network: one seed in, one slice out.
 
     Computes :py:`bits = M @ seed` over GF(2). Latency :py:`self.latency` cycles, one slice a
-    cycle, full back-pressure. Twin: ``sw.golden.block.xor_network``. Source: Kwon et al., CVPR
+    cycle, full back-pressure. Twin: ``sw.golden.network.xor_network``. Source: Kwon et al., CVPR
     2020.
 
     Parameters

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from xorloom.hw.ip.csr import Cause
-from xorloom.hw.ip.decoder import Decoder
+from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.hw.lib.beat_crc import BeatCrc
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -44,7 +44,7 @@ class BoardTop(wiring.Component):
     Parameters
     ----------
     value, index, planes
-        See :class:`xorloom.hw.ip.decoder.Decoder`.
+        See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     source : BoardRom or SpiFlash
     expected : Expected
     crc_steps : int
@@ -82,7 +82,7 @@ class BoardTop(wiring.Component):
         lights: int = len(LEDS),
     ) -> None:
         self._lanes = value.n_out // planes
-        self._decoder = Decoder(value, [index], planes=planes)
+        self._decoder = WeightDecoder(value, [index], planes=planes)
         self._source, self._expected = source, expected
         self._crc = BeatCrc(value.n_out + self._lanes, steps=crc_steps)
         self._uart = UartTx(baud_divisor)

@@ -8,7 +8,7 @@ from typing import Any
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.lib.deframer import FrameReader
+from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.payloads import mask_layout, packet_layout
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import DecoderConfig
@@ -147,7 +147,7 @@ class IndexDecoder(wiring.Component):
 
     def __init__(self, config: IndexConfig) -> None:
         self._unit = IndexUnit(config)
-        self._frames = FrameReader(config.bus_bits)
+        self._frames = Deframer(config.bus_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),

@@ -8,10 +8,10 @@ from xorloom.sw.spec.index_config import IndexConfig
 
 from .decoder import IndexDecoder
 
-__all__ = ["AxiIndexDecoder"]
+__all__ = ["IndexShell"]
 
 
-class AxiIndexDecoder(wiring.Component):
+class IndexShell(wiring.Component):
     """Index decoder with AXI4-Stream ports, one clock, active-low synchronous reset.
 
     A beat of ``m_axis`` is one mask, filled up with zeros to bytes; ``tlast`` closes a memory

@@ -20,7 +20,7 @@ from .event_counters import events_layout
 from .join import WeightJoin
 from .parser import WeightParser
 
-__all__ = ["Decoder", "queue_words"]
+__all__ = ["WeightDecoder", "queue_words"]
 
 _TURNS = 16
 """More than the join lets begin (seven streams), and what the queue keeps free."""
@@ -31,7 +31,7 @@ def queue_words(bus_bits: int) -> int:
     return max(16, 4 * schedule_block_words(bus_bits // 8))
 
 
-class Decoder(wiring.Component):
+class WeightDecoder(wiring.Component):
     """Parser, value unit, one unit for every index codec, join. Full back-pressure.
 
     Whatever is wrong with a stream, the output packet ends within 1000 cycles of the last word that

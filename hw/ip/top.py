@@ -15,13 +15,13 @@ from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import network_id
 
 from .csr import ADDRESS_BITS
-from .decoder import Decoder
+from .decoder import WeightDecoder
 from .registers import Registers
 
-__all__ = ["AxiDecoder"]
+__all__ = ["IpBlock"]
 
 
-class AxiDecoder(wiring.Component):
+class IpBlock(wiring.Component):
     """Decoder of weight streams with registers, and, if asked for, a read master.
 
     A beat of ``m_axis`` is one slice: its codes in the low ``value.n_out`` bits of ``tdata``, above
@@ -34,7 +34,7 @@ class AxiDecoder(wiring.Component):
     Parameters
     ----------
     value, indexes, planes, masked
-        See :class:`xorloom.hw.ip.decoder.Decoder`.
+        See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     reader : bool
         Read from memory (``m_axi``) what descriptors ask for; else take ``s_axis``, where
         ``tlast`` closes one weight stream or several.
@@ -75,7 +75,9 @@ class AxiDecoder(wiring.Component):
         max_burst: int = 256,
         align_bytes: int = 1,
     ) -> None:
-        self._decoder = Decoder(value, indexes, planes=planes, masked=masked, packets=not reader)
+        self._decoder = WeightDecoder(
+            value, indexes, planes=planes, masked=masked, packets=not reader
+        )
         self._planes = planes
         self._registers = Registers(
             bus_bits=value.bus_bits,

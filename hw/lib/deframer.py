@@ -9,10 +9,10 @@ from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET
 from .payloads import packet_layout
 from .ping_pong import PingPong
 
-__all__ = ["FrameReader"]
+__all__ = ["Deframer"]
 
 
-class FrameReader(wiring.Component):
+class Deframer(wiring.Component):
     """Memory streams, back to back, to packets. Nothing but count and length is looked at.
 
     The header's word with the count becomes the opening mark, the CRC word the closing one.

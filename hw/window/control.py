@@ -19,7 +19,7 @@ class WindowControl(wiring.Component):
     ``debt`` is the ones' complement of the golden model's ``credit + frame - steps``: a step adds
     the rate if the step before brought a slice and takes ``frame`` off if not, so the addend is
     one LUT4 a bit and the sum's sign is the next decision. A stream starts with the preload as
-    debt. Twin: ``sw.golden.block.window_control``.
+    debt. Twin: ``sw.golden.window.window_control``.
 
     Parameters
     ----------

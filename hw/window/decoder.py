@@ -6,13 +6,13 @@ from itertools import pairwise
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.lib.deframer import FrameReader
+from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.payloads import packet_layout, slice_layout
 from xorloom.hw.lib.slice_pipe import SlicePipe
 from xorloom.sw.spec.config import WindowConfig
 
 from .control import WindowControl
-from .network import WindowXor
+from .network import WindowNetwork
 from .patch import WindowPatch
 from .reader import WindowReader
 
@@ -46,7 +46,7 @@ class WindowUnit(wiring.Component):
 
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
-        self.pipe, self.network = SlicePipe(stages=1 + config.patches), WindowXor(config)
+        self.pipe, self.network = SlicePipe(stages=1 + config.patches), WindowNetwork(config)
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(config.bus_bits))),
@@ -126,8 +126,8 @@ class WindowUnit(wiring.Component):
 class WindowDecoder(wiring.Component):
     """Decoder of the window codec's streams. Full back-pressure; streams chain back to back.
 
-    A stream too short for its count is not noticed; see :class:`xorloom.hw.ip.decoder.Decoder`.
-    Twin: ``sw.golden.block.window_decoder``.
+    A stream too short for its count is not noticed; see
+    :class:`xorloom.hw.ip.decoder.WeightDecoder`. Twin: ``sw.golden.window.window_decoder``.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class WindowDecoder(wiring.Component):
     """
 
     def __init__(self, config: WindowConfig) -> None:
-        self.unit, self._frames = WindowUnit(config), FrameReader(config.bus_bits)
+        self.unit, self._frames = WindowUnit(config), Deframer(config.bus_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),

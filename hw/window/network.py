@@ -6,13 +6,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.spec.config import WindowConfig
 
-__all__ = ["WindowXor"]
+__all__ = ["WindowNetwork"]
 
 _LUT = 4
 """Inputs of the smallest common look-up table."""
 
 
-class WindowXor(wiring.Component):
+class WindowNetwork(wiring.Component):
     """Shift register over the seed stream and the XOR network on it, in two registered levels.
 
     A step shifts a chunk in and loads the first level, XORs of up to four window bits, from the
@@ -20,7 +20,7 @@ class WindowXor(wiring.Component):
     directly: the step has moved them ``n_in`` positions down, which is where it reads them, so
     nothing but ``n_in`` more bits of shift register is spent on the delay. With the default
     network (one bit of its own and three parities an output) an output costs one LUT4, a parity
-    one. Twin: ``sw.golden.block.xor_network`` on ``config.network.rows``.
+    one. Twin: ``sw.golden.network.xor_network`` on ``config.network.rows``.
 
     Parameters
     ----------

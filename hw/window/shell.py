@@ -8,10 +8,10 @@ from xorloom.sw.spec.config import WindowConfig
 
 from .decoder import WindowDecoder
 
-__all__ = ["AxiWindowDecoder"]
+__all__ = ["WindowShell"]
 
 
-class AxiWindowDecoder(wiring.Component):
+class WindowShell(wiring.Component):
     """Window decoder with AXI4-Stream ports, one clock, active-low synchronous reset.
 
     A beat of ``m_axis`` is one slice. ``tuser`` says how many of its bits count, from bit 0 on:

@@ -8,7 +8,7 @@ from typing import Any
 
 from xorloom.hw.flow.synth import SynthReport, synthesize_all
 from xorloom.hw.flow.targets import TARGETS, check_target
-from xorloom.sim.cli.options import ConfigOptions, UnitOptions
+from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 from xorloom.sw.base.errors import ConfigError
 
@@ -70,8 +70,8 @@ DESIGNS = {
     "window unit 512, 1 patch": _window(512, 1, "value"),
     "window unit 1024, 1 patch": _window(1024, 1, "value"),
     "trellis core": AreaDesign("core", 512),
-    "AxiDecoder, streamed, 256": AreaDesign("stream-ip", 256, {"n_out": 256}),
-    "AxiDecoder, 256": AreaDesign("ip", 256, {"n_out": 256}),
+    "IpBlock, streamed, 256": AreaDesign("stream-ip", 256, {"n_out": 256}),
+    "IpBlock, 256": AreaDesign("ip", 256, {"n_out": 256}),
 }
 """Designs by name. ``bits`` is what leaves in a cycle in which a slice leaves: the block lanes
 stall for slices with more patches, the window decoder while its rate control takes seeds."""

@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 from xorloom.sim import datasets
 from xorloom.sim.bandwidth.presets import memory as memory_named
+from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.simulate import baseline_top, simulate_baseline
-from xorloom.sim.bench.baselines.streams import BaselineConfig, encode_baseline
+from xorloom.sim.bench.baselines.streams import encode_baseline
 from xorloom.sim.simulate.bus import DECODER, BusResult, decoder_top, simulate_bus
 from xorloom.sim.simulate.runner import build
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import best_order, index_config
-from xorloom.sw.index.plane import CHOSEN, choose_index, encode_index
-from xorloom.sw.index.rate_distortion import kept_share
-from xorloom.sw.memory.weight_stream import WeightFormat, join_tensor
-from xorloom.sw.model.metrics import binary_entropy
+from xorloom.sw.index.plane import choose_index, encode_index
+from xorloom.sw.index.rate_distortion import binary_entropy, kept_share
+from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig
+from xorloom.sw.spec.weight_format import MASK_CHOOSERS, WeightFormat
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -149,7 +150,7 @@ def _decoder_work(
     form = WeightFormat(value, 1, index)
     streams, pairs = [], []
     for weights in tensors:
-        if isinstance(index, CHOSEN):
+        if isinstance(index, MASK_CHOOSERS):
             size = stream_slices(weights.size, round(weights.size * density), 1, value)
             importance = np.abs(weights)
             order = best_order(importance, density, index)

@@ -13,16 +13,10 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.index.lowrank import codec as index_lowrank
-from xorloom.sw.index.plane import (
-    CHOSEN,
-    beats,
-    choose_index,
-    decode_index,
-    encode_index,
-    tensor_of,
-)
+from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.index.rate_distortion import kept_share, rate_bound, share_bound
 from xorloom.sw.index.trellis import stream as trellis_stream
 from xorloom.sw.model.compress import CompressSpec, compress_model
@@ -31,11 +25,11 @@ from xorloom.sw.model.decompress import verify_tensor
 from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import MASK_CHOOSERS
 from xorloom.sw.tensors.model_io import ModelTensor, from_arrays, open_model
-from xorloom.sw.tensors.orders import ORDERS
+from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
-from xorloom.sw.value.block.codec import threads_default
 from xorloom.sw.value.plane import encode_value
 from xorloom.sw.value.search import window_for
 
@@ -95,7 +89,7 @@ def _config(codec: str, rate: float, density: float, window: int) -> IndexConfig
 
 def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig) -> _Try:
     """Encode with every order of the codec; the mask that keeps most wins."""
-    if not isinstance(config, CHOSEN):
+    if not isinstance(config, MASK_CHOOSERS):
         mask = prune_tensor(weights, 1 - density)
         streams = encode_index(mask, config, "row", 0)
         if (decode_index(streams, mask.shape, config, "row", 0, codec) != mask).any():
@@ -196,7 +190,7 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
     codes = quantize(weights, found.mask, Quantizer()).codes
     value = window_for(density, WindowConfig(n_out=_N_OUT))
     data, _, _ = encode_value(found.mask, codes, 1, value, "auto")
-    chosen = isinstance(config, CHOSEN)
+    chosen = isinstance(config, MASK_CHOOSERS)
     bound = share_bound(magnitude, kept.density, rate) if chosen else 1.0
     needed = rate_bound(magnitude, kept.density, kept.magnitude) if chosen else rate
     return {

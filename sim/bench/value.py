@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 from xorloom.sim.datasets import iid
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig, lanes_for
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
 from xorloom.sw.value.block import codec as block_codec
-from xorloom.sw.value.plane import Config, decode_value, encode_value
+from xorloom.sw.value.plane import decode_value, encode_value
 from xorloom.sw.value.search import SearchPoint, curve, cut_sample, search_block, search_window
 
 __all__ = [
     "curve_rows",
     "decoder_luts",
-    "lanes_for",
     "matrix_rows",
     "plot_curve",
     "speed_config",
@@ -33,11 +32,6 @@ __all__ = [
 
 Progress = Callable[[str], None]
 _SEED = 2020
-
-
-def lanes_for(n_in: int, bus_bits: int) -> int:
-    """Lanes whose seeds fill one bus word."""
-    return max(1, bus_bits // max(1, n_in))
 
 
 def value_rows(
@@ -67,7 +61,7 @@ def value_rows(
 
 
 def value_row(
-    tensors: Sequence[tuple[np.ndarray, np.ndarray]], planes: int, config: Config, order: str
+    tensors: Sequence[tuple[np.ndarray, np.ndarray]], planes: int, config: ValueConfig, order: str
 ) -> tuple[dict[str, Any], list[str]]:
     """Encode tensors, decode them again, and count; return the row and every tensor's order."""
     stored = patches = kept = weights = 0
@@ -95,7 +89,7 @@ def value_row(
     return row, orders
 
 
-def patch_bits(config: Config) -> int:
+def patch_bits(config: ValueConfig) -> int:
     """Stored bits of a patch."""
     return config.patch_bits if isinstance(config, WindowConfig) else config.position_bits
 
@@ -134,7 +128,7 @@ def window_value_rows(
     return rows
 
 
-def decoder_luts(config: Config) -> int | None:
+def decoder_luts(config: ValueConfig) -> int | None:
     """ECP5 LUT4s of a decoder with its AXI4-Stream shell."""
     from xorloom.hw.flow.synth import synthesize
     from xorloom.hw.units import generate
@@ -168,7 +162,7 @@ def matrix_rows(
             pairs.append((mask, quantize(weights, mask, Quantizer()).codes))
         planes = [(mask, codes, 1) for mask, codes in pairs]
         for codec in codecs:
-            config: Config
+            config: ValueConfig
             if codec == "window":
                 config = search_window(planes, WindowConfig())
             else:
@@ -241,7 +235,7 @@ def plot_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def speed_rows(
-    config: Config,
+    config: ValueConfig,
     sparsity: float,
     weights: int,
     repeats: int,
@@ -283,7 +277,7 @@ def speed_rows(
     ]
 
 
-def speed_config(codec: str, sparsity: float, n_in: int | None = None) -> Config:
+def speed_config(codec: str, sparsity: float, n_in: int | None = None) -> ValueConfig:
     """Return the decoder that ``bench speed`` uses."""
     mask, codes = iid(2_000_000, sparsity, 1, _SEED)
     if codec == "window":

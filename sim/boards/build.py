@@ -15,9 +15,9 @@ from xorloom.hw.boards.table import Board, board_named
 from xorloom.hw.flow.place import Placement, check_family, pack, place
 from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import CapacityError, ConfigError
+from xorloom.sw.base.host import write_whole
 
 from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
-from .sources import write_whole
 
 __all__ = ["BUILDABLE", "BoardReport", "build_board", "build_boards", "constraints_of"]
 

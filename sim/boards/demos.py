@@ -13,7 +13,7 @@ from xorloom.hw.boards.spi_flash import SpiFlash
 from xorloom.hw.boards.table import Board, board_named
 from xorloom.hw.boards.top import BoardTop, Expected
 from xorloom.hw.units import component_verilog
-from xorloom.sim.simulate.bus import frame_of
+from xorloom.sim.simulate.bus import packet_of
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.memory.image import MemoryImage, memory_image
@@ -145,7 +145,7 @@ def expected_of(image: MemoryImage) -> Expected:
     """
     crc = 0
     for data in split_weight_streams(image.data, image.form.value.bus_bytes):
-        frame, _ = frame_of(data, image.form)
+        frame, _ = packet_of(data, image.form)
         if frame.user != image.form.value.n_out:
             raise ConfigError(
                 f"a board's tensors must have a multiple of {image.form.value.n_out} weights, "

@@ -4,17 +4,11 @@
 from pathlib import Path
 
 from xorloom.hw.boards.table import board_named
+from xorloom.sw.base.host import write_whole
 
 from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
 
-__all__ = ["write_sources", "write_whole"]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+__all__ = ["write_sources"]
 
 
 def write_sources(name: str, model: Path, output: Path) -> tuple[Path, ...]:

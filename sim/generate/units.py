@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xorloom.sim.cli.options import ConfigOptions, UnitOptions
+from .options import ConfigOptions, UnitOptions
 
 if TYPE_CHECKING:
     from xorloom.hw.units import GeneratedVerilog
+    from xorloom.sw.spec.config import ValueConfig
     from xorloom.sw.spec.index_config import IndexConfig
-    from xorloom.sw.value.plane import Config
 
 __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 
@@ -43,14 +43,14 @@ class UnitPlan:
     """
 
     name: str
-    config: "Config"
+    config: "ValueConfig"
     indexes: "tuple[IndexConfig, ...]" = ()
     planes: int = 1
     stages: int = 1
     memory: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def _generated(self) -> "Config | IndexConfig":
+    def _generated(self) -> "ValueConfig | IndexConfig":
         """What :func:`xorloom.hw.units.generate_unit` takes as the unit's own configuration."""
         return self.indexes[0] if self.name in ("index", "core") else self.config
 
@@ -104,7 +104,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     ConfigError
         If one is out of range, or not for this unit.
     """
-    from xorloom.hw.ip.top import AxiDecoder
+    from xorloom.hw.ip.top import IpBlock
     from xorloom.hw.units import MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
 
@@ -118,7 +118,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if name in ("index", "core") and len(indexes) > 1:
         raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
     if name == "ip":
-        known = inspect.signature(AxiDecoder).parameters
+        known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
     return UnitPlan(name, options.config(), indexes, planes, memory=memory)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.extras import require
-from xorloom.sw.tensors.safetensors_file import replace_on_success
+from xorloom.sw.base.host import replace_on_success
 
 from .area import area_figures, boards_figure, ratio_figure, units_figure
 from .bits import bits_figure, efficiency_figure, kept_figure, total_of

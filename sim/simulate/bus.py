@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xorloom.hw.ip.top import AxiDecoder
+from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.units import component_verilog
 from xorloom.sim.bandwidth.presets import memory as memory_named
+from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.golden.weights import weight_decoder
-from xorloom.sw.index.plane import beats, decode_index, index_overhead
-from xorloom.sw.memory.weight_stream import (
-    WeightFormat,
-    slice_weights,
-    split_stream,
-    split_weight_streams,
-)
+from xorloom.sw.index.plane import decode_index
+from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, WeightHeader
+from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
+from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
 
 from .runner import build, run
@@ -30,10 +28,10 @@ from .runner import build, run
 __all__ = [
     "DECODER",
     "BusResult",
-    "Frame",
+    "Packet",
     "beat_bytes_of",
     "decoder_top",
-    "frame_of",
+    "packet_of",
     "run_job",
     "simulate_bus",
 ]
@@ -98,7 +96,7 @@ class BusResult:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Packet:
     """Beats of one stream, as bytes; its weights; of the last beat, what counts, and ``tuser``."""
 
     data: bytes
@@ -116,8 +114,8 @@ def decoder_top(
     outstanding: int = 4,
     max_burst: int = 256,
 ) -> str:
-    """Return the Verilog of an :class:`xorloom.hw.ip.top.AxiDecoder` with reader."""
-    decoder = AxiDecoder(
+    """Return the Verilog of an :class:`xorloom.hw.ip.top.IpBlock` with reader."""
+    decoder = IpBlock(
         value,
         indexes,
         planes=planes,
@@ -146,7 +144,7 @@ def beat_bytes_of(
     return np.packbits(bits, axis=1, bitorder="little")
 
 
-def frame_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> tuple[Frame, int]:
+def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> tuple[Packet, int]:
     """Return what one weight stream yields, and its payload bits.
 
     Parameters
@@ -182,7 +180,7 @@ def frame_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> 
         expected = beat_bytes_of(mask, codes, lanes, planes, n_out).tobytes()
     live = (count - 1) % n_out + 1
     kept = _ones(live) | _ones(-(-live // planes)) << n_out
-    return Frame(expected, weights, kept, live), payload
+    return Packet(expected, weights, kept, live), payload
 
 
 def simulate_bus(
@@ -212,7 +210,7 @@ def simulate_bus(
         Each one or several weight streams, back to back, such as
         :func:`xorloom.sw.memory.weight_stream.join_tensor` makes.
     value, indexes, planes
-        See :class:`xorloom.hw.ip.decoder.Decoder`; a stream's kind tells which index it has.
+        See :class:`xorloom.hw.ip.decoder.WeightDecoder`; a stream's kind tells which index it has.
     memory : str
         A preset of :mod:`xorloom.sim.bandwidth.presets`, or ``ideal``.
     clock_mhz : float
@@ -254,7 +252,7 @@ def simulate_bus(
             kind = WeightHeader.unpack(part, "stream").kind
             # With a kind that is not built in, the format error names those that are.
             form = forms.get(kind, next(iter(forms.values())))
-            frame, bits = frame_of(part, form, golden=golden)
+            frame, bits = packet_of(part, form, golden=golden)
             frames.append(frame)
             payload_bits += bits
     text = decoder_top(value, tuple(indexes), planes, True, outstanding, max_burst)
@@ -281,7 +279,7 @@ def run_job(
     text: str,
     top: str,
     streams: Sequence[bytes],
-    frames: Sequence[Frame],
+    frames: Sequence[Packet],
     job: dict[str, Any],
     bus_bits: int,
     payload_bits: int,

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from xorloom.sim.datasets import iid
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.container import STREAM, read_container
 from xorloom.sw.model.decompress import tensor_steps
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_sparsity
-from xorloom.sw.value.block.stream import split_streams
-from xorloom.sw.value.plane import Config, encode_value
+from xorloom.sw.value.plane import encode_value
 from xorloom.sw.value.search import cut_sample, search_block, search_window
 
 __all__ = ["Case", "iid_case", "model_case"]
@@ -34,7 +34,7 @@ class Case:
     """
 
     title: str
-    config: Config
+    config: ValueConfig
     streams: tuple[bytes, ...]
     weights: int
     slices: int
@@ -42,7 +42,7 @@ class Case:
     steps: int
 
 
-def _case(title: str, config: Config, parts: Sequence[tuple[bytes, int, int, int]]) -> Case:
+def _case(title: str, config: ValueConfig, parts: Sequence[tuple[bytes, int, int, int]]) -> Case:
     """Sum up (streams of a tensor, weights, slices, steps)."""
     streams: list[bytes] = []
     for data, _, _, _ in parts:
@@ -58,7 +58,7 @@ def _case(title: str, config: Config, parts: Sequence[tuple[bytes, int, int, int
     )
 
 
-def _slices(weights: int, planes: int, config: Config) -> int:
+def _slices(weights: int, planes: int, config: ValueConfig) -> int:
     """Slices of a tensor."""
     if isinstance(config, WindowConfig):
         return slice_count(weights, config.n_out // planes)
@@ -93,7 +93,7 @@ def model_case(path: Path, names: Sequence[str]) -> Case:
 
 
 def iid_case(
-    sparsity: float, weights: int, planes: int, config: Config, *, search: bool, seed: int = 1
+    sparsity: float, weights: int, planes: int, config: ValueConfig, *, search: bool, seed: int = 1
 ) -> Case:
     """Encode random codes under an i.i.d. mask, like AlexNet's pruned FC layers.
 

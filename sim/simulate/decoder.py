@@ -3,100 +3,21 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from xorloom.hw.units import GeneratedVerilog, generate
 from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.golden import block as decoder
-from xorloom.sw.model.container import STREAM, Container
-from xorloom.sw.model.decompress import decode_tensor
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.model.verify import beat_bytes, expected_bytes
+from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
-from xorloom.sw.spec.taps import columns
-from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
-from xorloom.sw.value.block.stream import split_streams
-from xorloom.sw.value.plane import Config
 
 from .cases import Case
+from .result import SimulationResult, check_pattern
 from .runner import build, run
 
-STALLS = ("none", "random", "bursts", "slow")
-"""Named stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`."""
-
-__all__ = [
-    "SimulationResult",
-    "beat_bytes",
-    "check_pattern",
-    "expected_frame",
-    "golden_codes",
-    "simulate_case",
-    "simulate_streams",
-]
-
-
-def check_pattern(side: str, pattern: str) -> None:
-    """Check a stall pattern.
-
-    Raises
-    ------
-    ConfigError
-        If it is none.
-    """
-    if pattern not in STALLS and (set(pattern) - {".", "x"} or "." not in pattern):
-        names = ", ".join(STALLS)
-        raise ConfigError(
-            f"{side} pattern must be {names}, or of . (go) and x (wait) with at least one ., "
-            f"not {pattern!r}"
-        )
-
-
-@dataclass(frozen=True)
-class SimulationResult:
-    """Cycles of one simulation run, from first input transfer to last output transfer.
-
-    ``input_waits``: the bus offered a word and the decoder did not take it; ``starved``: the
-    decoder was ready and the bus had nothing; ``output_waits``: the consumer was not ready.
-    ``timeline``: signals of the window decoder, one character a clock, if asked for.
-    """
-
-    cycles: int
-    words: int
-    input_waits: int
-    starved: int
-    output_waits: int
-    bits_checked: int
-    timeline: dict[str, str] | None = None
-
-    @property
-    def bus_utilisation(self) -> float:
-        """Bus words transferred a cycle."""
-        return self.words / self.cycles
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON."""
-        values = {key: value for key, value in asdict(self).items() if value is not None}
-        return values | {"bus_utilisation": self.bus_utilisation}
-
-
-def beat_bytes(config: Config) -> int:
-    """Bytes of an output beat: a group of slices (block) or a slice (window)."""
-    lanes = config.lanes if isinstance(config, BlockConfig) else 1
-    return -(-lanes * config.n_out // 8)
-
-
-def expected_frame(stream: bytes, config: Config) -> bytes:
-    """Return the bytes that the decoder must put on ``m_axis`` for one memory stream."""
-    words = decoder.bus_words(stream, config.bus_bits)
-    if isinstance(config, WindowConfig):
-        network = columns(config.network.rows, config.window)
-        beats = decoder.window_decoder(config, network, words)
-    else:
-        beats = decoder.block_decoder(config, columns(config.rows, config.n_in), words)
-    return b"".join(beat.to_bytes(beat_bytes(config), "little") for beat in beats)
+__all__ = ["simulate_case", "simulate_streams"]
 
 
 def _valid_bits(stream: bytes, config: WindowConfig) -> int:
@@ -108,7 +29,7 @@ def _valid_bits(stream: bytes, config: WindowConfig) -> int:
 
 def simulate_streams(
     streams: Sequence[bytes],
-    config: Config,
+    config: ValueConfig,
     *,
     verilog: GeneratedVerilog | None = None,
     stages: int = 1,
@@ -168,7 +89,7 @@ def simulate_streams(
         if isinstance(config, WindowConfig):
             job["valid_bits"] = [_valid_bits(stream, config) for stream in streams]
         for number, stream in enumerate(streams):
-            for kind, data in (("streams", stream), ("expected", expected_frame(stream, config))):
+            for kind, data in (("streams", stream), ("expected", expected_bytes(stream, config))):
                 path = folder / f"{kind}-{number}"
                 path.write_bytes(data)
                 job[kind].append(str(path))
@@ -262,41 +183,3 @@ def simulate_case(
             "weights_per_cycle": case.weights / result.cycles,
         }
     )
-
-
-def golden_codes(container: Container, name: str) -> np.ndarray:
-    """Decode a compressed tensor with the golden model; codes are 0 where pruned."""
-    info, config = container.tensor(name), container.config
-    mask = decode_tensor(container, name).mask
-    streams = split_streams(container.raw(name + STREAM), config.bus_bytes, name)
-    frame = b"".join(expected_frame(data, config) for data in streams)
-    flat = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
-    bits = flat.reshape(-1, 8 * beat_bytes(config))
-    if isinstance(config, WindowConfig):
-        codes = _window_codes(bits, mask.size, info.planes, config, info.layout.order)
-        if needs_transpose(info.layout.order) and mask.ndim > 1:
-            codes = codes.reshape(-1, mask.shape[0]).T.reshape(-1)
-    else:
-        slices = bits[:, : config.lanes * config.n_out].reshape(-1, config.n_out)
-        count = slice_count(mask.size, config.n_out)
-        planes = slices[: count * info.planes].reshape(count, info.planes, config.n_out)
-        weight = np.left_shift(1, np.arange(info.planes, dtype=np.uint8), dtype=np.uint8)[:, None]
-        codes = (planes * weight).sum(axis=1, dtype=np.uint8).reshape(-1)[: mask.size]
-    return np.where(mask, codes.reshape(mask.shape), 0).astype(np.uint8)
-
-
-def _window_codes(
-    slices: np.ndarray, weights: int, planes: int, config: WindowConfig, order: str
-) -> np.ndarray:
-    """Put decoded slice bits (slices, n_out) in the order's own sequence of weights."""
-    per_slice = config.n_out // planes
-    where = lanes(order, weights, per_slice)
-    codes = np.zeros(weights, np.uint8)
-    for lane in range(per_slice):
-        length = int(where.length[lane])
-        if length:
-            turned = (np.arange(length) + where.turn[lane]) % length
-            own = slices[:length, lane * planes : (lane + 1) * planes]
-            place = where.start[lane] + where.step * turned
-            codes[place] = np.packbits(own, axis=1, bitorder="little")[:, 0]
-    return codes

@@ -10,15 +10,15 @@ from typing import Any
 
 from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.bits.framing import split_streams
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.weights import INDEX_DECODERS
 from xorloom.sw.model.container import INDEX, Container, read_container
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import Header
-from xorloom.sw.value.block.stream import split_streams
 
-from .decoder import SimulationResult, check_pattern
+from .result import SimulationResult, check_pattern
 from .runner import build, run
 
 __all__ = [

@@ -11,8 +11,8 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import tensor_steps
 
 from .bus import simulate_bus
-from .decoder import check_pattern
 from .index import case_names, case_title, index_steps
+from .result import check_pattern
 
 __all__ = ["simulate_image"]
 

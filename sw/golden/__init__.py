@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden model of every RTL unit, in plain integers."""
+"""GOLDEN MODEL: one pure function for every RTL unit, slow and obvious, plain integers only.
+
+These functions are the truth. RTL and fast kernels are tested against them; they are tested
+against independent oracles.
+"""

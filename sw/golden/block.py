@@ -1,54 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL: one pure function for every RTL unit, slow and obvious, plain integers only.
-
-These functions are the truth. RTL and fast kernels are tested against them; they are tested
-against independent oracles.
-"""
+"""GOLDEN MODEL of the block decoder."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from xorloom.sw.spec.config import BlockConfig, DecoderConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
     CONTROL_AHEAD,
-    COUNT_OFFSET_BITS,
-    HEADER_BYTES,
     WIDTH_FIELD_BITS,
     control_threshold_bits,
-    padded,
 )
 
-__all__ = [
-    "Beat",
-    "BitQueue",
-    "block_decoder",
-    "bus_words",
-    "patch_unit",
-    "payload",
-    "stream_parser",
-    "window_control",
-    "window_decoder",
-    "xor_network",
-]
+from .bus import BitQueue, payload
+from .network import patch_unit, xor_network
 
-
-def xor_network(columns: Sequence[int], seed: int) -> int:
-    """Twin of ``hw.block.xor_network``: the slice that a seed yields, M @ seed over GF(2).
-
-    ``columns`` are those of :func:`xorloom.sw.spec.taps.columns`.
-    """
-    result = 0
-    for c, column in enumerate(columns):
-        if (seed >> c) & 1:
-            result ^= column
-    return result
-
-
-def patch_unit(value: int, positions: Sequence[int]) -> int:
-    """Twin of ``hw.block.patch_unit``: flip the bits at ``positions``."""
-    for position in positions:
-        value ^= 1 << position
-    return value
+__all__ = ["Beat", "block_decoder", "block_parser"]
 
 
 @dataclass(frozen=True)
@@ -64,42 +30,7 @@ class Beat:
     last: bool
 
 
-def bus_words(data: bytes, bus_bits: int) -> list[int]:
-    """Bytes to bus words: byte 0 is the least significant byte of word 0."""
-    n = bus_bits // 8
-    return [int.from_bytes(data[i : i + n], "little") for i in range(0, len(data), n)]
-
-
-class BitQueue:
-    """A gearbox: bus words in, fields of any width out, bit 0 first."""
-
-    def __init__(self, words: Iterator[int], bus_bits: int) -> None:
-        self._words, self._bus_bits = words, bus_bits
-        self._value = self._level = 0
-
-    def fill(self, bits: int) -> None:
-        """Take bus words until ``bits`` bits are there."""
-        while self._level < bits:
-            self._value |= next(self._words) << self._level
-            self._level += self._bus_bits
-
-    def take(self, bits: int) -> int:
-        """Remove and return the oldest ``bits`` bits."""
-        result = self._value & ((1 << bits) - 1)
-        self._value >>= bits
-        self._level -= bits
-        return result
-
-
-def payload(config: DecoderConfig, words: Sequence[int]) -> tuple[int, Iterator[int]]:
-    """Return the header's count and the words after the header."""
-    bus_bits = config.bus_bits
-    skip = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus_bits
-    header = sum(word << (i * bus_bits) for i, word in enumerate(words[:skip]))
-    return (header >> COUNT_OFFSET_BITS) & 0xFFFFFFFF, iter(words[skip:])
-
-
-def stream_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
+def block_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
     """Twin of ``hw.block.parser``: the beats of one memory stream, header to CRC.
 
     A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
@@ -152,7 +83,7 @@ def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[i
     """
     groups: list[int] = []
     slices = [0] * config.lanes
-    for beat in stream_parser(config, words):
+    for beat in block_parser(config, words):
         if beat.seeds:
             slices = [xor_network(columns, seed) for seed in beat.seeds]
         pairs = zip(slices, beat.positions, strict=True)
@@ -160,60 +91,3 @@ def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[i
         if beat.last:
             groups.append(sum(v << (j * config.n_out) for j, v in enumerate(slices)))
     return groups
-
-
-def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-    """Twin of ``hw.window.control``: the window and the patch positions of every slice.
-
-    The header counts slice bits: all slices have ``n_out``, the last one may have fewer.
-    A ``StopIteration`` inside (``RuntimeError`` outside) means that the stream is too short.
-    """
-    count, source = payload(config, words)
-    seeds = BitQueue(source, config.bus_bits)
-    index_bits = (config.frame - 1).bit_length()
-    mask = (1 << config.window) - 1
-    window = 0
-    place = 0  # slices of the frame that have left
-    steps = 0  # of the frame
-    credit = -config.preload_steps * config.frame
-    patch: tuple[int, int] | None = None  # slice of the frame, position
-    fresh, entry_due = True, False  # the next chunk opens a frame; it opens with a patch entry
-    for _ in range(-(-count // config.n_out)):
-        while True:
-            seeds.fill(config.n_in)
-            chunk = seeds.take(config.n_in)
-            window = (window >> config.n_in | chunk << (config.window - config.n_in)) & mask
-            entry = chunk
-            if fresh:
-                rate = chunk & ((1 << config.rate_bits) - 1)
-                steps = config.frame + (rate << config.rate_shift)
-                entry >>= config.rate_bits
-            if config.patches and (fresh or entry_due):
-                index = entry >> 1 & (config.frame - 1)
-                position = entry >> (1 + index_bits) & ((1 << config.position_bits) - 1)
-                patch = (index, position) if entry & 1 else None
-            fresh = entry_due = False
-            credit += config.frame
-            if credit >= steps:
-                break
-        credit -= steps
-        positions = [patch[1]] if patch is not None and patch[0] == place else []
-        entry_due = bool(positions)
-        if positions:
-            patch = None
-        place += 1
-        if place == config.frame:
-            place, fresh = 0, True
-        yield window, positions
-
-
-def window_decoder(config: WindowConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.window.decoder``: bus words in, one integer of ``n_out`` bits a slice.
-
-    Bits of the last slice beyond the header's count have no meaning. ``columns`` are those of the
-    network's rows, see :func:`xorloom.sw.spec.taps.columns`.
-    """
-    return [
-        patch_unit(xor_network(columns, window), positions)
-        for window, positions in window_control(config, words)
-    ]

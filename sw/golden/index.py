@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
 
-from .block import BitQueue, payload
+from .bus import BitQueue, payload
 
 __all__ = ["bitmap_decoder", "trellis_decoder", "trellis_mask"]
 

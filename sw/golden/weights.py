@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.memory.weight_stream import WeightFormat, check_counts, slice_weights
 from xorloom.sw.spec.layout import (
     HEADER_BYTES,
     INDEX_KINDS,
@@ -20,11 +19,13 @@ from xorloom.sw.spec.layout import (
     schedule_block_words,
 )
 from xorloom.sw.spec.taps import columns
+from xorloom.sw.spec.weight_format import WeightFormat, check_counts, slice_weights
 
-from .block import bus_words, window_decoder
+from .bus import bus_words
 from .entropy import entropy_decoder
 from .index import bitmap_decoder, trellis_decoder
 from .lowrank import lowrank_decoder
+from .window import window_decoder
 
 __all__ = ["INDEX_DECODERS", "WeightBeat", "WeightStrings", "weight_decoder", "weight_parser"]
 

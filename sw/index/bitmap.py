@@ -3,10 +3,10 @@
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError
+from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
 from xorloom.sw.spec.index_config import BitmapConfig
 from xorloom.sw.spec.layout import KIND_BITMAP, Header
-from xorloom.sw.value.block.stream import frame_payload, unframe_payload
 
 __all__ = ["pack", "unpack"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.model.metrics import binary_entropy
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -15,11 +15,12 @@ from xorloom.sw.spec.index_config import (
     LowrankConfig,
     TrellisConfig,
 )
-from xorloom.sw.value.plane import Config
+from xorloom.sw.spec.weight_format import INDEX_CODECS, MASK_CHOOSERS, mask_lanes
+from xorloom.sw.tensors.orders import beats
 
 from .lowrank import codec as index_lowrank
-from .plane import CHOSEN, INDEX_CODECS, beats, choose_index, mask_lanes
-from .rate_distortion import share_bound
+from .plane import choose_index
+from .rate_distortion import binary_entropy, share_bound
 from .trellis import choose as index_trellis
 
 __all__ = ["OperatingPoint", "best_order", "index_config", "operating_point", "top_share"]
@@ -41,7 +42,7 @@ _CHUNK = 8
 
 def index_config(
     codec: str,
-    value: Config,
+    value: ValueConfig,
     planes: int,
     *,
     density: float,
@@ -55,7 +56,7 @@ def index_config(
     Parameters
     ----------
     codec : str
-        One of :data:`xorloom.sw.index.plane.INDEX_CODECS`.
+        One of :data:`xorloom.sw.spec.weight_format.INDEX_CODECS`.
     value : WindowConfig or BlockConfig
     planes : int
     density : float
@@ -75,7 +76,7 @@ def index_config(
     n_out, bus_bits = mask_lanes(value, planes), value.bus_bits
     if codec not in INDEX_CODECS:
         raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
-    if not issubclass(INDEX_CODECS[codec], CHOSEN):
+    if not issubclass(INDEX_CODECS[codec], MASK_CHOOSERS):
         if rate is not None:
             raise ConfigError(
                 f"the {codec} index stores any mask at a rate of its own: index bits go with the "

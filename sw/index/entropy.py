@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.bits.gf2 import unpack_bool
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_ENTROPY, Header, network_id, padded
-from xorloom.sw.value.block.stream import frame_payload, unframe_payload
 
 from . import entropy_kernels as kernels
 

@@ -5,30 +5,26 @@ An index stream covers the same slices as the value stream of the same number, i
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.spec.index_config import (
-    BitmapConfig,
     EntropyConfig,
     IndexConfig,
     LowrankConfig,
     TrellisConfig,
 )
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
-from xorloom.sw.tensors.orders import (
-    beats_of,
-    flatten,
-    lanes,
-    needs_transpose,
-    put_beats,
-    slice_count,
+from xorloom.sw.spec.weight_format import (
+    MASK_CHOOSERS,
 )
-from xorloom.sw.value.block.stream import split_streams
-from xorloom.sw.value.plane import Config
+from xorloom.sw.tensors.orders import (
+    beats,
+    runs,
+    slice_count,
+    tensor_of,
+)
 
 from . import bitmap as index_bitmap
 from . import entropy as index_entropy
@@ -36,28 +32,7 @@ from .lowrank import codec as index_lowrank
 from .trellis import choose as index_trellis
 from .trellis import stream as trellis_stream
 
-__all__ = [
-    "CHOSEN",
-    "INDEX_CODECS",
-    "ChosenIndex",
-    "beats",
-    "check_index",
-    "choose_index",
-    "decode_index",
-    "encode_index",
-    "index_for",
-    "index_overhead",
-    "mask_lanes",
-    "runs",
-    "slice_multiple",
-    "tensor_of",
-]
-
-INDEX_CODECS: dict[str, type[IndexConfig]] = {
-    c.codec: c for c in (BitmapConfig, EntropyConfig, TrellisConfig, LowrankConfig)
-}
-CHOSEN = (TrellisConfig, LowrankConfig)
-"""Codecs that choose the mask themselves; the others store any mask."""
+__all__ = ["ChosenIndex", "choose_index", "decode_index", "encode_index"]
 
 
 @dataclass(frozen=True)
@@ -66,77 +41,6 @@ class ChosenIndex:
 
     mask: np.ndarray
     streams: bytes
-
-
-def mask_lanes(value: Config, planes: int) -> int:
-    """Return the mask bits of a slice of the value codec."""
-    return value.n_out // planes if isinstance(value, WindowConfig) else value.n_out
-
-
-def index_for(value: Config, planes: int) -> BitmapConfig:
-    """Return the bitmap index that goes with a value decoder."""
-    return BitmapConfig(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
-
-
-def check_index(index: IndexConfig, value: Config, planes: int) -> None:
-    """Check that an index decoder goes with a value decoder.
-
-    Raises
-    ------
-    ConfigError
-        If their slices or buses differ, or the value codec is the block codec and the index not a
-        bitmap.
-    """
-    if isinstance(value, BlockConfig) and not isinstance(index, BitmapConfig):
-        raise ConfigError(
-            f"the {index.codec} index goes with the window value codec: the block codec takes a "
-            "bitmap"
-        )
-    if index.n_out != mask_lanes(value, planes) or index.bus_bits != value.bus_bits:
-        raise ConfigError(
-            f"an index of n_out {index.n_out} and bus_bits {index.bus_bits} does not go with "
-            f"slices of {mask_lanes(value, planes)} weights and bus_bits {value.bus_bits}"
-        )
-
-
-def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
-    """Return the bits of headers and CRCs of memory streams."""
-    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
-    return 8 * edges * len(split_streams(data, bus_bytes, where))
-
-
-def slice_multiple(config: IndexConfig) -> int:
-    """Return what the slices of a stream must be a multiple of."""
-    if isinstance(config, LowrankConfig):
-        return config.tile_slices
-    return config.period if isinstance(config, TrellisConfig) and config.classes > 1 else 1
-
-
-def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
-    """Cut a tensor into slices (slices, n_out); 0 where there is no weight."""
-    flat = flatten(array, order)
-    slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
-    beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
-    return slices
-
-
-def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Undo :func:`beats`."""
-    size = math.prod(shape)
-    flat = np.zeros(size, slices.dtype)
-    put_beats(slices, lanes(order, size, slices.shape[1]), 0, flat)
-    if needs_transpose(order) and len(shape) > 1 and size:
-        flat = flat.reshape(-1, shape[0]).T
-    return np.ascontiguousarray(flat).reshape(shape)
-
-
-def runs(size: int, n_out: int, slices_per_stream: int) -> Iterator[tuple[int, int, int]]:
-    """Yield first slice, end and number of weights of every stream."""
-    slices = slice_count(size, n_out)
-    step = slices_per_stream or max(1, slices)
-    for first in range(0, slices, step):
-        end = min(slices, first + step)
-        yield first, end, min(size, end * n_out) - first * n_out
 
 
 def encode_index(
@@ -160,7 +64,7 @@ def encode_index(
     CapacityError
         If a stream has 2**32 weights or more.
     """
-    if isinstance(config, CHOSEN):
+    if isinstance(config, MASK_CHOOSERS):
         raise ConfigError(
             f"the {config.codec} index chooses the mask and cannot keep a given one exactly: "
             "use the bitmap or entropy index"
@@ -202,7 +106,7 @@ def choose_index(
         If the codec stores given masks only, cannot reach the density, or the importance does not
         fit.
     """
-    if not isinstance(config, CHOSEN):
+    if not isinstance(config, MASK_CHOOSERS):
         raise ConfigError(f"the {config.codec} index stores a given mask: prune first")
     slices = beats(np.asarray(importance, np.float32), order, config.n_out)
     counts = [count for _, _, count in runs(importance.size, config.n_out, slices_per_stream)]

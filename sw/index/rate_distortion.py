@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["Kept", "kept_share", "nm_share", "rate_bound", "share_bound"]
+__all__ = [
+    "Kept",
+    "binary_entropy",
+    "code_entropy",
+    "kept_share",
+    "nm_share",
+    "rate_bound",
+    "share_bound",
+]
 
 _BINS = 4096
 """Groups of equally many weights, by size, that stand for all."""
@@ -192,3 +200,15 @@ def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
     mask[:whole] = chosen.reshape(-1)
     bits = math.ceil(math.log2(math.comb(m, n))) / m
     return kept_share(weights, mask.reshape(weights.shape)), bits
+
+
+def binary_entropy(p: float) -> float:
+    """H(p) in bits."""
+    return 0.0 if p in (0.0, 1.0) else float(-p * np.log2(p) - (1 - p) * np.log2(1 - p))
+
+
+def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
+    """Zero-order entropy of the kept codes, bits a kept weight."""
+    counts = np.bincount(codes[mask].reshape(-1), minlength=1)
+    p = counts[counts > 0] / max(1, counts.sum())
+    return float(-(p * np.log2(p)).sum()) + 0.0

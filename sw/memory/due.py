@@ -6,12 +6,12 @@
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.framing import unframe_payload
 from xorloom.sw.index.entropy import UNIT_BITS, unit_ends
 from xorloom.sw.index.trellis.stream import payload_bits as trellis_bits
 from xorloom.sw.spec.config import DecoderConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WINDOW, Header
-from xorloom.sw.value.block.stream import unframe_payload
 from xorloom.sw.value.window.codec import read_stream, slice_ends
 
 __all__ = ["index_due", "value_due"]

@@ -14,8 +14,9 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, chec
 from xorloom.sw.model.container import INDEX, STREAM, Container
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, network_id, padded
+from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
 
-from .weight_stream import WeightFormat, join_tensor, slice_weights, split_weight_streams
+from .weight_stream import join_tensor, split_weight_streams
 
 __all__ = ["ALIGN_BYTES_MAX", "MemoryImage", "Region", "memory_image", "weight_format"]
 

@@ -9,16 +9,13 @@ normative.
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.index.plane import check_index
-from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
+from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.framing import frame_payload, split_streams, unframe_payload
 from xorloom.sw.spec.layout import (
     INDEX_KINDS,
-    KIND_WEIGHTS,
     KIND_WINDOW,
     WEIGHT_HEADER_BYTES,
     Header,
@@ -26,83 +23,12 @@ from xorloom.sw.spec.layout import (
     network_id,
     padded,
     schedule_block_words,
-    weights_network_id,
 )
-from xorloom.sw.value.block.stream import frame_payload, split_streams, unframe_payload
+from xorloom.sw.spec.weight_format import WeightFormat, check_counts, slice_weights
 
 from .due import index_due, value_due
 
-__all__ = [
-    "WeightFormat",
-    "check_counts",
-    "join_streams",
-    "join_tensor",
-    "slice_weights",
-    "split_stream",
-    "split_weight_streams",
-]
-
-
-@dataclass(frozen=True)
-class WeightFormat:
-    """What a decoder of weight streams is made for.
-
-    Parameters
-    ----------
-    value : WindowConfig
-    planes : int
-        Bits of a weight's code.
-    index : IndexConfig
-
-    Raises
-    ------
-    ConfigError
-        If the index does not go with the values.
-    """
-
-    value: WindowConfig
-    planes: int
-    index: IndexConfig
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.value, WindowConfig):
-            raise ConfigError(
-                f"weight streams need the window value codec, not {self.value.codec}: compress "
-                "with --value window"
-            )
-        check_index(self.index, self.value, self.planes)
-
-    @property
-    def kind(self) -> int:
-        """Kind of its streams."""
-        return KIND_WEIGHTS + INDEX_KINDS[self.index.codec]
-
-    @property
-    def network(self) -> int:
-        """Network id of its streams."""
-        return weights_network_id(self.value, self.planes, self.index)
-
-    @property
-    def index_network(self) -> int:
-        """Network id of the index streams."""
-        return 0 if isinstance(self.index, BitmapConfig) else network_id(self.index)
-
-
-def slice_weights(count: int, form: WeightFormat, where: str = "stream") -> int:
-    """Return the weights of a stream of ``count`` slice bits.
-
-    Raises
-    ------
-    FormatError
-        If no number of weights gives that count.
-    """
-    full, rest = divmod(count - 1, form.value.n_out)
-    last, odd = divmod(rest + 1, form.planes)
-    if count < 1 or (odd and rest + 1 != form.value.n_out):
-        raise FormatError(
-            f"{where}: count of {count} slice bits is no whole number of weights, or none"
-        )
-    return full * (form.value.n_out // form.planes) + last
+__all__ = ["join_streams", "join_tensor", "split_stream", "split_weight_streams"]
 
 
 def _first_words(words: int, size: int) -> int:
@@ -223,23 +149,6 @@ def split_weight_streams(data: bytes, bus_bytes: int, where: str = "stream") -> 
         parts.append(data[at : at + size])
         at += size
     return parts
-
-
-def check_counts(header: WeightHeader, bus_bytes: int, where: str) -> None:
-    """Check what a header says of its stream's size.
-
-    Raises
-    ------
-    FormatError
-        If no stream has such numbers.
-    """
-    most = schedule_block_words(bus_bytes) + 1
-    if header.blocks < 2 or not header.count or not all(1 <= n <= most for n in header.first):
-        raise FormatError(
-            f"{where}: a stream has slice bits, at least 2 blocks, and 1 to {most} words in the "
-            f"first ones; found count {header.count}, blocks {header.blocks}, first words "
-            f"{header.first[0]} and {header.first[1]}"
-        )
 
 
 def _check_header(header: WeightHeader, form: WeightFormat, where: str) -> None:

@@ -9,22 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.choice import best_order
-from xorloom.sw.index.plane import (
-    CHOSEN,
-    check_index,
-    choose_index,
-    encode_index,
-    index_for,
-    index_overhead,
-    slice_multiple,
-)
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.index.plane import choose_index, encode_index
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import MASK_CHOOSERS, check_index, index_for, slice_multiple
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
-from xorloom.sw.value.plane import Config, ValueLayout, encode_value
+from xorloom.sw.value.plane import ValueLayout, encode_value
 from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for
 from xorloom.sw.value.window.codec import stream_slices
 
@@ -88,7 +82,7 @@ class CompressSpec:
     sparsity: float = 0.9
     scope: str = "tensor"
     quantizer: Quantizer = field(default_factory=Quantizer)
-    config: Config = field(default_factory=WindowConfig)
+    config: ValueConfig = field(default_factory=WindowConfig)
     order: str = "auto"
     search: bool = True
     include: tuple[str, ...] = ()
@@ -120,7 +114,7 @@ class CompressSpec:
     @property
     def chooses(self) -> bool:
         """Whether the index codec chooses the masks."""
-        return isinstance(self.index, CHOSEN)
+        return isinstance(self.index, MASK_CHOOSERS)
 
 
 @dataclass(frozen=True)
@@ -212,7 +206,7 @@ def _masks(
 def encode_tensor(
     quantized: Quantized,
     planes: int,
-    config: Config,
+    config: ValueConfig,
     index: IndexConfig,
     *,
     order: str = "auto",
@@ -338,7 +332,7 @@ def compress_model(
     codes: Mapping[str, np.ndarray] | None = None,
     saliency: Mapping[str, np.ndarray] | None = None,
     progress: Progress = lambda stage, what: None,
-) -> tuple[Config, dict[str, TensorBits]]:
+) -> tuple[ValueConfig, dict[str, TensorBits]]:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 
     Parameters
@@ -433,7 +427,7 @@ def compress_model(
 
 def _search(
     parts: Callable[[str], Iterator[tuple[str, _Part]]], total: int, spec: CompressSpec
-) -> Config:
+) -> ValueConfig:
     """Choose the value decoder's free parameters for the tensors."""
     if spec.chooses and isinstance(spec.config, WindowConfig):
         return window_for(1 - spec.sparsity, spec.config)  # the density is known

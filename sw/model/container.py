@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError, check_range
-from xorloom.sw.index.plane import INDEX_CODECS, check_index
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import INDEX_CODECS, check_index
+from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX, DTYPES, read_header, write_tensors
-from xorloom.sw.value.block.codec import PLANES_MAX
-from xorloom.sw.value.plane import Config, ValueLayout
+from xorloom.sw.value.plane import ValueLayout
 
 __all__ = [
     "INDEX",
@@ -39,7 +39,7 @@ STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 _KEY = "xorloom"
 _CRC_KEY = "xorloom_header_crc32"
 _CRC_BLANK = "00000000"
-_CODECS: dict[str, type[Config]] = {c.codec: c for c in (BlockConfig, WindowConfig)}
+_CODECS: dict[str, type[ValueConfig]] = {c.codec: c for c in (BlockConfig, WindowConfig)}
 _CRC_FIELD = f'"{_CRC_KEY}":"'.encode()
 
 
@@ -84,7 +84,7 @@ class Container:
     """
 
     path: Path
-    config: Config
+    config: ValueConfig
     index: IndexConfig
     tensors: dict[str, CompressedTensor]
     _entries: dict[str, Any] = field(repr=False)
@@ -163,7 +163,7 @@ def _seal(raw: bytes) -> bytes:
     return raw[:at] + f"{crc:08x}".encode() + raw[at + len(_CRC_BLANK) :]
 
 
-def _layout(facts: Mapping[str, Any], codec: type[Config]) -> ValueLayout:
+def _layout(facts: Mapping[str, Any], codec: type[ValueConfig]) -> ValueLayout:
     """Read a tensor's layout, which only the window codec has."""
     if codec is BlockConfig:
         return ValueLayout()
@@ -182,7 +182,7 @@ def _index(facts: Mapping[str, Any]) -> IndexConfig:
     return codec.from_dict(facts["config"])
 
 
-def _compressed(facts: Mapping[str, Any], codec: type[Config]) -> CompressedTensor:
+def _compressed(facts: Mapping[str, Any], codec: type[ValueConfig]) -> CompressedTensor:
     """Read and check a tensor's entry of the manifest; ``ValueError`` tells what does not fit."""
     shape = tuple(check_range("shape", n, 0, 1 << 32) for n in facts["shape"])
     if len(shape) > DIMENSIONS_MAX or math.prod(n or 1 for n in shape) >= 1 << 32:
@@ -204,7 +204,7 @@ def _compressed(facts: Mapping[str, Any], codec: type[Config]) -> CompressedTens
 
 def write_container(
     path: Path,
-    config: Config,
+    config: ValueConfig,
     index: IndexConfig,
     tensors: Mapping[str, CompressedTensor],
     data: Mapping[str, tuple[str, tuple[int, ...], bytes]],

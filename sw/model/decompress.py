@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.index.plane import decode_index, index_overhead
+from xorloom.sw.bits.framing import index_overhead
+from xorloom.sw.index.plane import decode_index
 from xorloom.sw.tensors.quantize import Quantized, dequantize
 from xorloom.sw.tensors.safetensors_file import DTYPES, write_tensors
 from xorloom.sw.value.plane import decode_value, value_bits, value_frames

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.index import entropy as index_entropy
-from xorloom.sw.index.plane import beats, runs
 from xorloom.sw.spec.index_config import EntropyConfig
+from xorloom.sw.tensors.orders import beats, runs
 
 from .container import Container
 from .decompress import decode_tensor

@@ -5,21 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from xorloom.sw.value.block.stream import StreamBits
+from xorloom.sw.bits.framing import StreamBits
+from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
 
-__all__ = ["TensorBits", "binary_entropy", "code_entropy"]
-
-
-def binary_entropy(p: float) -> float:
-    """H(p) in bits."""
-    return 0.0 if p in (0.0, 1.0) else float(-p * np.log2(p) - (1 - p) * np.log2(1 - p))
-
-
-def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
-    """Zero-order entropy of the kept codes, bits a kept weight."""
-    counts = np.bincount(codes[mask].reshape(-1), minlength=1)
-    p = counts[counts > 0] / max(1, counts.sum())
-    return float(-(p * np.log2(p)).sum()) + 0.0
+__all__ = ["TensorBits"]
 
 
 @dataclass(frozen=True)

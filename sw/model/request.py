@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config, operating_point
-from xorloom.sw.index.plane import INDEX_CODECS, mask_lanes
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
+from xorloom.sw.spec.weight_format import INDEX_CODECS, mask_lanes
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.value.plane import Config
 from xorloom.sw.value.window.codec import STREAM_BITS
 
 __all__ = ["IndexRequest"]
@@ -51,7 +51,7 @@ class IndexRequest:
         self,
         model: Mapping[str, ModelTensor],
         names: Sequence[str],
-        value: Config,
+        value: ValueConfig,
         quantizer: Quantizer,
     ) -> tuple[float, IndexConfig | None]:
         """Return density and index parameters, ``None`` for a bitmap that fits.
@@ -110,7 +110,7 @@ class IndexRequest:
 def _fixed_bits(
     model: Mapping[str, ModelTensor],
     names: Sequence[str],
-    value: Config,
+    value: ValueConfig,
     quantizer: Quantizer,
     classes: int,
 ) -> float:

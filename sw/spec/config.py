@@ -9,7 +9,15 @@ from xorloom.sw.base.errors import ConfigError, check_range
 
 from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, window_network
 
-__all__ = ["BUS_BITS", "BlockConfig", "DecoderConfig", "WindowConfig", "check_bus"]
+__all__ = [
+    "BUS_BITS",
+    "BlockConfig",
+    "DecoderConfig",
+    "ValueConfig",
+    "WindowConfig",
+    "check_bus",
+    "lanes_for",
+]
 
 BUS_BITS = (32, 64, 128, 256, 512)
 """Widths of the bus word that the memory stream is made of."""
@@ -285,3 +293,12 @@ class WindowConfig(DecoderConfig):
             self.parity_taps,
             self.network_seed,
         )
+
+
+def lanes_for(n_in: int, bus_bits: int) -> int:
+    """Lanes whose seeds fill one bus word."""
+    return max(1, bus_bits // max(1, n_in))
+
+
+ValueConfig = BlockConfig | WindowConfig
+"""One decoder build."""

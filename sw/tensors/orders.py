@@ -6,6 +6,8 @@ An order that mixes rows and columns in every slice costs fewer bits. ``FORMAT.m
 order", is normative.
 """
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from xorloom.sw.base.errors import ConfigError
 __all__ = [
     "ORDERS",
     "Lanes",
+    "beats",
     "beats_of",
     "check_order",
     "flatten",
@@ -22,7 +25,9 @@ __all__ = [
     "lanes",
     "needs_transpose",
     "put_beats",
+    "runs",
     "slice_count",
+    "tensor_of",
 ]
 
 ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column")
@@ -169,3 +174,30 @@ def put_beats(beats: np.ndarray, where: Lanes, first: int, flat: np.ndarray) -> 
             if e >= where.length[lane]:
                 break
             flat[_weight(where, lane, e)] = beats[k, lane]
+
+
+def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
+    """Cut a tensor into slices (slices, n_out); 0 where there is no weight."""
+    flat = flatten(array, order)
+    slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
+    beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
+    return slices
+
+
+def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Undo :func:`beats`."""
+    size = math.prod(shape)
+    flat = np.zeros(size, slices.dtype)
+    put_beats(slices, lanes(order, size, slices.shape[1]), 0, flat)
+    if needs_transpose(order) and len(shape) > 1 and size:
+        flat = flat.reshape(-1, shape[0]).T
+    return np.ascontiguousarray(flat).reshape(shape)
+
+
+def runs(size: int, n_out: int, slices_per_stream: int) -> Iterator[tuple[int, int, int]]:
+    """Yield first slice, end and number of weights of every stream."""
+    slices = slice_count(size, n_out)
+    step = slices_per_stream or max(1, slices)
+    for first in range(0, slices, step):
+        end = min(slices, first + step)
+        yield first, end, min(size, end * n_out) - first * n_out

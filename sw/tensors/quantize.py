@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, check_range
-from xorloom.sw.value.block.codec import PLANES_MAX
 
+from .codes import PLANES_MAX
 from .prune import check_weights
 
 __all__ = ["METHODS", "SCALES", "Quantized", "Quantizer", "dequantize", "quantize"]

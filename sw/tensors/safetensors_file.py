@@ -8,24 +8,16 @@ that package.
 
 import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.host import replace_on_success
 
-__all__ = [
-    "DIMENSIONS_MAX",
-    "DTYPES",
-    "dtype_name",
-    "read_header",
-    "replace_on_success",
-    "write_tensors",
-]
+__all__ = ["DIMENSIONS_MAX", "DTYPES", "dtype_name", "read_header", "write_tensors"]
 
 DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),
@@ -123,20 +115,6 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]
     if start + covered != size:
         raise FormatError(f"{path}: must be {start + covered} bytes, found {size}")
     return header, metadata, raw, start
-
-
-@contextmanager
-def replace_on_success(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file beside ``path`` and rename it at the end: whole, or not there at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_tensors(

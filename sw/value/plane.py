@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.bits.framing import StreamBits
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.tensors.orders import slice_count
-from xorloom.sw.value.block.stream import StreamBits
 from xorloom.sw.value.window.codec import WindowStreams
 
 from .block import codec as block_codec
@@ -16,10 +16,7 @@ from .block import stream
 from .window import codec as window_codec
 from .window import stream as window_stream
 
-__all__ = ["Config", "ValueLayout", "decode_value", "encode_value", "value_bits", "value_frames"]
-
-Config = BlockConfig | WindowConfig
-"""One decoder build."""
+__all__ = ["ValueLayout", "decode_value", "encode_value", "value_bits", "value_frames"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ def encode_value(
     mask: np.ndarray,
     codes: np.ndarray,
     planes: int,
-    config: Config,
+    config: ValueConfig,
     order: str = "auto",
     threads: int | None = None,
     slices_per_stream: int | None = None,
@@ -87,7 +84,7 @@ def _read_window(
 
 
 def decode_value(
-    data: bytes, mask: np.ndarray, planes: int, config: Config, layout: ValueLayout, where: str
+    data: bytes, mask: np.ndarray, planes: int, config: ValueConfig, layout: ValueLayout, where: str
 ) -> np.ndarray:
     """Return the codes, uint8 of ``mask``'s shape, 0 where pruned.
 
@@ -107,7 +104,7 @@ def decode_value(
 
 
 def value_bits(
-    data: bytes, weights: int, planes: int, config: Config, layout: ValueLayout, where: str
+    data: bytes, weights: int, planes: int, config: ValueConfig, layout: ValueLayout, where: str
 ) -> StreamBits:
     """Count the bits of a tensor's streams.
 
@@ -123,7 +120,7 @@ def value_bits(
 
 
 def value_frames(
-    data: bytes, weights: int, planes: int, config: Config, layout: ValueLayout, where: str
+    data: bytes, weights: int, planes: int, config: ValueConfig, layout: ValueLayout, where: str
 ) -> dict[str, Any] | None:
     """Tell the frames' rates of a tensor; ``None`` with the block codec, which has none.
 

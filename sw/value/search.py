@@ -9,7 +9,8 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.taps import N_OUT_MAX
-from xorloom.sw.value.block.codec import BlockSlices, check_codes, encode
+from xorloom.sw.tensors.codes import check_codes
+from xorloom.sw.value.block.codec import BlockSlices, encode
 from xorloom.sw.value.block.stream import block_bits
 
 __all__ = [

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xorloom.sw.golden.weights import weight_decoder
-from xorloom.sw.memory.weight_stream import WeightFormat
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, padded, schedule_block_words
+from xorloom.sw.spec.weight_format import WeightFormat
 
 __all__ = [
     "BITMAP",

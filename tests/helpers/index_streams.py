@@ -4,6 +4,7 @@
 import random
 
 import numpy as np
+from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.index import entropy as index_entropy
 from xorloom.sw.index.lowrank import codec as index_lowrank
 from xorloom.sw.spec.index_config import (
@@ -14,7 +15,6 @@ from xorloom.sw.spec.index_config import (
     TrellisConfig,
 )
 from xorloom.sw.spec.layout import KIND_BITMAP, KIND_TRELLIS, Header, network_id
-from xorloom.sw.value.block.stream import frame_payload
 
 __all__ = ["index_stream"]
 

@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from xorloom.sw.golden.block import bus_words
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams
+from xorloom.sw.golden.bus import bus_words
+from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
@@ -17,6 +17,7 @@ from xorloom.sw.spec.index_config import (
     TrellisConfig,
 )
 from xorloom.sw.spec.layout import padded
+from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.index_streams import index_stream
 from tests.helpers.weight_streams import value_stream

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weight streams with random contents."""
 
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams
+from xorloom.sw.bits.framing import frame_payload
+from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
-from xorloom.sw.value.block.stream import frame_payload
+from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.index_streams import index_stream
 from tests.helpers.window_streams import window_stream

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xorloom.sw.golden.block import window_control, window_decoder
+from xorloom.sw.golden.window import window_control, window_decoder
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
 from xorloom.sw.spec.taps import columns

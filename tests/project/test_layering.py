@@ -167,7 +167,13 @@ def test_tests_import_helpers_but_no_other_tests():
 def test_no_folder_holds_too_many_entries(folder):
     folders = {path.parent for path in python_files(folder)}
     for path in sorted(
-        folders | {child for f in folders for child in f.iterdir() if child.is_dir()}
+        folders
+        | {
+            child
+            for f in folders
+            for child in f.iterdir()
+            if child.is_dir() and child.name != "__pycache__"
+        }
     ):
         plain = {"__init__.py", "__pycache__", "py.typed"}
         entries = [entry.name for entry in path.iterdir() if entry.name not in plain]

@@ -14,7 +14,7 @@ from xorloom.hw.baselines.rice_lane import RICE_DEPTH, RICE_SHIFT_MAX, RICE_UNAR
 from xorloom.sw.base.errors import FormatError
 
 if TYPE_CHECKING:
-    from .streams import BaselineConfig
+    from .config import BaselineConfig
 
 __all__ = ["rice_weights", "rice_words"]
 

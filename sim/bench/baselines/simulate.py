@@ -14,11 +14,12 @@ from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.baselines.shell import BaselineShell
 from xorloom.hw.units import component_verilog
-from xorloom.sim.simulate.bus import BusResult, Frame, beat_bytes_of, run_job
+from xorloom.sim.simulate.bus import BusResult, Packet, beat_bytes_of, run_job
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.layout import padded
 
-from .streams import BASELINES, BaselineConfig
+from .config import BaselineConfig
+from .streams import BASELINES
 
 __all__ = ["baseline_top", "simulate_baseline"]
 
@@ -90,7 +91,7 @@ def simulate_baseline(
     for mask, codes in weights:
         cut = beat_bytes_of(mask, codes, n_out, planes, n_out * planes)
         # What stands beyond the count is zero, so all bits of all beats count.
-        frames.append(Frame(cut.tobytes(), mask.size, whole))
+        frames.append(Packet(cut.tobytes(), mask.size, whole))
     job = {
         "registers": False,
         "memory": memory,

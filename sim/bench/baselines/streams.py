@@ -7,40 +7,16 @@ little-endian. There is no CRC. Streams chain.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from xorloom.hw.baselines.bitmask import BITMASK_LAG
-from xorloom.hw.baselines.common import BASELINE_HEADER_BYTES, check_baseline
+from xorloom.hw.baselines.common import BASELINE_HEADER_BYTES
 from xorloom.hw.baselines.csr import CSR_INDEX_BITS, CSR_ROW
 from xorloom.sw.base.errors import ConfigError, FormatError
 
-__all__ = ["BASELINES", "BaselineConfig", "decode_baseline", "encode_baseline"]
+from .config import BaselineConfig
 
-
-@dataclass(frozen=True)
-class BaselineConfig:
-    """Widths of a baseline decoder; ``lanes`` are those of Rice code.
-
-    Raises
-    ------
-    ConfigError
-        If a width is out of range.
-    """
-
-    bus_bits: int = 64
-    n_out: int = 256
-    planes: int = 1
-    lanes: int = 16
-
-    def __post_init__(self) -> None:
-        """Check the widths."""
-        check_baseline(self.bus_bits, self.n_out, self.planes)
-
-    @property
-    def word_bytes(self) -> int:
-        """Bytes of a bus word."""
-        return self.bus_bits // 8
+__all__ = ["BASELINES", "decode_baseline", "encode_baseline"]
 
 
 def _pack(bits: np.ndarray, config: BaselineConfig) -> np.ndarray:

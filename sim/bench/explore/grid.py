@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.index.choice import index_config
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.value.plane import Config
 
 __all__ = ["DEFAULT", "FULL", "Grid", "Point", "points"]
 
@@ -72,7 +71,7 @@ class Point:
     """One decoder: its parameters as in the grid, zeros replaced, and its configurations."""
 
     parameters: dict[str, Any]
-    value: Config
+    value: ValueConfig
     index: IndexConfig
     planes: int
 
@@ -159,7 +158,7 @@ def points(
     skipped: Counter[str] = Counter()
     for choice in _choices(grid):
         try:
-            value: Config = _window(choice) if choice["value"] == "window" else _block(choice)
+            value: ValueConfig = _window(choice) if choice["value"] == "window" else _block(choice)
             index = index_config(
                 choice["index"],
                 value,

@@ -28,10 +28,10 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, Xorloo
 from xorloom.sw.model.compress import CompressSpec, compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
 from xorloom.sw.model.decompress import decode_tensor, tensor_steps
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
 from xorloom.sw.tensors.model_io import ModelTensor, open_model
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.value.plane import Config
 
 from .grid import Point
 from .pareto import pareto
@@ -75,7 +75,7 @@ class _Job:
 
     key: str
     sweep: Sweep
-    value: Config | IndexConfig
+    value: ValueConfig | IndexConfig
     index: IndexConfig | None = None
     planes: int = 1
 

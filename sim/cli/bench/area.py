@@ -4,7 +4,7 @@
 from typing import Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 
 from .bus import app
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 
 from .index import app
 

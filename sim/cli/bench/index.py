@@ -4,7 +4,7 @@
 from typing import Annotated
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 
 from .value import app
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table
+from xorloom.sim.cli.console.output import Json, print_json, print_table
 
 __all__ = ["COMMANDS", "bandwidth"]
 
@@ -27,8 +27,8 @@ def bandwidth(
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.decompress import tensor_bits
     from xorloom.sw.spec.config import check_bus
+    from xorloom.sw.tensors.codes import PLANES_MAX
     from xorloom.sw.tensors.prune import check_sparsity
-    from xorloom.sw.value.block.codec import PLANES_MAX
 
     if (model is None) == (bits_per_weight is None):
         raise ConfigError("give either a compressed model or --bits-per-weight")

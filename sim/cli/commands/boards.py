@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table
+from xorloom.sim.cli.console.output import Json, print_json, print_table
 
 __all__ = ["COMMANDS", "boards"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table, with_command
+from xorloom.sim.cli.console.output import Json, print_json, print_table, with_command
 
 from .model import BITS_COLUMNS, bits_rows
 from .simulate import indexed_rows
@@ -45,17 +45,17 @@ def demo(
     from xorloom.hw.units import generate_unit
     from xorloom.sim.datasets import minilm
     from xorloom.sim.report.page import write_report
-    from xorloom.sim.simulate.decoder import golden_codes
     from xorloom.sim.simulate.ip import simulate_image
     from xorloom.sw.base.extras import require
+    from xorloom.sw.base.host import replace_on_success
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.model.compress import CompressSpec, compress_model
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.decompress import verify_tensor
     from xorloom.sw.model.kept import KEPT_COLUMNS, kept_rows
+    from xorloom.sw.model.verify import golden_codes
     from xorloom.sw.spec.config import WindowConfig
     from xorloom.sw.tensors.model_io import open_model
-    from xorloom.sw.tensors.safetensors_file import replace_on_success
 
     from .synth import SYNTH_COLUMNS, synth_rows
 

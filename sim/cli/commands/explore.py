@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from collections import Counter

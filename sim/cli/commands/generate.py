@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from xorloom.sim.cli.config_file import ConfigFile, blame_file, config_text
-from xorloom.sim.cli.options import ConfigOptions, UnitOptions, config_options, unit_options
+from xorloom.sim.cli.console.config_file import ConfigFile, blame_file, config_text
+from xorloom.sim.cli.console.options import config_options, unit_options
+from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import unit_plan
 
 __all__ = ["COMMANDS", "generate"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from xorloom.sw.memory.image import MemoryImage
@@ -63,9 +63,9 @@ def image(
 ) -> None:
     """Write the weight streams of a compressed model as a memory image, and a table beside it."""
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.host import replace_on_success
     from xorloom.sw.memory.image import memory_image
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.tensors.safetensors_file import replace_on_success
 
     table = table or output.with_suffix(".json")
     targets = [path for path in (output, table, c_header) if path is not None]

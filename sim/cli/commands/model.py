@@ -5,21 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import (
-    ConfigOptions,
-    Json,
-    config_options,
-    print_json,
-    print_table,
-    progress_bar,
-)
+from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
+from xorloom.sim.generate.options import ConfigOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
     from xorloom.sw.model.metrics import TensorBits
-    from xorloom.sw.value.plane import Config
+    from xorloom.sw.spec.config import ValueConfig
 
 __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
 
@@ -50,7 +45,7 @@ def _bits_json(bits: "Mapping[str, TensorBits]") -> dict[str, object]:
 
 def _report(
     title: str,
-    config: "Config",
+    config: "ValueConfig",
     bits: "Mapping[str, TensorBits]",
     as_json: bool,
     kept: "Sequence[dict[str, Any]]" = (),
@@ -68,7 +63,7 @@ def _report(
     typer.echo(describe(config))
 
 
-def describe(config: "Config") -> str:
+def describe(config: "ValueConfig") -> str:
     """Return one line on a decoder's parameters."""
     return f"{config.codec} decoder: " + ", ".join(f"{k} {v}" for k, v in config.to_dict().items())
 
@@ -312,10 +307,10 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Decode everything and check it against the checksums of what was compressed."""
-    from xorloom.sim.simulate.decoder import golden_codes
     from xorloom.sw.base.errors import FormatError
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.decompress import verify_tensor
+    from xorloom.sw.model.verify import golden_codes
 
     container = read_container(model)
     rows, failures = [], 0

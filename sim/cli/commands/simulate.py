@@ -5,14 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from xorloom.sim.cli.options import (
-    ConfigOptions,
-    Json,
-    config_options,
-    print_json,
-    print_table,
-    progress_bar,
-)
+from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
+from xorloom.sim.generate.options import ConfigOptions
 
 __all__ = ["COMMANDS", "indexed_rows", "simulate"]
 

@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from xorloom.sim.cli.config_file import ConfigFile, blame_file
-from xorloom.sim.cli.options import (
-    ConfigOptions,
-    Json,
-    UnitOptions,
-    config_options,
-    print_json,
-    print_table,
-    progress_bar,
-    unit_options,
-)
+from xorloom.sim.cli.console.config_file import ConfigFile, blame_file
+from xorloom.sim.cli.console.options import config_options, unit_options
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
+from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 
 if TYPE_CHECKING:

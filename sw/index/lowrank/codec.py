@@ -13,17 +13,26 @@ from functools import partial
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.base.host import threads_default
+from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import KIND_LOWRANK, Header, network_id
-from xorloom.sw.value.block.codec import threads_default
-from xorloom.sw.value.block.stream import frame_payload, unframe_payload
 
 from . import kernels
 from .bits import LowrankBits, bits_of, sets_of, stream_bits
 from .fit import TOLERANCE, Fit, fit_price, tile_sizes
 from .kernels import Tiles
 
-__all__ = ["Chosen", "LowrankBits", "choose", "pack", "search", "split", "stream_bits", "unpack"]
+__all__ = [
+    "LowrankBits",
+    "LowrankChoice",
+    "choose",
+    "pack",
+    "search",
+    "split",
+    "stream_bits",
+    "unpack",
+]
 
 _ATTEMPTS = 16
 _TILE = (8, 96)
@@ -36,7 +45,7 @@ _OTHERS = (
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LowrankChoice:
     """A mask and its factors.
 
     Parameters
@@ -94,7 +103,7 @@ def choose(
     tries: int = 64,
     seed: int = 0,
     threads: int | None = None,
-) -> Chosen:
+) -> LowrankChoice:
     """Choose a mask that the format can hold and that keeps much importance.
 
     The heuristic is the paper's: thresholds on a non-negative factorization of every tile, each
@@ -175,7 +184,7 @@ def choose(
 
 def _met(
     x: np.ndarray, fit: Fit, goal: int, price: float, exact: bool, slices_per_stream: int
-) -> Chosen | None:
+) -> LowrankChoice | None:
     """Bring the factors to the number of weights to keep; nothing if that fails."""
     allowed = 0 if exact else TOLERANCE * goal
     if abs(goal - fit.count) > allowed and abs(fit.meet(goal, price)) > allowed:
@@ -192,7 +201,7 @@ def _search_gains(x: np.ndarray, seed: int) -> np.ndarray:
     return x / np.float32(mean) + np.float32(_DITHER) * noise
 
 
-def _chosen(x: np.ndarray, fit: Fit, slices_per_stream: int) -> Chosen:
+def _chosen(x: np.ndarray, fit: Fit, slices_per_stream: int) -> LowrankChoice:
     mask = _product(fit.lane, fit.beat, fit.tiles, x.shape[1])
     count = int(np.count_nonzero(mask))
     flat = x.reshape(-1)[: fit.tiles.live]
@@ -201,7 +210,7 @@ def _chosen(x: np.ndarray, fit: Fit, slices_per_stream: int) -> Chosen:
         largest = np.partition(flat, flat.size - count)[flat.size - count :]
         ideal = float(largest.sum(dtype=np.float64))
     kept = float(x[mask].sum(dtype=np.float64)) / ideal if ideal else 1.0
-    return Chosen(mask, fit.lane, fit.beat, slices_per_stream, kept)
+    return LowrankChoice(mask, fit.lane, fit.beat, slices_per_stream, kept)
 
 
 def _product(lane: np.ndarray, beat: np.ndarray, tiles: Tiles, n_out: int) -> np.ndarray:
@@ -211,13 +220,13 @@ def _product(lane: np.ndarray, beat: np.ndarray, tiles: Tiles, n_out: int) -> np
     return mask
 
 
-def split(chosen: Chosen, config: LowrankConfig) -> list[Chosen]:
+def split(chosen: LowrankChoice, config: LowrankConfig) -> list[LowrankChoice]:
     """Cut a tensor into its streams, for :func:`pack`."""
     slices = chosen.mask.shape[0]
     span = chosen.slices_per_stream or max(1, slices)
     rows = -(-span // config.tile_slices)
     return [
-        Chosen(
+        LowrankChoice(
             chosen.mask[begin : begin + span],
             chosen.lane[k * rows : (k + 1) * rows],
             chosen.beat[begin : begin + span],
@@ -228,7 +237,7 @@ def split(chosen: Chosen, config: LowrankConfig) -> list[Chosen]:
     ]
 
 
-def pack(encoded: Chosen, count: int, config: LowrankConfig) -> bytes:
+def pack(encoded: LowrankChoice, count: int, config: LowrankConfig) -> bytes:
     """Write one memory stream of ``count`` weights.
 
     Raises

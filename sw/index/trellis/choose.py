@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.spec.index_config import TrellisConfig
-from xorloom.sw.value.block.codec import threads_default
 
 from .stream import TrellisStream, search_stream
 
-__all__ = ["Chosen", "check_importance", "choose", "minterms_for"]
+__all__ = ["TrellisChoice", "check_importance", "choose", "minterms_for"]
 
 _PROBE = 1 << 17
 """Weights on which the price is fitted."""
@@ -34,7 +34,7 @@ _DITHER = 1 / 64
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TrellisChoice:
     """A chosen mask.
 
     Parameters
@@ -132,7 +132,7 @@ def choose(
     *,
     slices_per_stream: int = 0,
     threads: int | None = None,
-) -> Chosen:
+) -> TrellisChoice:
     """Choose the mask that keeps most importance at the code's rate.
 
     Parameters
@@ -165,7 +165,7 @@ def choose(
         streams = tuple(
             _empty(min(size, slices - first), config) for first in range(0, slices, size)
         )
-        return Chosen(np.zeros(importance.shape, np.bool_), streams, 0.0)
+        return TrellisChoice(np.zeros(importance.shape, np.bool_), streams, 0.0)
     wanted = max(1, round(density * live))
     importance = _part_ties(importance, live, wanted)
     classes = np.zeros((0, config.n_out), np.uint8)
@@ -206,7 +206,7 @@ def choose(
             f"minterms {config.minterms} give, not {density} (the nearest mask has "
             f"{found / live:.3g}): choose minterms by minterms_for, or another index"
         )
-    return Chosen(mask, streams, price)
+    return TrellisChoice(mask, streams, price)
 
 
 def check_importance(importance: np.ndarray, live: int, n_out: int) -> np.ndarray:

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.spec.index_config import TrellisConfig
 from xorloom.sw.spec.layout import KIND_TRELLIS, Header, network_id
 from xorloom.sw.spec.trellis_code import GATE_TAPS
-from xorloom.sw.value.block.stream import frame_payload, unframe_payload
 
 from .kernels import LANES, Trellis, decode, lane_tables, search, set_patterns
 

@@ -5,22 +5,19 @@ Weights are taken in row-major order, ``n_out`` to a slice; the last slice is fi
 cares. With q planes, slice ``s * q + b`` holds plane ``b`` of weights ``s * n_out`` onwards.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, check_range
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
 from xorloom.sw.spec.config import BlockConfig
+from xorloom.sw.tensors.codes import check_codes
 
 from .kernels import decode_slices, encode_slices
 
-__all__ = ["PLANES_MAX", "BlockSlices", "check_codes", "decode", "encode", "threads_default"]
-
-PLANES_MAX = 8
-"""Bits a weight: codes are uint8."""
+__all__ = ["BlockSlices", "decode", "encode"]
 
 
 @dataclass(frozen=True)
@@ -38,34 +35,6 @@ class BlockSlices:
     seeds: np.ndarray
     n_patch: np.ndarray
     patches: np.ndarray
-
-
-def threads_default() -> int:
-    """Threads to use: the cores this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
-def check_codes(mask: np.ndarray, codes: np.ndarray, planes: int) -> None:
-    """Check that ``mask`` and ``codes`` fit each other and ``planes``.
-
-    Raises
-    ------
-    ConfigError
-        If shape, dtype or a code's value does not fit.
-    """
-    check_range("planes", planes, 1, PLANES_MAX)
-    if mask.dtype != np.bool_:
-        raise ConfigError(f"mask must be bool, not {mask.dtype} (use mask != 0)")
-    if codes.dtype != np.uint8:
-        raise ConfigError(f"codes must be uint8, not {codes.dtype}")
-    if mask.shape != codes.shape:
-        raise ConfigError(f"mask {mask.shape} and codes {codes.shape} must have one shape")
-    if planes < 8 and codes.size and int(codes.max()) >> planes:
-        at = np.unravel_index(int(codes.argmax()), codes.shape)
-        place = tuple(int(i) for i in at)
-        raise ConfigError(
-            f"code {codes[at]} at {place} needs more than {planes} planes (raise planes)"
-        )
 
 
 def encode(

@@ -5,12 +5,11 @@ A stream is what a decoder reads from memory, one linear run of bus words. ``FOR
 normative; positions come from ``layout``.
 """
 
-import struct
-import zlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.framing import StreamBits, frame_payload, unframe_payload
 from xorloom.sw.bits.gf2 import pack_fields
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
@@ -29,40 +28,7 @@ from xorloom.sw.spec.layout import (
 from . import stream_kernels as kernels
 from .codec import BlockSlices
 
-__all__ = [
-    "StreamBits",
-    "block_bits",
-    "frame_payload",
-    "pack_block",
-    "split_streams",
-    "unframe_payload",
-    "unpack_block",
-]
-
-
-@dataclass(frozen=True)
-class StreamBits:
-    """Where the bits of a value plane go, and how many cycles it takes at full supply.
-
-    ``control`` is n_patch fields (block) or rate words (window); ``overhead`` is header, CRC and
-    padding to bus words; ``words`` is payload bus words; ``steps`` is decoder cycles when memory
-    never waits; all others are bits.
-    """
-
-    seeds: int
-    control: int
-    patches: int
-    overhead: int
-    words: int
-    steps: int
-
-    @property
-    def total(self) -> int:
-        """All bits of the stream."""
-        return self.seeds + self.control + self.patches + self.overhead
-
-    def __add__(self, other: "StreamBits") -> "StreamBits":
-        return StreamBits(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+__all__ = ["block_bits", "pack_block", "unpack_block"]
 
 
 @dataclass(frozen=True)
@@ -113,60 +79,6 @@ def _plan(slices: BlockSlices, config: BlockConfig) -> _Plan:
 def block_bits(slices: BlockSlices, config: BlockConfig) -> StreamBits:
     """Count a stream's bits and cycles without writing it."""
     return _plan(slices, config).bits
-
-
-def frame_payload(header: Header, payload: bytes, bus_bytes: int) -> bytes:
-    """Put header and CRC around whole bus words."""
-    head = header.pack().ljust(padded(HEADER_BYTES, bus_bytes), b"\0")
-    crc = struct.pack("<I", zlib.crc32(payload, zlib.crc32(head)))
-    return head + payload + crc.ljust(padded(CRC_BYTES, bus_bytes), b"\0")
-
-
-def unframe_payload(
-    data: bytes, bus_bytes: int, kind: int, where: str
-) -> tuple[Header, memoryview]:
-    """Check everything that does not depend on the payload's meaning."""
-    header = Header.unpack(data, where)
-    if header.kind != kind:
-        raise FormatError(f"{where}: stream kind must be {kind}, found {header.kind}")
-    head = padded(HEADER_BYTES, bus_bytes)
-    end = head + header.words * bus_bytes
-    if len(data) != end + padded(CRC_BYTES, bus_bytes):
-        raise FormatError(
-            f"{where}: stream of {header.words} bus words must be "
-            f"{end + padded(CRC_BYTES, bus_bytes)} bytes, found {len(data)}"
-        )
-    found = struct.unpack_from("<I", data, end)[0]
-    expected = zlib.crc32(memoryview(data)[:end])
-    if found != expected:
-        raise FormatError(f"{where}: CRC-32 must be {expected:08x}, found {found:08x}")
-    if any(data[HEADER_BYTES:head]) or any(data[end + CRC_BYTES :]):
-        raise FormatError(f"{where}: padding of header and CRC must be zero")
-    return header, memoryview(data)[head:end]
-
-
-def split_streams(data: bytes, bus_bytes: int, where: str) -> list[bytes]:
-    """Cut back-to-back memory streams apart by the lengths in their headers.
-
-    Raises
-    ------
-    FormatError
-        If the last one is not whole.
-    """
-    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
-    parts: list[bytes] = []
-    at = 0
-    while at < len(data):
-        header = Header.unpack(data[at : at + HEADER_BYTES], f"{where}: stream {len(parts)}")
-        size = edges + header.words * bus_bytes
-        if at + size > len(data):
-            raise FormatError(
-                f"{where}: stream {len(parts)} of {header.words} bus words must have {size} bytes, "
-                f"found {len(data) - at}"
-            )
-        parts.append(data[at : at + size])
-        at += size
-    return parts
 
 
 def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamBits]:

@@ -14,8 +14,10 @@ from functools import lru_cache
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.tensors.orders import (
     ORDERS,
     check_order,
@@ -25,7 +27,6 @@ from xorloom.sw.tensors.orders import (
     needs_transpose,
     slice_count,
 )
-from xorloom.sw.value.block.codec import check_codes, threads_default
 
 from . import decode_kernels as kernels
 from . import kernels as window_kernels

@@ -9,10 +9,10 @@ from functools import reduce
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.framing import StreamBits, frame_payload, split_streams, unframe_payload
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
 from xorloom.sw.tensors.orders import slice_count
-from xorloom.sw.value.block.stream import StreamBits, frame_payload, split_streams, unframe_payload
 
 from .codec import SeedStream, WindowStreams, per_slice, read_stream, stream_counts
 

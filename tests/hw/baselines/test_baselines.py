@@ -11,7 +11,8 @@ from xorloom.hw.baselines.csr import BaselineCsr
 from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.units import component_verilog
-from xorloom.sim.bench.baselines.streams import BaselineConfig, decode_baseline, encode_baseline
+from xorloom.sim.bench.baselines.config import BaselineConfig
+from xorloom.sim.bench.baselines.streams import decode_baseline, encode_baseline
 from xorloom.sim.datasets import iid
 from xorloom.sim.simulate.runner import build, run
 

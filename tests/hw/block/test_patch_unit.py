@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patch decoder and patch unit RTL against their twin ``sw.golden.block.patch_unit``."""
+"""Patch decoder and patch unit RTL against their twin ``sw.golden.network.patch_unit``."""
 
 import random
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.block.patch_unit import PatchDecoder, PatchUnit
 from xorloom.hw.lib.payloads import patch_layout
-from xorloom.sw.golden.block import patch_unit
+from xorloom.sw.golden.network import patch_unit
 
 from tests.helpers.rtl import drive, simulate
 

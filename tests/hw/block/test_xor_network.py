@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XOR network RTL against its twin ``sw.golden.block.xor_network``."""
+"""XOR network RTL against its twin ``sw.golden.network.xor_network``."""
 
 import random
 
 import pytest
 from amaranth.lib import data
 from xorloom.hw.block.xor_network import XorNetwork
-from xorloom.sw.golden.block import xor_network
+from xorloom.sw.golden.network import xor_network
 from xorloom.sw.spec.taps import block_network, columns
 
 from tests.helpers.rtl import drive

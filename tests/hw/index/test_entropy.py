@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from xorloom.hw.index.entropy import IndexEntropy
 from xorloom.hw.index.entropy_table import EntropyTable
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.entropy import entropy_decoder, entropy_states
 from xorloom.sw.index.entropy import encode, pack
 from xorloom.sw.spec.index_config import EntropyConfig

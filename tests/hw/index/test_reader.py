@@ -11,7 +11,7 @@ from xorloom.hw.index.reader import IndexReader
 from xorloom.hw.lib.countdown import Countdown
 from xorloom.sim.simulate.index import golden_index
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from xorloom.hw.ip.decoder import Decoder
+from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index import entropy as index_entropy
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams
+from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
@@ -19,6 +19,7 @@ from xorloom.sw.spec.index_config import (
     LowrankConfig,
     TrellisConfig,
 )
+from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.decoder import BITMAP, VALUE, words_of
 from tests.helpers.index_streams import index_stream
@@ -72,7 +73,7 @@ def check(
         expected += weight_decoder(form, data, masked=masked)
     clocks = []
     for source, sink in stalls:
-        dut = Decoder(value, indexes, planes=planes, masked=masked)
+        dut = WeightDecoder(value, indexes, planes=planes, masked=masked)
         run = drive(dut, words, len(expected), source=source, sink=sink, seed=seed)
         for number, (got, want) in enumerate(zip(run.items, expected, strict=True)):
             bits = (1 << want.valid_bits) - 1
@@ -202,8 +203,8 @@ def test_decoder_never_waits_for_words_that_come_later_in_any_codec(
 def test_decoder_refuses_what_does_not_go_together() -> None:
     for index in (BitmapConfig(n_out=63, bus_bits=32), BitmapConfig(n_out=64, bus_bits=64)):
         with pytest.raises(ConfigError, match="index n_out and bus_bits must be 64 and 32 for"):
-            Decoder(VALUE, [index], planes=1)
+            WeightDecoder(VALUE, [index], planes=1)
     with pytest.raises(ConfigError, match="planes must be between 1 and 64, not 65"):
-        Decoder(VALUE, [BITMAP], planes=65)
+        WeightDecoder(VALUE, [BITMAP], planes=65)
     with pytest.raises(ConfigError, match=r"index codec must be one of bitmap, .*, not window"):
-        Decoder(VALUE, [VALUE], planes=1)  # type: ignore[list-item]
+        WeightDecoder(VALUE, [VALUE], planes=1)  # type: ignore[list-item]

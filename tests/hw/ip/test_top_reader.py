@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from xorloom.hw.ip.top import AxiDecoder
+from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import Build, build, run
 
@@ -25,7 +25,7 @@ LOST = Stream()
 
 @lru_cache
 def built() -> Build:
-    decoder = AxiDecoder(VALUE, [TRELLIS, BITMAP], planes=1, reader=True, max_burst=16)
+    decoder = IpBlock(VALUE, [TRELLIS, BITMAP], planes=1, reader=True, max_burst=16)
     return build(component_verilog(decoder, "axi_decoder"), "axi_decoder")
 
 

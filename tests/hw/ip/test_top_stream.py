@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from xorloom.hw.ip.top import AxiDecoder
+from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import Build, build, run
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES
@@ -36,7 +36,7 @@ LOST = [replace(stream, whole=None) for stream in AFTER]
 
 @lru_cache
 def built() -> Build:
-    decoder = AxiDecoder(VALUE, [TRELLIS, BITMAP], planes=1)
+    decoder = IpBlock(VALUE, [TRELLIS, BITMAP], planes=1)
     return build(component_verilog(decoder, "axi_decoder"), "axi_decoder")
 
 

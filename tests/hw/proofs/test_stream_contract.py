@@ -15,7 +15,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.block.decoder import BlockDecoder
 from xorloom.hw.block.lane import BlockLane
-from xorloom.hw.block.parser import StreamParser
+from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.patch_unit import PatchUnit
 from xorloom.hw.block.xor_network import XorNetwork
 from xorloom.hw.flow.synth import yosys
@@ -88,7 +88,7 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     ),
     "block_lane": lambda: BlockLane(CONFIG),
     "block_lane_2_stages": lambda: BlockLane(CONFIG, stages=2),
-    "stream_parser": lambda: StreamParser(CONFIG),
+    "block_parser": lambda: BlockParser(CONFIG),
     # One lane: that lanes move in lockstep is not inductive by itself.
     "block_decoder_1_lane": lambda: BlockDecoder(replace(CONFIG, lanes=1)),
     "window_decoder": lambda: WindowDecoder(WINDOW),

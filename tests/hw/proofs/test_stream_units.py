@@ -15,7 +15,7 @@ from amaranth.lib import wiring
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.ip.join import WeightJoin
 from xorloom.hw.ip.parser import WeightParser
-from xorloom.hw.lib.deframer import FrameReader
+from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import packet_layout
 from xorloom.hw.lib.ping_pong import PingPong
@@ -118,7 +118,7 @@ def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
-    "frame_reader": lambda: FrameReader(32),
+    "frame_reader": lambda: Deframer(32),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
     "ping_pong": lambda: PingPong(packet_layout(32)),
     "window_unit": lambda: WindowUnit(VALUE),

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from xorloom.hw.ip.top import AxiDecoder
+from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import build, run
 
@@ -31,7 +31,7 @@ def lint(path: Path, top: str) -> str:
 
 
 def decoder(*, reader: bool) -> str:
-    unit = AxiDecoder(VALUE, [TRELLIS, BITMAP], planes=1, reader=reader)
+    unit = IpBlock(VALUE, [TRELLIS, BITMAP], planes=1, reader=reader)
     return component_verilog(unit, "axi_decoder")
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from xorloom.hw.flow.export import WAIVERS
 from xorloom.hw.units import (
-    TOP,
-    UNITS,
+    BLOCK_TOP,
+    BLOCK_UNITS,
     WINDOW_TOP,
     WINDOW_UNITS,
     GeneratedVerilog,
@@ -72,8 +72,8 @@ def test_generate_manifest_describes_the_text() -> None:
     config = replace(SMALL, network_seed=3)
     verilog = generate(config, stages=2)
     manifest = verilog.manifest
-    assert verilog.name == manifest["top"] == TOP
-    assert f"module {TOP}(" in verilog.text
+    assert verilog.name == manifest["top"] == BLOCK_TOP
+    assert f"module {BLOCK_TOP}(" in verilog.text
     assert manifest["codec"] == "block"
     assert manifest["config"] == config.to_dict() | {"stages": 2}
     assert manifest["network_id"] == f"{network_id(config):08x}"
@@ -160,7 +160,7 @@ def test_generate_network_seed_changes_text_and_id() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "config"),
-    [(unit, SMALL) for unit in UNITS] + [(unit, WINDOW) for unit in WINDOW_UNITS],
+    [(unit, SMALL) for unit in BLOCK_UNITS] + [(unit, WINDOW) for unit in WINDOW_UNITS],
 )
 def test_generate_unit_makes_every_unit_with_its_ports(
     unit: str, config: BlockConfig | WindowConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.window.decoder import WindowDecoder, WindowUnit
-from xorloom.sw.golden.block import window_control
+from xorloom.sw.golden.window import window_control
 from xorloom.sw.spec.config import WindowConfig
 
 from tests.helpers.rtl import StreamRun, drive, simulate

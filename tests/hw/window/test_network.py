@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
-from xorloom.hw.window.network import WindowXor
-from xorloom.sw.golden.block import xor_network
+from xorloom.hw.window.network import WindowNetwork
+from xorloom.sw.golden.network import xor_network
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.taps import columns
 
@@ -30,7 +30,7 @@ CONFIGS = {
 
 def outputs(config: WindowConfig, windows: list[int]) -> list[int]:
     """Shift every window in, and one chunk more; return what stands at the outputs then."""
-    dut = WindowXor(config)
+    dut = WindowNetwork(config)
     results: list[int] = []
     rng = random.Random(1)
 

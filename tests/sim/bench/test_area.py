@@ -57,7 +57,7 @@ def test_area_rows_refuse_unknown_names():
 
 @pytest.mark.slow
 def test_area_rows_of_a_design_that_does_not_fit_have_luts_and_no_fmax():
-    (row,) = area_rows(["AxiDecoder, 256"], ["ice40up"], seeds=1)
+    (row,) = area_rows(["IpBlock, 256"], ["ice40up"], seeds=1)
     assert row["fits"] is False
     assert row["fmax_mhz"] is None
     assert row["lut"] > 5280 or "too many" in row["excess"]

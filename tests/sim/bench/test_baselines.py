@@ -4,12 +4,8 @@
 import numpy as np
 import pytest
 from xorloom.hw.baselines.rice import BaselineRice
-from xorloom.sim.bench.baselines.streams import (
-    BASELINES,
-    BaselineConfig,
-    decode_baseline,
-    encode_baseline,
-)
+from xorloom.sim.bench.baselines.config import BaselineConfig
+from xorloom.sim.bench.baselines.streams import BASELINES, decode_baseline, encode_baseline
 from xorloom.sim.datasets import clustered_weights, iid
 from xorloom.sw.base.errors import ConfigError, FormatError
 

@@ -15,8 +15,9 @@ from xorloom.sim.bench.bus import CASES, DESIGNS, build_designs, bus_configs, bu
 from xorloom.sim.cli.main import app
 from xorloom.sim.simulate.bus import BusResult
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.memory.weight_stream import WeightFormat, split_weight_streams
+from xorloom.sw.memory.weight_stream import split_weight_streams
 from xorloom.sw.spec.index_config import EntropyConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import WeightFormat
 
 KEYS = ("design", "memory", "bus_bits", "case", "cycles", "bus_utilisation", "weights_per_cycle")
 

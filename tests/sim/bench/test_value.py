@@ -8,7 +8,6 @@ import pytest
 from safetensors.numpy import save_file
 from xorloom.sim.bench.value import (
     curve_rows,
-    lanes_for,
     matrix_rows,
     plot_curve,
     speed_config,
@@ -18,7 +17,7 @@ from xorloom.sim.bench.value import (
 )
 from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
 from xorloom.sw.tensors.orders import ORDERS
 
 WEIGHTS = 20_000

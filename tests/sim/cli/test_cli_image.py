@@ -117,7 +117,7 @@ def test_image_leaves_nothing_half_written(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xorloom.sw.tensors.safetensors_file.os.fsync", full)
+    monkeypatch.setattr("xorloom.sw.base.host.os.fsync", full)
     _, err = xorloom("image", compressed, "-o", tmp_path / "w.bin", code=1)
     assert "No space left on device" in err
     assert not list(tmp_path.iterdir())

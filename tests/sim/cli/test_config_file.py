@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from xorloom.sim.cli.config_file import KEYS, read_config
+from xorloom.sim.cli.console.config_file import KEYS, read_config
 from xorloom.sw.base.errors import ConfigError
 
 from tests.helpers.cli import refuses, xorloom

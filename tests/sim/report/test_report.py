@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from xorloom.sim.cli import options as cli_options
-from xorloom.sim.cli.options import with_command
+from xorloom.sim.cli.console.output import with_command
 from xorloom.sim.report.bits import PARTS, kept_figure
 from xorloom.sim.report.datapath import datapath_figure
 from xorloom.sim.report.figure import label, number, short_names, shorten

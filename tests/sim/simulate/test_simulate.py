@@ -27,19 +27,18 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.sim.datasets import clustered_weights, iid, minilm
 from xorloom.sim.simulate import decoder as simulate_module
 from xorloom.sim.simulate.cases import iid_case, model_case
-from xorloom.sim.simulate.decoder import (
-    SimulationResult,
-    expected_frame,
-    golden_codes,
-    simulate_case,
-    simulate_streams,
-)
+from xorloom.sim.simulate.decoder import simulate_case, simulate_streams
+from xorloom.sim.simulate.result import SimulationResult
 from xorloom.sim.testbenches.decoder import _first_mismatch
 from xorloom.sw.base.errors import ConfigError, ToolError
-from xorloom.sw.golden.block import block_decoder, bus_words, patch_unit, xor_network
+from xorloom.sw.bits.framing import split_streams
+from xorloom.sw.golden.block import block_decoder
+from xorloom.sw.golden.bus import bus_words
+from xorloom.sw.golden.network import patch_unit, xor_network
 from xorloom.sw.model.compress import CompressSpec, compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decode_tensor
+from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import KIND_BLOCK, Header, network_id, padded
 from xorloom.sw.spec.taps import columns
@@ -48,7 +47,6 @@ from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.block import codec as block_codec
 from xorloom.sw.value.block import stream
-from xorloom.sw.value.block.stream import split_streams
 from xorloom.sw.value.plane import encode_value, value_frames
 
 from tests.helpers.rtl import drive, random_slices, random_stream
@@ -163,10 +161,10 @@ def test_decoder_skips_a_stream_without_slices(monkeypatch: pytest.MonkeyPatch) 
     header = Header(KIND_BLOCK, 0, network_id(BUS_32), 0).pack()
     empty = header + struct.pack("<I", zlib.crc32(header))
     live = random_stream(BUS_32, 9, 1)
-    original = expected_frame
+    original = expected_bytes
     monkeypatch.setattr(
         simulate_module,
-        "expected_frame",
+        "expected_bytes",
         lambda data, config: original(data.replace(empty, b""), config),
     )
     run([empty + live, empty + empty + live], BUS_32)
@@ -343,7 +341,7 @@ def test_decoder_decodes_a_whole_matrix_of_a_compressed_model(tmp_path: Path) ->
 
 def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     group, lane, bit = 5, 1, 33
-    original = expected_frame
+    original = expected_bytes
 
     def corrupted(data: bytes, config: BlockConfig) -> bytes:
         frame = bytearray(original(data, config))
@@ -351,7 +349,7 @@ def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.Monkey
         frame[at // 8] ^= 1 << (at % 8)
         return bytes(frame)
 
-    monkeypatch.setattr(simulate_module, "expected_frame", corrupted)
+    monkeypatch.setattr(simulate_module, "expected_bytes", corrupted)
     result = simulate_streams([random_stream(BUS_32, 30, 1)], BUS_32)
     assert isinstance(result, str)
     assert re.fullmatch(
@@ -368,8 +366,8 @@ def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.Monkey
 def test_simulate_streams_reports_a_frame_of_another_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = expected_frame
-    monkeypatch.setattr(simulate_module, "expected_frame", lambda *a: original(*a) + b"\0" * 11)
+    original = expected_bytes
+    monkeypatch.setattr(simulate_module, "expected_bytes", lambda *a: original(*a) + b"\0" * 11)
     result = simulate_streams([random_stream(BUS_32, 4, 1)], BUS_32)
     assert result == "stream 0: frame of 22 bytes, expected 33"
 
@@ -470,12 +468,12 @@ def test_simulate_case_refuses_an_impossible_clock(
         simulate_case(case, memory_name="sdr-133", clock_mhz=clock)
 
 
-def test_expected_frame_pads_groups_to_bytes() -> None:
+def test_expected_bytes_pads_groups_to_bytes() -> None:
     config = BlockConfig(n_in=3, n_out=5, lanes=1, bus_bits=32, block_groups=2)
     slices = random_slices(config, 3, 1, [0])
     data, _ = stream.pack_block(slices, config)
     cols = columns(config.rows, 3)
-    assert expected_frame(data, config) == bytes(xor_network(cols, int(s)) for s in slices.seeds)
+    assert expected_bytes(data, config) == bytes(xor_network(cols, int(s)) for s in slices.seeds)
 
 
 RTL = [  # in Amaranth's simulator, where a configuration costs a second instead of a build
@@ -549,7 +547,7 @@ def test_padding_of_short_header_words_is_skipped_on_a_wide_bus() -> None:
     data = random_stream(BUS_512, 3, 1)
     assert padded(16, BUS_512.bus_bytes) == 64
     assert not any(data[16:64])
-    assert len(expected_frame(data, BUS_512)) == 2 * -(-2 * BUS_512.n_out // 8)
+    assert len(expected_bytes(data, BUS_512)) == 2 * -(-2 * BUS_512.n_out // 8)
 
 
 W_NARROW = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
@@ -636,7 +634,7 @@ def test_window_decoder_recovers_from_reset_while_stalled() -> None:
 
 def test_window_mismatch_is_reported_with_slice_and_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     number, bit = 6, 41
-    original = expected_frame
+    original = expected_bytes
 
     def corrupted(data: bytes, config: WindowConfig) -> bytes:
         frame = bytearray(original(data, config))
@@ -644,7 +642,7 @@ def test_window_mismatch_is_reported_with_slice_and_bit(monkeypatch: pytest.Monk
         frame[at // 8] ^= 1 << (at % 8)
         return bytes(frame)
 
-    monkeypatch.setattr(simulate_module, "expected_frame", corrupted)
+    monkeypatch.setattr(simulate_module, "expected_bytes", corrupted)
     result = simulate_streams(window_streams(W_NARROW, 1000), W_NARROW)
     assert isinstance(result, str)
     assert re.fullmatch(
@@ -664,8 +662,8 @@ def test_window_tuser_mismatch_is_reported(wrong: int, monkeypatch: pytest.Monke
 
 
 def test_window_frame_of_another_length_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = expected_frame
-    monkeypatch.setattr(simulate_module, "expected_frame", lambda *a: original(*a) + b"\0" * 8)
+    original = expected_bytes
+    monkeypatch.setattr(simulate_module, "expected_bytes", lambda *a: original(*a) + b"\0" * 8)
     result = simulate_streams(window_streams(W_NARROW, 640), W_NARROW)
     assert result == "stream 0: frame of 80 bytes, expected 88"
 

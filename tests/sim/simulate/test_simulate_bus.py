@@ -8,14 +8,16 @@ from functools import cache
 import numpy as np
 import pytest
 import xorloom.sim.simulate.bus as simulate_module
+from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.simulate import simulate_baseline
-from xorloom.sim.bench.baselines.streams import BASELINES, BaselineConfig, encode_baseline
+from xorloom.sim.bench.baselines.streams import BASELINES, encode_baseline
 from xorloom.sim.datasets import iid
-from xorloom.sim.simulate.bus import BusResult, Frame, simulate_bus
+from xorloom.sim.simulate.bus import BusResult, Packet, simulate_bus
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams, join_tensor
+from xorloom.sw.memory.weight_stream import join_streams, join_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.plane import encode_value
 
 from tests.helpers.index_streams import index_stream
@@ -78,10 +80,10 @@ def test_bus_counts_payload_and_cycles() -> None:
 
 @pytest.mark.parametrize("what", ["bit", "beat", "user"])
 def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame_of = simulate_module.frame_of
+    packet_of = simulate_module.packet_of
 
-    def corrupted(data: bytes, form: WeightFormat, *, golden: bool | None) -> tuple[Frame, int]:
-        frame, bits = frame_of(data, form, golden=golden)
+    def corrupted(data: bytes, form: WeightFormat, *, golden: bool | None) -> tuple[Packet, int]:
+        frame, bits = packet_of(data, form, golden=golden)
         size = 24
         if what == "bit":
             wrong = bytearray(frame.data)
@@ -91,7 +93,7 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
             return replace(frame, data=frame.data[:-size]), bits
         return replace(frame, user=7), bits
 
-    monkeypatch.setattr(simulate_module, "frame_of", corrupted)
+    monkeypatch.setattr(simulate_module, "packet_of", corrupted)
     told = decode(streams()[1:])
     assert isinstance(told, str)
     if what == "bit":
@@ -106,9 +108,9 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(streams()[1])
-    frame = simulate_module.frame_of(bytes(data), FORM)
+    frame = simulate_module.packet_of(bytes(data), FORM)
     data[16] ^= 1  # of the CRC
-    monkeypatch.setattr(simulate_module, "frame_of", lambda *_, **__: frame)
+    monkeypatch.setattr(simulate_module, "packet_of", lambda *_, **__: frame)
     told = decode([bytes(data)])
     assert isinstance(told, str)
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")

@@ -87,10 +87,10 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
 
 @pytest.mark.slow
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame_of = simulate_module._frame
+    packet_of = simulate_module._frame
 
     def corrupted(*given: Any) -> tuple[simulate_module.Frame, int]:
-        frame, bits = frame_of(*given)
+        frame, bits = packet_of(*given)
         return replace(
             frame, data=frame.data[:1] + bytes([frame.data[1] ^ 4]) + frame.data[2:]
         ), bits

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import xorloom.sim.simulate.index as simulate_module
 from xorloom.hw.units import generate_unit
-from xorloom.sim.simulate.decoder import SimulationResult
 from xorloom.sim.simulate.index import index_steps, simulate_index
+from xorloom.sim.simulate.result import SimulationResult
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, TrellisConfig
 

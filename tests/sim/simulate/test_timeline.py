@@ -4,7 +4,7 @@
 import json
 
 from xorloom.sim.report.page import write_report
-from xorloom.sw.golden.block import bus_words, payload
+from xorloom.sw.golden.bus import bus_words, payload
 from xorloom.sw.spec.config import WindowConfig
 
 from tests.helpers.cli import refuses, xorloom

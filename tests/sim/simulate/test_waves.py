@@ -10,7 +10,8 @@ import pytest
 from pylibfst import ffi, fstReaderIterBlocks, lib, string
 from xorloom.hw.ip import csr
 from xorloom.hw.units import generate_unit
-from xorloom.sim.simulate.decoder import SimulationResult, simulate_streams
+from xorloom.sim.simulate.decoder import simulate_streams
+from xorloom.sim.simulate.result import SimulationResult
 from xorloom.sim.simulate.waves.fst import fst_to_vcd, write_waveform
 from xorloom.sim.simulate.waves.names import StateNames, state_names
 from xorloom.sim.simulate.waves.view import GROUPS, view_groups, write_views

@@ -10,7 +10,10 @@ import xorloom.sw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError
-from xorloom.sw.golden import block as decoder
+from xorloom.sw.golden.block import block_decoder, block_parser
+from xorloom.sw.golden.bus import bus_words
+from xorloom.sw.golden.network import patch_unit, xor_network
+from xorloom.sw.golden.window import window_control, window_decoder
 from xorloom.sw.spec.config import BUS_BITS, BlockConfig, WindowConfig
 from xorloom.sw.spec.taps import block_network, columns
 from xorloom.sw.value.block import stream
@@ -42,24 +45,24 @@ def test_xor_network_equals_galois_product(n_in, n_out, network_seed, data):
     rows = block_network(n_in, n_out, network_seed)
     seeds = data.draw(st.lists(st.integers(0, (1 << n_in) - 1), min_size=1, max_size=8))
     product = GF2([to_bits(row, n_in) for row in rows]) @ GF2([to_bits(s, n_in) for s in seeds]).T
-    found = [to_bits(decoder.xor_network(columns(rows, n_in), seed), n_out) for seed in seeds]
+    found = [to_bits(xor_network(columns(rows, n_in), seed), n_out) for seed in seeds]
     assert (np.array(product) == np.array(found).T).all()
 
 
 def test_xor_network_of_a_basis_vector_is_a_column():
     taps = columns(block_network(9, 31, 4), 9)
-    assert [decoder.xor_network(taps, 1 << c) for c in range(9)] == list(taps)
+    assert [xor_network(taps, 1 << c) for c in range(9)] == list(taps)
 
 
 def test_patch_unit_flips_the_named_bits():
-    assert decoder.patch_unit(0b1010, []) == 0b1010
-    assert decoder.patch_unit(0b1010, [0, 1, 4]) == 0b11001
+    assert patch_unit(0b1010, []) == 0b1010
+    assert patch_unit(0b1010, [0, 1, 4]) == 0b11001
 
 
 def test_bus_words_put_byte_0_lowest():
-    assert decoder.bus_words(bytes(range(8)), 32) == [0x03020100, 0x07060504]
-    assert decoder.bus_words(bytes(range(8)), 64) == [0x0706050403020100]
-    assert decoder.bus_words(b"", 32) == []
+    assert bus_words(bytes(range(8)), 32) == [0x03020100, 0x07060504]
+    assert bus_words(bytes(range(8)), 64) == [0x0706050403020100]
+    assert bus_words(b"", 32) == []
 
 
 @st.composite
@@ -85,8 +88,8 @@ def streams(draw):
 def test_block_decoder_gives_the_codes_that_were_encoded(case):
     config, planes, mask, codes = case
     data, _ = stream.pack_block(encode(mask, codes, planes, config), config)
-    words = decoder.bus_words(data, config.bus_bits)
-    groups = decoder.block_decoder(config, columns(config.rows, config.n_in), words)
+    words = bus_words(data, config.bus_bits)
+    groups = block_decoder(config, columns(config.rows, config.n_in), words)
     slices = [
         (group >> (lane * config.n_out)) & ((1 << config.n_out) - 1)
         for group in groups
@@ -103,11 +106,11 @@ def test_block_decoder_gives_the_codes_that_were_encoded(case):
 
 
 @given(streams())
-def test_stream_parser_beats_carry_every_seed_and_patch_in_order(case):
+def test_block_parser_beats_carry_every_seed_and_patch_in_order(case):
     config, planes, mask, codes = case
     slices = encode(mask, codes, planes, config)
     data, bits = stream.pack_block(slices, config)
-    beats = list(decoder.stream_parser(config, decoder.bus_words(data, config.bus_bits)))
+    beats = list(block_parser(config, bus_words(data, config.bus_bits)))
     assert len(beats) == bits.steps
     seeds, lists = [], []
     fresh = True
@@ -129,14 +132,14 @@ def test_stream_parser_beats_carry_every_seed_and_patch_in_order(case):
     assert [p for positions in lists for p in positions] == slices.patches.tolist()
 
 
-def test_stream_parser_of_a_stream_that_is_too_short_raises(rng):
+def test_block_parser_of_a_stream_that_is_too_short_raises(rng):
     config = BlockConfig(n_in=8, n_out=40, lanes=2, bus_bits=32)
     mask = rng.random(400) > 0.5
     data, bits = stream.pack_block(encode(mask, mask.astype(np.uint8), 1, config), config)
-    words = decoder.bus_words(data, 32)[: 4 + bits.words]
-    assert len(list(decoder.stream_parser(config, words))) == bits.steps
+    words = bus_words(data, 32)[: 4 + bits.words]
+    assert len(list(block_parser(config, words))) == bits.steps
     with pytest.raises(RuntimeError, match="generator raised StopIteration"):
-        list(decoder.stream_parser(config, words[:-1]))
+        list(block_parser(config, words[:-1]))
 
 
 def worked_example():
@@ -190,9 +193,9 @@ def test_worked_example_decodes_to_its_codes():
     example = worked_example()
     config, mask = example["config"], example["mask"]
     assert len(example["value"]) == 16 + 3 * 4 + 4
-    words = decoder.bus_words(example["value"], config.bus_bits)
+    words = bus_words(example["value"], config.bus_bits)
     taps = columns(example["rows"], config.n_in)
-    groups = decoder.block_decoder(config, taps, words)
+    groups = block_decoder(config, taps, words)
     width = config.lanes * config.n_out
     bits = sum(group << (i * width) for i, group in enumerate(groups))
     found = "".join(str((bits >> i) & 1) if mask[i] else "." for i in range(mask.size))
@@ -202,7 +205,7 @@ def test_worked_example_decodes_to_its_codes():
 
 
 def test_worked_example_words_hold_the_substreams_of_the_text():
-    words = decoder.bus_words(worked_example()["value"], 32)
+    words = bus_words(worked_example()["value"], 32)
     assert words[4:7] == [0x2202, 0x051B, 0x9776]
 
 
@@ -213,9 +216,9 @@ def test_stream_of_hand_made_slices_reaches_the_lanes():
         np.array([0, 1, 3], np.uint16),
         np.array([9, 0, 5, 9], np.uint16),
     )
-    words = decoder.bus_words(stream.pack_block(slices, config)[0], 32)
+    words = bus_words(stream.pack_block(slices, config)[0], 32)
     taps = columns(config.rows, 4)
-    assert decoder.block_decoder(config, taps, words) == [
+    assert block_decoder(config, taps, words) == [
         taps[0] | (taps[1] ^ 1 << 9) << 10,
         taps[2] ^ (1 | 1 << 5 | 1 << 9),
     ]
@@ -251,11 +254,11 @@ def window_streams(draw):
 @given(window_streams())
 def test_window_control_equals_the_closed_form(case):
     config, rates, flips, count, number, chunks = case
-    words = decoder.bus_words(window_frame(config, number, chunks, count), config.bus_bits)
+    words = bus_words(window_frame(config, number, chunks, count), config.bus_bits)
     slices = -(-count // config.n_out)
     ends, _ = slice_ends(config, rates, slices)
     mask = (1 << config.window) - 1
-    assert list(decoder.window_control(config, words)) == [
+    assert list(window_control(config, words)) == [
         (number >> end * config.n_in - config.window & mask, [flips[e]] if e in flips else [])
         for e, end in enumerate(ends)
     ]
@@ -267,7 +270,7 @@ def test_window_decoder_equals_the_fast_decoder_and_the_closed_form(case):
     config, _, flips, count, number, chunks = case
     data = window_frame(config, number, chunks, count)
     taps = columns(config.network.rows, config.window)
-    slow = decoder.window_decoder(config, taps, decoder.bus_words(data, config.bus_bits))
+    slow = window_decoder(config, taps, bus_words(data, config.bus_bits))
     assert slow == slice_bits(config, number, len(slow), flips)
     mask = np.ones(count, np.bool_)
     fast = window_codec.decode(unpack(data, config, weights=count), mask, 1, config)
@@ -290,8 +293,8 @@ def test_window_decoder_gives_the_codes_that_were_encoded(config, planes, sparsi
         return
     data, bits = pack_window(encoded, config)
     taps = columns(config.network.rows, config.window)
-    words = decoder.bus_words(data, config.bus_bits)
-    slices = decoder.window_decoder(config, taps, words)
+    words = bus_words(data, config.bus_bits)
+    slices = window_decoder(config, taps, words)
     lanes = config.n_out // planes
     assert len(slices) == -(-mask.size // lanes)
     for weight in np.flatnonzero(mask):
@@ -299,14 +302,14 @@ def test_window_decoder_gives_the_codes_that_were_encoded(config, planes, sparsi
         assert value == codes[weight], (weight // lanes, weight % lanes)
     short = words[: max(1, 128 // config.bus_bits) + bits.words - 1]
     with pytest.raises(RuntimeError, match="generator raised StopIteration"):
-        list(decoder.window_control(config, short))
+        list(window_control(config, short))
 
 
 def test_window_control_of_a_small_stream_by_hand():
     # 8 chunks fill the window; a rate of 8 makes 24 steps for 16 slices: 2, 1, 2, 1, ... chunks.
     config = small()
     number = sum(byte << 8 * i for i, byte in enumerate([8, *range(1, 64)]))
-    words = decoder.bus_words(window_frame(config, number, 64, 5 * 64), 32)
-    windows = [window.to_bytes(8, "little") for window, _ in decoder.window_control(config, words)]
+    words = bus_words(window_frame(config, number, 64, 5 * 64), 32)
+    windows = [window.to_bytes(8, "little") for window, _ in window_control(config, words)]
     firsts = [2 - 1, 3 - 1, 5 - 1, 6 - 1, 8 - 1]
     assert windows == [bytes(range(first, first + 8)) for first in firsts]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.bits.framing import frame_payload
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.entropy import entropy_decoder, entropy_states
 from xorloom.sw.index import entropy_kernels as kernels
 from xorloom.sw.index.entropy import encode, entropy_bits, fifo_bits, pack, unpack
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import KIND_ENTROPY, Header, network_id
-from xorloom.sw.value.block.stream import frame_payload
 
 SMALL = EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)
 

@@ -13,11 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.lowrank import lowrank_chunks, lowrank_decoder
 from xorloom.sw.index.lowrank import heuristic as lowrank_heuristic
 from xorloom.sw.index.lowrank import kernels as lowrank_kernels
-from xorloom.sw.index.lowrank.codec import Chosen, choose, pack, search, split, stream_bits, unpack
+from xorloom.sw.index.lowrank.codec import (
+    LowrankChoice,
+    choose,
+    pack,
+    search,
+    split,
+    stream_bits,
+    unpack,
+)
 from xorloom.sw.index.lowrank.kernels import Tiles
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import network_id
@@ -42,7 +50,7 @@ def random_factors(config, slices, seed):
     for e, j in itertools.product(range(slices), range(config.n_out)):
         a, b = int(lane[e // config.tile_slices, j]), int(beat[e, j // config.tile_lanes])
         mask[e, j] = any(a >> r & b >> r & 1 for r in range(config.rank))
-    return Chosen(mask, lane, beat, 0, 1.0)
+    return LowrankChoice(mask, lane, beat, 0, 1.0)
 
 
 def golden(data, config, count):
@@ -119,7 +127,7 @@ def test_stream_bytes_made_by_hand():
         "08d2ecc600000000"  # 8 chunks of 5 bits
         "46843e5e"
     )
-    assert pack(Chosen(mask, lane, beat, 0, 1.0), 40, HAND) == data
+    assert pack(LowrankChoice(mask, lane, beat, 0, 1.0), 40, HAND) == data
     np.testing.assert_array_equal(unpack(data, 40, HAND), mask)
     assert lowrank_chunks(HAND, bus_words(data, 32)) == HAND_CHUNKS
     assert lowrank_decoder(HAND, bus_words(data, 32)) == HAND_MASK

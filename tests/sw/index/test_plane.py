@@ -4,27 +4,23 @@
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.bits.framing import index_overhead, split_streams
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.entropy import entropy_decoder
 from xorloom.sw.golden.index import bitmap_decoder, trellis_decoder
 from xorloom.sw.golden.lowrank import lowrank_decoder
-from xorloom.sw.index.plane import (
-    CHOSEN,
+from xorloom.sw.index.plane import choose_index, decode_index, encode_index
+from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import (
     INDEX_CODECS,
-    beats,
+    MASK_CHOOSERS,
     check_index,
-    choose_index,
-    decode_index,
-    encode_index,
     index_for,
-    index_overhead,
     mask_lanes,
     slice_multiple,
 )
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.tensors.orders import ORDERS
-from xorloom.sw.value.block.stream import split_streams
+from xorloom.sw.tensors.orders import ORDERS, beats
 from xorloom.sw.value.window.codec import stream_slices
 
 N_OUT = 32
@@ -41,8 +37,8 @@ GOLDEN = {
     "trellis": trellis_decoder,
     "lowrank": lowrank_decoder,
 }
-STORING = [name for name, config in CONFIGS.items() if not isinstance(config, CHOSEN)]
-CHOOSING = [name for name, config in CONFIGS.items() if isinstance(config, CHOSEN)]
+STORING = [name for name, config in CONFIGS.items() if not isinstance(config, MASK_CHOOSERS)]
+CHOOSING = [name for name, config in CONFIGS.items() if isinstance(config, MASK_CHOOSERS)]
 SHAPES = [(37, 29), (5, 3, 4, 11), (700,), (1, 65), (65, 1), (1,), (0,), (0, 7), (7, 0)]
 WINDOW = WindowConfig(n_in=8, n_out=64, window=64, frame=16, bus_bits=32)
 
@@ -65,7 +61,7 @@ def test_every_codec_is_known_by_its_name():
     assert {name: config.codec for name, config in INDEX_CODECS.items()} == {
         name: name for name in GOLDEN
     }
-    assert {type(CONFIGS[name]) for name in CHOOSING} == set(CHOSEN)
+    assert {type(CONFIGS[name]) for name in CHOOSING} == set(MASK_CHOOSERS)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -105,7 +101,7 @@ def test_planes_divide_the_slice(codec, planes):
     config = INDEX_CODECS[codec](n_out=n_out, **extra)
     check_index(config, value, planes)
     importance = importance_of((20, 30))
-    if isinstance(config, CHOSEN):
+    if isinstance(config, MASK_CHOOSERS):
         chosen = choose_index(importance, 0.1, config, "strided", 0)
         mask, streams = chosen.mask, chosen.streams
     else:

@@ -12,23 +12,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.golden.block import bus_words
+from xorloom.sw.bits.framing import split_streams, unframe_payload
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.weights import INDEX_DECODERS, weight_decoder, weight_parser
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.memory.due import index_due, value_due
 from xorloom.sw.memory.weight_stream import (
-    WeightFormat,
-    check_counts,
     join_streams,
     join_tensor,
-    slice_weights,
     split_stream,
     split_weight_streams,
 )
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.spec.layout import HEADER_BYTES, Header, WeightHeader, padded
-from xorloom.sw.value.block.stream import split_streams, unframe_payload
+from xorloom.sw.spec.weight_format import WeightFormat, check_counts, slice_weights
 from xorloom.sw.value.plane import ValueLayout, decode_value, encode_value
 from xorloom.sw.value.window import codec as window_codec
 from xorloom.sw.value.window import stream as window_stream

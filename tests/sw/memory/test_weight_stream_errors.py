@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.memory.weight_stream import (
-    WeightFormat,
     join_streams,
     join_tensor,
     split_stream,
@@ -19,7 +19,7 @@ from xorloom.sw.memory.weight_stream import (
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig
 from xorloom.sw.spec.layout import HEADER_BYTES, Header, WeightHeader, padded
-from xorloom.sw.value.block.stream import frame_payload
+from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.weight import CODECS, blocks_of, form_of, joined, pair, sealed
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.index.plane import index_for
 from xorloom.sw.model.compress import (
     CompressSpec,
     compress_model,
@@ -24,6 +23,7 @@ from xorloom.sw.model.decompress import (
     verify_tensor,
 )
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.weight_format import index_for
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor, open_model
 from xorloom.sw.tensors.orders import ORDERS

@@ -3,7 +3,8 @@ import json
 
 import numpy as np
 import pytest
-from xorloom.sw.model.metrics import TensorBits, binary_entropy, code_entropy
+from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
+from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.value.block.codec import encode
 from xorloom.sw.value.block.stream import pack_block

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import xorloom.sw
 from xorloom.sw.index.plane import encode_index
-from xorloom.sw.memory.weight_stream import WeightFormat, join_streams, split_stream
+from xorloom.sw.memory.weight_stream import join_streams, split_stream
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.window import codec as window_codec
 from xorloom.sw.value.window import stream as window_stream
 

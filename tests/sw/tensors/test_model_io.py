@@ -11,14 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
+from xorloom.sw.base.host import replace_on_success
 from xorloom.sw.tensors.model_io import FORMATS, open_model
-from xorloom.sw.tensors.safetensors_file import (
-    DTYPES,
-    dtype_name,
-    read_header,
-    replace_on_success,
-    write_tensors,
-)
+from xorloom.sw.tensors.safetensors_file import DTYPES, dtype_name, read_header, write_tensors
 
 ARRAYS = {
     "f32": (np.arange(12, dtype=np.float32) - 6).reshape(3, 4),

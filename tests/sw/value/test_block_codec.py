@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import threads_default
 from xorloom.sw.spec.config import BUS_BITS, BlockConfig
+from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.value.block import codec as block_codec
 from xorloom.sw.value.block import stream
-from xorloom.sw.value.block.codec import check_codes, decode, encode
+from xorloom.sw.value.block.codec import decode, encode
 
 from tests.helpers.index import pack_bitmap, unpack_bitmap
 
@@ -240,7 +242,7 @@ def test_encode_slices_kernel_equals_its_python_function(rng):
 
 
 def test_threads_default_is_at_least_one():
-    assert block_codec.threads_default() >= 1
+    assert threads_default() >= 1
 
 
 @pytest.mark.parametrize("planes", [0, 9])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.golden import block as decoder
+from xorloom.sw.golden.block import block_parser
+from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.spec.config import BUS_BITS, BlockConfig
 from xorloom.sw.spec.layout import CONTROL_AHEAD
 from xorloom.sw.value.block import stream_kernels
@@ -169,11 +170,11 @@ def test_unpack_block_returns_what_was_packed(case):
 
 
 @given(random_slices())
-def test_golden_stream_parser_agrees_with_fast_unpack(case):
+def test_golden_block_parser_agrees_with_fast_unpack(case):
     config, lists, seeds = case
     data = format_stream(config, lists, seeds)
     fast = unpack_block(data, config)
-    beats = list(decoder.stream_parser(config, decoder.bus_words(data, config.bus_bits)))
+    beats = list(block_parser(config, bus_words(data, config.bus_bits)))
     slow_seeds = [seed for beat in beats for seed in beat.seeds][: len(seeds)]
     counts, slow_positions = [], []
     for beat in beats:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from xorloom.sim.datasets import iid
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.value.block import stream
@@ -73,7 +74,7 @@ def test_value_frames_tell_what_is_stored(config):
     assert bits.patches == sum(frames["patches"]) * config.patch_bits
     assert (sum(frames["patches"]) > 0) == bool(config.patches)
     assert all((steps - 16) % (1 << config.rate_shift) == 0 for steps in frames["steps"])
-    assert frames["streams"] == len(stream.split_streams(data, config.bus_bytes, "here"))
+    assert frames["streams"] == len(split_streams(data, config.bus_bytes, "here"))
 
 
 def test_value_frames_of_nothing(rng):
@@ -150,7 +151,7 @@ def test_streams_are_those_of_the_codecs(rng):
     data, _, _ = encode_value(mask, codes, 1, BLOCK)
     assert stream.unpack_block(data, BLOCK).seeds.size == -(-13 * 29 // 40)
     data, _, layout = encode_value(mask, codes, 1, WINDOW)
-    (part,) = stream.split_streams(data, WINDOW.bus_bytes, "w")
+    (part,) = split_streams(data, WINDOW.bus_bytes, "w")
     assert part == data
     assert data[:4] == b"XL\x01\x03"
     assert layout.slices_per_stream >= -(-13 * 29 // 64)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.spec.config import BUS_BITS, WindowConfig
 from xorloom.sw.tensors.orders import lanes
-from xorloom.sw.value.block.stream import split_streams
 from xorloom.sw.value.window import codec as window_codec
 from xorloom.sw.value.window.codec import WindowStreams, decode, encode
 from xorloom.sw.value.window.stream import pack_window, window_bits

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-
-from .options import ConfigOptions, UnitOptions
+from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 
 if TYPE_CHECKING:
     from xorloom.sim.generate.units import UnitPlan

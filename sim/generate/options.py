@@ -1,14 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share, and how they print."""
+"""Options that say which unit to generate, and with which parameters."""
 
-import functools
-import inspect
-import json
-import logging
-import shlex
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,24 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from xorloom.sw.spec.config import ValueConfig
 
-    from xorloom.sw.value.plane import Config
+    pass
 
-__all__ = [
-    "ConfigOptions",
-    "Json",
-    "UnitOptions",
-    "command_line",
-    "config_options",
-    "print_json",
-    "print_table",
-    "progress_bar",
-    "unit_options",
-    "with_command",
-]
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+__all__ = ["ConfigOptions", "UnitOptions"]
 
 
 def _option(*names: str, default: str = "", text: str) -> Any:
@@ -125,7 +104,7 @@ class ConfigOptions:
         ),
     ] = None
 
-    def config(self) -> "Config":
+    def config(self) -> "ValueConfig":
         """Build the configuration, or read it from the compressed model.
 
         Raises
@@ -216,111 +195,3 @@ class UnitOptions:
         """Return the options of the read master that were given."""
         names = ("address_bits", "outstanding", "max_burst", "align_bytes")
         return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
-
-
-def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`ConfigOptions` as options, but those named.
-
-    The command takes them as one argument, ``options``.
-    """
-    return _options_of(ConfigOptions, "options", without)
-
-
-def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`UnitOptions`, as one argument, ``unit_options``."""
-    return _options_of(UnitOptions, "unit_options", ())
-
-
-def _options_of(
-    kind: "Callable[..., object]", argument: str, without: Sequence[str]
-) -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    known = inspect.signature(kind).parameters.values()
-    fields = [p.replace(kind=p.KEYWORD_ONLY) for p in known if p.name not in without]
-
-    def decorate(command: "Callable[..., None]") -> "Callable[..., None]":
-        signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.name != argument]
-        own = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
-
-        @functools.wraps(command)
-        def run(**given: Any) -> None:
-            options = kind(**{p.name: given.pop(p.name) for p in fields})
-            command(**{argument: options}, **given)
-
-        parameters = [*own[:-1], *fields, *own[-1:]]
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
-
-    return decorate
-
-
-def command_line() -> str:
-    """Return the command that is running, as one types it for a table."""
-    return shlex.join(["xorloom", *(word for word in sys.argv[1:] if word != "--json")])
-
-
-def with_command(value: Any) -> Any:
-    """Say in a result, or in every row of one, which command made it; a row's own stays."""
-    command = {"command": command_line()}
-    if isinstance(value, list):
-        return [command | row for row in value]
-    return command | value | command
-
-
-def print_json(value: Any) -> None:
-    """Write a result to stdout as JSON, with its command: what ``xorloom report`` reads."""
-    typer.echo(json.dumps(with_command(value), indent=2))
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table to stdout; numbers are aligned right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        left = all(isinstance(row[number], str) and not _numeric(row[number]) for row in rows)
-        table.add_column(
-            column, justify="left" if left else "right", no_wrap=number > 0, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(table)
-
-
-def _numeric(cell: object) -> bool:
-    return str(cell).replace(".", "").replace(",", "").strip("-+% ").isdigit()
-
-
-@contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator["Callable[..., None]"]:
-    """Show progress on stderr (only on a terminal); yields the function that makes a step."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    quiet = logging.getLogger().level >= logging.ERROR or not sys.stderr.isatty()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task(what, total=total)
-
-        def step(*done: str) -> None:
-            bar.update(task, advance=1, description=f"{what}: {' '.join(done)[:48]}")
-
-        yield step

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GOLDEN MODEL of the XOR network and the patch unit."""
+
+from collections.abc import Sequence
+
+__all__ = ["patch_unit", "xor_network"]
+
+
+def xor_network(columns: Sequence[int], seed: int) -> int:
+    """Twin of ``hw.block.xor_network``: the slice that a seed yields, M @ seed over GF(2).
+
+    ``columns`` are those of :func:`xorloom.sw.spec.taps.columns`.
+    """
+    result = 0
+    for c, column in enumerate(columns):
+        if (seed >> c) & 1:
+            result ^= column
+    return result
+
+
+def patch_unit(value: int, positions: Sequence[int]) -> int:
+    """Twin of ``hw.block.patch_unit``: flip the bits at ``positions``."""
+    for position in positions:
+        value ^= 1 << position
+    return value

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weight streams: which index goes with which values, and what a stream must hold."""
+
+from dataclasses import dataclass
+
+from xorloom.sw.base.errors import ConfigError, FormatError
+
+from .config import BlockConfig, ValueConfig, WindowConfig
+from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
+from .layout import (
+    INDEX_KINDS,
+    KIND_WEIGHTS,
+    WeightHeader,
+    network_id,
+    schedule_block_words,
+    weights_network_id,
+)
+
+__all__ = [
+    "INDEX_CODECS",
+    "MASK_CHOOSERS",
+    "WeightFormat",
+    "check_counts",
+    "check_index",
+    "index_for",
+    "mask_lanes",
+    "slice_multiple",
+    "slice_weights",
+]
+
+INDEX_CODECS: dict[str, type[IndexConfig]] = {
+    c.codec: c for c in (BitmapConfig, EntropyConfig, TrellisConfig, LowrankConfig)
+}
+
+
+MASK_CHOOSERS = (TrellisConfig, LowrankConfig)
+"""Codecs that choose the mask themselves; the others store any mask."""
+
+
+def mask_lanes(value: ValueConfig, planes: int) -> int:
+    """Return the mask bits of a slice of the value codec."""
+    return value.n_out // planes if isinstance(value, WindowConfig) else value.n_out
+
+
+def index_for(value: ValueConfig, planes: int) -> BitmapConfig:
+    """Return the bitmap index that goes with a value decoder."""
+    return BitmapConfig(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
+
+
+def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
+    """Check that an index decoder goes with a value decoder.
+
+    Raises
+    ------
+    ConfigError
+        If their slices or buses differ, or the value codec is the block codec and the index not a
+        bitmap.
+    """
+    if isinstance(value, BlockConfig) and not isinstance(index, BitmapConfig):
+        raise ConfigError(
+            f"the {index.codec} index goes with the window value codec: the block codec takes a "
+            "bitmap"
+        )
+    if index.n_out != mask_lanes(value, planes) or index.bus_bits != value.bus_bits:
+        raise ConfigError(
+            f"an index of n_out {index.n_out} and bus_bits {index.bus_bits} does not go with "
+            f"slices of {mask_lanes(value, planes)} weights and bus_bits {value.bus_bits}"
+        )
+
+
+def slice_multiple(config: IndexConfig) -> int:
+    """Return what the slices of a stream must be a multiple of."""
+    if isinstance(config, LowrankConfig):
+        return config.tile_slices
+    return config.period if isinstance(config, TrellisConfig) and config.classes > 1 else 1
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """What a decoder of weight streams is made for.
+
+    Parameters
+    ----------
+    value : WindowConfig
+    planes : int
+        Bits of a weight's code.
+    index : IndexConfig
+
+    Raises
+    ------
+    ConfigError
+        If the index does not go with the values.
+    """
+
+    value: WindowConfig
+    planes: int
+    index: IndexConfig
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, WindowConfig):
+            raise ConfigError(
+                f"weight streams need the window value codec, not {self.value.codec}: compress "
+                "with --value window"
+            )
+        check_index(self.index, self.value, self.planes)
+
+    @property
+    def kind(self) -> int:
+        """Kind of its streams."""
+        return KIND_WEIGHTS + INDEX_KINDS[self.index.codec]
+
+    @property
+    def network(self) -> int:
+        """Network id of its streams."""
+        return weights_network_id(self.value, self.planes, self.index)
+
+    @property
+    def index_network(self) -> int:
+        """Network id of the index streams."""
+        return 0 if isinstance(self.index, BitmapConfig) else network_id(self.index)
+
+
+def slice_weights(count: int, form: WeightFormat, where: str = "stream") -> int:
+    """Return the weights of a stream of ``count`` slice bits.
+
+    Raises
+    ------
+    FormatError
+        If no number of weights gives that count.
+    """
+    full, rest = divmod(count - 1, form.value.n_out)
+    last, odd = divmod(rest + 1, form.planes)
+    if count < 1 or (odd and rest + 1 != form.value.n_out):
+        raise FormatError(
+            f"{where}: count of {count} slice bits is no whole number of weights, or none"
+        )
+    return full * (form.value.n_out // form.planes) + last
+
+
+def check_counts(header: WeightHeader, bus_bytes: int, where: str) -> None:
+    """Check what a header says of its stream's size.
+
+    Raises
+    ------
+    FormatError
+        If no stream has such numbers.
+    """
+    most = schedule_block_words(bus_bytes) + 1
+    if header.blocks < 2 or not header.count or not all(1 <= n <= most for n in header.first):
+        raise FormatError(
+            f"{where}: a stream has slice bits, at least 2 blocks, and 1 to {most} words in the "
+            f"first ones; found count {header.count}, blocks {header.blocks}, first words "
+            f"{header.first[0]} and {header.first[1]}"
+        )
