@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.helpers.cli import xorloom
 
 STORED = Path(__file__).with_name("digests.json")
