@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from xorloom.sim.cli import options as cli_options
+from xorloom.sim.cli.console import output
 from xorloom.sim.cli.console.output import with_command
 from xorloom.sim.report.bits import PARTS, kept_figure
 from xorloom.sim.report.datapath import datapath_figure
@@ -341,7 +341,7 @@ def test_report_says_what_it_made(tmp_path: Path) -> None:
 
 def test_results_name_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["xorloom", "bench", "value", "--json", "-t", "a b"]
-    monkeypatch.setattr(cli_options.sys, "argv", words)
+    monkeypatch.setattr(output.sys, "argv", words)
     line = "xorloom bench value -t 'a b'"
     assert with_command({"command": "x", "a": 1}) == {"command": line, "a": 1}
     assert list(with_command({"a": 1})) == ["command", "a"]
