@@ -185,7 +185,7 @@ def ratio_figure(piece: Piece, key: str) -> Figure:
     return Figure(
         key,
         "How many times smaller than the paper's decoder",
-        "Each dot is the paper's area a weight bit over ours on one target, both in the cycle in "
+        "Each dot is the paper's area per weight bit over ours on one target, both in the cycle in "
         "which a slice leaves; further right is better for us, 1 is equal.",
         (piece.command,),
         Table(

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.flow.place import check_family
 from xorloom.hw.flow.synth import synthesize
+from xorloom.hw.flow.targets import check_target
 from xorloom.hw.units import generate_unit, tool_versions
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sim.bandwidth.presets import model_cycles
@@ -244,8 +246,12 @@ def run_sweep(
     Raises
     ------
     ToolError
-        If a worker process dies. An error that it reports is a result with ``error`` instead.
+        If nextpnr is missing, or a worker process dies. An error that a worker reports is a result
+        with ``error`` instead.
     """
+    family = check_target(sweep.target).family
+    if family is not None and sweep.seeds:
+        check_family(family)
     jobs = _jobs(points, sweep, store)
     if not jobs:
         return

@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from vcd.gtkw import GTKWFlag, GTKWSave
+from xorloom.sw.base.host import write_whole
 
 from .fst import Waveform
 from .vcd import Variable
@@ -176,7 +177,6 @@ def write_views(waveform: Waveform, clock_ticks: int) -> tuple[Path, ...]:
     paths = []
     for suffix, text in texts.items():
         path = waveform.path.with_suffix(suffix)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        paths.append(partial.replace(path))
+        write_whole(path, text.encode())
+        paths.append(path)
     return tuple(paths)
