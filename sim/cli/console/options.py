@@ -16,9 +16,10 @@ __all__ = ["config_options", "unit_options"]
 
 
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Return a decorator that gives a command the fields of :class:`ConfigOptions` as flags.
+    """Return a decorator that gives a command the fields of ``ConfigOptions`` as flags.
 
-    Fields named in ``without`` are left out. The command takes all as one argument, ``options``::
+    See :class:`xorloom.sim.generate.options.ConfigOptions`. Fields named in ``without`` are left
+    out. The command takes all as one argument, ``options``::
 
         @config_options("model")
         def compress(*, options: ConfigOptions) -> None: ...
@@ -27,12 +28,15 @@ def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[.
 
 
 def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Return the same for :class:`UnitOptions`, as one argument, ``unit_options``."""
+    """Return the same for ``UnitOptions``, as one argument, ``unit_options``.
+
+    See :class:`xorloom.sim.generate.options.UnitOptions`.
+    """
     return _options_of(UnitOptions, "unit_options", ())
 
 
 def _flag(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return a parameter with a flag of typer in place of its :class:`Option`."""
+    """Return a parameter with a flag of typer in place of its ``Option``."""
     kind, option = get_args(parameter.annotation)
     assert isinstance(option, Option), parameter
     flag = typer.Option(
