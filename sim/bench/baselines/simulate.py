@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates baseline decoders on the memory model, by the same reader as the decoder."""
+"""Simulation of baseline decoders on the memory model, behind the IP block's read master."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -36,7 +36,7 @@ _CORES: dict[str, Any] = {
 def baseline_top(
     name: str, config: BaselineConfig, outstanding: int = 4, max_burst: int = 256
 ) -> str:
-    """Return the Verilog of a baseline behind the same reader."""
+    """Return the Verilog of a baseline decoder behind the IP block's read master."""
     if name not in BASELINES:
         raise ConfigError(f"a baseline is one of {', '.join(BASELINES)}, not {name!r}")
     widths = {"bus_bits": config.bus_bits, "n_out": config.n_out, "planes": config.planes}
@@ -91,7 +91,7 @@ def simulate_baseline(
     packets = []
     for mask, codes in weights:
         cut = beat_bytes_of(mask, codes, n_out, planes, n_out * planes)
-        # What stands beyond the count is zero, so all bits of all beats count.
+        # Bits beyond the count are zero, so all bits of all beats count.
         packets.append(Packet(cut.tobytes(), mask.size, whole))
     job = {
         "registers": False,
