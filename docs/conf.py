@@ -2,6 +2,7 @@
 """Sphinx configuration of the site: `make docs` writes it to build/docs."""
 
 import os
+import re
 import sys
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # kernels stay functions, with docstring and signature
@@ -63,6 +64,12 @@ nitpick_ignore_regex = [
     (r"py:class", r"(dict|list|tuple)\[.*"),  # a long annotation, cut at its comma
 ]
 
+PAGES = {
+    "sw/FORMAT.md": "format.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
+
 
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
@@ -93,8 +100,15 @@ def resolve(
     return make_refnode(app.builder, node["refdoc"], place, anchor, content, full)
 
 
+def link_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Point links to Markdown files outside docs at the pages that include them."""
+    for path, page in PAGES.items():
+        source[0] = re.sub(rf"\]\((\.\./)+{path}", f"](/{page}", source[0])
+
+
 def setup(app: Sphinx) -> None:
     """Connect what no option does."""
+    app.connect("source-read", link_pages)
     app.connect("missing-reference", resolve)
     # Napoleon takes the words before a colon in a constant's docstring for its type.
     NumpyDocstring._parse_attribute_docstring = NumpyDocstring._consume_to_end
