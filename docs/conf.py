@@ -7,6 +7,7 @@ import sys
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # kernels stay functions, with docstring and signature
 
+from amaranth.hdl import Elaboratable
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -28,8 +29,6 @@ templates_path = ["_templates"]
 exclude_patterns = ["_templates"]
 
 html_theme = "furo"
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
@@ -45,6 +44,7 @@ autodoc_default_options = {
 }
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+add_module_names = False
 napoleon_google_docstring = False
 napoleon_use_param = False  # types in numpydoc sections are prose: "tuple of int, length n_out"
 napoleon_use_rtype = False
@@ -112,5 +112,7 @@ def setup(app: Sphinx) -> None:
     app.connect("missing-reference", resolve)
     # Napoleon takes the words before a colon in a constant's docstring for its type.
     NumpyDocstring._parse_attribute_docstring = NumpyDocstring._consume_to_end
+    # Its signature, `*args, **kwargs`, would hide those of the components' `__init__`.
+    Elaboratable.__new__ = object.__new__
     # The command line's options are part of types; by themselves they show their addresses.
     ParameterInfo.__repr__ = lambda option: repr(option.help)
