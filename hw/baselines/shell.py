@@ -3,11 +3,11 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.bus.ports import axi_members
+from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 
 __all__ = ["BASELINE_COUNTERS", "BaselineShell"]
 
@@ -64,25 +64,19 @@ class BaselineShell(wiring.Component):
         )
         beat = self._core.o.p
         self._out_bytes = -(-(len(beat.codes) + len(beat.mask)) // 8)
-        memory_ports = self._reader.signature.members.items()
         super().__init__(
-            axi_members({}, 8 * self._out_bytes, {})
+            axi_members(in_bits=None, out_bits=8 * self._out_bytes)
             | {"start": In(1), "address": In(address_bits), "length": In(32)}
-            | {name: port for name, port in memory_ports if name.startswith("m_axi_")}
+            | ports_of(self._reader, "m_axi_")
             | {name: Out(32) for name in BASELINE_COUNTERS}
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Connect the reader and count."""
-        m = Module()
-        m.domains.sync = ClockDomain(local=True)
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m = clocked_module(self)
         m.submodules.reader = reader = self._reader
         m.submodules.core = core = self._core
-        for name, port in reader.signature.members.items():
-            if name.startswith("m_axi_"):
-                ours, its = getattr(self, name), getattr(reader, name)
-                m.d.comb += its.eq(ours) if port.flow is In else ours.eq(its)
+        pass_ports(m, self, reader, {name: name for name in ports_of(reader, "m_axi_")})
         wiring.connect(m, reader.o, core.i)
         waits, begun = Signal(), Signal()
         word = core.i.valid & core.i.ready

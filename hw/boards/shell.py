@@ -4,14 +4,16 @@
 from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from xorloom.hw.bus.ports import pass_ports
 
 from .clock import BoardClock
+from .spi_flash import FLASH_PINS
 from .table import Board
 from .top import BoardTop
 
 __all__ = ["BoardShell"]
 
-_PINS = {"sclk": "flash_sclk", "cs_n": "flash_cs_n", "copi": "flash_copi", "cipo": "flash_cipo"}
+_PINS = {name: f"flash_{name}" for name in FLASH_PINS}
 
 
 class BoardShell(wiring.Component):
@@ -62,8 +64,5 @@ class BoardShell(wiring.Component):
             self.led.eq(~top.leds if board.lights_low else top.leds),
             self.uart_tx.eq(top.tx),
         ]
-        for name, pin in _PINS.items():
-            if hasattr(self, pin):
-                ours, its = getattr(self, pin), getattr(top, name)
-                m.d.comb += its.eq(ours) if name == "cipo" else ours.eq(its)
+        pass_ports(m, self, top, {name: pin for name, pin in _PINS.items() if hasattr(self, pin)})
         return m

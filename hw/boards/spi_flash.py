@@ -7,11 +7,13 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import word_layout
 from xorloom.sw.base.errors import CapacityError, check_range
 
-__all__ = ["ADDRESS_BITS", "READ", "WAKE_UP", "SpiFlash"]
+__all__ = ["ADDRESS_BITS", "FLASH_PINS", "READ", "WAKE_UP", "SpiFlash"]
 
 READ, WAKE_UP = 0x03, 0xAB
 """Commands. Ref: Winbond W25Q128JV, revision F, 8.2.6 and 8.2.23."""
 ADDRESS_BITS = 24
+FLASH_PINS = ("sclk", "cs_n", "copi", "cipo")
+"""Ports that a board connects to its flash."""
 
 
 class SpiFlash(wiring.Component):

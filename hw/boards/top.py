@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
+from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.ip.csr import Cause
 from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.hw.lib.beat_crc import BeatCrc
@@ -13,7 +14,7 @@ from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 
 from .rom import BoardRom
-from .spi_flash import SpiFlash
+from .spi_flash import FLASH_PINS, SpiFlash
 from .text_line import Number, TextLine, Word
 from .uart_tx import UartTx
 
@@ -87,12 +88,9 @@ class BoardTop(wiring.Component):
         self._crc = BeatCrc(value.n_out + self._lanes, steps=crc_steps)
         self._uart = UartTx(baud_divisor)
         self._pause, self._heartbeat = pause_cycles, heartbeat_bits
-        pins = {
-            name: member
-            for name, member in source.signature.members.items()
-            if name in ("sclk", "cs_n", "copi", "cipo")
-        }
-        super().__init__({"tx": Out(1, init=1), "leds": Out(lights)} | pins)
+        members = source.signature.members
+        self._pins = {name: members[name] for name in FLASH_PINS if name in members}
+        super().__init__({"tx": Out(1, init=1), "leds": Out(lights)} | self._pins)
 
     def elaborate(self, _platform: object) -> Module:
         """Connect source, decoder, CRC and line, and lead them through a pass."""
@@ -124,11 +122,7 @@ class BoardTop(wiring.Component):
             decoder.o.ready.eq(crc.i.ready),
             self.tx.eq(uart.o),
         ]
-        for name in ("sclk", "cs_n", "copi"):
-            if name in self.signature.members:
-                m.d.comb += getattr(self, name).eq(getattr(source, name))
-        if "cipo" in self.signature.members:
-            m.d.comb += source.cipo.eq(self.cipo)
+        pass_ports(m, self, source, {name: name for name in self._pins})
         self._add_pass(m, line)
         return m
 

@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_lite import AxiLite, axil_members
+from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.lib.payloads import descriptor_layout
 from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.spec.config import check_bus
@@ -110,9 +111,7 @@ class Registers(wiring.Component):
         """Build control and status; descriptors and the read path are built apart."""
         m = Module()
         m.submodules.axil = axil = AxiLite(address_bits=ADDRESS_BITS)
-        for name, member in axil_members(ADDRESS_BITS).items():
-            port, inner = getattr(self, name), getattr(axil, name)
-            m.d.comb += inner.eq(port) if member.flow is In else port.eq(inner)
+        pass_ports(m, self, axil, {name: name for name in axil_members(ADDRESS_BITS)})
         writes = _writes(m, axil)
 
         def written(name: str, field: str) -> Value:

@@ -3,12 +3,12 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 from xorloom.hw.bus.axi_lite import axil_members
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.bus.ports import axi_members
+from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -101,26 +101,23 @@ class IpBlock(wiring.Component):
             )
         self._mask_bytes = -(-(value.n_out // planes) // 8)
         out_bytes = value.n_out // 8 + self._mask_bytes
-        memory_ports = self._reader.signature.members if self._reader else {}
         super().__init__(
             axi_members(
-                {} if reader else {"s_axis": value.bus_bits},
-                8 * out_bytes,
-                {"tkeep": out_bytes, "tuser": value.n_out.bit_length() + 1},
+                in_bits=None if reader else value.bus_bits,
+                out_bits=8 * out_bytes,
+                sideband={"tkeep": out_bytes, "tuser": value.n_out.bit_length() + 1},
             )
             | axil_members(ADDRESS_BITS)
-            | {name: port for name, port in memory_ports.items() if name.startswith("m_axi_")}
+            | (ports_of(self._reader, "m_axi_") if self._reader else {})
             | {"irq": Out(1)}
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Connect decoder, registers and reader."""
-        m = Module()
-        m.domains.sync = ClockDomain(local=True)
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m = clocked_module(self)
         m.submodules.decoder = decoder = self._decoder
         m.submodules.registers = registers = self._registers
-        self._pass(m, registers, "s_axil_")
+        pass_ports(m, self, registers, {name: name for name in ports_of(registers, "s_axil_")})
         m.d.comb += [
             decoder.abort.eq(registers.abort),
             registers.fault.eq(decoder.fault),
@@ -143,7 +140,7 @@ class IpBlock(wiring.Component):
             ]
             return m
         m.submodules.reader = reader = self._reader
-        self._pass(m, reader, "m_axi_")
+        pass_ports(m, self, reader, {name: name for name in ports_of(reader, "m_axi_")})
         wiring.connect(m, reader.o, decoder.i)
         forget = Signal()  # a descriptor may still be handed over in the cycle of the fault
         m.d.sync += forget.eq(decoder.fault)
@@ -156,13 +153,6 @@ class IpBlock(wiring.Component):
             decoder.quiet.eq(~reader.busy),
         ]
         return m
-
-    def _pass(self, m: Module, inner: wiring.Component, prefix: str) -> None:
-        """Connect the ports of a unit to ours of the same names."""
-        for name, port in inner.signature.members.items():
-            if name.startswith(prefix):
-                ours, its = getattr(self, name), getattr(inner, name)
-                m.d.comb += its.eq(ours) if port.flow is In else ours.eq(its)
 
     def _drive_output(self, m: Module) -> None:
         """A byte is kept if its first bit counts."""
