@@ -39,10 +39,7 @@ __all__ = [
     "WINDOW_TOP",
     "WINDOW_UNITS",
     "GeneratedVerilog",
-    "component_verilog",
-    "generate",
     "generate_unit",
-    "tool_versions",
 ]
 
 BLOCK_TOP = "xorloom_block_decoder"
@@ -91,11 +88,6 @@ class GeneratedVerilog:
             for partial in partials:
                 partial.unlink(missing_ok=True)
         return paths
-
-
-def generate(config: BlockConfig | WindowConfig, *, stages: int = 1) -> GeneratedVerilog:
-    """Generate the AXI4-Stream decoder of either codec; parameters as in :func:`generate_unit`."""
-    return generate_unit("decoder", config, stages=stages)
 
 
 def _check_unit(unit: str, units: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from xorloom.hw.bus.axi_burst import AxiBurst
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.simulate.runner import build, run
 from xorloom.sw.base.errors import ConfigError
 

@@ -11,9 +11,10 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.flow.synth import synthesize, yosys
+from xorloom.hw.flow.export import component_verilog
+from xorloom.hw.flow.synth import synthesize
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.lowrank import IndexLowrank
-from xorloom.hw.units import component_verilog
 from xorloom.sw.golden.lowrank import index_lowrank
 from xorloom.sw.spec.index_config import LowrankConfig
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.csr import COUNTERS, MAP, Cause, identity
 from xorloom.hw.ip.driver import c as driver_c
 from xorloom.hw.ip.driver.c import SOURCES, CDriver, compile_driver, write_sources
 from xorloom.hw.ip.driver.driver import DecoderFault, DecoderInfo, Driver, DriverError
 from xorloom.hw.ip.registers import Registers
-from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import build, run
 from xorloom.sw.base.errors import ConfigError, ToolError
 

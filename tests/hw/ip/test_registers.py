@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.csr import COUNTERS, MAP, REGISTERS, Cause, identity
 from xorloom.hw.ip.descriptor_queue import DescriptorQueue
 from xorloom.hw.ip.event_counters import EventCounters
 from xorloom.hw.ip.registers import Registers
-from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import build, run
 from xorloom.sw.base.errors import ConfigError
 
