@@ -41,8 +41,11 @@ HARNESSES = {
         ff="TRELLIS_FF",
         ff_ports={"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"},
         ff_parameters={
-            **{"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR"},
-            **{"REGSET": "RESET", "SRMODE": "ASYNC"},
+            "CEMUX": "1 ",
+            "CLKMUX": "CLK",
+            "LSRMUX": "LSR",
+            "REGSET": "RESET",
+            "SRMODE": "ASYNC",
         },
         lut="LUT4",
         lut_inputs=_LUT_PINS,

