@@ -94,7 +94,7 @@ class ByteAligner(wiring.Component):
                 word_valid.eq(valid & (mine[0] | ~beat.first)),
                 word.data.eq(
                     Cat(
-                        Mux(mine[k], *(half.word_select(k, unit) for half in (beat.data, before)))
+                        Mux(mine[k], beat.data.word_select(k, unit), before.word_select(k, unit))
                         for k in range(units)
                     )
                 ),
