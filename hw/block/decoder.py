@@ -19,8 +19,8 @@ class BlockDecoder(wiring.Component):
     Lane ``j`` of group ``g`` decodes slice ``g * lanes + j``. One group leaves per cycle, as long
     as memory delivers the words and no slice has more than ``patches_per_cycle`` patches; more
     patches take more cycles. A group is offered ``lane.latency`` cycles after the last
-    beat of it has left the parser. Full back-pressure; streams follow each other without a gap. Twin:
-    ``sw.golden.block.block_decoder``. Source: Kwon et al., CVPR 2020.
+    beat of it has left the parser. Full back-pressure; streams follow each other without a gap.
+    Twin: ``sw.golden.block.block_decoder``. Source: Kwon et al., CVPR 2020.
 
     Parameters
     ----------
