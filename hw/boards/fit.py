@@ -33,7 +33,7 @@ def check_image(board: Board, image_bytes: int) -> None:
     Raises
     ------
     CapacityError
-        If it is too long.
+        If it is too large.
     """
     if board.flash_bytes:
         room, where = board.flash_bytes - board.flash_offset, "flash behind the bitstream"

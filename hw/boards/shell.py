@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The top level of a board's bitstream: pins, clock, reset around the loop."""
+"""Shell of a board: pins, clock and reset around the board top."""
 
 from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
 from amaranth.lib import wiring
@@ -17,23 +17,26 @@ _PINS = {name: f"flash_{name}" for name in FLASH_PINS}
 
 
 class BoardShell(wiring.Component):
-    """A board's top level. Pins as in ``constraints/``.
+    """Board shell: the top level of a bitstream. Its pins are those of ``constraints/``.
 
     Parameters
     ----------
     board : Board
     top : BoardTop
-        With as many lights as the board has.
+        Must have as many lights as the board.
     reset_bits : int
         See :class:`xorloom.hw.boards.clock.BoardClock`.
 
     Members
     -------
     clk, button : In(1)
+        Crystal and reset button.
     led : Out(lights)
+        See :data:`xorloom.hw.boards.top.LEDS`.
     uart_tx : Out(1)
+        Serial line.
     flash_sclk, flash_cs_n, flash_copi, flash_cipo
-        If the image is in flash.
+        SPI flash, if that holds the image.
     """
 
     def __init__(self, board: Board, top: BoardTop, *, reset_bits: int) -> None:
@@ -50,7 +53,7 @@ class BoardShell(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Connect pins; those that are active low are turned."""
+        """Connect the pins; those that are active low are inverted."""
         m = Module()
         board, top = self._board, self._top
         m.domains.sync = ClockDomain(local=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boards that there is a demonstration for: device, clock, pins, sizes."""
+"""Boards with a demonstration: device, clock, pins, sizes."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,10 @@ __all__ = ["BOARDS", "Board", "Pll", "board_named"]
 
 @dataclass(frozen=True)
 class Pll:
-    """VCO = crystal * ``multiply`` / ``divide``; clock = VCO / ``out_divide``."""
+    """Settings of a PLL.
+
+    VCO = crystal * ``multiply`` / ``divide``; clock = VCO / ``out_divide``.
+    """
 
     divide: int
     multiply: int
@@ -20,7 +23,7 @@ class Pll:
 
 @dataclass(frozen=True)
 class Board:
-    """A board.
+    """A board: its device, clock, pins and memory.
 
     Parameters
     ----------
@@ -30,28 +33,29 @@ class Board:
     part : Device
         Its cells, and how many there are.
     device : str
-        As the family's tools call it.
+        Name of the device in the tools of the family.
     package : str
     speed : str
-        Grade, where the tools ask for it.
+        Speed grade; empty where the tools do not ask for it.
     crystal_mhz : float
     pll : Pll, optional
-        None: the crystal is the clock.
+        None if the crystal is the clock.
     pins : str
-        File of ``constraints/``.
+        File in ``constraints/``.
     lights : int
+        Number of lights.
     lights_low, button_low : bool
-        Active low.
+        Whether they are active low.
     flash_bytes : int
-        Of the SPI flash that holds the image; 0: block RAM holds it.
+        Size of the SPI flash that holds the image; 0 if block RAM holds it.
     flash_offset : int
-        Where the image begins; the bitstream lies before it.
+        Where the image begins in flash; the bitstream lies before it.
     bank_words : int
         Words of a bank of block RAM, see :class:`xorloom.hw.boards.rom.BoardRom`.
     block_bits : int
-        Of a block RAM, at the widths that words are made of.
+        Bits of a block RAM at the widths that words use.
     packer_device : str
-        What gowin_pack calls the device.
+        Name of the device in gowin_pack.
     """
 
     name: str
@@ -83,7 +87,7 @@ class Board:
 
     @property
     def clock_mhz(self) -> float:
-        """Of the decoder."""
+        """Clock of the decoder, MHz."""
         if self.pll is None:
             return self.crystal_mhz
         return self.crystal_mhz * self.pll.multiply / self.pll.divide / self.pll.out_divide

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis reports: Yosys for cells, nextpnr for Fmax and critical path, kept by content."""
+"""Synthesis reports: cells by Yosys, Fmax and critical path by nextpnr; cached by content."""
 
 import json
 import os
@@ -30,9 +30,9 @@ __all__ = [
     "synthesize_all",
 ]
 
-_RECIPE = 1  # counts changes of how harness and report are made
+_RECIPE = 1  # part of the cache key: raise it when harness or report change
 _GOAL_MHZ = 400.0
-"""Clock that the placer works for: more than a design reaches."""
+"""Clock that the placer aims for: more than any design reaches."""
 Progress = Callable[[str], None]
 
 
@@ -40,13 +40,18 @@ Progress = Callable[[str], None]
 class SynthReport:
     """Area of one design on one target.
 
-    ``lut`` counts LUT4 (ECP5: a carry cell is two), LUT1 to LUT6 (AMD) or ALUTs (Intel); ``ram``
-    block RAMs; ``nand2`` is NAND2 equivalents (``gates`` and Liberty only). Fmax is over placement
-    seeds, MHz: out of context on ``ecp5``, in a harness on the other placed targets, whose cells
-    do not count. ``critical_path`` is that of the slowest seed, with the share of it that is
-    wires. ``fits`` is whether the part has what the design needs, ``excess`` by how much not.
-    ``area`` (in the library's unit) and its sequential share are a Liberty's, mapped to be small;
-    ``delay_ns`` is of the mapping that is fast, ``fast_area`` what that takes.
+    ``lut`` counts LUTs of logic: LUT4 (ECP5: a carry cell is two), LUT1 to LUT6 (AMD) or ALUTs
+    (Intel). LUTs of distributed memory are not in it, but :func:`area_by_unit` counts them, and
+    they count where ``fits`` is decided. ``ram`` counts block RAMs; ``nand2`` is NAND2 equivalents
+    (``gates`` and Liberty only).
+
+    ``fmax_mhz`` is the median over placement seeds, ``fmax_min_mhz`` the minimum: out of context
+    on ``ecp5``, on the other placed targets in a harness, whose cells are not counted.
+    ``critical_path`` is that of the slowest seed, ``critical_wires`` the share of wires in it.
+    ``fits`` says whether the part is large enough, ``excess`` by how much it is not.
+
+    With a Liberty file, ``area``, in the unit of the library, and its ``sequential`` share are of
+    a mapping for small area; ``delay_ns`` and ``fast_area`` are of a mapping for speed.
     """
 
     design: str
@@ -74,7 +79,7 @@ class SynthReport:
 
 @dataclass(frozen=True)
 class UnitArea:
-    """Area of one unit of a design on ECP5; ``lut_ram`` counts distributed memories of 16 by 4."""
+    """Area of one unit of a design on ECP5; ``lut_ram`` counts TRELLIS_DPR16X4 (16 by 4 bits)."""
 
     unit: str
     lut: int
@@ -83,7 +88,7 @@ class UnitArea:
 
 
 class _Job:
-    """One design on one target: Yosys once, then a placement a seed."""
+    """One design on one target: Yosys once, then one placement per seed."""
 
     def __init__(self, text: str, top: str, name: str, cache: bool) -> None:
         self.text, self.top, self.name, self.cache = text, top, name, cache
@@ -118,7 +123,7 @@ class _Job:
         return self.target.passes
 
     def _mapped(self) -> str:
-        """Return the netlist; made again if the cache lost it."""
+        """Return the netlist; it is made again if the cache has lost it."""
         text = self.kept or (read_text(self.netlist) if self.cache else None)
         if text is None:
             again = _Job(self.text, self.top, self.name, cache=False)
@@ -141,8 +146,8 @@ class _Job:
             with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
                 folder = Path(name)
                 if target.harness:
-                    framed = wrap(json.loads(netlist), self.top, str(target.family))
-                    netlist = json.dumps(framed)
+                    wrapped = wrap(json.loads(netlist), self.top, str(target.family))
+                    netlist = json.dumps(wrapped)
                 (folder / "netlist.json").write_text(netlist, encoding="utf-8")
                 (folder / "pins").write_text(target.pins, encoding="utf-8")
                 placed = place(
@@ -160,7 +165,7 @@ class _Job:
         return Placement.from_dict(cached("place", key, make, use=self.cache))
 
     def report(self, cells: dict[str, int], placed: Sequence[Placement]) -> SynthReport:
-        """Put the numbers together."""
+        """Return the report of cells and placements."""
         use = self.target.cells.use(cells)
         excess = self.target.excess(use)
         report = SynthReport(
@@ -202,7 +207,7 @@ def synthesize_all(
     cache: bool = True,
     must_fit: bool = True,
 ) -> list[SynthReport]:
-    """Synthesize designs side by side on all cores; return a report for each, in order.
+    """Synthesize designs in parallel on all cores; return a report of each, in order.
 
     Parameters
     ----------
@@ -263,7 +268,7 @@ def synthesize(
 ) -> SynthReport:
     """Synthesize Verilog text and report its area, and Fmax where the target is placed.
 
-    Results are kept by content (Verilog, passes, versions of the tools), each seed on its own.
+    Results are cached by content (Verilog, passes, tool versions), those of each seed apart.
 
     Parameters
     ----------
@@ -272,13 +277,13 @@ def synthesize(
     target : str
         One of :data:`xorloom.hw.flow.targets.TARGETS`.
     seeds : int
-        Placement seeds for Fmax, 0 to skip placement.
+        Number of placement seeds for Fmax; 0 to skip placement.
     progress : callable
-        Called with a line at every finished step.
+        Called with a line of text after each step.
     cache : bool
-        Whether to take kept results, and keep them.
+        Whether to use cached results, and to cache new ones.
     must_fit : bool
-        Whether a design that the part has no room for is an error; else the report says so.
+        Whether a design that does not fit is an error; otherwise the report says so.
 
     Raises
     ------
@@ -295,10 +300,11 @@ def synthesize(
 
 
 def area_by_unit(text: str, top: str) -> list[UnitArea]:
-    """Synthesize for ECP5 without flattening; return the area of every unit and of those in it.
+    """Synthesize for ECP5 without flattening; return the area of each unit, the largest first.
 
-    A unit is a submodule of the top or, of the decoder, one of its submodules. Across their
-    boundaries nothing is optimized, so the sum is a few percent above :func:`synthesize`.
+    A unit is a submodule of the top or, in the decoder, a submodule of the decoder; what is inside
+    it counts. Nothing is optimized across units, so the sum is a few percent above that of
+    :func:`synthesize`.
 
     Parameters
     ----------
