@@ -126,7 +126,7 @@ def check_streaming(burst_of_512: int, **parameters: int) -> None:
         {"descriptors": [(0x10000, 8)] * 9},
     ]
     counts = simulate_cases(cases, bus_bits=64, **parameters)
-    assert [c["span"] for c in counts[:3]] == [512, 4 * 512, 100], "a word a cycle"
+    assert [c["span"] for c in counts[:3]] == [512, 4 * 512, 100], "one word per cycle"
     assert counts[0]["bursts"] == burst_of_512
     assert counts[3]["span"] == 8 * 4 + 1, "four cycles for a descriptor of one burst"
 
