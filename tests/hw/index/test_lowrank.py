@@ -48,7 +48,7 @@ def test_index_lowrank_equals_its_twin(config: LowrankConfig, stalls: tuple[floa
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.identity)
-def test_index_lowrank_gives_a_slice_a_cycle(config: LowrankConfig) -> None:
+def test_index_lowrank_gives_a_slice_per_cycle(config: LowrankConfig) -> None:
     slices = 3 * config.tile_slices
     dut = IndexLowrank(config)
     run = drive(dut, chunks_of(config, slices, 3), slices)

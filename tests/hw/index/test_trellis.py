@@ -50,7 +50,7 @@ def test_index_trellis_equals_its_twin_under_stalls(name: str, source: float, si
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_index_trellis_takes_a_chunk_a_cycle_with_its_latency(name: str) -> None:
+def test_index_trellis_takes_a_chunk_per_cycle_with_its_latency(name: str) -> None:
     config = CONFIGS[name]
     core = IndexTrellis(config)
     chunks, masks = chunks_and_masks(config, 60, 4)

@@ -112,7 +112,7 @@ def test_window_decoder_equals_golden_model_under_stalls(
 
 
 @pytest.mark.parametrize("name", ["n_in_is_bus", "n_in_is_wide_bus", "n_in_half_of_bus", "patches"])
-def test_window_decoder_makes_one_step_a_cycle(name: str) -> None:
+def test_window_decoder_makes_one_step_per_cycle(name: str) -> None:
     config = CONFIGS[name]
     overheads = set()
     for count in (20, 50, 90):
