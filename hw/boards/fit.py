@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that a design fits the device of a board, and an image its memory."""
 
-from xorloom.hw.flow.devices import Use
+from xorloom.hw.flow.devices import Resources
 from xorloom.sw.base.errors import CapacityError
 
 from .table import Board
@@ -9,7 +9,7 @@ from .table import Board
 __all__ = ["check_fit", "check_image"]
 
 
-def check_fit(board: Board, use: Use) -> None:
+def check_fit(board: Board, use: Resources) -> None:
     """Check a design against the device of its board.
 
     Raises

@@ -4,11 +4,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CELLS", "DEVICES", "Cells", "Device", "Use"]
+__all__ = ["CELLS", "DEVICES", "Cells", "Device", "Resources"]
 
 
 @dataclass(frozen=True)
-class Use:
+class Resources:
     """LUTs, flip-flops and block RAMs: what a design takes, or what a part has.
 
     ``lut`` counts LUTs of logic, ``lut_ram`` those that are distributed memory.
@@ -51,9 +51,9 @@ class Cells:
     lut_ram: Mapping[str, int] = field(default_factory=dict)
     lut_name: str = "LUT4"
 
-    def use(self, cells: Mapping[str, int]) -> Use:
+    def use(self, cells: Mapping[str, int]) -> Resources:
         """Return what the cells of a netlist, counted by type, take."""
-        return Use(
+        return Resources(
             lut=sum(n * cells.get(cell, 0) for cell, n in self.lut.items()),
             ff=sum(n for cell, n in cells.items() if cell.startswith(self.ff)),
             ram=sum(n for cell, n in cells.items() if self.ram and cell.startswith(self.ram)),
@@ -121,9 +121,9 @@ class Device:
     """A part: the cells of its family, and how many LUTs, flip-flops and block RAMs it has."""
 
     cells: Cells
-    has: Use
+    has: Resources
 
-    def excess(self, use: Use) -> list[tuple[str, int, int]]:
+    def excess(self, use: Resources) -> list[tuple[str, int, int]]:
         """Return what a design needs too much of: name, what it needs, what the part has."""
         names = (self.cells.lut_name, "flip-flops", "block RAMs")
         needs = (use.lut_total, use.ff, use.ram)
@@ -133,19 +133,19 @@ class Device:
 
 DEVICES = {
     # Ref: Lattice FPGA-DS-02012, ECP5 family data sheet, table 1.1
-    "ecp5-85": Device(CELLS["ecp5"], Use(83640, 83640, 208)),
-    "ice40-hx8k": Device(CELLS["ice40"], Use(7680, 7680, 32)),
+    "ecp5-85": Device(CELLS["ecp5"], Resources(83640, 83640, 208)),
+    "ice40-hx8k": Device(CELLS["ice40"], Resources(7680, 7680, 32)),
     # Ref: Lattice FPGA-DS-02008, iCE40 UltraPlus family data sheet, table 1.1
-    "ice40-up5k": Device(CELLS["ice40up"], Use(5280, 5280, 30)),
-    "lifcl-40": Device(CELLS["nexus"], Use(32256, 32256, 84)),
-    "gw2ar-18": Device(CELLS["gowin2a"], Use(20736, 15552, 46)),
+    "ice40-up5k": Device(CELLS["ice40up"], Resources(5280, 5280, 30)),
+    "lifcl-40": Device(CELLS["nexus"], Resources(32256, 32256, 84)),
+    "gw2ar-18": Device(CELLS["gowin2a"], Resources(20736, 15552, 46)),
     # Ref: Gowin DS117, GW1NR series data sheet, table 1-1
-    "gw1nr-9": Device(CELLS["gowin"], Use(8640, 6480, 26)),
+    "gw1nr-9": Device(CELLS["gowin"], Resources(8640, 6480, 26)),
     # Ref: AMD DS180, 7 series overview, table 4; block RAMs of 36 Kbit
-    "xc7a35t": Device(CELLS["xilinx7"], Use(20800, 41600, 50)),
+    "xc7a35t": Device(CELLS["xilinx7"], Resources(20800, 41600, 50)),
     # Block RAMs of 18 Kbit, two to a block of 36.
-    "xc7a100t": Device(CELLS["xilinx7"], Use(63400, 126800, 270)),
-    "zu5ev": Device(CELLS["xilinxu"], Use(117120, 234240, 288)),
-    "5cea6": Device(CELLS["intel"], Use(83820, 167640, 553)),
+    "xc7a100t": Device(CELLS["xilinx7"], Resources(63400, 126800, 270)),
+    "zu5ev": Device(CELLS["xilinxu"], Resources(117120, 234240, 288)),
+    "5cea6": Device(CELLS["intel"], Resources(83820, 167640, 553)),
 }
 """Parts that a target or a board is made of."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError
 
-from .devices import DEVICES, Cells, Device, Use
+from .devices import DEVICES, Cells, Device, Resources
 
 __all__ = ["NAND2_WEIGHTS", "QUICK", "TARGETS", "Target", "check_target"]
 
@@ -65,7 +65,7 @@ class Target:
         """Whether a design is placed inside a harness: not where it goes out of context."""
         return self.family is not None and self.family != "ecp5"
 
-    def excess(self, use: Use) -> str:
+    def excess(self, use: Resources) -> str:
         """Return what does not fit the part, as ``needs 9,120 of 7,680 LUT4, 1,440 too many``."""
         if self.part is None:
             return ""
@@ -74,7 +74,7 @@ class Target:
             for name, needs, limit in self.part.excess(use)
         )
 
-    def check_fit(self, use: Use) -> None:
+    def check_fit(self, use: Resources) -> None:
         """Check that a design fits.
 
         Raises

@@ -10,7 +10,7 @@ from importlib import import_module
 import pytest
 from xorloom.hw.boards.fit import check_fit, check_image
 from xorloom.hw.boards.table import BOARDS, Pll, board_named
-from xorloom.hw.flow.devices import Use
+from xorloom.hw.flow.devices import Resources
 from xorloom.hw.units import generate_unit
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.spec.config import WindowConfig
@@ -144,10 +144,10 @@ def test_boards_unknown_name():
 
 def test_board_fit_says_by_how_much_a_design_is_too_large():
     board = board_named("icebreaker")
-    check_fit(board, Use(lut=5200, lut_ram=80, ff=5280, ram=30))
+    check_fit(board, Resources(lut=5200, lut_ram=80, ff=5280, ram=30))
     text = r"icebreaker: the design takes 5300 LUT4 of 5280 \(20 too many\), 31 block RAMs of 30 "
     with pytest.raises(CapacityError, match=text + r"\(1 too many\): lower n_out"):
-        check_fit(board, Use(lut=5200, lut_ram=100, ff=10, ram=31))
+        check_fit(board, Resources(lut=5200, lut_ram=100, ff=10, ram=31))
 
 
 def test_board_fit_says_by_how_much_an_image_is_too_long():
