@@ -56,7 +56,8 @@ def baseline_layout(n_out: int, planes: int) -> data.StructLayout:
 class BaselineDecoder(wiring.Component):
     """Baseline decoder: streams of one baseline in, weights out; the base of all baselines.
 
-    Full back-pressure; streams follow each other. Twin: ``sim.bench.baselines.streams``.
+    Full back-pressure; streams follow each other. At best a beat takes as many cycles as it has
+    bus words. Twin: ``sim.bench.baselines.streams``.
 
     Parameters
     ----------

@@ -24,9 +24,9 @@ class BaselineRiceLane(wiring.Component):
     """Rice lane: one symbol per step, that is, a run of pruned weights and the code of a kept one.
 
     A symbol is a quotient (that many ones, then a zero), the code, and the remainder. A quotient
-    with more than :data:`RICE_UNARY` ones takes further steps. A symbol is placed two registers
-    behind the shifter; parts of slices that are finished go to a queue. All lanes step together.
-    Twin: ``sim.bench.baselines.streams``.
+    with more than :data:`RICE_UNARY` ones takes further steps. Latency: a symbol is placed two
+    steps behind the shifter; finished parts of slices go to a queue. All lanes step together. Twin:
+    ``sim.bench.baselines.streams``.
 
     Parameters
     ----------

@@ -16,7 +16,8 @@ class BlockShell(wiring.Component):
 
     A beat of ``m_axis`` is one group: slice ``j`` starts at bit ``j * n_out``, the bits above the
     last slice are 0. ``tkeep`` marks the bytes that hold a bit of a live slice: all of them, or
-    fewer in the last beat of a stream, which has ``tlast``. Rate and twin are the decoder's.
+    fewer in the last beat of a stream, which has ``tlast``. Latency, rate and
+    twin are the decoder's.
 
     Parameters
     ----------

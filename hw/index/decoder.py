@@ -67,8 +67,9 @@ class IndexUnit(wiring.Component):
     """Index unit: packets of one index codec in, masks out; a core behind an index reader.
 
     One mask per cycle where the core can (the entropy core takes ``2 * config.steps`` cycles).
-    Full back-pressure. Between two packets a few cycles pass in which the core runs empty. Twins:
-    as for :class:`IndexDecoder`.
+    Latency is that of the core, plus two cycles for a core of chunks. Full back-pressure. Between
+    two packets a few cycles pass in which the core runs empty. Twins: as for
+    :class:`IndexDecoder`.
 
     Parameters
     ----------
@@ -132,9 +133,10 @@ class IndexUnit(wiring.Component):
 class IndexDecoder(wiring.Component):
     """Index decoder: memory streams of one index codec in, masks out.
 
-    A deframer in front of an :class:`IndexUnit`. Rate and back-pressure are the unit's. Twins, by
-    codec: ``sw.golden.index.bitmap_decoder``, ``sw.golden.entropy.entropy_decoder``,
-    ``sw.golden.lowrank.lowrank_decoder``, ``sw.golden.index.trellis_decoder``.
+    A deframer in front of an :class:`IndexUnit`: one more cycle of latency, the same rate, full
+    back-pressure. Twins, by codec: ``sw.golden.index.bitmap_decoder``,
+    ``sw.golden.entropy.entropy_decoder``, ``sw.golden.lowrank.lowrank_decoder``,
+    ``sw.golden.index.trellis_decoder``.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def crc_columns(bus_bits: int) -> tuple[int, ...]:
 
 
 class Crc32(wiring.Component):
-    """CRC-32, as in zlib, of the words of a stream. Latency two cycles, one word per cycle.
+    """CRC-32: that of zlib, of the words of a stream. Latency two cycles, one word per cycle.
 
     The share of a word is registered before it meets the CRC register, so the wide XOR trees have
     a cycle of their own. Twin: ``zlib.crc32``.

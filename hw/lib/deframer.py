@@ -18,6 +18,7 @@ class Deframer(wiring.Component):
     The header word with the count becomes the opening mark of a packet, the CRC word its closing
     mark. Only the count and the number of payload words are read; nothing is checked. Latency one
     cycle, one word per cycle, but for two idle cycles after each header. Full back-pressure.
+    Twin: ``sw.golden.bus.payload``.
 
     Parameters
     ----------

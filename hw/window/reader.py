@@ -18,7 +18,8 @@ class WindowReader(wiring.Component):
     chunk follows its word by one cycle. The payload ends with the step that moves the last slice
     out of the window, as the control says. That step consumes one chunk more than the stream has:
     padding of the last word, or data of the closing mark, or, with ``n_in > bus_bits``, what is
-    left of the chunk before. Words between that step and the mark are dropped.
+    left of the chunk before. Words between that step and the mark are dropped. Twin:
+    ``sw.golden.bus.payload``.
 
     Parameters
     ----------
