@@ -53,9 +53,9 @@ def test_c_driver_reaches_mapped_registers(library: Path) -> None:
     for name, word in Model().words.items():
         words[MAP[name].offset // 4] = word
     code = ctypes.CDLL(str(library))
-    code.xorloom_mapped.restype = driver_c._Bus
+    code.xorloom_mapped.restype = driver_c.CBus
     bus = code.xorloom_mapped(words)
-    device = driver_c._Device()
+    device = driver_c.CDevice()
     assert code.xorloom_probe(ctypes.byref(device), ctypes.byref(bus)) == 0
     assert (device.bus_bits, device.network) == (64, 0xDEADBEEF)
     code.xorloom_interrupts(ctypes.byref(device), 4)

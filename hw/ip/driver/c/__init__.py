@@ -12,7 +12,15 @@ from xorloom.hw.ip.csr import COUNTERS, Cause, c_header
 from xorloom.hw.ip.driver.driver import DecoderFault, DecoderInfo, DriverError
 from xorloom.sw.base.errors import ConfigError, ToolError
 
-__all__ = ["FLAGS", "SOURCES", "CDriver", "compile_driver", "write_sources"]
+__all__ = [
+    "FLAGS",
+    "SOURCES",
+    "CBus",
+    "CDevice",
+    "CDriver",
+    "compile_driver",
+    "write_sources",
+]
 
 SOURCES = tuple(Path(__file__).parent / name for name in ("xorloom.h", "xorloom.c"))
 """Files that a user copies, beside the generated ``xorloom_registers.h``."""
@@ -22,13 +30,17 @@ _READ = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
 _WRITE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32)
 
 
-class _Bus(ctypes.Structure):
+class CBus(ctypes.Structure):
+    """``xorloom_bus`` of ``xorloom.h``."""
+
     _fields_ = [("read", _READ), ("write", _WRITE), ("context", ctypes.c_void_p)]
 
 
-class _Device(ctypes.Structure):
+class CDevice(ctypes.Structure):
+    """``xorloom_device`` of ``xorloom.h``."""
+
     _fields_ = [
-        ("bus", _Bus),
+        ("bus", CBus),
         ("bus_bits", ctypes.c_uint32),
         ("n_out", ctypes.c_uint32),
         ("planes", ctypes.c_uint32),
@@ -117,13 +129,13 @@ class CDriver:
         )
         self._polls = polls
         # A reference, because ctypes does not keep callbacks alive.
-        self._bus = _Bus(
+        self._bus = CBus(
             _READ(lambda _context, offset: read(offset)),
             _WRITE(lambda _context, offset, value: write(offset, value)),
             None,
         )
         # The probe sets the bus too; a call before the probe must not jump to 0.
-        self._device = _Device(bus=self._bus)
+        self._device = CDevice(bus=self._bus)
 
     def _check(self, result: int, where: str = "") -> None:
         """Raise the error that a result stands for."""
