@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deterministic Verilog and a manifest beside it."""
+"""Units that Verilog can be generated of, and their manifests."""
 
 import hashlib
 import inspect
@@ -39,30 +39,26 @@ __all__ = [
     "WINDOW_TOP",
     "WINDOW_UNITS",
     "GeneratedVerilog",
-    "component_verilog",
-    "generate",
     "generate_unit",
-    "tool_versions",
 ]
 
 BLOCK_TOP = "xorloom_block_decoder"
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
-"""What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
+"""Units of the block codec for :func:`generate_unit`: the whole decoder, or a part of it."""
 WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "value", "control", "network")
-"""The same for the window codec; ``value``: without framing and shell, as in the IP block."""
+"""The same for the window codec; ``value`` is without deframer and shell, as in the IP block."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec: the whole, or without framing and gearbox."""
+"""The same for an index codec; ``core`` is without deframer and reader."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
-"""The decoder of weight streams as an IP block, with a read master or fed by AXI4-Stream: the names
-of their top modules."""
+"""IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
 """Parameters of the read master."""
 
 
 @dataclass(frozen=True)
 class GeneratedVerilog:
-    """Verilog text of one top module, its manifest, and texts that go with it by file name."""
+    """Verilog of one top module, its manifest, and further texts by file name."""
 
     name: str
     text: str
@@ -70,9 +66,9 @@ class GeneratedVerilog:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write ``NAME.v``, ``NAME.json`` and the others.
+        """Write ``NAME.v``, ``NAME.json`` and the further texts.
 
-        Each appears whole or not at all, and none before all could be written.
+        Each file appears whole or not at all, and none before all could be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
@@ -91,11 +87,6 @@ class GeneratedVerilog:
             for partial in partials:
                 partial.unlink(missing_ok=True)
         return paths
-
-
-def generate(config: BlockConfig | WindowConfig, *, stages: int = 1) -> GeneratedVerilog:
-    """Generate the AXI4-Stream decoder of either codec; parameters as in :func:`generate_unit`."""
-    return generate_unit("decoder", config, stages=stages)
 
 
 def _check_unit(unit: str, units: tuple[str, ...]) -> None:
@@ -122,7 +113,7 @@ def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
 
 
 def _register_texts() -> dict[str, str]:
-    """Return the register map as the files that go with an IP block."""
+    """Return the register map as the texts that go with an IP block."""
     return {
         "registers.md": f"# Registers of the xorloom decoder\n\n{csr.markdown()}",
         "xorloom_registers.h": csr.c_header(),
@@ -133,7 +124,7 @@ def _register_texts() -> dict[str, str]:
 def _index_facts(
     value: WindowConfig, planes: int, indexes: Sequence[IndexConfig]
 ) -> dict[str, Any]:
-    """Tell which weight streams an IP block decodes."""
+    """Return the part of the manifest that says which weight streams an IP block decodes."""
     return {
         "indexes": [
             {
@@ -158,20 +149,22 @@ def generate_unit(
     masked: bool = True,
     memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
-    """Generate the decoder or one of its units.
+    """Generate a decoder or one of its units.
+
+    Example: ``generate_unit("decoder", WindowConfig()).write(Path("build"))``.
 
     Parameters
     ----------
     unit : str
-        One of :data:`BLOCK_UNITS` or, for the window codec, :data:`WINDOW_UNITS` or
-        :data:`IP_UNITS`, or for an index codec, :data:`INDEX_UNITS`.
-    config : BlockConfig, WindowConfig, or an index codec's
+        One of :data:`BLOCK_UNITS` for a block codec, of :data:`WINDOW_UNITS` or :data:`IP_UNITS`
+        for a window codec, of :data:`INDEX_UNITS` for an index codec.
+    config : BlockConfig, WindowConfig or IndexConfig
     stages : int, 1 or 2
-        Registers of the block codec's network; the window codec's has two.
+        Registers of the network of the block codec; that of the window codec always has two.
     indexes, planes, masked
-        For the IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
-    memory : mapping, optional
-        For ``ip``, values of any of :data:`MEMORY_OPTIONS`.
+        For IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
+    memory : mapping of str to int, optional
+        For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The index decoders: memory streams or packets in, mask beats out."""
+"""Index decoder: memory streams or packets of any index codec in, masks out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,20 +64,26 @@ def index_core(config: IndexConfig) -> Any:
 
 
 class IndexUnit(wiring.Component):
-    """Packets of any index codec to masks: its core behind the reader. Full back-pressure.
+    """Index unit: packets of one index codec in, masks out; a core behind an index reader.
 
-    Packets chain back to back; between two of them a few cycles pass in which the core runs empty.
+    One mask per cycle where the core can (the entropy core takes ``2 * config.steps`` cycles).
+    Latency is that of the core, plus two cycles for a core of chunks. Full back-pressure. Between
+    two packets a few cycles pass in which the core runs empty. Twins: as for
+    :class:`IndexDecoder`.
 
     Parameters
     ----------
     config : IndexConfig
     unit : int, optional
-        What a packet's count has a beat; by default mask bits.
+        How much of the count of a packet one beat covers. By default ``config.n_out``, for a count
+        of mask bits; in the IP block the count is in code bits, and a beat covers those of a slice.
 
     Members
     -------
     i : In(stream.Signature(packet_layout(bus_bits)))
+        Packets.
     o : Out(stream.Signature(mask_layout(n_out)))
+        Masks.
     idle : Out(1)
         Between packets; all masks have left.
 
@@ -125,9 +131,12 @@ class IndexUnit(wiring.Component):
 
 
 class IndexDecoder(wiring.Component):
-    """Decoder of the index streams of any codec. Full back-pressure.
+    """Index decoder: memory streams of one index codec in, masks out.
 
-    Twins: ``sw.golden.index.bitmap_decoder``, ``trellis_decoder`` and so on.
+    A deframer in front of an :class:`IndexUnit`: one more cycle of latency, the same rate, full
+    back-pressure. Twins, by codec: ``sw.golden.index.bitmap_decoder``,
+    ``sw.golden.entropy.entropy_decoder``, ``sw.golden.lowrank.lowrank_decoder``,
+    ``sw.golden.index.trellis_decoder``.
 
     Parameters
     ----------
@@ -136,8 +145,9 @@ class IndexDecoder(wiring.Component):
     Members
     -------
     i : In(stream.Signature(bus_bits))
-        Memory streams as ``FORMAT.md`` tells, header to CRC.
+        Memory streams from header to CRC; see ``FORMAT.md``.
     o : Out(stream.Signature(mask_layout(n_out)))
+        Masks.
 
     Raises
     ------
@@ -147,7 +157,7 @@ class IndexDecoder(wiring.Component):
 
     def __init__(self, config: IndexConfig) -> None:
         self._unit = IndexUnit(config)
-        self._frames = Deframer(config.bus_bits)
+        self._deframer = Deframer(config.bus_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
@@ -156,11 +166,11 @@ class IndexDecoder(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build framing and unit."""
+        """Build deframer and unit."""
         m = Module()
-        m.submodules.frames = frames = self._frames
+        m.submodules.frames = deframer = self._deframer
         m.submodules.unit = unit = self._unit
-        wiring.connect(m, wiring.flipped(self.i), frames.i)
-        wiring.connect(m, frames.o, unit.i)
+        wiring.connect(m, wiring.flipped(self.i), deframer.i)
+        wiring.connect(m, deframer.o, unit.i)
         wiring.connect(m, unit.o, wiring.flipped(self.o))
         return m

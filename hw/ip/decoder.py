@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder: weight streams in, codes and masks of slices out."""
+"""Weight decoder: weight streams in, codes and masks out."""
 
 from collections.abc import Sequence
 
@@ -23,46 +23,50 @@ from .parser import WeightParser
 __all__ = ["WeightDecoder", "queue_words"]
 
 _TURNS = 16
-"""More than the join lets begin (seven streams), and what the queue keeps free."""
+"""Depth of the queue of turns: the seven streams that may be open, and what a queue keeps free."""
 
 
 def queue_words(bus_bits: int) -> int:
-    """Return the bus words that wait for either unit at most: four blocks."""
+    """Return the depth of the queue in front of each unit, in bus words: four blocks."""
     return max(16, 4 * schedule_block_words(bus_bits // 8))
 
 
 class WeightDecoder(wiring.Component):
-    """Parser, value unit, one unit for every index codec, join. Full back-pressure.
+    """Weight decoder: parser, window unit, one index unit per index codec, join.
 
-    Whatever is wrong with a stream, the output packet ends within 1000 cycles of the last word that
-    comes, if it is taken, and the next stream decodes. All streams that are in it at that time are
-    given up, also those that have come whole. Twin: ``sw.golden.weights.weight_decoder``.
+    At most one slice per cycle, full back-pressure. Latency is that of the window unit and of the
+    index unit, whichever is later, behind queues of :func:`queue_words` words.
+
+    Whatever is wrong with a stream: if the output is taken, its packet ends within 1000 cycles
+    after the last input word, and the next stream decodes. All streams that are inside at that
+    time are given up, even those that have arrived whole; :mod:`xorloom.hw.ip` tells how. Twin:
+    ``sw.golden.weights.weight_decoder``.
 
     Parameters
     ----------
     value : WindowConfig
     indexes : sequence of IndexConfig
-        One for every index codec that streams may have.
+        One per index codec that streams may have.
     planes : int
-        Bits of a weight's code.
+        Bits of the code of a weight.
     masked : bool
-        Codes of pruned weights are zero; otherwise they are as the network yields them.
+        Whether codes of pruned weights are set to 0; otherwise they are as the network yields
+        them.
     packets : bool
         See :class:`xorloom.hw.ip.parser.WeightParser`.
 
     Members
     -------
     i : In(stream.Signature(word_layout(bus_bits)))
-        Weight streams as ``FORMAT.md`` tells.
+        Weight streams; see ``FORMAT.md``.
     o : Out(stream.Signature(weight_layout(value, planes)))
-    fault, cause, abort, quiet
+        Codes and masks of one slice per beat.
+    fault, cause, abort, quiet, dropping
         See :class:`xorloom.hw.ip.parser.WeightParser`.
     done : Out(1)
-        For one cycle: a stream has left whole.
+        For one cycle: the last beat of a good stream was taken.
     busy : Out(1)
-        A stream is being decoded, or its output waits.
-    dropping : Out(1)
-        Words are dropped after a fault.
+        A stream is being decoded, or a beat is offered.
     events : Out(events_layout())
         What happened in the cycle before.
 
@@ -117,7 +121,7 @@ class WeightDecoder(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the units; all between parser and join is reset after a fault."""
+        """Connect the units; those between parser and join are reset after a fault."""
         m = Module()
         value, bus = self._value, self._value.bus_bits
         m.submodules.parser = parser = WeightParser(bus, self.networks, packets=self._packets)
@@ -161,7 +165,7 @@ class WeightDecoder(wiring.Component):
     def _add_indexes(
         self, m: Module, resettable: ResetInserter, parser: WeightParser, join: WeightJoin
     ) -> None:
-        """Add a queue and a unit for every codec; the join takes streams in their order."""
+        """Add a queue and a unit per index codec; the join takes masks in order of streams."""
         bus, several = self._value.bus_bits, len(self._indexes) > 1
         masks = join.masks
         turn_is: list[Value] = [Const(1)]

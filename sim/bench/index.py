@@ -204,9 +204,9 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
 @lru_cache(maxsize=16)
 def _lut4_per_bit(config: IndexConfig) -> float:
     """ECP5 LUT4s of a codec's decoder core per mask bit; a bitmap needs none."""
+    from xorloom.hw.flow.export import component_verilog
     from xorloom.hw.flow.synth import synthesize
     from xorloom.hw.index.decoder import index_core
-    from xorloom.hw.units import component_verilog
 
     if isinstance(config, BitmapConfig):
         return 0.0

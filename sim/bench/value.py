@@ -128,9 +128,9 @@ def window_value_rows(
 def decoder_luts(config: ValueConfig) -> int | None:
     """ECP5 LUT4s of a decoder with its AXI4-Stream shell."""
     from xorloom.hw.flow.synth import synthesize
-    from xorloom.hw.units import generate
+    from xorloom.hw.units import generate_unit
 
-    verilog = generate(config)
+    verilog = generate_unit("decoder", config)
     return synthesize(verilog.text, verilog.name, "ecp5", seeds=0).lut
 
 

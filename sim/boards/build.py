@@ -9,9 +9,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from xorloom.hw.boards.fit import FAMILY_PASSES, cell_use, check_fit
+from xorloom.hw.boards.fit import check_fit
 from xorloom.hw.boards.table import Board, board_named
-from xorloom.hw.flow.place import Placement, check_family, pack, place
+from xorloom.hw.flow.place import FAMILIES, Placement, check_family, pack, place
 from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import write_whole
@@ -21,7 +21,7 @@ from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
 
 __all__ = ["BUILDABLE", "BoardReport", "build_board", "build_boards", "constraints_of"]
 
-BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in FAMILY_PASSES)
+BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in FAMILIES)
 """Boards whose bitstreams the Python packages make."""
 _SUFFIXES = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
 
@@ -160,12 +160,12 @@ def build_board(
     write_whole(folder / f"{top}.v", text.encode())
     progress("Verilog", f"{top}.v")
     # Yosys runs in its log's folder.
-    recipe = FAMILY_PASSES[board.family].format(top=top, netlist="netlist.json")
+    recipe = f"{board.part.cells.recipe} -top {top} -json netlist.json"
     passes = [f"read_verilog {top}.v", recipe, "tee -q -o stat.json stat -json"]
     yosys(passes, folder / "yosys.log")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    use = cell_use(cells, board.family)
-    area = f"{use['lut']:,} LUT4, {use['ff']:,} flip-flops, {use['bram']} block RAMs"
+    use, has = board.part.cells.use(cells), board.part.has
+    area = f"{use.lut_total:,} LUT4, {use.ff:,} flip-flops, {use.ram} block RAMs"
     progress("Yosys", area)
     check_fit(board, use)
     routed, found = _place(board, folder / "netlist.json", folder, seeds, progress)
@@ -177,9 +177,9 @@ def build_board(
         weights=expected.weights,
         image_bytes=len(image.data),
         crc=f"{expected.crc:08x}",
-        lut=(use["lut"], board.limits["lut"]),
-        ff=(use["ff"], board.limits["ff"]),
-        bram=(use["bram"], board.limits["bram"]),
+        lut=(use.lut_total, has.lut),
+        ff=(use.ff, has.ff),
+        bram=(use.ram, has.ram),
         clock_mhz=board.clock_mhz,
         fmax_mhz=found[max(found)],
         seeds=found,

@@ -12,7 +12,7 @@ from xorloom.hw.boards.shell import BoardShell
 from xorloom.hw.boards.spi_flash import SpiFlash
 from xorloom.hw.boards.table import Board, board_named
 from xorloom.hw.boards.top import BoardTop, Expected
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_LAYER, DEMO_TENSORS
 from xorloom.sim.simulate.bus import packet_of
 from xorloom.sw.base.errors import ConfigError

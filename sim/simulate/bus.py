@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
-from xorloom.hw.units import component_verilog
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.golden.weights import weight_decoder

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xorloom.hw.units import GeneratedVerilog, generate
+from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.verify import beat_bytes, expected_bytes
@@ -71,7 +71,7 @@ def simulate_streams(
     ToolError
         If the simulator is missing or crashes.
     """
-    verilog = verilog or generate(config, stages=stages)
+    verilog = verilog or generate_unit("decoder", config, stages=stages)
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)

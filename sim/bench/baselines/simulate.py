@@ -13,7 +13,7 @@ from xorloom.hw.baselines.csr import BaselineCsr
 from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.baselines.shell import BaselineShell
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.simulate.bus import BusResult, beat_bytes_of, run_job
 from xorloom.sim.simulate.packets import Packet, ones
 from xorloom.sw.base.errors import ConfigError

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.flow.export import tool_versions
 from xorloom.hw.flow.place import check_family
 from xorloom.hw.flow.synth import synthesize
 from xorloom.hw.flow.targets import check_target
-from xorloom.hw.units import generate_unit, tool_versions
+from xorloom.hw.units import generate_unit
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sim.bandwidth.presets import model_cycles
 from xorloom.sim.simulate.index import index_steps

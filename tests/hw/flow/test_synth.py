@@ -10,14 +10,13 @@ from xorloom.hw.flow import synth
 from xorloom.hw.flow.critical_path import path_text, unit_name, wire_share
 from xorloom.hw.flow.place import Segment
 from xorloom.hw.flow.synth import (
-    TARGETS,
     SynthReport,
     area_by_unit,
     synthesize,
     synthesize_all,
-    yosys,
 )
-from xorloom.hw.flow.targets import QUICK
+from xorloom.hw.flow.targets import QUICK, TARGETS
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.units import generate_unit
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
@@ -33,7 +32,7 @@ def unit_report(unit: str, config: BlockConfig, target: str, seeds: int = 0) -> 
     return synthesize(verilog.text, verilog.name, target, seeds=seeds)
 
 
-def test_synthesize_patch_correction_costs_about_one_lut_a_bit() -> None:
+def test_synthesize_patch_correction_costs_about_one_lut_per_bit() -> None:
     network, lane = (unit_report(unit, PAPER, "ecp5") for unit in ("network", "lane"))
     assert network.lut is not None
     assert lane.lut is not None
@@ -76,7 +75,7 @@ def test_window_decoder_with_framing_stays_small(patches: int, limit: float) -> 
     assert luts_a_weight_bit("decoder", WindowConfig(n_in=32, patches=patches)) <= limit
 
 
-def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
+def test_window_network_costs_one_lut_per_parity_and_one_per_bit() -> None:
     config = WindowConfig()
     verilog = generate_unit("network", config)
     report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)

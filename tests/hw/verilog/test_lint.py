@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
-from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import build, run
 
 from tests.helpers.decoder import BITMAP, FORMATS, TRELLIS, VALUE, good, judge

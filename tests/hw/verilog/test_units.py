@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,6 @@ from xorloom.hw.units import (
     WINDOW_TOP,
     WINDOW_UNITS,
     GeneratedVerilog,
-    generate,
     generate_unit,
 )
 from xorloom.sim.simulate.runner import verilator_environment
@@ -28,6 +26,7 @@ from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import network_id
 
 from tests.helpers.paths import ROOT
+from tests.hw.verilog.any_process import printed
 
 SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 LONG_SEEDS = BlockConfig(n_in=32, n_out=9, lanes=2, bus_bits=64)
@@ -48,29 +47,18 @@ def lint(text: str, name: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize("stages", [1, 2])
 def test_generate_gives_same_bytes_in_any_process(stages: int) -> None:
     code = (
-        "import hashlib, json; from xorloom.hw.units import generate;"
+        "import hashlib, json; from xorloom.hw.units import generate_unit;"
         "from xorloom.sw.spec.config import BlockConfig;"
-        f"v = generate(BlockConfig(**{SMALL.to_dict()!r}), stages={stages});"
+        f"v = generate_unit('decoder', BlockConfig(**{SMALL.to_dict()!r}), stages={stages});"
         "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("0", "1")
-    ]
-    assert outputs[0] == outputs[1]
-    here = generate(SMALL, stages=stages)
-    assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
+    here = generate_unit("decoder", SMALL, stages=stages)
+    assert printed(code).split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
 
 
 def test_generate_manifest_describes_the_text() -> None:
     config = replace(SMALL, network_seed=3)
-    verilog = generate(config, stages=2)
+    verilog = generate_unit("decoder", config, stages=2)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == BLOCK_TOP
     assert f"module {BLOCK_TOP}(" in verilog.text
@@ -97,28 +85,17 @@ def test_generate_manifest_describes_the_text() -> None:
 
 def test_generate_window_gives_same_bytes_in_any_process() -> None:
     code = (
-        "import hashlib, json; from xorloom.hw.units import generate;"
+        "import hashlib, json; from xorloom.hw.units import generate_unit;"
         "from xorloom.sw.spec.config import WindowConfig;"
-        f"v = generate(WindowConfig(**{WINDOW.to_dict()!r}));"
+        f"v = generate_unit('decoder', WindowConfig(**{WINDOW.to_dict()!r}));"
         "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("0", "1")
-    ]
-    assert outputs[0] == outputs[1]
-    here = generate(WINDOW)
-    assert outputs[0].split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
+    here = generate_unit("decoder", WINDOW)
+    assert printed(code).split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
 
 
 def test_generate_window_manifest_describes_the_text() -> None:
-    verilog = generate(WINDOW)
+    verilog = generate_unit("decoder", WINDOW)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == WINDOW_TOP == "xorloom_window_decoder"
     assert f"module {WINDOW_TOP}(" in verilog.text
@@ -141,19 +118,14 @@ def test_generate_window_manifest_describes_the_text() -> None:
     }
 
 
-def test_generate_takes_either_codec() -> None:
-    assert generate(SMALL).text == generate_unit("decoder", SMALL).text
-    assert generate(WINDOW).text == generate_unit("decoder", WINDOW).text
-
-
 def test_generate_has_no_paths_or_source_attributes() -> None:
-    text = generate(SMALL).text
+    text = generate_unit("decoder", SMALL).text
     assert "(* src" not in text
     assert str(ROOT) not in text
 
 
 def test_generate_network_seed_changes_text_and_id() -> None:
-    one, two = (generate(replace(SMALL, network_seed=n)) for n in (0, 1))
+    one, two = (generate_unit("decoder", replace(SMALL, network_seed=n)) for n in (0, 1))
     assert one.text != two.text
     assert one.manifest["network_id"] != two.manifest["network_id"]
 
@@ -201,7 +173,7 @@ def test_generate_unit_refuses_an_unknown_unit() -> None:
 def test_exported_verilog_lints_without_a_warning(
     config: BlockConfig, stages: int, tmp_path: Path
 ) -> None:
-    verilog = generate(config, stages=stages)
+    verilog = generate_unit("decoder", config, stages=stages)
     assert lint(verilog.text, verilog.name, tmp_path) == set()
 
 
@@ -219,7 +191,7 @@ def test_exported_verilog_lints_without_a_warning(
 def test_exported_window_verilog_lints_without_a_warning(
     config: WindowConfig, tmp_path: Path
 ) -> None:
-    verilog = generate(config)
+    verilog = generate_unit("decoder", config)
     assert lint(verilog.text, verilog.name, tmp_path) == set()
 
 
@@ -232,7 +204,7 @@ def test_every_lint_waiver_is_needed_and_told(tmp_path: Path) -> None:
     configs = (BlockConfig(), BlockConfig(n_in=1, n_out=1, lanes=1, bus_bits=32), LONG_SEEDS)
     found: set[str] = set()
     for config in configs:
-        verilog = generate(config)
+        verilog = generate_unit("decoder", config)
         found |= lint(without_waivers(verilog.text), verilog.name, tmp_path)
         for kind, reason in WAIVERS.items():
             assert f"//   {kind}: {reason}\n" in verilog.text
@@ -243,7 +215,7 @@ def test_every_lint_waiver_is_needed_and_told(tmp_path: Path) -> None:
 
 def test_exported_verilog_has_clocked_processes_only() -> None:
     # Others would leave X at time 0 in event-driven simulators.
-    text = generate(SMALL).text
+    text = generate_unit("decoder", SMALL).text
     processes = re.findall(r"^ *(always\b.*)", text, re.MULTILINE)
     assert processes
     assert set(processes) == {"always @(posedge clk)"}
@@ -251,7 +223,7 @@ def test_exported_verilog_has_clocked_processes_only() -> None:
 
 
 def test_exported_verilog_keeps_the_names_of_units_and_registers() -> None:
-    text = generate(WINDOW).text
+    text = generate_unit("decoder", WINDOW).text
     assert "module \\xorloom_window_decoder.decoder.frames.out (" in text
     assert re.search(r"reg \[31:0\] left = 32'd0;", text)
     assert re.search(r"^  input aclk;", text, re.MULTILINE)

@@ -313,7 +313,7 @@ def test_fusesoc_sets_up_every_synthesis_target(
 def test_nextpnr_takes_the_constraints(
     tool: str, passes: str, arguments: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    from xorloom.hw.flow.synth import yosys
+    from xorloom.hw.flow.tools import yosys
 
     folder, top = copied(folders["window"], tmp_path), TOPS["window"]
     yosys([f"read_verilog {top}.v", f"{passes} -top {top} -json n.json"], folder / "yosys.log")
