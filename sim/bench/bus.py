@@ -161,11 +161,8 @@ def _decoder_work(
             mask = prune_tensor(weights, 1 - density)
         codes = quantize(weights, mask, Quantizer()).codes
         values, _, layout = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
-        if chosen is not None:
-            masks = chosen.streams
-        else:
-            masks = encode_index(mask, index, layout.order, layout.slices_per_stream)
-        streams.append(join_tensor(values, masks, form)[0])
+        masks = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
+        streams.append(join_tensor(values, masks.streams, form)[0])
         pairs.append((weights, mask))
 
     def run(memory: str, clock_mhz: float) -> BusResult | str:

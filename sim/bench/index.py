@@ -91,7 +91,7 @@ def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig
     """Encode with every order of the codec; the mask that keeps most wins."""
     if not isinstance(config, MASK_CHOOSERS):
         mask = prune_tensor(weights, 1 - density)
-        streams = encode_index(mask, config, "row", 0)
+        streams = encode_index(mask, config, "row", 0).streams
         if (decode_index(streams, mask.shape, config, "row", 0, codec) != mask).any():
             raise AssertionError(f"{codec} is not lossless")
         return _Try(mask, streams, "row")

@@ -92,7 +92,7 @@ def _indexed(
     """Return a mask of the index codec's, and its memory stream."""
     if not isinstance(index, MASK_CHOOSERS):
         mask = _mask(size, density, rng)
-        return mask, encode_index(mask, index, "row", 0)
+        return mask, encode_index(mask, index, "row", 0).streams
     weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)
     chosen = choose_index(weights, density, index, "row", 0, threads=1)
     return chosen.mask, chosen.streams

@@ -6,15 +6,14 @@ import zlib
 from dataclasses import astuple, dataclass
 
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded
+from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, frame_bytes, padded
 
 __all__ = ["StreamBits", "frame_payload", "index_overhead", "split_streams", "unframe_payload"]
 
 
 def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
     """Return the bits of headers and CRCs of memory streams."""
-    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
-    return 8 * edges * len(split_streams(data, bus_bytes, where))
+    return 8 * frame_bytes(bus_bytes) * len(split_streams(data, bus_bytes, where))
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,11 @@ def split_streams(data: bytes, bus_bytes: int, where: str) -> list[bytes]:
     FormatError
         If the last one is not whole.
     """
-    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
     parts: list[bytes] = []
     at = 0
     while at < len(data):
         header = Header.unpack(data[at : at + HEADER_BYTES], f"{where}: stream {len(parts)}")
-        size = edges + header.words * bus_bytes
+        size = frame_bytes(bus_bytes) + header.words * bus_bytes
         if at + size > len(data):
             raise FormatError(
                 f"{where}: stream {len(parts)} of {header.words} bus words must have {size} bytes, "

@@ -17,7 +17,7 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.bits.gf2 import unpack_bool
 from xorloom.sw.spec.index_config import EntropyConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_ENTROPY, Header, network_id, padded
+from xorloom.sw.spec.layout import KIND_ENTROPY, Header, frame_bytes, network_id
 
 from . import entropy_kernels as kernels
 
@@ -233,13 +233,12 @@ def _words(encoded: EntropyCode, config: EntropyConfig) -> int:
 def entropy_bits(encoded: EntropyCode, config: EntropyConfig) -> EntropyBits:
     """Count the bits of the memory stream."""
     table = encoded.table.units().size * UNIT_BITS if encoded.demand.size else 0
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
     total = _words(encoded, config) * config.bus_bits
     return EntropyBits(
         table=table,
         states=encoded.preload * UNIT_BITS - table,
         chunks=int(encoded.demand.sum()) * UNIT_BITS,
-        overhead=total - encoded.units.size * UNIT_BITS + 8 * edges,
+        overhead=total - encoded.units.size * UNIT_BITS + 8 * frame_bytes(config.bus_bytes),
     )
 
 

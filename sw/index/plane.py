@@ -16,15 +16,9 @@ from xorloom.sw.spec.index_config import (
     LowrankConfig,
     TrellisConfig,
 )
-from xorloom.sw.spec.weight_format import (
-    MASK_CHOOSERS,
-)
-from xorloom.sw.tensors.orders import (
-    beats,
-    runs,
-    slice_count,
-    tensor_of,
-)
+from xorloom.sw.spec.layout import frame_bytes
+from xorloom.sw.spec.weight_format import MASK_CHOOSERS
+from xorloom.sw.tensors.orders import beats, runs, slice_count, tensor_of
 
 from . import bitmap as index_bitmap
 from . import entropy as index_entropy
@@ -32,20 +26,39 @@ from .lowrank import codec as index_lowrank
 from .trellis import choose as index_trellis
 from .trellis import stream as trellis_stream
 
-__all__ = ["ChosenIndex", "choose_index", "decode_index", "encode_index"]
+__all__ = ["ChosenIndex", "EncodedIndex", "choose_index", "decode_index", "encode_index"]
 
 
 @dataclass(frozen=True)
-class ChosenIndex:
-    """A mask that a codec chose, and its memory streams."""
+class EncodedIndex:
+    """Index of a tensor as it is stored.
+
+    Parameters
+    ----------
+    streams : bytes
+        Memory streams, back to back.
+    overhead_bits : int
+        Bits of their headers and CRCs.
+    """
+
+    streams: bytes
+    overhead_bits: int
+
+
+@dataclass(frozen=True)
+class ChosenIndex(EncodedIndex):
+    """Index whose codec chose the mask; ``mask`` has the tensor's shape."""
 
     mask: np.ndarray
-    streams: bytes
+
+
+def _overhead_bits(streams: int, config: IndexConfig) -> int:
+    return 8 * frame_bytes(config.bus_bytes) * streams
 
 
 def encode_index(
     mask: np.ndarray, config: IndexConfig, order: str, slices_per_stream: int
-) -> bytes:
+) -> EncodedIndex:
     """Write a given mask as memory streams.
 
     Parameters
@@ -77,7 +90,7 @@ def encode_index(
             parts.append(index_entropy.pack(index_entropy.encode(part, config), count, config))
         else:
             parts.append(index_bitmap.pack(part, count, config))
-    return b"".join(parts)
+    return EncodedIndex(b"".join(parts), _overhead_bits(len(parts), config))
 
 
 def choose_index(
@@ -129,7 +142,11 @@ def choose_index(
             index_lowrank.pack(part, count, config)
             for part, count in zip(index_lowrank.split(product, config), counts, strict=True)
         ]
-    return ChosenIndex(tensor_of(mask, order, importance.shape), b"".join(parts))
+    return ChosenIndex(
+        b"".join(parts),
+        _overhead_bits(len(parts), config),
+        tensor_of(mask, order, importance.shape),
+    )
 
 
 def decode_index(

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.choice import best_order
-from xorloom.sw.index.plane import choose_index, encode_index
+from xorloom.sw.index.plane import EncodedIndex, choose_index, encode_index
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import MASK_CHOOSERS, check_index, index_for, slice_multiple
@@ -211,7 +210,7 @@ def encode_tensor(
     *,
     order: str = "auto",
     slices_per_stream: int | None = None,
-    index_streams: bytes | None = None,
+    chosen: EncodedIndex | None = None,
     has_scales: bool = True,
 ) -> EncodedTensor:
     """Encode one quantized tensor.
@@ -221,8 +220,8 @@ def encode_tensor(
     index : IndexConfig
     slices_per_stream : int, optional
         See :func:`xorloom.sw.value.window.codec.stream_slices`.
-    index_streams : bytes, optional
-        Of a chosen mask; made from the mask by default.
+    chosen : EncodedIndex, optional
+        Index of a chosen mask; made from the mask by default.
 
     Raises
     ------
@@ -235,20 +234,19 @@ def encode_tensor(
     value, bits, layout = encode_value(
         mask, codes, planes, config, order, slices_per_stream=slices_per_stream
     )
-    if index_streams is None:
-        index_streams = encode_index(mask, index, layout.order, layout.slices_per_stream)
+    found = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None
     count = TensorBits.of(
         mask,
         codes,
         planes,
         bits,
-        len(index_streams) * 8,
-        index_overhead(index_streams, config.bus_bytes, "index"),
+        len(found.streams) * 8,
+        found.overhead_bits,
         quantized.scales.nbytes * 8 if has_scales else 0,
     )
     crc = content_crc32(mask, codes)
-    return EncodedTensor(value, index_streams, scale, count, crc, planes, layout)
+    return EncodedTensor(value, found.streams, scale, count, crc, planes, layout)
 
 
 def importance_of(weights: np.ndarray, spec: CompressSpec) -> np.ndarray:
@@ -264,7 +262,7 @@ class _Part:
     quantized: Quantized
     order: str
     slices_per_stream: int | None = None
-    index_streams: bytes | None = None
+    chosen: EncodedIndex | None = None
 
 
 def _choose(
@@ -280,7 +278,7 @@ def _choose(
     order = spec.order if spec.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
     quantized = quantize(weights, chosen.mask, spec.quantizer)
-    return _Part(quantized, order, size, chosen.streams)
+    return _Part(quantized, order, size, chosen)
 
 
 def _check_arrays(
@@ -401,7 +399,7 @@ def compress_model(
             index,
             order=part.order,
             slices_per_stream=part.slices_per_stream,
-            index_streams=part.index_streams,
+            chosen=part.chosen,
             has_scales=not own,
         )
         data[name + STREAM] = ("U8", (len(encoded.stream),), encoded.stream)

@@ -33,6 +33,7 @@ __all__ = [
     "Header",
     "WeightHeader",
     "control_threshold_bits",
+    "frame_bytes",
     "network_id",
     "padded",
     "schedule_block_words",
@@ -77,6 +78,11 @@ _WEIGHT_HEADER = struct.Struct("<2sBBIIIIBBH")
 def padded(n_bytes: int, bus_bytes: int) -> int:
     """Round up to whole bus words."""
     return -(-n_bytes // bus_bytes) * bus_bytes
+
+
+def frame_bytes(bus_bytes: int) -> int:
+    """Bytes that a memory stream has around its payload: header and CRC, in whole bus words."""
+    return padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
 
 
 def seed_bits_per_group(config: BlockConfig) -> int:

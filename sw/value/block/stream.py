@@ -14,14 +14,12 @@ from xorloom.sw.bits.gf2 import pack_fields
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
     CONTROL_AHEAD,
-    CRC_BYTES,
-    HEADER_BYTES,
     KIND_BLOCK,
     WIDTH_FIELD_BITS,
     Header,
     control_threshold_bits,
+    frame_bytes,
     network_id,
-    padded,
     seed_bits_per_group,
 )
 
@@ -70,8 +68,8 @@ def _plan(slices: BlockSlices, config: BlockConfig) -> _Plan:
         config.position_bits,
         kinds,
     )
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
-    overhead = words * config.bus_bits + edges * 8 - seeds - control - patches
+    total = words * config.bus_bits + 8 * frame_bytes(config.bus_bytes)
+    overhead = total - seeds - control - patches
     bits = StreamBits(seeds, control, patches, overhead, words, steps)
     return _Plan(n_patch, widths, kinds[:words], bits)
 

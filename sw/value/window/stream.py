@@ -11,7 +11,7 @@ import numpy as np
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import StreamBits, frame_payload, split_streams, unframe_payload
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
+from xorloom.sw.spec.layout import KIND_WINDOW, Header, frame_bytes, network_id
 from xorloom.sw.tensors.orders import slice_count
 
 from .codec import SeedStream, WindowStreams, per_slice, read_stream, stream_counts
@@ -24,13 +24,12 @@ def _one_bits(stream: SeedStream, config: WindowConfig) -> StreamBits:
     control = frames * (config.rate_bits + config.patches)
     patches = stream.n_patches * config.patch_bits
     words = -(-stream.chunks * config.n_in // config.bus_bits)
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
     seeds = stream.chunks * config.n_in
     return StreamBits(
         seeds=seeds - control - patches,
         control=control,
         patches=patches,
-        overhead=words * config.bus_bits - seeds + 8 * edges,
+        overhead=words * config.bus_bits - seeds + 8 * frame_bytes(config.bus_bytes),
         words=words,
         steps=stream.chunks,
     )

@@ -52,7 +52,7 @@ def stored(name, array, order="row", size=0):
     config = CONFIGS[name]
     if name in STORING:
         mask = array > 1.5
-        return mask, encode_index(mask, config, order, size)
+        return mask, encode_index(mask, config, order, size).streams
     chosen = choose_index(array, 0.1, config, order, size)
     return chosen.mask, chosen.streams
 
@@ -106,7 +106,7 @@ def test_planes_divide_the_slice(codec, planes):
         mask, streams = chosen.mask, chosen.streams
     else:
         mask = importance > 1
-        streams = encode_index(mask, config, "strided", 0)
+        streams = encode_index(mask, config, "strided", 0).streams
     assert (decode_index(streams, (20, 30), config, "strided", 0, "t") == mask).all()
 
 
@@ -158,8 +158,8 @@ def test_index_streams_cover_the_slices_of_the_value_streams(name):
 
 
 def test_index_overhead_counts_bus_words():
-    streams = encode_index(np.ones(100, np.bool_), BitmapConfig(n_out=64, bus_bits=256), "row", 1)
-    assert index_overhead(streams, 32, "t") == 2 * 8 * 64
+    found = encode_index(np.ones(100, np.bool_), BitmapConfig(n_out=64, bus_bits=256), "row", 1)
+    assert found.overhead_bits == index_overhead(found.streams, 32, "t") == 2 * 8 * 64
     assert index_overhead(b"", 32, "t") == 0
 
 

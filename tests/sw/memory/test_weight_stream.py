@@ -222,7 +222,7 @@ def test_golden_model_decodes_as_the_software_decoders(
     shape = (lanes * 85 + 7,)
     if codec in ("bitmap", "entropy"):
         mask = rng.random(shape) < 0.15
-        indexes = encode_index(mask, form.index, "row", per_stream)
+        indexes = encode_index(mask, form.index, "row", per_stream).streams
     else:
         density = 0.1 if codec == "trellis_classes" else 0.3
         chosen = choose_index(rng.random(shape), density, form.index, "row", per_stream)
