@@ -25,7 +25,7 @@ class BlockDecoder(wiring.Component):
     ----------
     config : BlockConfig
     stages : int, 1 or 2
-        Registers of the network, see :class:`XorNetwork`.
+        Registers of the network, see :class:`xorloom.hw.block.xor_network.XorNetwork`.
 
     Members
     -------

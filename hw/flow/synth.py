@@ -275,7 +275,7 @@ def synthesize(
     text, top : str
         Verilog and its top module.
     target : str
-        One of :data:`TARGETS`.
+        One of :data:`xorloom.hw.flow.targets.TARGETS`.
     seeds : int
         Placement seeds for Fmax, 0 to skip placement.
     progress : callable

@@ -43,7 +43,7 @@ class EntropyLane(wiring.Component):
     value : Out(8)
         Three moves after the step, the first of them in its clock.
     state_write, .. : In
-        See :class:`EntropyTable`.
+        See :class:`xorloom.hw.index.entropy_table.EntropyTable`.
     """
 
     def __init__(self, config: EntropyConfig, *, turns: int) -> None:

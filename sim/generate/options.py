@@ -23,7 +23,8 @@ def _option(*names: str, default: str = "", text: str) -> Any:
 class ConfigOptions:
     """The decoder's parameters as given on the command line; ``None``: not given.
 
-    :func:`config_options` turns every field into an option of a command.
+    Every field becomes an option of a command, see
+    :func:`xorloom.sim.cli.console.options.config_options`.
     """
 
     model: Annotated[

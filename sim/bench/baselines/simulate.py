@@ -71,7 +71,7 @@ def simulate_baseline(
         What each stream must yield; at least one weight.
     config : BaselineConfig
     memory, clock_mhz, sink, seed, outstanding, max_burst
-        See :func:`simulate_bus`.
+        See :func:`xorloom.sim.simulate.bus.simulate_bus`.
 
     Returns
     -------

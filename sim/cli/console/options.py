@@ -16,15 +16,20 @@ __all__ = ["config_options", "unit_options"]
 
 
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`ConfigOptions` as options, but those named.
+    """Give a command the fields of ``ConfigOptions`` as options, but those named.
 
-    The command takes them as one argument, ``options``.
+    See :class:`xorloom.sim.generate.options.ConfigOptions`. The command takes them as one argument,
+    ``options``.
     """
     return _options_of(ConfigOptions, "options", without)
 
 
 def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`UnitOptions`, as one argument, ``unit_options``."""
+    """Give a command the fields of ``UnitOptions`` as options.
+
+    See :class:`xorloom.sim.generate.options.UnitOptions`. The command takes them as one argument,
+    ``unit_options``.
+    """
     return _options_of(UnitOptions, "unit_options", ())
 
 
