@@ -33,6 +33,11 @@ class IndexBitmap(wiring.Component):
         """Cycles from a chunk's transfer to its mask's being offered."""
         return 1
 
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk: a mask."""
+        return len(self.i.payload)
+
     def elaborate(self, _platform: object) -> Module:
         """Build the register."""
         m = Module()

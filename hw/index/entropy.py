@@ -60,7 +60,8 @@ class IndexEntropy(wiring.Component):
     decoded a cycle (an odd number of lanes has decoders of its own that step every other cycle), a
     beat takes ``2 * config.steps`` cycles, and more only if memory brings too few units, or if in a
     cycle more lanes want one than can be handed out (:py:`self.feeds`). Stalls change nothing in
-    the order of the units. A stream starts with its table, see :class:`EntropyTable`.
+    the order of the units. A stream starts with its table, see
+    :class:`xorloom.hw.index.entropy_table.EntropyTable`.
 
     Twin: ``sw.golden.entropy.entropy_decoder``. Source: Duda, arXiv 1311.2540 (table-driven ANS).
 
@@ -96,6 +97,11 @@ class IndexEntropy(wiring.Component):
     def latency(self) -> int:
         """Cycles from a lane's step to the beat that its chunk completes."""
         return 4
+
+    @property
+    def chunk_bits(self) -> None:
+        """No chunks: the core takes bus words."""
+        return None
 
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""

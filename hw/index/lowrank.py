@@ -48,6 +48,11 @@ class IndexLowrank(wiring.Component):
         """Cycles from a slice's chunk to its mask being offered."""
         return 2
 
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._config.chunk_bits
+
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
         m = Module()

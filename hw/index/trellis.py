@@ -24,7 +24,7 @@ class IndexTrellis(wiring.Component):
     and chunks with the lanes' classes come before every period's beats. They take the place of a
     beat as far as the parities. A cycle after they leave it they shift into the chain of class
     bits: then the beat before them has been gated, and the one behind them has not. So they cost
-    a cycle each and nothing waits. Twin: ``sw.golden.index.trellis_mask``.
+    a cycle each and nothing waits. Twin: ``sw.golden.trellis.trellis_mask``.
 
     Parameters
     ----------
@@ -55,6 +55,11 @@ class IndexTrellis(wiring.Component):
     def latency(self) -> int:
         """Cycles from a chunk's transfer to its mask's being offered."""
         return 1 + self._pipe.latency
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._config.n_in
 
     def elaborate(self, _platform: object) -> Module:
         """Build pipeline, parities, look-ups and gates."""

@@ -25,7 +25,6 @@ from xorloom.sw.model.decompress import verify_tensor
 from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS
 from xorloom.sw.tensors.model_io import ModelTensor, from_arrays, open_model
 from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
@@ -89,7 +88,7 @@ def _config(codec: str, rate: float, density: float, window: int) -> IndexConfig
 
 def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig) -> _Try:
     """Encode with every order of the codec; the mask that keeps most wins."""
-    if not isinstance(config, MASK_CHOOSERS):
+    if not config.chooses_mask:
         mask = prune_tensor(weights, 1 - density)
         streams = encode_index(mask, config, "row", 0).streams
         if (decode_index(streams, mask.shape, config, "row", 0, codec) != mask).any():
@@ -190,7 +189,7 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
     codes = quantize(weights, found.mask, Quantizer()).codes
     value = window_for(density, WindowConfig(n_out=_N_OUT))
     data, _, _ = encode_value(found.mask, codes, 1, value, "auto")
-    chosen = isinstance(config, MASK_CHOOSERS)
+    chosen = config.chooses_mask
     bound = share_bound(magnitude, kept.density, rate) if chosen else 1.0
     needed = rate_bound(magnitude, kept.density, kept.magnitude) if chosen else rate
     return {

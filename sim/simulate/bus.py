@@ -18,7 +18,7 @@ from xorloom.sw.index.plane import decode_index
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, WeightHeader
+from xorloom.sw.spec.layout import WeightHeader
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
 from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
@@ -242,10 +242,7 @@ def simulate_bus(
     ToolError
         If the simulator is missing or crashes.
     """
-    forms = {
-        KIND_WEIGHTS + INDEX_KINDS[index.codec]: WeightFormat(value, planes, index)
-        for index in indexes
-    }
+    forms = {form.kind: form for form in (WeightFormat(value, planes, i) for i in indexes)}
     frames, payload_bits = [], 0
     for data in streams:
         for part in split_weight_streams(data, value.bus_bytes):

@@ -12,7 +12,7 @@ from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.weights import INDEX_DECODERS
+from xorloom.sw.golden.codecs import index_decoder
 from xorloom.sw.model.container import INDEX, Container, read_container
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
@@ -33,7 +33,7 @@ __all__ = [
 
 def golden_index(config: IndexConfig, data: bytes) -> list[int]:
     """Return the masks of one memory stream, by the codec's golden model."""
-    return INDEX_DECODERS[config.codec](config, bus_words(data, config.bus_bits))
+    return index_decoder(config, bus_words(data, config.bus_bits))
 
 
 @dataclass(frozen=True)

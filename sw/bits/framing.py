@@ -8,7 +8,14 @@ from dataclasses import astuple, dataclass
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, frame_bytes, padded
 
-__all__ = ["StreamBits", "frame_payload", "index_overhead", "split_streams", "unframe_payload"]
+__all__ = [
+    "StreamBits",
+    "check_words",
+    "frame_payload",
+    "index_overhead",
+    "split_streams",
+    "unframe_payload",
+]
 
 
 def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
@@ -69,6 +76,19 @@ def unframe_payload(
     if any(data[HEADER_BYTES:head]) or any(data[end + CRC_BYTES :]):
         raise FormatError(f"{where}: padding of header and CRC must be zero")
     return header, memoryview(data)[head:end]
+
+
+def check_words(header: Header, bits: int, bus_bits: int, where: str) -> None:
+    """Check that a payload of so many bits fills the words that its header counts.
+
+    Raises
+    ------
+    FormatError
+        If it takes another number of words.
+    """
+    words = -(-bits // bus_bits)
+    if header.words != words:
+        raise FormatError(f"{where}: stream must have {words} bus words, found {header.words}")
 
 
 def split_streams(data: bytes, bus_bytes: int, where: str) -> list[bytes]:

@@ -72,7 +72,7 @@ class MemoryImage:
     @property
     def kind(self) -> int:
         """Kind of the index."""
-        return self.form.kind - 16
+        return self.form.index.kind
 
     def table(self) -> dict[str, Any]:
         """Return all but the bytes, JSON-able."""

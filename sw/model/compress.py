@@ -13,7 +13,7 @@ from xorloom.sw.index.choice import best_order
 from xorloom.sw.index.plane import EncodedIndex, choose_index, encode_index
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS, check_index, index_for, slice_multiple
+from xorloom.sw.spec.weight_format import check_index, index_for
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
@@ -113,7 +113,7 @@ class CompressSpec:
     @property
     def chooses(self) -> bool:
         """Whether the index codec chooses the masks."""
-        return isinstance(self.index, MASK_CHOOSERS)
+        return self.index is not None and self.index.chooses_mask
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def _choose(
         raise ConfigError(f"the {index.codec} index goes with the window value codec")
     density = 1 - spec.sparsity
     kept_bits = round(weights.size * density) * planes
-    size = stream_slices(weights.size, kept_bits, planes, config, slice_multiple(index))
+    size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
     order = spec.order if spec.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
     quantized = quantize(weights, chosen.mask, spec.quantizer)

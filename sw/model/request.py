@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config, operating_point
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
-from xorloom.sw.spec.weight_format import INDEX_CODECS, mask_lanes
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.window.codec import STREAM_BITS

@@ -3,11 +3,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from xorloom.sw.base.errors import ConfigError, check_range
 
-from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, window_network
+from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, columns, window_network
 
 __all__ = [
     "BUS_BITS",
@@ -38,10 +38,12 @@ def check_bus(bus_bits: object) -> int:
 
 
 class DecoderConfig:
-    """What the frozen parameter sets of both value codecs have in common."""
+    """Parameters of one decoder build: what the frozen classes of all codecs have in common."""
 
-    codec: str
-    """Name of the value codec, in files and on the command line."""
+    codec: ClassVar[str]
+    """Name of the codec: in files, on the command line, and of its modules in every layer."""
+    kind: ClassVar[int]
+    """Number of the codec in the headers of memory streams."""
     bus_bits: int
 
     def _check(self, limits: Mapping[str, tuple[Any, ...]]) -> None:
@@ -113,6 +115,9 @@ class BlockConfig(DecoderConfig):
     """
 
     codec = "block"
+    kind = 2
+    has_layouts = False
+    """Whether a tensor's weights can lie in several orders and streams."""
 
     n_in: int = 20
     n_out: int = 200
@@ -145,8 +150,18 @@ class BlockConfig(DecoderConfig):
         return block_network(self.n_in, self.n_out, self.network_seed)
 
     @property
+    def columns(self) -> tuple[int, ...]:
+        """Network columns, see :func:`xorloom.sw.spec.taps.columns`."""
+        return columns(self.rows, self.n_in)
+
+    @property
+    def slices_per_beat(self) -> int:
+        """Slices that leave the decoder in one beat."""
+        return self.lanes
+
+    @property
     def identity(self) -> str:
-        """Text that tells one network from another; :func:`.layout.network_id` hashes it."""
+        """Text that tells one network from another, as in :class:`DecoderConfig`."""
         return f"{self.n_in},{self.n_out},{self.network_seed}"
 
 
@@ -187,6 +202,9 @@ class WindowConfig(DecoderConfig):
     """
 
     codec = "window"
+    kind = 3
+    has_layouts = True
+    """Whether a tensor's weights can lie in several orders and streams."""
 
     n_in: int = 16
     n_out: int = 512
@@ -293,6 +311,16 @@ class WindowConfig(DecoderConfig):
             self.parity_taps,
             self.network_seed,
         )
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Network columns, see :func:`xorloom.sw.spec.taps.columns`."""
+        return columns(self.network.rows, self.window)
+
+    @property
+    def slices_per_beat(self) -> int:
+        """Slices that leave the decoder in one beat."""
+        return 1
 
 
 def lanes_for(n_in: int, bus_bits: int) -> int:

@@ -2,6 +2,7 @@
 """Frozen parameters of the index codecs, shared by encoder, golden model and RTL."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xorloom.sw.base.errors import ConfigError
 
@@ -10,6 +11,7 @@ from .trellis_code import TrellisCode, trellis_code
 
 __all__ = [
     "N_OUT_MAX",
+    "TRELLIS_RATES",
     "BitmapConfig",
     "EntropyConfig",
     "IndexConfig",
@@ -18,11 +20,32 @@ __all__ = [
 ]
 
 N_OUT_MAX = 2048
-"""Most mask bits a beat: the longest slice of the window codec."""
+"""Most mask bits per beat: the longest slice of the window codec."""
+TRELLIS_RATES = (0.03, 0.5)
+"""Stored bits per mask bit that the trellis index is made for."""
+
+
+class IndexConfig(DecoderConfig):
+    """Parameters of one index decoder: what the frozen classes of all index codecs have in common.
+
+    A subclass names every fact that other layers ask a codec for; :mod:`xorloom.sw.spec.codecs`
+    lists the subclasses.
+    """
+
+    n_out: int
+    chooses_mask: ClassVar[bool] = False
+    """Whether the codec chooses the mask itself; the others store any mask."""
+    has_network: ClassVar[bool] = True
+    """Whether headers of index streams bear a network id; it is 0 otherwise."""
+
+    @property
+    def slice_multiple(self) -> int:
+        """What the number of slices of a stream must be a multiple of."""
+        return 1
 
 
 @dataclass(frozen=True)
-class BitmapConfig(DecoderConfig):
+class BitmapConfig(IndexConfig):
     """One stored bit a weight.
 
     Parameters
@@ -33,6 +56,8 @@ class BitmapConfig(DecoderConfig):
     """
 
     codec = "bitmap"
+    kind = 1
+    has_network = False
 
     n_out: int = 512
     bus_bits: int = 64
@@ -42,12 +67,12 @@ class BitmapConfig(DecoderConfig):
 
     @property
     def rate(self) -> float:
-        """Stored bits a mask bit."""
+        """Stored bits per mask bit."""
         return 1.0
 
 
 @dataclass(frozen=True)
-class TrellisConfig(DecoderConfig):
+class TrellisConfig(IndexConfig):
     """A chosen mask near the rate-distortion bound, as the path of a trellis.
 
     Parameters
@@ -76,6 +101,8 @@ class TrellisConfig(DecoderConfig):
     """
 
     codec = "trellis"
+    kind = 4
+    chooses_mask = True
 
     n_in: int = 84
     n_out: int = 512
@@ -117,6 +144,11 @@ class TrellisConfig(DecoderConfig):
         return self.n_in * (self.period + self.class_chunks) / (self.period * self.n_out)
 
     @property
+    def slice_multiple(self) -> int:
+        """What the number of slices of a stream must be a multiple of: they share classes."""
+        return self.period if self.classes > 1 else 1
+
+    @property
     def densities(self) -> tuple[float, ...]:
         """Density of a random path, by class."""
         if self.classes == 1:
@@ -132,7 +164,7 @@ class TrellisConfig(DecoderConfig):
 
 
 @dataclass(frozen=True)
-class LowrankConfig(DecoderConfig):
+class LowrankConfig(IndexConfig):
     """A chosen mask as boolean products of binary factors, one product a tile.
 
     Parameters
@@ -154,6 +186,8 @@ class LowrankConfig(DecoderConfig):
     """
 
     codec = "lowrank"
+    kind = 5
+    chooses_mask = True
 
     n_out: int = 512
     tile_slices: int = 15
@@ -217,13 +251,18 @@ class LowrankConfig(DecoderConfig):
         """Stored bits a mask bit, without a stream's preamble."""
         return self.chunk_bits / self.n_out
 
+    @property
+    def slice_multiple(self) -> int:
+        """What the number of slices of a stream must be a multiple of: they share tiles."""
+        return self.tile_slices
+
     def chunks(self, slices: int) -> int:
         """Chunks of a stream of so many slices."""
         return self.preamble_chunks + slices if slices else 0
 
 
 @dataclass(frozen=True)
-class EntropyConfig(DecoderConfig):
+class EntropyConfig(IndexConfig):
     """Any mask, near its entropy: 8-bit chunks in table-driven ANS, a state for every lane.
 
     Parameters
@@ -243,6 +282,7 @@ class EntropyConfig(DecoderConfig):
     """
 
     codec = "entropy"
+    kind = 6
 
     n_out: int = 512
     lanes: int = 16
@@ -283,7 +323,3 @@ class EntropyConfig(DecoderConfig):
     def symbol_order(self) -> tuple[int, ...]:
         """All chunk values by their number of ones, then by value."""
         return tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))
-
-
-IndexConfig = BitmapConfig | EntropyConfig | LowrankConfig | TrellisConfig
-"""Parameters of one index decoder."""

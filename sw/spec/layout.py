@@ -17,14 +17,7 @@ __all__ = [
     "COUNT_OFFSET_BITS",
     "CRC_BYTES",
     "HEADER_BYTES",
-    "INDEX_KINDS",
-    "KIND_BITMAP",
-    "KIND_BLOCK",
-    "KIND_ENTROPY",
-    "KIND_LOWRANK",
-    "KIND_TRELLIS",
     "KIND_WEIGHTS",
-    "KIND_WINDOW",
     "MAGIC",
     "VERSION",
     "WEIGHT_HEADER_BYTES",
@@ -43,20 +36,8 @@ __all__ = [
 
 MAGIC = b"XL"
 VERSION = 1
-KIND_BITMAP = 1
-KIND_BLOCK = 2
-KIND_WINDOW = 3
-KIND_TRELLIS = 4
-KIND_LOWRANK = 5
-KIND_ENTROPY = 6
 KIND_WEIGHTS = 16
 """Added to the kind of its index: a weight stream, values and index in one."""
-INDEX_KINDS = {
-    "bitmap": KIND_BITMAP,
-    "trellis": KIND_TRELLIS,
-    "lowrank": KIND_LOWRANK,
-    "entropy": KIND_ENTROPY,
-}
 WEIGHT_HEADER_BYTES = 24
 HEADER_BYTES = 16
 CRC_BYTES = 4
@@ -102,7 +83,7 @@ def network_id(config: DecoderConfig) -> int:
 
 def weights_network_id(value: DecoderConfig, planes: int, index: DecoderConfig) -> int:
     """CRC-32 of all that a decoder of weight streams is made for, but the bus width."""
-    text = f"{value.identity}/{planes}/{INDEX_KINDS[index.codec]}/{index.identity}"
+    text = f"{value.identity}/{planes}/{index.kind}/{index.identity}"
     return zlib.crc32(text.encode("ascii"))
 
 
@@ -127,9 +108,9 @@ class Header:
     Parameters
     ----------
     kind : int
-        ``KIND_BITMAP``, ``KIND_BLOCK`` or ``KIND_WINDOW``.
+        ``kind`` of the codec's configuration.
     count : int
-        Weights (bitmap), slices (block) or slice bits (window), 0 to 2**32 - 1.
+        Weights (index codecs), slices (block) or slice bits (window), 0 to 2**32 - 1.
     network : int
         :func:`network_id`, 0 for a bitmap.
     words : int

@@ -14,7 +14,6 @@ from xorloom.sw.bits.gf2 import pack_fields
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
     CONTROL_AHEAD,
-    KIND_BLOCK,
     WIDTH_FIELD_BITS,
     Header,
     control_threshold_bits,
@@ -120,7 +119,7 @@ def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamB
         words = np.zeros(n_bytes // 8 + 2, np.uint64)
         pack_fields(values, widths, words)
         payload[chosen] = words.view(np.uint8)[:n_bytes].reshape(-1, config.bus_bytes)
-    header = Header(KIND_BLOCK, slices.seeds.size, network_id(config), plan.bits.words)
+    header = Header(config.kind, slices.seeds.size, network_id(config), plan.bits.words)
     return frame_payload(header, payload.tobytes(), config.bus_bytes), plan.bits
 
 
@@ -142,7 +141,7 @@ def unpack_block(data: bytes, config: BlockConfig, where: str = "stream") -> Blo
     FormatError
         If the stream is truncated, damaged, or made for another network or layout.
     """
-    header, payload = unframe_payload(data, config.bus_bytes, KIND_BLOCK, where)
+    header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
     if header.network != network_id(config):
         raise FormatError(
             f"{where}: network id must be {network_id(config):08x} for n_in {config.n_in}, "

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.index import choice as index_choice
+from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.index.choice import best_order, index_config, operating_point, top_share
 from xorloom.sw.index.rate_distortion import nm_share, share_bound
 from xorloom.sw.model import kept as kept_module
@@ -272,6 +272,6 @@ def test_kept_row_measures_a_mask():
 
 def test_trial_of_an_order_uses_a_small_window():
     config = TrellisConfig(window=14)
-    assert index_choice._trial(config).window == 10
-    assert index_choice._trial(TrellisConfig(window=8)).window == 8
-    assert index_choice._trial(LowrankConfig()) == LowrankConfig()
+    assert index_codec("trellis").trial(config).window == 10
+    assert index_codec("trellis").trial(TrellisConfig(window=8)).window == 8
+    assert index_codec("lowrank").trial(LowrankConfig()) == LowrankConfig()
