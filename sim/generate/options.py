@@ -115,7 +115,7 @@ class ConfigOptions:
         """
         from xorloom.sw.base.errors import ConfigError
         from xorloom.sw.model.container import read_container
-        from xorloom.sw.spec.config import BlockConfig, WindowConfig
+        from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
 
         if self.model is not None:
             return read_container(self.model).config
@@ -130,7 +130,7 @@ class ConfigOptions:
         given = {n: v for n in names if (v := getattr(self, n)) is not None and n != "stages"}
         if self.value == "block":
             n_in = given.get("n_in", BlockConfig.n_in)
-            given.setdefault("lanes", max(1, self.bus_bits // max(1, n_in)))
+            given.setdefault("lanes", lanes_for(n_in, self.bus_bits))
             return BlockConfig(**given)
         n_out = given.get("n_out", WindowConfig.n_out)
         given.setdefault("window", max(WindowConfig.window, n_out))

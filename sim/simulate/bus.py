@@ -18,7 +18,7 @@ from xorloom.sw.index.plane import decode_index
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import WeightHeader
+from xorloom.sw.spec.layout import WeightHeader, last_slice_bits
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
 from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
@@ -178,7 +178,7 @@ def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) ->
         layout = ValueLayout("row", -(-weights // lanes))
         codes = decode_value(strings[0], mask, planes, value, layout, "values")
         expected = beat_bytes_of(mask, codes, lanes, planes, n_out).tobytes()
-    live = (count - 1) % n_out + 1
+    live = last_slice_bits(count, n_out)
     kept = _ones(live) | _ones(-(-live // planes)) << n_out
     return Packet(expected, weights, kept, live), payload
 

@@ -11,7 +11,7 @@ from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.verify import beat_bytes, expected_bytes
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
-from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
+from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, last_slice_bits
 
 from .cases import Case
 from .result import SimulationResult, check_pattern
@@ -24,7 +24,7 @@ def _valid_bits(stream: bytes, config: WindowConfig) -> int:
     """Bits that count in the last slice of a memory stream."""
     at = COUNT_OFFSET_BITS // 8
     count = int.from_bytes(stream[at : at + 4], "little")
-    return (count - 1) % config.n_out + 1
+    return last_slice_bits(count, config.n_out)
 
 
 def simulate_streams(

@@ -16,7 +16,7 @@ from xorloom.sw.golden.codecs import index_decoder
 from xorloom.sw.model.container import INDEX, Container, read_container
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
-from xorloom.sw.spec.layout import Header
+from xorloom.sw.spec.layout import Header, last_slice_bits
 
 from .result import SimulationResult, check_pattern
 from .runner import build, run
@@ -94,11 +94,6 @@ def _ones(bits: int) -> int:
     return (1 << bits) - 1
 
 
-def _live(count: int, n_out: int) -> int:
-    """Bits that count in the last of a stream's beats."""
-    return (count - 1) % n_out + 1
-
-
 def simulate_index(
     streams: Sequence[bytes],
     config: IndexConfig,
@@ -141,7 +136,9 @@ def simulate_index(
     verilog = verilog or generate_unit("index", config)
     n_out = config.n_out
     frames = [
-        _Frame(golden_index(config, data), _ones(_live(_count(data), n_out)), _count(data))
+        _Frame(
+            golden_index(config, data), _ones(last_slice_bits(_count(data), n_out)), _count(data)
+        )
         for data in streams
     ]
     how: dict[str, Any] = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the block decoder."""
+"""GOLDEN MODEL of the block decoder and its parser, twins of ``hw.block.decoder`` and parts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def block_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
 
 
 def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.block.decoder``: bus words in, one integer of ``lanes * n_out`` bits a group.
+    """Twin of ``hw.block.decoder``: bus words in, one integer of ``lanes * n_out`` bits per group.
 
     Lane ``j`` stands in bits ``j * n_out`` onwards. Lanes past the last slice have seed 0.
     """

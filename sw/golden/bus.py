@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of bus words and gearboxes."""
+"""GOLDEN MODEL of bus words and the gearbox, twin of ``hw.lib.gearbox``."""
 
 from collections.abc import Iterator, Sequence
 

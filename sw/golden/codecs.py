@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of any codec's decoder: finds the function by the codec's name."""
+"""GOLDEN MODEL of any codec's decoder, found by the codec's name."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module

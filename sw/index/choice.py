@@ -49,7 +49,7 @@ def index_config(
     density : float
         Share of kept weights.
     rate : float, optional
-        Index bits a weight, for codecs that choose the mask.
+        Index bits per weight, for codecs that choose the mask.
     window, classes : int
         Of the trellis.
     importance : array, optional
@@ -109,7 +109,7 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where to spend a budget of bits a weight.
+    """Where to spend a budget of bits per weight.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class OperatingPoint:
         ``trellis``, or ``entropy`` for the ideal mask.
     density : float
     rate : float
-        Index bits a weight.
+        Index bits per weight.
     share : float
         Share of all importance that is expected to be kept.
     """
@@ -140,7 +140,7 @@ def operating_point(
     importance : array, not negative
         Usually squares: then the share is kept energy.
     budget : float
-        Bits a weight for index and value plane.
+        Bits per weight for index and value plane.
     planes : int
         Bits a kept weight.
     codecs : sequence of str
@@ -170,7 +170,7 @@ def operating_point(
             )
     if not points:
         raise ConfigError(
-            f"{budget:.3f} bits a weight are too few for index and {planes} planes (the least is "
+            f"{budget:.3f} bits per weight are too few for index and {planes} planes (the least is "
             f"about {TRELLIS_RATES[0] + cost / 64:.3f})"
         )
     return max(points, key=lambda point: point.share)

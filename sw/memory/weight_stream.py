@@ -3,7 +3,7 @@
 
 A decoder that reads weight streams does one linear read. The bus words of both strings stand in
 the order in which they fall due, and that is told by slices, so no stall can change it; a schedule
-of one bit a block of words says which string comes next. ``FORMAT.md``, "Weight streams", is
+of one bit per block of words says which string comes next. ``FORMAT.md``, "Weight streams", is
 normative.
 """
 

@@ -89,18 +89,18 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class BlockConfig(DecoderConfig):
-    """The block codec of Kwon et al. as one decoder build: network, lanes and stream layout.
+    """Block decoder of Kwon et al.: network, lanes and stream layout of one build.
 
     Parameters
     ----------
     n_in : int, 1 to 64
-        Seed bits a slice.
+        Seed bits per slice.
     n_out : int, 1 to 32768
         Slice bits: one bit of ``n_out`` consecutive weights.
     lanes : int, 1 to 64
         Slices decoded side by side; ``lanes`` slices are a *group* and leave in one beat.
     patches_per_cycle : int, 1 to 16
-        Patches that each lane applies a cycle; a slice with more takes more cycles.
+        Patches that each lane applies per cycle; a slice with more takes more cycles.
     bus_bits : int, one of 32, 64, 128, 256, 512
         Width of a memory-stream word.
     block_groups : int, 2 to 65536
@@ -130,7 +130,7 @@ class BlockConfig(DecoderConfig):
     def __post_init__(self) -> None:
         self._check(
             {
-                "n_in": (1, N_IN_MAX, "use more lanes for more bits a cycle"),
+                "n_in": (1, N_IN_MAX, "use more lanes for more bits per cycle"),
                 "n_out": (1, N_OUT_MAX),
                 "lanes": (1, 64),
                 "patches_per_cycle": (1, 16),
@@ -167,16 +167,16 @@ class BlockConfig(DecoderConfig):
 
 @dataclass(frozen=True)
 class WindowConfig(DecoderConfig):
-    """The window codec as one decoder build.
+    """Window decoder: the parameters of one build.
 
-    A window of ``window`` seed bits moves ``n_in`` bits a step over one continuous seed stream. An
-    output is the XOR of ``own_taps`` window bits and ``shared_taps`` shared parities, each the XOR
+    A window of ``window`` seed bits moves ``n_in`` bits per step over one continuous seed stream.
+    An output is the XOR of ``own_taps`` window bits and ``shared_taps`` shared parities, each the XOR
     of ``parity_taps`` window bits; own_taps 7 and shared_taps 0 is a network of plain 7-input XORs.
 
     Parameters
     ----------
     n_in : int, a power of two, 8 to 256
-        Seed bits a step, that is, a cycle.
+        Seed bits per step, that is, per cycle.
     n_out : int, a multiple of 64, 64 to 2048
         Slice bits: all planes of ``n_out // planes`` weights.
     window : int, a multiple of 64 and of ``n_in``, 64 to 2048
@@ -189,7 +189,7 @@ class WindowConfig(DecoderConfig):
     frame : int, a power of two, 16 to 1024
         Slices that share one rate word.
     patches : int, 0 or 1
-        Patches a slice may have.
+        Patches that a slice may have.
     bus_bits : int, one of 32, 64, 128, 256, 512
         Width of a memory-stream word.
     network_seed : int, 0 to 2**64 - 1
@@ -221,7 +221,7 @@ class WindowConfig(DecoderConfig):
     def __post_init__(self) -> None:
         self._check(
             {
-                "n_in": (8, 256, "more bits a cycle need several decoders"),
+                "n_in": (8, 256, "more bits per cycle need several decoders"),
                 "n_out": (64, 2048),
                 "window": (64, 2048),
                 "own_taps": (1, 32),

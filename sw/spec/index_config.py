@@ -46,12 +46,12 @@ class IndexConfig(DecoderConfig):
 
 @dataclass(frozen=True)
 class BitmapConfig(IndexConfig):
-    """One stored bit a weight.
+    """One stored bit per weight.
 
     Parameters
     ----------
     n_out : int, 1 to 32768
-        Mask bits a beat.
+        Mask bits per beat.
     bus_bits : int, one of 32, 64, 128, 256, 512
     """
 
@@ -78,9 +78,9 @@ class TrellisConfig(IndexConfig):
     Parameters
     ----------
     n_in : int, 1 to 1024
-        Seed bits a beat.
+        Seed bits per beat.
     n_out : int, 8 to 2048
-        Mask bits a beat; the rate is ``n_in / n_out``, at most 1.
+        Mask bits per beat; the rate is ``n_in / n_out``, at most 1.
     window : int, 6 to 16
         Seed bits that a mask bit can depend on; the encoder walks ``2**(window - 1)`` states.
     minterms : int, 1 to 15
@@ -129,7 +129,7 @@ class TrellisConfig(IndexConfig):
             raise ConfigError(f"classes must be 1 or 4, not {self.classes}")
         if self.n_in > self.n_out:
             raise ConfigError(
-                f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit a "
+                f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit per "
                 "mask bit)"
             )
 
@@ -140,7 +140,7 @@ class TrellisConfig(IndexConfig):
 
     @property
     def rate(self) -> float:
-        """Stored bits a mask bit, in whole periods."""
+        """Stored bits per mask bit, in whole periods."""
         return self.n_in * (self.period + self.class_chunks) / (self.period * self.n_out)
 
     @property
@@ -170,7 +170,7 @@ class LowrankConfig(IndexConfig):
     Parameters
     ----------
     n_out : int, 8 to 2048
-        Mask bits a beat.
+        Mask bits per beat.
     tile_slices : int, 2 to 1024
         Slices of a tile; the last tile row of a stream may have fewer.
     tile_lanes : int, 2 to n_out
@@ -207,7 +207,7 @@ class LowrankConfig(IndexConfig):
         if self.chunk_bits >= self.n_out:
             raise ConfigError(
                 f"tiles of {self.tile_slices} slices by {self.tile_lanes} lanes at rank "
-                f"{self.rank} cost {self.chunk_bits} bits a beat of {self.n_out}: use larger "
+                f"{self.rank} cost {self.chunk_bits} bits per beat of {self.n_out}: use larger "
                 "tiles, less rank or the bitmap codec"
             )
 
@@ -233,7 +233,7 @@ class LowrankConfig(IndexConfig):
 
     @property
     def chunk_bits(self) -> int:
-        """Bits a slice."""
+        """Bits per slice."""
         return self.beat_bits + self.share_bits
 
     @property
@@ -248,7 +248,7 @@ class LowrankConfig(IndexConfig):
 
     @property
     def rate(self) -> float:
-        """Stored bits a mask bit, without a stream's preamble."""
+        """Stored bits per mask bit, without a stream's preamble."""
         return self.chunk_bits / self.n_out
 
     @property
@@ -268,7 +268,7 @@ class EntropyConfig(IndexConfig):
     Parameters
     ----------
     n_out : int, a multiple of 8 * ``lanes``, 8 to 2048
-        Mask bits a beat.
+        Mask bits per beat.
     lanes : int, 1 to 64
         Chunks decoded side by side; a beat takes ``n_out / (8 * lanes)`` steps.
     states : int, a power of two, 16 to 256
@@ -306,7 +306,7 @@ class EntropyConfig(IndexConfig):
 
     @property
     def steps(self) -> int:
-        """Steps a beat."""
+        """Steps per beat."""
         return self.n_out // (8 * self.lanes)
 
     @property

@@ -27,6 +27,7 @@ __all__ = [
     "WeightHeader",
     "control_threshold_bits",
     "frame_bytes",
+    "last_slice_bits",
     "network_id",
     "padded",
     "schedule_block_words",
@@ -64,6 +65,11 @@ def padded(n_bytes: int, bus_bytes: int) -> int:
 def frame_bytes(bus_bytes: int) -> int:
     """Bytes that a memory stream has around its payload: header and CRC, in whole bus words."""
     return padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
+
+
+def last_slice_bits(count: int, n_out: int) -> int:
+    """Bits that count in the last of the slices, or mask beats, of a stream of ``count`` bits."""
+    return (count - 1) % n_out + 1
 
 
 def seed_bits_per_group(config: BlockConfig) -> int:

@@ -173,7 +173,7 @@ def search_window(planes: Sequence[Plane], config: WindowConfig) -> WindowConfig
 
 
 def window_for(density: float, config: WindowConfig) -> WindowConfig:
-    """Choose ``n_in``: as many bits a step as the mean slice can use, so that memory sets the pace.
+    """Choose ``n_in``: bits per step that the mean slice can use, so that memory sets the pace.
 
     A slice takes at least one step, so more than its kept bits would be stored for nothing;
     ``_HEADROOM`` of the mean leaves room for frames that keep less.

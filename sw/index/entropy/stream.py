@@ -87,7 +87,7 @@ def _words(encoded: EntropyCode, config: EntropyConfig) -> int:
 def fifo_bits(encoded: EntropyCode, config: EntropyConfig, supply: float) -> float:
     """Bits that a FIFO before the decoder must hold so that beats leave at a fixed rate.
 
-    One beat leaves a period. Memory delivers ``supply`` bits a period while there is room;
+    A beat leaves every period. Memory delivers ``supply`` bits per period while there is room;
     ``supply`` is the mean demand times 1 + slack. The FIFO is full when the first beat starts
     (table and states, which come first, only delay the start). What a beat takes it takes at
     once. The result is the worst drawdown: a FIFO of that many bits never runs empty, and no

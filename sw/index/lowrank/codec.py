@@ -366,7 +366,7 @@ def search(
     importance, live, slices_per_stream
         As in :func:`choose`.
     rate : float
-        Bits a weight.
+        Bits per weight.
 
     Raises
     ------

@@ -103,8 +103,8 @@ class Fit:
 def _picks(gains: np.ndarray, missing: int) -> list[tuple[int, int]]:
     """Choose (tile, change) pairs that bring the count nearer.
 
-    Changes the right way that lose least a weight, at most one a tile; without any, two that sum
-    up to what is missing.
+    Changes the right way that lose least per weight, at most one per tile; without any, two that
+    sum up to what is missing.
     """
     sign = 1 if missing > 0 else -1
     sizes = np.arange(1, min(_SPAN, abs(missing)) + 1)

@@ -63,7 +63,7 @@ def _configure(
     least, most = TRELLIS_RATES
     if not least <= rate <= most:
         raise ConfigError(
-            f"index bits must be between {least} and {most} bits a weight for the trellis "
+            f"index bits must be between {least} and {most} bits per weight for the trellis "
             f"index, not {rate} (more: the entropy or bitmap index stores the ideal mask)"
         )
     config = TrellisConfig(

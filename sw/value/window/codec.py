@@ -3,7 +3,7 @@
 
 A window slides over one continuous stream of seed bits, and every output is the XOR of a few
 window bits. How many steps the window makes between slices follows the number of kept bits, so
-any mask is stored at nearly one bit a kept bit and decoded at a fixed rate, without patches.
+any mask is stored at nearly one bit per kept bit and decoded at a fixed rate, without patches.
 """
 
 import math

@@ -82,7 +82,7 @@ def _with_patches(
     patches: np.ndarray,
     most: int,
 ) -> tuple[int, int, int]:
-    """Encode a frame with at most ``most`` patches, one a slice; every conflict adds one.
+    """Encode a frame with at most ``most`` patches, one per slice; every conflict adds one.
 
     Returns (chunks used, length of the log, patches or -1 if they do not suffice).
     """

@@ -177,7 +177,7 @@ PLAIN = {"own_taps": 7, "shared_taps": 0, "shared": 0}
 @pytest.mark.parametrize(
     ("name", "low", "high", "hint"),
     [
-        ("n_in", 8, 256, " (more bits a cycle need several decoders)"),
+        ("n_in", 8, 256, " (more bits per cycle need several decoders)"),
         ("n_out", 64, 2048, ""),
         ("window", 64, 2048, ""),
         ("own_taps", 1, 32, ""),
