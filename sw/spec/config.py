@@ -170,8 +170,9 @@ class WindowConfig(DecoderConfig):
     """Window decoder: the parameters of one build.
 
     A window of ``window`` seed bits moves ``n_in`` bits per step over one continuous seed stream.
-    An output is the XOR of ``own_taps`` window bits and ``shared_taps`` shared parities, each the XOR
-    of ``parity_taps`` window bits; own_taps 7 and shared_taps 0 is a network of plain 7-input XORs.
+    An output is the XOR of ``own_taps`` window bits and ``shared_taps`` shared parities, each the
+    XOR of ``parity_taps`` window bits; own_taps 7 and shared_taps 0 is a network of plain 7-input
+    XORs.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ undone and tried with more steps, or with patches.
 """
 
 import numpy as np
-from numba import njit
 from xorloom.sw.bits.gf2 import count_bits
+from xorloom.sw.bits.jit import njit
 
 from .elimination import Basis, add_slice, fix_unknowns, live_unknowns, undo
 from .geometry import Geometry
