@@ -25,7 +25,7 @@ def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
 
 @dataclass(frozen=True)
 class StreamBits:
-    """Where the bits of a value plane go, and how many cycles it takes at full supply.
+    """Bits of a value plane by what they are for, and the cycles that it takes at full supply.
 
     ``control`` is n_patch fields (block) or rate words (window); ``overhead`` is header, CRC and
     padding to bus words; ``words`` is payload bus words; ``steps`` is decoder cycles when memory

@@ -19,7 +19,7 @@ __all__ = ["Beat", "block_decoder", "block_parser"]
 
 @dataclass(frozen=True)
 class Beat:
-    """What the parser hands to the lanes in one cycle.
+    """Beat of the block parser: what it hands to the lanes in one cycle.
 
     ``seeds`` is empty but in a group's first cycle; ``positions[lane]`` are this cycle's patches;
     ``last`` closes the group.

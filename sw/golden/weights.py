@@ -25,7 +25,7 @@ __all__ = ["WeightBeat", "WeightStrings", "weight_decoder", "weight_parser"]
 
 @dataclass(frozen=True)
 class WeightStrings:
-    """What the parser makes of one stream: bus words of both strings, padding included."""
+    """Strings of one weight stream: the bus words of values and index, padding included."""
 
     kind: int
     network: int
@@ -36,7 +36,7 @@ class WeightStrings:
 
 @dataclass(frozen=True)
 class WeightBeat:
-    """A beat of the decoder; ``valid_bits`` of the codes count."""
+    """Beat of the weight decoder: codes, of which ``valid_bits`` count, and their mask."""
 
     codes: int
     mask: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses index codec, rate, density and weight order for what a user asks for."""
+"""Choice of index codec, rate, density and weight order for what a user asks for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where to spend a budget of bits per weight.
+    """Operating point: where to spend a budget of bits per weight.
 
     Parameters
     ----------

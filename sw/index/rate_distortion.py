@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a mask keeps, and the most that any mask of its density and rate could keep.
+"""Rate-distortion bound: the most importance that a mask of some density and rate can keep.
 
 Choosing a mask is a rate-distortion problem: of all masks of density d that R bits per weight can
 tell apart, find the one that keeps most importance. For weights without memory the best is

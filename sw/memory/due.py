@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When bus words of value and index streams fall due, told in slices.
+"""Due dates of bus words: with which slice each word of a value or index stream is needed.
 
 ``FORMAT.md``, "Order of blocks", is normative.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen parameters shared by encoder, golden model and RTL."""
+"""Parameters of the value decoders, shared by encoder, golden model and RTL; frozen."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -100,7 +100,7 @@ class BlockConfig(DecoderConfig):
     lanes : int, 1 to 64
         Slices decoded side by side; ``lanes`` slices are a *group* and leave in one beat.
     patches_per_cycle : int, 1 to 16
-        Patches that each lane applies per cycle; a slice with more takes more cycles.
+        Most patches per lane and cycle; a slice with more takes more cycles.
     bus_bits : int, one of 32, 64, 128, 256, 512
         Width of a memory-stream word.
     block_groups : int, 2 to 65536

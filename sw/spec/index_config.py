@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen parameters of the index codecs, shared by encoder, golden model and RTL."""
+"""Parameters of the index decoders, shared by encoder, golden model and RTL; frozen."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -46,7 +46,7 @@ class IndexConfig(DecoderConfig):
 
 @dataclass(frozen=True)
 class BitmapConfig(IndexConfig):
-    """One stored bit per weight.
+    """Bitmap index: one stored bit per weight.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class BitmapConfig(IndexConfig):
 
 @dataclass(frozen=True)
 class TrellisConfig(IndexConfig):
-    """A chosen mask near the rate-distortion bound, as the path of a trellis.
+    """Trellis index: a chosen mask near the rate-distortion bound, as the path of a trellis.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class TrellisConfig(IndexConfig):
 
 @dataclass(frozen=True)
 class LowrankConfig(IndexConfig):
-    """A chosen mask as boolean products of binary factors, one product a tile.
+    """Low-rank index: a chosen mask as boolean products of binary factors, one per tile.
 
     Parameters
     ----------
@@ -263,7 +263,9 @@ class LowrankConfig(IndexConfig):
 
 @dataclass(frozen=True)
 class EntropyConfig(IndexConfig):
-    """Any mask, near its entropy: 8-bit chunks in table-driven ANS, a state for every lane.
+    """Entropy index: any mask near its entropy, as 8-bit chunks in table-driven ANS.
+
+    Every lane has a state of its own.
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ def _check_magic(magic: bytes, version: int, where: str) -> None:
 
 @dataclass(frozen=True)
 class Header:
-    """The 16 bytes that open a memory stream.
+    """Header of a memory stream: its first 16 bytes.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class Header:
 
 @dataclass(frozen=True)
 class WeightHeader:
-    """The 24 bytes that open a weight stream.
+    """Header of a weight stream: its first 24 bytes.
 
     Parameters
     ----------

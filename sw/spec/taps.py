@@ -108,7 +108,7 @@ def columns(rows: tuple[int, ...], n_in: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class WindowNetwork:
-    """The window codec's network in two levels.
+    """Network of the window codec, in two levels.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
 
 @dataclass(frozen=True)
 class WeightFormat:
-    """What a decoder of weight streams is made for.
+    """Format of weight streams: what one decoder is made for.
 
     Parameters
     ----------

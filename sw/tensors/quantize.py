@@ -30,7 +30,7 @@ _ROUNDS = 15
 
 @dataclass(frozen=True)
 class Quantizer:
-    """How to quantize.
+    """Quantizer: the method and its parameters.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Quantizer:
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantized weights.
+    """Quantized weights: mask, codes and scales.
 
     Parameters
     ----------

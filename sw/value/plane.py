@@ -14,7 +14,7 @@ __all__ = ["ValueLayout", "decode_value", "encode_value", "value_bits", "value_f
 
 @dataclass(frozen=True)
 class ValueLayout:
-    """How a tensor's weights lie in its streams.
+    """Layout of a tensor: how its weights lie in its streams.
 
     Parameters
     ----------

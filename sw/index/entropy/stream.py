@@ -26,7 +26,7 @@ __all__ = ["EntropyCode", "encode", "fifo_bits", "pack", "unit_ends", "unpack"]
 
 @dataclass(frozen=True)
 class EntropyCode:
-    """An encoded mask.
+    """Entropy code of a mask.
 
     ``units`` are all 16-bit units of the payload, of which ``preload`` (table, states) come before
     the first step; ``demand[e]`` is the number of units that beat e takes.

@@ -19,7 +19,7 @@ _CLASSES = 16
 
 @dataclass(frozen=True)
 class EntropyTable:
-    """What a stream says about its chunks.
+    """Table of a stream: what it says about its chunks.
 
     Parameters
     ----------

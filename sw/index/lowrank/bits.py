@@ -12,7 +12,7 @@ __all__ = ["LowrankBits", "bits_of", "sets_of", "stream_bits"]
 
 @dataclass(frozen=True)
 class LowrankBits:
-    """Where the bits of a stream go.
+    """Bits of a stream by what they are for.
 
     ``padding`` is that of shares and preamble, and the last tile row's empty shares; ``overhead``
     is header, CRC and padding to bus words; ``words`` is payload bus words.

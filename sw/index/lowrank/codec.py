@@ -46,7 +46,7 @@ _OTHERS = (
 
 @dataclass(frozen=True)
 class LowrankChoice:
-    """A mask and its factors.
+    """Chosen mask and its factors.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fits the factors of all low-rank tiles of a tensor to a number of kept weights."""
+"""Fit of the factors of all low-rank tiles of a tensor to a number of kept weights."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ _SPAN = 64
 
 @dataclass
 class Fit:
-    """Factors on their way, and how the kernels are called on all tiles."""
+    """Fit at work: the factors so far, and how the kernels are called on all tiles."""
 
     x: np.ndarray
     tiles: Tiles

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One stream of the trellis index: seed bits for a price, memory stream, and back."""
+"""Streams of the trellis index: seed bits for a price, the memory stream, and back."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,7 +28,7 @@ _OUTLIER = 8.0
 
 @dataclass(frozen=True)
 class TrellisStream:
-    """One stream's seed bits.
+    """Seed bits of one stream, and its lanes' classes.
 
     Parameters
     ----------

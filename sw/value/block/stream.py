@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory streams: header, bus words, CRC-32. Bytes to slices or mask, and back.
+"""Memory streams of the block codec: slices to header, bus words and CRC-32, and back.
 
 A stream is what a decoder reads from memory, one linear run of bus words. ``FORMAT.md`` is
 normative; positions come from ``layout``.
@@ -30,7 +30,7 @@ __all__ = ["block_bits", "pack_block", "unpack_block"]
 
 @dataclass(frozen=True)
 class _Plan:
-    """A laid-out stream before its bytes are written."""
+    """Plan of a stream: what stands where, before the bytes are written."""
 
     n_patch: np.ndarray
     widths: np.ndarray

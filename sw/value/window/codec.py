@@ -28,7 +28,7 @@ from xorloom.sw.tensors.orders import (
     slice_count,
 )
 
-from . import decode_kernels as kernels
+from . import decoding as kernels
 from . import rate_control
 from .elimination import Basis, solve
 from .geometry import geometry
@@ -52,7 +52,7 @@ STREAM_BITS = 1 << 19
 
 @dataclass(frozen=True)
 class SeedStream:
-    """One stream's seeds, rate words included.
+    """Seed stream: the seeds of one stream, rate words included.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class SeedStream:
 
 @dataclass(frozen=True)
 class WindowStreams:
-    """A tensor's value plane.
+    """Value plane of a tensor, as seed streams.
 
     Parameters
     ----------
@@ -353,7 +353,7 @@ def decode(
     config: WindowConfig,
     where: str = "stream",
 ) -> np.ndarray:
-    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned: the fast twin of ``decoder``.
+    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does.
 
     Raises
     ------
