@@ -29,9 +29,9 @@ from xorloom.sw.tensors.orders import (
 )
 
 from . import decoding as kernels
-from . import rate_control
 from .elimination import Basis, solve
 from .geometry import geometry
+from .rate_control import FULL, STUCK, encode_stream
 
 __all__ = [
     "STREAM_BITS",
@@ -172,13 +172,13 @@ def _encode_one(
     n_bits = max(kept + kept // 16, slices * config.n_in) + 2 * _frame_bits(config)
     while True:
         basis = _basis(config, n_bits)
-        status, place = rate_control.encode_stream(
+        status, place = encode_stream(
             care, value, _taps(config), shape, target, config.window // 24, basis, facts
         )
-        if status != rate_control.FULL:
+        if status != FULL:
             break
         n_bits *= 2
-    if status == rate_control.STUCK:
+    if status == STUCK:
         raise CapacityError(
             f"slices {place * config.frame} to {place * config.frame + config.frame - 1} keep too "
             f"many weights for window {config.window} and n_out {config.n_out} "

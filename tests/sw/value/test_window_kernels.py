@@ -97,14 +97,14 @@ def has_solution(system, n_bits):
 @pytest.fixture
 def seen(monkeypatch):
     """Facts (rate word, patches, attempts) of every stream that is encoded."""
-    found, real = [], rate_control.encode_stream
+    found, real = [], window_codec.encode_stream
 
     def spy(*arguments):
         result = real(*arguments)
         found.append(arguments[-1].copy())
         return result
 
-    monkeypatch.setattr(rate_control, "encode_stream", spy)
+    monkeypatch.setattr(window_codec, "encode_stream", spy)
     return found
 
 
