@@ -26,7 +26,7 @@ from xorloom.hw.window.shell import WindowShell
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, network_id, weights_network_id
+from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
 
@@ -130,7 +130,7 @@ def _index_facts(
             {
                 "codec": index.codec,
                 "config": index.to_dict(),
-                "kind": KIND_WEIGHTS + INDEX_KINDS[index.codec],
+                "kind": KIND_WEIGHTS + index.kind,
                 "network_id": f"{weights_network_id(value, planes, index):08x}",
             }
             for index in indexes

@@ -13,7 +13,7 @@ class IndexBitmap(wiring.Component):
     """Bitmap core: a register between chunks and masks, which are the same bits.
 
     Latency :py:`self.latency` cycles, one mask per cycle, full back-pressure. Twin:
-    ``sw.golden.index.bitmap_decoder``.
+    ``sw.golden.bitmap.bitmap_decoder``.
 
     Parameters
     ----------
@@ -37,6 +37,11 @@ class IndexBitmap(wiring.Component):
     def latency(self) -> int:
         """Cycles from the transfer of a chunk until its mask is offered."""
         return 1
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk: a mask."""
+        return len(self.i.payload)
 
     def elaborate(self, _platform: object) -> Module:
         """Build the register."""

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Index decoder: memory streams or packets of any index codec in, masks out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from amaranth.hdl import Module
@@ -11,56 +10,30 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.payloads import mask_layout, packet_layout
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.config import DecoderConfig
-from xorloom.sw.spec.index_config import (
-    BitmapConfig,
-    EntropyConfig,
-    IndexConfig,
-    LowrankConfig,
-    TrellisConfig,
-)
+from xorloom.sw.spec.codecs import INDEX_CODECS
+from xorloom.sw.spec.index_config import IndexConfig
 
-from .bitmap import IndexBitmap
-from .entropy import IndexEntropy
-from .lowrank import IndexLowrank
 from .reader import IndexReader
-from .trellis import IndexTrellis
 
 __all__ = ["IndexDecoder", "IndexUnit", "index_core"]
 
 
-@dataclass(frozen=True)
-class _Codec:
-    """A core, and the bits of what it takes (none: bus words)."""
-
-    core: Callable[[Any], Any]
-    chunk_bits: Callable[[Any], int | None]
-
-
-_CODECS: dict[type[DecoderConfig], _Codec] = {
-    BitmapConfig: _Codec(IndexBitmap, lambda config: config.n_out),
-    EntropyConfig: _Codec(IndexEntropy, lambda config: None),
-    LowrankConfig: _Codec(IndexLowrank, lambda config: config.chunk_bits),
-    TrellisConfig: _Codec(IndexTrellis, lambda config: config.n_in),
-}
-
-
-def _codec(config: IndexConfig) -> _Codec:
-    if type(config) not in _CODECS:
-        known = ", ".join(sorted(kind.codec for kind in _CODECS))
-        raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
-    return _CODECS[type(config)]
-
-
 def index_core(config: IndexConfig) -> Any:
     """Build the core of a codec: chunks or bus words in, masks out.
+
+    That of codec ``name`` is class ``IndexName`` of module ``name``. It tells its ``latency`` and
+    its ``chunk_bits``, the bits that it takes at once (none: bus words).
 
     Raises
     ------
     ConfigError
         If the configuration is not an index codec's.
     """
-    return _codec(config).core(config)
+    if config.codec not in INDEX_CODECS:
+        known = ", ".join(sorted(INDEX_CODECS))
+        raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
+    module = import_module(f".{config.codec}", __package__)
+    return getattr(module, f"Index{config.codec.capitalize()}")(config)
 
 
 class IndexUnit(wiring.Component):
@@ -107,12 +80,12 @@ class IndexUnit(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build reader and core."""
         m = Module()
-        config: Any = self._config
+        config = self._config
         m.submodules.core = core = self.core
         m.submodules.reader = reader = IndexReader(
             bus_bits=config.bus_bits,
             unit=self._unit,
-            chunk_bits=_codec(config).chunk_bits(config),
+            chunk_bits=core.chunk_bits,
             drain_cycles=core.latency,
         )
         wiring.connect(m, wiring.flipped(self.i), reader.i)
@@ -131,12 +104,10 @@ class IndexUnit(wiring.Component):
 
 
 class IndexDecoder(wiring.Component):
-    """Index decoder: memory streams of one index codec in, masks out.
+    """Index decoder: memory streams of any index codec in, masks out.
 
     A deframer in front of an :class:`IndexUnit`: one more cycle of latency, the same rate, full
-    back-pressure. Twins, by codec: ``sw.golden.index.bitmap_decoder``,
-    ``sw.golden.entropy.entropy_decoder``, ``sw.golden.lowrank.lowrank_decoder``,
-    ``sw.golden.index.trellis_decoder``.
+    back-pressure. Twin: ``sw.golden.codecs.index_decoder``.
 
     Parameters
     ----------

@@ -98,6 +98,11 @@ class IndexEntropy(wiring.Component):
         """Cycles from the step of a lane until the mask that its chunk completes is offered."""
         return 4
 
+    @property
+    def chunk_bits(self) -> None:
+        """No chunks: the core takes bus words."""
+        return None
+
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
         m = Module()

@@ -49,6 +49,11 @@ class IndexLowrank(wiring.Component):
         """Cycles from the transfer of the chunk of a slice until its mask is offered."""
         return 2
 
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._config.chunk_bits
+
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
         m = Module()

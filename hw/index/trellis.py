@@ -27,7 +27,7 @@ class IndexTrellis(wiring.Component):
     the classes of the lanes precede the masks of every period. These chunks take the place of a
     mask up to the parities. One cycle after they leave it they shift into the chain of class bits;
     at that time the mask before them has been gated, and the one behind them has not. So each of
-    them costs one cycle, and nothing waits. Twin: ``sw.golden.index.trellis_mask``.
+    them costs one cycle, and nothing waits. Twin: ``sw.golden.trellis.trellis_mask``.
 
     Parameters
     ----------
@@ -58,6 +58,11 @@ class IndexTrellis(wiring.Component):
     def latency(self) -> int:
         """Cycles from the transfer of a chunk until its mask is offered."""
         return 1 + self._pipe.latency
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._config.n_in
 
     def elaborate(self, _platform: object) -> Module:
         """Build pipeline, parities, look-ups and gates."""

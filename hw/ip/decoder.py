@@ -11,9 +11,10 @@ from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import packet_layout, weight_layout, word_layout
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, schedule_block_words, weights_network_id
+from xorloom.sw.spec.layout import schedule_block_words, weights_network_id
 
 from .csr import Cause
 from .event_counters import events_layout
@@ -89,8 +90,8 @@ class WeightDecoder(wiring.Component):
             raise ConfigError(f"planes must be between 1 and {value.n_out}, not {planes}")
         lanes = value.n_out // planes
         for index in indexes:
-            if index.codec not in INDEX_KINDS:
-                known = ", ".join(sorted(INDEX_KINDS))
+            if index.codec not in INDEX_CODECS:
+                known = ", ".join(sorted(INDEX_CODECS))
                 raise ConfigError(f"index codec must be one of {known}, not {index.codec}")
             if (index.n_out, index.bus_bits) != (lanes, value.bus_bits):
                 raise ConfigError(
@@ -98,9 +99,7 @@ class WeightDecoder(wiring.Component):
                     f"n_out {value.n_out} and planes {planes}, not {index.n_out} and "
                     f"{index.bus_bits}"
                 )
-        self.networks = {
-            INDEX_KINDS[index.codec]: weights_network_id(value, planes, index) for index in indexes
-        }
+        self.networks = {index.kind: weights_network_id(value, planes, index) for index in indexes}
         if not indexes or len(self.networks) < len(indexes):
             raise ConfigError("a decoder has one index of each of one or more codecs")
         self._value, self._indexes, self._planes = value, tuple(indexes), planes

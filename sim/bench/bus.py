@@ -25,7 +25,7 @@ from xorloom.sw.index.rate_distortion import binary_entropy, kept_share
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS, WeightFormat
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -151,7 +151,7 @@ def _decoder_work(
     form = WeightFormat(value, 1, index)
     streams, pairs = [], []
     for weights in tensors:
-        if isinstance(index, MASK_CHOOSERS):
+        if index.chooses_mask:
             size = stream_slices(weights.size, round(weights.size * density), 1, value)
             importance = np.abs(weights)
             order = best_order(importance, density, index)
@@ -162,11 +162,8 @@ def _decoder_work(
             mask = prune_tensor(weights, 1 - density)
         codes = quantize(weights, mask, Quantizer()).codes
         values, _, layout = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
-        if chosen is not None:
-            masks = chosen.streams
-        else:
-            masks = encode_index(mask, index, layout.order, layout.slices_per_stream)
-        streams.append(join_tensor(values, masks, form)[0])
+        masks = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
+        streams.append(join_tensor(values, masks.streams, form)[0])
         pairs.append((weights, mask))
 
     def run(memory: str, clock_mhz: float) -> BusResult | str:

@@ -27,7 +27,6 @@ from xorloom.sw.model.decompress import verify_tensor
 from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS
 from xorloom.sw.tensors.model_io import ModelTensor, from_arrays
 from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
@@ -85,9 +84,9 @@ def _config(codec: str, rate: float, density: float, window: int) -> IndexConfig
 
 def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig) -> _Try:
     """Encode in every weight order of the codec; return the mask that keeps most."""
-    if not isinstance(config, MASK_CHOOSERS):
+    if not config.chooses_mask:
         mask = prune_tensor(weights, 1 - density)
-        streams = encode_index(mask, config, "row", 0)
+        streams = encode_index(mask, config, "row", 0).streams
         if (decode_index(streams, mask.shape, config, "row", 0, codec) != mask).any():
             raise AssertionError(f"{codec} is not lossless")
         return _Try(mask, streams, "row")
@@ -186,7 +185,7 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
     codes = quantize(weights, found.mask, Quantizer()).codes
     value = window_for(density, WindowConfig(n_out=_N_OUT))
     data, _, _ = encode_value(found.mask, codes, 1, value, "auto")
-    chosen = isinstance(config, MASK_CHOOSERS)
+    chosen = config.chooses_mask
     bound = share_bound(magnitude, kept.density, rate) if chosen else 1.0
     needed = rate_bound(magnitude, kept.density, kept.magnitude) if chosen else rate
     return {

@@ -23,7 +23,7 @@ from xorloom.sw.spec.taps import WindowNetwork, gf2_rank, splitmix64
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.value.search import search_window
 from xorloom.sw.value.window import codec as window_codec
-from xorloom.sw.value.window import decode_kernels as window_decode_kernels
+from xorloom.sw.value.window import decoding as window_decoding
 from xorloom.sw.value.window import stream as window_stream
 
 __all__ = ["plot_scale", "profile_rows", "scale_rows", "tap_rows"]
@@ -233,8 +233,8 @@ _STAGES = (
     ("encode", "back-substitution", window_codec, "solve"),
     ("encode", "bytes, CRC", window_stream, "pack_window"),
     ("decode", "CRC, checks", window_stream, "unpack_window"),
-    ("decode", "rate words to slices", window_decode_kernels, "walk"),
-    ("decode", "network and weight order", window_decode_kernels, "decode_slices"),
+    ("decode", "rate words to slices", window_decoding, "walk"),
+    ("decode", "network and weight order", window_decoding, "decode_slices"),
     ("decode", "pack the mask", window_codec, "pack_bool"),
     ("decode", "bits to codes", window_codec, "unpack_planes"),
 )

@@ -35,7 +35,11 @@ class Option:
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """Decoder parameters as given on the command line; ``None``: not given."""
+    """Decoder parameters as given on the command line; ``None``: not given.
+
+    Every field becomes an option of a command, see
+    :func:`xorloom.sim.cli.console.options.config_options`.
+    """
 
     model: Annotated[
         Path | None, Option("Take the decoder's parameters from a compressed model.")

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sim.simulate.packets import ones
-from xorloom.sw.golden.block import block_decoder
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.weights import INDEX_DECODERS, weight_decoder
-from xorloom.sw.golden.window import window_decoder
+from xorloom.sw.golden.codecs import index_decoder, value_decoder
+from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import Header
-from xorloom.sw.spec.taps import columns
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS, WeightFormat
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.plane import encode_value
 
 from .units import UnitPlan
@@ -87,21 +85,20 @@ def _indexed(
     size: int, index: IndexConfig, density: float, rng: random.Random
 ) -> tuple[np.ndarray, bytes]:
     """Return a mask that the index codec can store, and its memory stream."""
-    if not isinstance(index, MASK_CHOOSERS):
+    if not index.chooses_mask:
         mask = _mask(size, density, rng)
-        return mask, encode_index(mask, index, "row", 0)
+        return mask, encode_index(mask, index, "row", 0).streams
     weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)
     chosen = choose_index(weights, density, index, "row", 0, threads=1)
     return chosen.mask, chosen.streams
 
 
 def _window(config: WindowConfig, rng: random.Random) -> Vectors:
-    network = columns(config.network.rows, config.window)
     streams, beats = [], []
     for size in _shapes(config.n_out, config.frame):
         mask = _mask(size, min(0.5, 0.8 * config.n_in / config.n_out), rng)
         data, _, _ = encode_value(mask, _codes(size, 1, rng), 1, config, "row", threads=1)
-        slices = window_decoder(config, network, bus_words(data, config.bus_bits))
+        slices = value_decoder(config, bus_words(data, config.bus_bits))
         for k, bits in enumerate(slices):
             valid = min(config.n_out, size - k * config.n_out)
             last = k == len(slices) - 1
@@ -112,13 +109,12 @@ def _window(config: WindowConfig, rng: random.Random) -> Vectors:
 
 def _block(config: BlockConfig, rng: random.Random) -> Vectors:
     n_out, lanes = config.n_out, config.lanes
-    network = columns(config.rows, config.n_in)
     size = -(-lanes * n_out // 8)
     streams, beats = [], []
     for weights in _shapes(n_out, 4 * lanes + 1):
         mask = _mask(weights, min(0.5, 0.9 * config.n_in / n_out), rng)
         data, _, _ = encode_value(mask, _codes(weights, 1, rng), 1, config, threads=1)
-        groups = block_decoder(config, network, bus_words(data, config.bus_bits))
+        groups = value_decoder(config, bus_words(data, config.bus_bits))
         slices = Header.unpack(data, "stream").count
         for k, bits in enumerate(groups):
             live = min(lanes, slices - k * lanes) * n_out
@@ -132,8 +128,7 @@ def _index(config: IndexConfig, density: float, rng: random.Random) -> Vectors:
     streams, beats = [], []
     for size in _shapes(config.n_out, 32):
         _, data = _indexed(size, config, density, rng)
-        words = bus_words(data, config.bus_bits)
-        masks = INDEX_DECODERS[config.codec](config, words)
+        masks = index_decoder(config, bus_words(data, config.bus_bits))
         for k, mask in enumerate(masks):
             care = ones(min(config.n_out, size - k * config.n_out))
             beats.append(Beat(mask, care, k == len(masks) - 1))

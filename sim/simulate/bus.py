@@ -18,12 +18,12 @@ from xorloom.sw.index.plane import decode_index
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, WeightHeader
+from xorloom.sw.spec.layout import WeightHeader, last_slice_bits
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
 from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
 
-from .packets import Packet, last_bits, ones
+from .packets import Packet, ones
 from .runner import build, run
 
 __all__ = [
@@ -164,7 +164,7 @@ def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) ->
         layout = ValueLayout("row", -(-weights // lanes))
         codes = decode_value(strings[0], mask, planes, value, layout, "values")
         expected = beat_bytes_of(mask, codes, lanes, planes, n_out).tobytes()
-    live = last_bits(count, n_out)
+    live = last_slice_bits(count, n_out)
     kept = ones(live) | ones(-(-live // planes)) << n_out
     return Packet(expected, weights, kept, live), payload
 
@@ -228,10 +228,7 @@ def simulate_bus(
     ToolError
         If the simulator is missing or crashes.
     """
-    forms = {
-        KIND_WEIGHTS + INDEX_KINDS[index.codec]: WeightFormat(value, planes, index)
-        for index in indexes
-    }
+    forms = {form.kind: form for form in (WeightFormat(value, planes, i) for i in indexes)}
     packets, payload_bits = [], 0
     for data in streams:
         for part in split_weight_streams(data, value.bus_bytes):

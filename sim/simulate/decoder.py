@@ -11,10 +11,9 @@ from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.verify import beat_bytes, expected_bytes
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
-from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
+from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, last_slice_bits
 
 from .cases import Case
-from .packets import last_bits
 from .result import SimulationResult, check_pattern
 from .runner import build, run
 
@@ -25,7 +24,7 @@ def _valid_bits(stream: bytes, config: WindowConfig) -> int:
     """Return the bits that count in the last slice of a memory stream."""
     at = COUNT_OFFSET_BITS // 8
     count = int.from_bytes(stream[at : at + 4], "little")
-    return last_bits(count, config.n_out)
+    return last_slice_bits(count, config.n_out)
 
 
 def simulate_streams(

@@ -11,13 +11,13 @@ from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.weights import INDEX_DECODERS
+from xorloom.sw.golden.codecs import index_decoder
 from xorloom.sw.model.container import INDEX, Container, read_container
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
-from xorloom.sw.spec.layout import Header
+from xorloom.sw.spec.layout import Header, last_slice_bits
 
-from .packets import Packet, last_bits, ones
+from .packets import Packet, ones
 from .result import SimulationResult, check_pattern
 from .runner import build, run
 
@@ -33,7 +33,7 @@ __all__ = [
 
 def golden_index(config: IndexConfig, data: bytes) -> list[int]:
     """Return the masks of one memory stream, by the codec's golden model."""
-    return INDEX_DECODERS[config.codec](config, bus_words(data, config.bus_bits))
+    return index_decoder(config, bus_words(data, config.bus_bits))
 
 
 def _packet(config: IndexConfig, data: bytes, beat_bytes: int) -> Packet:
@@ -41,7 +41,7 @@ def _packet(config: IndexConfig, data: bytes, beat_bytes: int) -> Packet:
     masks = golden_index(config, data)
     count = Header.unpack(data, "stream").count
     expected = b"".join(mask.to_bytes(beat_bytes, "little") for mask in masks)
-    return Packet(expected, count, ones(last_bits(count, config.n_out)))
+    return Packet(expected, count, ones(last_slice_bits(count, config.n_out)))
 
 
 def simulate_index(

@@ -5,17 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Packet", "last_bits", "ones"]
+__all__ = ["Packet", "ones"]
 
 
 def ones(bits: int) -> int:
     """Return a mask of so many low bits."""
     return (1 << bits) - 1
-
-
-def last_bits(count: int, n_out: int) -> int:
-    """Return how many bits count in the last slice of a stream of ``count`` bits, at least one."""
-    return (count - 1) % n_out + 1
 
 
 @dataclass(frozen=True)

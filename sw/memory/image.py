@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a decoder's memory holds: the weight streams of a model's tensors, back to back.
+"""Memory image: the weight streams of a model's tensors, back to back, as a decoder reads them.
 
 A tensor is one region, that is, one descriptor of the decoder's read master.
 """
@@ -28,7 +28,7 @@ _LENGTH_MAX = (1 << 32) - 1
 
 @dataclass(frozen=True)
 class Region:
-    """Where one tensor lies.
+    """Region of a memory image: where one tensor lies.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Region:
 
 @dataclass(frozen=True)
 class MemoryImage:
-    """Bytes, and what they are.
+    """Memory image: its bytes, and the table of what they are.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class MemoryImage:
     @property
     def kind(self) -> int:
         """Kind of the index."""
-        return self.form.kind - 16
+        return self.form.index.kind
 
     def table(self) -> dict[str, Any]:
         """Return all but the bytes, JSON-able."""
@@ -172,7 +172,7 @@ def memory_image(
     align_bytes: int = 64,
     progress: Progress = no_progress,
 ) -> MemoryImage:
-    """Join the value and index streams of tensors, one region a tensor.
+    """Join the value and index streams of tensors, one region per tensor.
 
     Parameters
     ----------

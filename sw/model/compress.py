@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.progress import Progress, no_progress
-from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.choice import best_order
-from xorloom.sw.index.plane import choose_index, encode_index
+from xorloom.sw.index.plane import EncodedIndex, choose_index, encode_index
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS, check_index, index_for, slice_multiple
+from xorloom.sw.spec.weight_format import check_index, index_for
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
@@ -113,7 +112,7 @@ class CompressSpec:
     @property
     def chooses(self) -> bool:
         """Whether the index codec chooses the masks."""
-        return isinstance(self.index, MASK_CHOOSERS)
+        return self.index is not None and self.index.chooses_mask
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def encode_tensor(
     *,
     order: str = "auto",
     slices_per_stream: int | None = None,
-    index_streams: bytes | None = None,
+    chosen: EncodedIndex | None = None,
     has_scales: bool = True,
 ) -> EncodedTensor:
     """Encode one quantized tensor.
@@ -220,8 +219,8 @@ def encode_tensor(
     index : IndexConfig
     slices_per_stream : int, optional
         See :func:`xorloom.sw.value.window.codec.stream_slices`.
-    index_streams : bytes, optional
-        Of a chosen mask; made from the mask by default.
+    chosen : EncodedIndex, optional
+        Index of a chosen mask; made from the mask by default.
 
     Raises
     ------
@@ -234,20 +233,19 @@ def encode_tensor(
     value, bits, layout = encode_value(
         mask, codes, planes, config, order, slices_per_stream=slices_per_stream
     )
-    if index_streams is None:
-        index_streams = encode_index(mask, index, layout.order, layout.slices_per_stream)
+    found = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None
     count = TensorBits.of(
         mask,
         codes,
         planes,
         bits,
-        len(index_streams) * 8,
-        index_overhead(index_streams, config.bus_bytes, "index"),
+        len(found.streams) * 8,
+        found.overhead_bits,
         quantized.scales.nbytes * 8 if has_scales else 0,
     )
     crc = content_crc32(mask, codes)
-    return EncodedTensor(value, index_streams, scale, count, crc, planes, layout)
+    return EncodedTensor(value, found.streams, scale, count, crc, planes, layout)
 
 
 def importance_of(weights: np.ndarray, spec: CompressSpec) -> np.ndarray:
@@ -263,7 +261,7 @@ class _Part:
     quantized: Quantized
     order: str
     slices_per_stream: int | None = None
-    index_streams: bytes | None = None
+    chosen: EncodedIndex | None = None
 
 
 def _choose(
@@ -275,11 +273,11 @@ def _choose(
         raise ConfigError(f"the {index.codec} index goes with the window value codec")
     density = 1 - spec.sparsity
     kept_bits = round(weights.size * density) * planes
-    size = stream_slices(weights.size, kept_bits, planes, config, slice_multiple(index))
+    size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
     order = spec.order if spec.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
     quantized = quantize(weights, chosen.mask, spec.quantizer)
-    return _Part(quantized, order, size, chosen.streams)
+    return _Part(quantized, order, size, chosen)
 
 
 def _check_arrays(
@@ -400,7 +398,7 @@ def compress_model(
             index,
             order=part.order,
             slices_per_stream=part.slices_per_stream,
-            index_streams=part.index_streams,
+            chosen=part.chosen,
             has_scales=not own,
         )
         data[name + STREAM] = ("U8", (len(encoded.stream),), encoded.stream)

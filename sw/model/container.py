@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError, check_range
-from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import INDEX_CODECS, check_index
+from xorloom.sw.spec.weight_format import check_index
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
@@ -39,7 +40,6 @@ STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 _KEY = "xorloom"
 _CRC_KEY = "xorloom_header_crc32"
 _CRC_BLANK = "00000000"
-_CODECS: dict[str, type[ValueConfig]] = {c.codec: c for c in (BlockConfig, WindowConfig)}
 _CRC_FIELD = f'"{_CRC_KEY}":"'.encode()
 
 
@@ -164,8 +164,8 @@ def _seal(raw: bytes) -> bytes:
 
 
 def _layout(facts: Mapping[str, Any], codec: type[ValueConfig]) -> ValueLayout:
-    """Read a tensor's layout, which only the window codec has."""
-    if codec is BlockConfig:
+    """Read a tensor's layout, which is in the manifest if the codec has several."""
+    if not codec.has_layouts:
         return ValueLayout()
     limit = 1 << 32
     return ValueLayout(
@@ -234,7 +234,7 @@ def write_container(
                 "content_crc32": t.content_crc32,
                 "quantizer": asdict(t.quantizer) if t.quantizer else None,
             }
-            | (asdict(t.layout) if isinstance(config, WindowConfig) else {})
+            | (asdict(t.layout) if config.has_layouts else {})
             for name, t in tensors.items()
         },
         "crc32": {name: zlib.crc32(buffer) for name, (_, _, buffer) in data.items()},
@@ -271,7 +271,7 @@ def read_container(path: Path) -> Container:
                 f"{path}: file version {version} is not the supported {VERSION}: "
                 "compress the model again, or use the xorloom that wrote it"
             )
-        codec = _CODECS.get(manifest["codec"])
+        codec = VALUE_CODECS.get(manifest["codec"])
         if codec is None:
             raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
         config = codec.from_dict(manifest["config"])

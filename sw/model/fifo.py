@@ -4,7 +4,7 @@
 from typing import Any
 
 import numpy as np
-from xorloom.sw.index import entropy as index_entropy
+from xorloom.sw.index.entropy import stream as index_entropy
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.tensors.orders import beats, runs
 
@@ -23,7 +23,7 @@ def fifo_rows(container: Container) -> list[dict[str, Any]]:
 
     ``bits_per_beat`` is the mean demand, ``most`` the largest; ``fifo_bits_2%`` and so on are the
     deepest drawdown over all streams of a tensor if memory delivers so much more than the mean, see
-    :func:`xorloom.sw.index.entropy.fifo_bits`. No rows for other indexes.
+    :func:`xorloom.sw.index.entropy.stream.fifo_bits`. No rows for other indexes.
     """
     config = container.index
     if not isinstance(config, EntropyConfig):

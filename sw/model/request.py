@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config, operating_point
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
-from xorloom.sw.spec.weight_format import INDEX_CODECS, mask_lanes
+from xorloom.sw.spec.layout import frame_bytes
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.window.codec import STREAM_BITS
@@ -119,7 +120,7 @@ def _fixed_bits(
     So do density classes of a stream's last period, which may be short: two bits a lane, in chunks
     of at most half a bit a lane.
     """
-    edges = 8 * (padded(HEADER_BYTES, value.bus_bytes) + padded(CRC_BYTES, value.bus_bytes))
+    edges = 8 * frame_bytes(value.bus_bytes)
     padding = value.bus_bits
     short = 5 * mask_lanes(value, quantizer.planes) // 2 if classes > 1 else 0
     total = 0

@@ -117,7 +117,7 @@ def heuristic(
     goals : (tiles,) int64
         Weights to keep in every tile.
     lane, beat, counts : out
-        As in :func:`local_search`.
+        As in :func:`xorloom.sw.index.lowrank.kernels.local_search`.
     """
     rank = tiles.rank
     tall = 1

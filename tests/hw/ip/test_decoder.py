@@ -9,7 +9,7 @@ import pytest
 from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.weights import weight_decoder
-from xorloom.sw.index import entropy as index_entropy
+from xorloom.sw.index.entropy import stream as index_entropy
 from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import (

@@ -40,7 +40,7 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decode_tensor
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.layout import KIND_BLOCK, Header, network_id, padded
+from xorloom.sw.spec.layout import Header, network_id, padded
 from xorloom.sw.spec.taps import columns
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.orders import ORDERS
@@ -159,7 +159,7 @@ def test_decoder_recovers_from_reset_while_stalled() -> None:
 
 
 def test_decoder_skips_a_stream_without_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    header = Header(KIND_BLOCK, 0, network_id(BUS_32), 0).pack()
+    header = Header(BlockConfig.kind, 0, network_id(BUS_32), 0).pack()
     empty = header + struct.pack("<I", zlib.crc32(header))
     live = random_stream(BUS_32, 9, 1)
     original = expected_bytes

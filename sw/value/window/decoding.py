@@ -6,7 +6,7 @@ from xorloom.sw.bits.gf2 import get_bits, put_bits
 from xorloom.sw.bits.jit import njit
 from xorloom.sw.tensors.orders import Lanes
 
-from .kernels import Geometry
+from .geometry import Geometry
 
 __all__ = ["BAD_PATCH", "BAD_RATE", "OK", "decode_slices", "walk"]
 
