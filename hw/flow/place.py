@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
+from xorloom.sw.base.host import write_whole
 
 from .tools import run_python
 
@@ -233,11 +234,9 @@ def place(
 
 
 def _publish(made: Path, path: Path) -> None:
-    """Move a file to its place, whole."""
+    """Copy a file to its place, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    shutil.copyfile(made, partial)
-    partial.replace(path)
+    write_whole(path, made.read_bytes())
 
 
 def pack(

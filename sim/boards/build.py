@@ -158,7 +158,7 @@ def build_board(
     image_file = folder / "weights.bin"
     write_whole(image_file, image.data)
     text = board_verilog(board, image, expected, crc_steps=demo.crc_steps)
-    write_whole(folder / f"{top}.v", text.encode())
+    write_whole(folder / f"{top}.v", text)
     progress("Verilog")
     # Yosys runs in its log's folder.
     recipe = FAMILY_PASSES[board.family].format(top=top, netlist="netlist.json")
@@ -188,7 +188,7 @@ def build_board(
         image=str(image_file) if board.flash_bytes else "",
     )
     text = json.dumps(report.to_dict(), indent=2) + "\n"
-    write_whole(folder / "report.json", text.encode())
+    write_whole(folder / "report.json", text)
     progress(f"{bitstream} after {report.seconds:.0f} s")
     return report
 

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proof by the golden model that a compressed tensor decodes as it should."""
+"""Proof that a compressed tensor decodes as it should: by checksum, and by the golden model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.block import block_decoder
 from xorloom.sw.golden.bus import bus_words
@@ -9,11 +13,81 @@ from xorloom.sw.golden.window import window_decoder
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.taps import columns
 from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
+from xorloom.sw.tensors.quantize import Quantized
 
-from .container import STREAM, Container
-from .decompress import decode_tensor
+from .codec import decode_tensor
+from .container import STREAM, Container, content_crc32
 
-__all__ = ["beat_bytes", "expected_bytes", "golden_codes"]
+__all__ = [
+    "Verdict",
+    "beat_bytes",
+    "expected_bytes",
+    "golden_codes",
+    "verify_model",
+    "verify_tensor",
+]
+
+
+def verify_tensor(container: Container, name: str) -> Quantized:
+    """Decode a tensor and check it against what was compressed.
+
+    Raises
+    ------
+    FormatError
+        If mask or codes are not those that were compressed.
+    """
+    decoded = decode_tensor(container, name)
+    found, expected = (
+        content_crc32(decoded.mask, decoded.codes),
+        container.tensor(name).content_crc32,
+    )
+    if found != expected:
+        raise FormatError(
+            f"{container.path}: {name}: mask and codes must have CRC-32 {expected:08x}, "
+            f"decoded {found:08x}"
+        )
+    return decoded
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one tensor of a file; ``message`` tells what is wrong, if something is."""
+
+    tensor: str
+    ok: bool
+    message: str = ""
+
+
+def verify_model(
+    container: Container,
+    *,
+    golden: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Verdict]:
+    """Check every tensor of a file against the checksums of what was compressed.
+
+    Parameters
+    ----------
+    container : Container
+    golden : bool
+        Decode with the slow golden model as well, and compare.
+    progress : callable
+        Called with every tensor's name.
+    """
+    verdicts = []
+    for name in [*container.tensors, *container.untouched]:
+        try:
+            if name in container.tensors:
+                decoded = verify_tensor(container, name)
+                if golden and (golden_codes(container, name) != decoded.codes).any():
+                    raise FormatError(f"{name}: fast decoder and golden model differ")
+            else:
+                container.raw(name)
+            verdicts.append(Verdict(name, True))
+        except FormatError as error:
+            verdicts.append(Verdict(name, False, str(error)))
+        progress(name)
+    return verdicts
 
 
 def beat_bytes(config: ValueConfig) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.host import write_whole
 
 __all__ = ["Store"]
 
@@ -79,9 +80,7 @@ class Store:
             _log.warning(f"{self._path}: dropped a last line that was cut off")
         if rest or not lines:
             text = whole + b"\n" if lines else json.dumps(header).encode() + b"\n"
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_bytes(text)
-            partial.replace(self._path)
+            write_whole(self._path, text)
 
     def _line(self, line: bytes, number: int) -> dict[str, Any]:
         try:

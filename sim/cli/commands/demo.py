@@ -46,13 +46,13 @@ def demo(
     from xorloom.sim.datasets import minilm
     from xorloom.sim.report.page import write_report
     from xorloom.sim.simulate.ip import simulate_image
-    from xorloom.sw.base.host import replace_on_success
+    from xorloom.sw.base.host import write_whole
     from xorloom.sw.index.choice import index_config
-    from xorloom.sw.model.compress import CompressSpec, compress_model
+    from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.decompress import verify_tensor
-    from xorloom.sw.model.kept import KEPT_COLUMNS, kept_rows
-    from xorloom.sw.model.verify import golden_codes
+    from xorloom.sw.model.kept import KEPT_COLUMNS, KeptReport
+    from xorloom.sw.model.spec import CompressSpec
+    from xorloom.sw.model.verify import verify_model
     from xorloom.sw.spec.config import WindowConfig
     from xorloom.sw.tensors.model_io import open_model
 
@@ -66,14 +66,12 @@ def demo(
     with _stage(1, "MiniLM-L6 weights from the Python package index", as_json):
         model = open_model(minilm())
     with _stage(2, "choose masks of 10 %, quantize to 1 bit, encode", as_json):
-        config, bits = compress_model(model, compressed, spec)
-        kept = kept_rows(model, compressed)
+        report = KeptReport(model)
+        config, bits = compress_model(model, compressed, spec, done=report)
+        kept = report.rows
     with _stage(3, "decode and verify with the fast decoder and the golden model", as_json):
         container = read_container(compressed)
-        exact = all(
-            (verify_tensor(container, name).codes == golden_codes(container, name)).all()
-            for name in container.tensors
-        )
+        exact = all(found.ok for found in verify_model(container, golden=True))
     with _stage(4, "generate Verilog", as_json):
         # As it is simulated: with a bus word's alignment, which needs no shifter.
         memory = {"align_bytes": config.bus_bytes}
@@ -99,8 +97,7 @@ def demo(
         "synthesis": [report.to_dict() for report in reports],
     }
     page = output / "report.html"
-    with replace_on_success(page.with_suffix(".json")) as file:
-        file.write((json.dumps(with_command(result), indent=2) + "\n").encode())
+    write_whole(page.with_suffix(".json"), json.dumps(with_command(result), indent=2) + "\n")
     write_report([page.with_suffix(".json")], page, "xorloom demo: a layer of MiniLM-L6")
     if as_json:
         print_json(result)

@@ -11,7 +11,7 @@ import pytest
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.memory.image import memory_image, weight_format
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import (
     INDEX,
     STREAM,
@@ -20,6 +20,7 @@ from xorloom.sw.model.container import (
     read_container,
     write_container,
 )
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig
 from xorloom.sw.tensors.model_io import open_model

@@ -11,7 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import CompressedTensor, read_container, write_container
 from xorloom.sw.model.decompress import (
     decode_tensor,
@@ -21,6 +21,7 @@ from xorloom.sw.model.decompress import (
     tensor_steps,
     verify_tensor,
 )
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.weight_format import index_for
 from xorloom.sw.tensors.model_io import open_model

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.model import container
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.decompress import (
     decompress_model,
     tensor_bits,
@@ -25,6 +25,7 @@ from xorloom.sw.model.decompress import (
     tensor_steps,
     verify_tensor,
 )
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded
 from xorloom.sw.tensors.model_io import open_model
