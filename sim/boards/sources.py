@@ -34,9 +34,6 @@ def write_sources(name: str, model: Path, output: Path) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     image = compress_for(demo, model, folder / "weights.xl.safetensors")
     text = board_verilog(board, image, expected_of(image), crc_steps=demo.crc_steps)
-    files: dict[Path, bytes | str] = {
-        folder / f"{top_name(board)}.v": text,
-        folder / "weights.bin": image.data,
-    }
-    write_all(files)
-    return tuple(files)
+    verilog, weights = folder / f"{top_name(board)}.v", folder / "weights.bin"
+    write_all({verilog: text, weights: image.data})
+    return verilog, weights
