@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
+from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import write_whole
 
 from .tools import run_python
 
-__all__ = ["FAMILIES", "Placement", "Segment", "Use", "pack", "place"]
+__all__ = ["FAMILIES", "Placement", "Segment", "Use", "check_family", "pack", "place"]
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,21 @@ class Placement:
         )
 
 
-def _family(name: str) -> _Family:
+def check_family(name: str) -> _Family:
+    """Return how to call a family's tools.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown.
+    ToolError
+        If its nextpnr or packer is not installed; names the extra that has it.
+    """
     if name not in FAMILIES:
         raise ConfigError(f"family must be one of {', '.join(FAMILIES)}, not {name!r}")
+    require(FAMILIES[name].module)
+    if name == "gowin":
+        require("apycula")  # its packer; the others' come with nextpnr
     return FAMILIES[name]
 
 
@@ -193,9 +206,9 @@ def place(
     CapacityError
         If the design does not fit the part; says by how much.
     ToolError
-        If nextpnr fails; names the log.
+        If nextpnr is missing or fails; names the extra or the log.
     """
-    tool = _family(family)
+    tool = check_family(family)
     if out_of_context and not tool.out_of_context:
         known = ", ".join(name for name, f in FAMILIES.items() if f.out_of_context)
         raise ConfigError(f"only {known} places out of context, {family} needs pins (a harness)")
@@ -262,9 +275,9 @@ def pack(
     ConfigError
         If the family is unknown, or Gowin's device is missing.
     ToolError
-        If the packer fails; names the log.
+        If the packer is missing or fails; names the extra or the log.
     """
-    tool = _family(family)
+    tool = check_family(family)
     if family == "gowin" and not device:
         raise ConfigError("gowin_pack needs the device, as GW1N-9C")
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:

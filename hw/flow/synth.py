@@ -17,7 +17,7 @@ from xorloom.sw.base.errors import CapacityError, ToolError
 
 from .critical_path import path_text, wire_share
 from .harness import wrap
-from .place import FAMILIES, Placement, place
+from .place import FAMILIES, Placement, check_family, place
 from .targets import NAND2_WEIGHTS, TARGETS, Target, check_target
 from .tools import yosys
 
@@ -221,6 +221,8 @@ def synthesize_all(
         As for :func:`synthesize`.
     """
     jobs = [_Job(text, top, target, cache) for text, top, target in designs]
+    for family in {job.target.family for job in jobs if job.target.family and seeds}:
+        check_family(family)
 
     def run(job: _Job) -> dict[str, int]:
         cells = job.map()
@@ -292,7 +294,7 @@ def synthesize(
     CapacityError
         If the design does not fit the part; says by how much.
     ToolError
-        If a tool fails; names the log.
+        If a tool is missing or fails; names the extra or the log.
     """
     return synthesize_all(
         [(text, top, target)], seeds=seeds, progress=progress, cache=cache, must_fit=must_fit

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ToolError
 
 __all__ = ["run_python", "yosys"]
@@ -41,9 +42,14 @@ def run_python(code: str, log: Path, what: str) -> None:
         If the tool does not end with exit code 0.
     """
     with log.open("w", encoding="utf-8") as out:
-        command = [sys.executable, "-c", code]
         done = subprocess.run(
-            command, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT, check=False
+            [sys.executable, "-c", code],
+            cwd=log.parent,
+            # YoWASP's own choice cannot do without a home folder.
+            env={"YOWASP_CACHE_DIR": str(cache_folder() / "yowasp"), **os.environ},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     if done.returncode:
         text = log.read_text(errors="replace")

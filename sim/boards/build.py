@@ -12,7 +12,7 @@ from typing import Any
 
 from xorloom.hw.boards.fit import FAMILY_PASSES, cell_use, check_fit
 from xorloom.hw.boards.table import Board, board_named
-from xorloom.hw.flow.place import Placement, pack, place
+from xorloom.hw.flow.place import Placement, check_family, pack, place
 from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import write_whole
@@ -114,6 +114,7 @@ def _buildable(name: str) -> Board:
             f"bitstreams are made for {', '.join(BUILDABLE)}; {name} is there as sources only: "
             "use --sources"
         )
+    check_family(board.family)
     return board
 
 

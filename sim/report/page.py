@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import write_whole
 
 from .area import area_figures, boards_figure, ratio_figure, units_figure
@@ -20,7 +21,7 @@ from .figure import Figure, number, percent
 from .input import Piece, read_pieces
 from .speed import bandwidth_figure, curve_figure, cycles_figure, roofline_figures, total_figure
 from .table import table_figure
-from .timeline import STRIPS, timeline_figure
+from .timeline import timeline_figure
 
 __all__ = ["Section", "Tile", "render", "sections", "tiles", "write_report"]
 
@@ -94,10 +95,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
     kept = [kept_figure(_of(pieces, "kept", "index", "total"), "kept")]
     value = [efficiency_figure(_of(pieces, "value", "matrices"), "efficiency")]
     value += [curve_figure(p, key) for p, key in _keys("curve", _of(pieces, "curve"))]
-    timelines = [
-        timeline_figure(p, key, n * STRIPS)
-        for n, (p, key) in enumerate(_keys("timeline", _of(pieces, "timeline")))
-    ]
+    timelines = [timeline_figure(p, key) for p, key in _keys("timeline", _of(pieces, "timeline"))]
     areas = _of(pieces, "synthesis", "area")
     hardware = list(area_figures(areas, "area")) if areas else []
     hardware += [ratio_figure(p, key) for p, key in _keys("ratio", _of(pieces, "ratio"))]
@@ -222,11 +220,14 @@ def write_report(paths: Sequence[Path], output: Path, title: str) -> int:
         If the output is not HTML, is one of the inputs, or nothing is there to show.
     FormatError
         If a file is damaged.
+    ToolError
+        If Plotly is not installed.
     """
     if output.suffix not in (".html", ".htm"):
         raise ConfigError(f"output must end in .html, not {output.name!r}")
     if not paths:
         raise ConfigError("name at least one JSON file or folder (make report makes some)")
+    require("plotly")
     pieces = read_pieces(paths)
     page = render(pieces, title)
     output.parent.mkdir(parents=True, exist_ok=True)

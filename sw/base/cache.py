@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results on disk by content hash: whole or not at all, and made again if damaged."""
 
+import atexit
+import contextlib
 import gzip
 import hashlib
 import json
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +18,30 @@ from .host import write_whole
 
 __all__ = ["cache_folder", "cached", "digest", "read_text", "write_text"]
 
+_log = logging.getLogger(__name__)
+
 
 def cache_folder() -> Path:
-    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed."""
+    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed.
+
+    If it cannot be written, a folder takes its place that this process and those that it starts
+    share, and that goes with it.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     folder = Path(os.environ.get("XORLOOM_CACHE") or Path(base) / "xorloom")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    _log.warning(
+        "xorloom: %s cannot be written: results are kept until this command ends (set "
+        "XORLOOM_CACHE to a folder that can be written)",
+        folder,
+    )
+    made = tempfile.mkdtemp(prefix="xorloom-cache-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    os.environ["XORLOOM_CACHE"] = made
+    return Path(made)
 
 
 def digest(*parts: object) -> str:

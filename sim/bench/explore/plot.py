@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import replaced
 
 from .pareto import pareto
@@ -23,15 +24,18 @@ _AREA, _BITS = "lut_per_weight", "bits_per_weight"
 
 
 def check_plot(path: Path) -> None:
-    """Check the name of a picture.
+    """Check that a picture of this name can be drawn.
 
     Raises
     ------
     ConfigError
-        If it does not tell the format.
+        If the name does not tell the format.
+    ToolError
+        If Matplotlib is not installed.
     """
     if path.suffix not in (".png", ".svg"):
         raise ConfigError(f"a plot's name ends in .png or .svg, not {path.name!r}")
+    require("matplotlib")
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

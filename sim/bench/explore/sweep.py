@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.flow.place import check_family
 from xorloom.hw.flow.synth import synthesize
+from xorloom.hw.flow.targets import check_target
 from xorloom.hw.units import generate_unit, tool_versions
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sim.bandwidth.presets import model_cycles
@@ -245,8 +247,12 @@ def run_sweep(
     Raises
     ------
     ToolError
-        If a process dies; one that reports what went wrong is a result with an ``error``.
+        If nextpnr is missing, or a process dies; one that reports what went wrong is a result with
+        an ``error``.
     """
+    family = check_target(sweep.target).family
+    if family is not None and sweep.seeds:
+        check_family(family)
     jobs = _jobs(points, sweep, store)
     if not jobs:
         return

@@ -46,6 +46,7 @@ def demo(
     from xorloom.sim.datasets import minilm
     from xorloom.sim.report.page import write_report
     from xorloom.sim.simulate.ip import simulate_image
+    from xorloom.sw.base.extras import require
     from xorloom.sw.base.host import write_whole
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.model.compress import compress_model
@@ -58,6 +59,7 @@ def demo(
 
     from .synth import SYNTH_COLUMNS, synth_rows
 
+    require("plotly")
     output.mkdir(parents=True, exist_ok=True)
     compressed = output / "minilm.xl.safetensors"
     value = WindowConfig()

@@ -2,7 +2,7 @@
 """Kernel of the low-rank heuristic: thresholds on a non-negative factorization of every tile."""
 
 import numpy as np
-from numba import njit
+from xorloom.sw.bits.jit import njit
 
 from .kernels import Tiles, load_tile, random, random_state
 

@@ -12,8 +12,8 @@ beyond the window that made it, so time and memory are linear.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from xorloom.sw.bits.gf2 import count_bits, get_bits, highest_bit, lowest_bit, parity
+from xorloom.sw.bits.jit import njit
 
 from .rows import add_rows, and_parity, copy_row, xor_row
 
