@@ -101,7 +101,10 @@ class StoredTensor:
 
 
 def content_crc32(mask: np.ndarray, codes: np.ndarray) -> int:
-    """CRC-32 of what must survive: the packed row-major mask, then the kept codes, a byte each."""
+    """Return the CRC-32 of what must survive.
+
+    That is the packed row-major mask, then the kept codes, one byte each.
+    """
     packed = np.packbits(mask.reshape(-1), bitorder="little")
     return zlib.crc32(codes[mask].tobytes(), zlib.crc32(packed.tobytes()))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the masks of a compressed model keep, beside the bound and beside N:M patterns."""
+"""Kept weights: what the masks of a compressed model keep, beside the bound and N:M patterns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def best_pattern(weights: np.ndarray, budget: float, planes: int) -> tuple[str, 
     ----------
     weights : array of any shape
     budget : float
-        Bits a weight, index and ``planes`` bits a kept weight.
+        Bits per weight: index, and ``planes`` bits per kept weight.
     """
     best = ("none", 0.0)
     for n, m in PATTERNS:
@@ -50,7 +50,7 @@ def best_pattern(weights: np.ndarray, budget: float, planes: int) -> tuple[str, 
 def kept_row(
     name: str, weights: np.ndarray, mask: np.ndarray, index_bits: float, planes: int
 ) -> dict[str, Any]:
-    """Measure one mask; ``index_bits`` are all that its index takes, a weight.
+    """Measure one mask; ``index_bits`` are all bits that its index takes, per weight.
 
     ``kept`` and ``energy`` are shares of what as many of the largest weights have, ``kept_bound``
     is the most that a mask of that density and rate can keep if weights have no memory;

@@ -99,7 +99,7 @@ def image(
     )
     typer.echo(
         f"for a decoder of {made.form.index.codec} indexes, network id {made.form.network:08x}, "
-        f"{made.form.planes} bits a weight, {made.form.value.bus_bits}-bit bus"
+        f"{made.form.planes} bits per weight, {made.form.value.bus_bits}-bit bus"
     )
     typer.echo(f"table: {table}")
 

@@ -28,7 +28,7 @@ BITS_COLUMNS = (
 
 
 def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
-    """Return table rows of bits a weight, with the sum last."""
+    """Return table rows of bits per weight, with the sum last."""
     total = sum(list(bits.values())[1:], start=next(iter(bits.values())))
     rows: list[tuple[object, ...]] = []
     for name, b in [*bits.items(), ("all", total)]:
@@ -58,7 +58,7 @@ def _report(
         report |= {"kept": list(kept)} if kept else {}
         print_json(report | ({"verify": _verdicts_json(verdicts)} if verdicts else {}))
         return
-    print_table(f"{title}: bits a weight", BITS_COLUMNS, bits_rows(bits))
+    print_table(f"{title}: bits per weight", BITS_COLUMNS, bits_rows(bits))
     if kept:
         from xorloom.sw.model.kept import KEPT_COLUMNS
 
@@ -132,11 +132,13 @@ def compress(
         ),
     ] = None,
     index_bits: Annotated[
-        float | None, typer.Option(help="Index bits a weight, where the index chooses the mask.")
+        float | None, typer.Option(help="Index bits per weight, where the index chooses the mask.")
     ] = None,
     bits_per_weight: Annotated[
         float | None,
-        typer.Option(help="All bits a weight: choose density and index for the most energy in it."),
+        typer.Option(
+            help="All bits per weight: choose density and index for the most energy in it."
+        ),
     ] = None,
     index_window: Annotated[
         int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
@@ -159,9 +161,9 @@ def compress(
     quantizer: Annotated[
         str, typer.Option(help="binary, alternating, ternary or uniform.")
     ] = "binary",
-    planes: Annotated[int, typer.Option(help="Bits a kept weight, 1 to 8.")] = 1,
+    planes: Annotated[int, typer.Option(help="Bits per kept weight, 1 to 8.")] = 1,
     scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
-    group: Annotated[int, typer.Option(help="Weights a group.")] = 128,
+    group: Annotated[int, typer.Option(help="Weights per group.")] = 128,
     scale_dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     tensors: Annotated[
         list[str] | None,
@@ -304,7 +306,7 @@ def inspect(
         return
     _report(str(model), container.config, bits, as_json=False)
     if frames:
-        print_table("frames: steps a slice", _FRAME_COLUMNS, _frame_rows(frames))
+        print_table("frames: steps per slice", _FRAME_COLUMNS, _frame_rows(frames))
     if fifos:
         cells = [
             [row["tensor"], *(f"{row[key]:,.0f}" for key in FIFO_COLUMNS[1:])] for row in fifos

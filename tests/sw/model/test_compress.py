@@ -124,7 +124,7 @@ def test_tensor_frames_tell_orders_and_rates(arrays, value_codec, tmp_path):
     assert (frames["streams"], frames["slices"], frames["frame_slices"]) == (1, 10, 16)
     assert frames["patches"] == [0]
     assert frames["order"] == container.tensor("enc.weight").layout.order
-    # The last frame of 10 slices ends early; it takes as many steps a slice as its rate tells.
+    # The last frame of 10 slices ends early; it takes as many steps per slice as its rate tells.
     assert steps <= WINDOW.preload_steps + sum(frames["steps"])
 
 
