@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
 
-.PHONY: setup demo boards report test test-all lint format stock lock clean
+.PHONY: setup demo boards report docs test test-all lint format stock lock clean
 .PRECIOUS: $(READY)-%
 
 setup: $(READY)
@@ -67,6 +67,11 @@ $(REPORT)/%.json: $(DEMO_FILES) $(REPORT)/minilm.safetensors
 	$(BIN)/xorloom $(REPORT_$*) --json > $@.partial
 	mv $@.partial $@
 
+# The manual as a site. Warnings are errors, dead links among them.
+docs: $(READY)-docs
+	rm -rf docs/api
+	$(BIN)/python -m sphinx -W --keep-going -q -E -j 2 -d build/doctrees docs build/docs
+
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
@@ -97,5 +102,5 @@ lock:
 	$(PYTHON) locks/make_locks.py $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sw hw sim tests -name __pycache__ -type d -prune -exec rm -rf {} +
