@@ -24,6 +24,7 @@ from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
 from xorloom.hw.window.shell import WindowShell
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import write_all
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
@@ -77,15 +78,7 @@ class GeneratedVerilog:
             **self.files,
         }
         paths = tuple(folder / name for name in texts)
-        partials = [path.with_name(path.name + ".partial") for path in paths]
-        try:
-            for partial, text in zip(partials, texts.values(), strict=True):
-                partial.write_text(text, encoding="utf-8")
-            for partial, path in zip(partials, paths, strict=True):
-                partial.replace(path)
-        finally:
-            for partial in partials:
-                partial.unlink(missing_ok=True)
+        write_all(dict(zip(paths, texts.values(), strict=True)))
         return paths
 
 

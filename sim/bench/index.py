@@ -21,10 +21,11 @@ from xorloom.sw.index.lowrank import codec as index_lowrank
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.index.rate_distortion import kept_share, rate_bound, share_bound
 from xorloom.sw.index.trellis import stream as trellis_stream
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, read_container
-from xorloom.sw.model.decompress import verify_tensor
 from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.model_io import ModelTensor, from_arrays

@@ -157,7 +157,7 @@ def build_board(
     image_file = folder / "weights.bin"
     write_whole(image_file, image.data)
     text = board_verilog(board, image, expected, crc_steps=demo.crc_steps)
-    write_whole(folder / f"{top}.v", text.encode())
+    write_whole(folder / f"{top}.v", text)
     progress("Verilog", f"{top}.v")
     # Yosys runs in its log's folder.
     recipe = f"{board.part.cells.recipe} -top {top} -json netlist.json"
@@ -188,7 +188,7 @@ def build_board(
         image=str(image_file) if board.flash_bytes else "",
     )
     text = json.dumps(report.to_dict(), indent=2) + "\n"
-    write_whole(folder / "report.json", text.encode())
+    write_whole(folder / "report.json", text)
     progress("bitstream", f"{bitstream} after {report.seconds:.0f} s")
     return report
 

@@ -19,8 +19,10 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.memory.image import MemoryImage, memory_image
 from xorloom.sw.memory.weight_stream import split_weight_streams
-from xorloom.sw.model.compress import CompressSpec, compress_model, select
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
+from xorloom.sw.model.selection import select
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.model_io import open_model
 

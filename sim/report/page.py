@@ -11,7 +11,7 @@ from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.extras import require
-from xorloom.sw.base.host import replace_on_success
+from xorloom.sw.base.host import write_whole
 
 from .area import area_figures, boards_figure, ratio_figure, units_figure
 from .bits import bits_figure, efficiency_figure, kept_figure, total_of
@@ -231,6 +231,5 @@ def write_report(paths: Sequence[Path], output: Path, title: str) -> int:
     pieces = read_pieces(paths)
     page = render(pieces, title)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with replace_on_success(output) as file:
-        file.write(page.encode())
+    write_whole(output, page)
     return sum(len(section.figures) for section in sections(pieces))

@@ -10,7 +10,7 @@ from xorloom.sim.datasets import iid
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.container import STREAM, read_container
-from xorloom.sw.model.decompress import tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_sparsity

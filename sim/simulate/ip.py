@@ -8,7 +8,7 @@ from typing import Any
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image, weight_format
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
 
 from .bus import simulate_bus
 from .index import case_names, case_title, index_steps

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_folder", "cached", "digest", "read_text", "write_bytes", "write_text"]
+from .host import write_whole
+
+__all__ = ["cache_folder", "cached", "digest", "read_text", "write_text"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,21 +50,10 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also beside other processes that write it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write a compressed text; :func:`read_text` reads it."""
-    write_bytes(path, gzip.compress(text.encode(), 1, mtime=0))
+    """Write a compressed text, whole or not at all; :func:`read_text` reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, gzip.compress(text.encode(), 1, mtime=0))
 
 
 def read_text(path: Path) -> str | None:
@@ -98,5 +89,6 @@ def cached(kind: str, key: str, make: Callable[[], Any], *, use: bool = True) ->
         pass  # missing or damaged: made again
     value = make()
     entry = {"check": digest(json.dumps(value, sort_keys=True)), "value": value}
-    write_bytes(path, json.dumps(entry).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(entry))
     return json.loads(json.dumps(value))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user asks of the index on the command line, made into a density and parameters."""
+"""Index request: what a user asks of the index, made into a density and parameters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class IndexRequest:
     ----------
     codec : str, optional
     rate : float, optional
-        Index bits a weight.
+        Index bits per weight.
     budget : float, optional
-        Bits a weight, everything counted.
+        Bits per weight, everything counted.
     density, sparsity : float, optional
         At most one of them.
     window, classes : int
@@ -115,10 +115,10 @@ def _fixed_bits(
     quantizer: Quantizer,
     classes: int,
 ) -> float:
-    """Return the bits a weight that scales, headers and CRCs take, rounded up.
+    """Return the bits per weight that scales, headers and CRCs take, rounded up.
 
-    So do density classes of a stream's last period, which may be short: two bits a lane, in chunks
-    of at most half a bit a lane.
+    So do density classes of a stream's last period, which may be short: two bits per lane, in
+    chunks of at most half a bit per lane.
     """
     edges = 8 * frame_bytes(value.bus_bytes)
     padding = value.bus_bits

@@ -7,6 +7,7 @@ from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.extras import require
+from xorloom.sw.base.host import replaced
 
 from .pareto import pareto
 
@@ -96,10 +97,6 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     axes.tick_params(axis="x", which="both", labelsize=8)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8, title="numbers: magnitude kept; edged: Pareto in all", title_fontsize=8)
-    partial = path.with_name("." + path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(partial, dpi=110, format=path.suffix[1:])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as file:
+        figure.savefig(file, dpi=110, format=path.suffix[1:])

@@ -27,9 +27,11 @@ from xorloom.sim.bandwidth.presets import model_cycles
 from xorloom.sim.simulate.index import index_steps
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, XorloomError
 from xorloom.sw.base.progress import Progress, no_progress
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.codec import decode_tensor
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
-from xorloom.sw.model.decompress import decode_tensor, tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
 from xorloom.sw.tensors.model_io import ModelTensor, open_model

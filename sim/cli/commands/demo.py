@@ -43,14 +43,14 @@ def demo(
     from xorloom.sim.bench.demo import run_demo
     from xorloom.sim.report.page import write_report
     from xorloom.sw.base.extras import require
-    from xorloom.sw.base.host import replace_on_success
+    from xorloom.sw.base.host import write_whole
 
     require("plotly")
     output.mkdir(parents=True, exist_ok=True)
     result = run_demo(output, seeds=seeds, stage=partial(_stage, quiet=as_json))
     page = output / "report.html"
-    with replace_on_success(page.with_suffix(".json")) as file:
-        file.write((json.dumps(with_command(result.to_dict()), indent=2) + "\n").encode())
+    text = json.dumps(with_command(result.to_dict()), indent=2) + "\n"
+    write_whole(page.with_suffix(".json"), text)
     write_report([page.with_suffix(".json")], page, "xorloom demo: a layer of MiniLM-L6")
     if as_json:
         print_json(result.to_dict())

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from pylibfst import ffi, lib
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.host import replaced_paths
 
 from .names import StateNames
 from .vcd import Header, Variable, cut, first_rise, read_header
@@ -75,17 +76,6 @@ def fst_to_vcd(source: Path, target: Path) -> None:
         lib.fstReaderSetFacProcessMaskAll(reader)
         lib.fstReaderIterBlocks(reader, ffi.NULL, ffi.NULL, out)
     lib.fstReaderClose(reader)
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary file that becomes ``path`` if all goes well."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -216,7 +206,7 @@ def write_waveform(
         vcd = source.with_name(source.name + ".vcd")
         fst_to_vcd(source, vcd)
         source = vcd
-    with source.open("rb") as file, _partial(target) as partial:
+    with source.open("rb") as file, replaced_paths(target) as (partial,):
         header = read_header(file, source)
         body = file.tell()
         variables = {item.variable: item.key for item in header.variables if item.variable}

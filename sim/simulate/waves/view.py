@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from vcd.gtkw import GTKWFlag, GTKWSave
-from xorloom.sw.base.host import write_whole
+from xorloom.sw.base.host import write_all
 
 from .fst import Waveform
 from .vcd import Variable
@@ -174,9 +174,6 @@ def write_views(waveform: Waveform, clock_ticks: int) -> tuple[Path, ...]:
         ".gtkw": _gtkwave(waveform, clock_ticks),
         ".sucl": "\n".join(_surfer(waveform, clock_ticks)) + "\n",
     }
-    paths = []
-    for suffix, text in texts.items():
-        path = waveform.path.with_suffix(suffix)
-        write_whole(path, text.encode())
-        paths.append(path)
-    return tuple(paths)
+    files = {waveform.path.with_suffix(suffix): text for suffix, text in texts.items()}
+    write_all(files)
+    return tuple(files)

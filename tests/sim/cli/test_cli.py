@@ -181,7 +181,7 @@ def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, mod
     }[codec]
     for word in ("first", "second", "all", "2,600", line):
         assert word in table
-    assert ("frames: steps a slice" in table) == (codec == "window")
+    assert ("frames: steps per slice" in table) == (codec == "window")
 
 
 @pytest.mark.parametrize("codec", ["window"], indirect=True)

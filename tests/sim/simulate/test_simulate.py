@@ -35,9 +35,10 @@ from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.block import block_decoder
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.network import patch_unit, xor_network
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.codec import decode_tensor
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import decode_tensor
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import Header, network_id, padded

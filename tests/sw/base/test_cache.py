@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_bytes, write_text
+from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -82,22 +82,6 @@ def test_cached_beside_others_leaves_no_partial_files() -> None:
         values = list(pool.map(lambda n: cached("kind", "k", Maker()), range(50)))
     assert all(value == Maker().value for value in values)
     assert [path.name for path in (cache_folder() / "kind").iterdir()] == ["k.json"]
-
-
-def test_write_bytes_that_fails_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_bytes(path, b"old")
-
-    def no_replace(self: Path, target: Path) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "replace", no_replace)
-    with pytest.raises(OSError, match="disk full"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_texts_come_back_and_damage_is_seen(tmp_path: Path) -> None:
