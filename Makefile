@@ -1,25 +1,36 @@
-# `make demo` and `make test` do all set-up themselves.
+# Every target does the set-up that it needs; `make setup` does the one that all others need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
 
-.PHONY: setup demo boards report quick test test-all lint format lock clean
+.PHONY: setup demo boards report docs quick test test-all lint format stock lock clean
+.PRECIOUS: $(READY)-%
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml sim/doctor.py
-	$(PYTHON) sim/doctor.py
+$(READY): locks/default.lock pyproject.toml sim/doctor.py
+	$(PYTHON) sim/doctor.py $(VENV)
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(INSTALL) -r locks/default.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY)
+# An extra of pyproject.toml: `make setup-boards`.
+setup-%: $(READY)-%
+	@:
+
+$(READY)-%: locks/%.lock $(READY)
+	$(PYTHON) sim/doctor.py $(VENV) $*
+	$(INSTALL) -r $<
+	@touch $@
+
+demo: $(READY)-report
 	$(BIN)/xorloom demo
 
 # Bitstreams for three boards.
-boards: $(READY)
+boards: $(READY)-boards
 	$(BIN)/xorloom boards
 
 # Every result is a file of its own, made again when the code is newer; `make -j2 report` makes two
@@ -45,7 +56,7 @@ REPORT_JSON := $(sort $(patsubst REPORT_%,$(REPORT)/%.json,$(filter REPORT_%,$(.
 report: build/demo/report.json $(REPORT_JSON)
 	$(BIN)/xorloom report $^ -o $(REPORT)/report.html --title "xorloom on MiniLM-L6"
 
-build/demo/report.json $(DEMO_FILES) &: $(READY) $(SOURCES)
+build/demo/report.json $(DEMO_FILES) &: $(READY)-report $(SOURCES)
 	$(BIN)/xorloom demo
 
 $(REPORT)/minilm.safetensors: $(READY)
@@ -55,6 +66,11 @@ $(REPORT)/minilm.safetensors: $(READY)
 $(REPORT)/%.json: $(DEMO_FILES) $(REPORT)/minilm.safetensors
 	$(BIN)/xorloom $(REPORT_$*) --json > $@.partial
 	mv $@.partial $@
+
+# The manual as a site. Warnings are errors, dead links among them.
+docs: $(READY)-docs
+	rm -rf docs/api
+	$(BIN)/python -m sphinx -W --keep-going -q -E -j 2 -d build/doctrees docs build/docs
 
 # Three tiers: `quick` builds no simulator, synthesizes, places and proves nothing; `test` has all
 # that another test does not find; `test-all` has everything. A test's markers say where it is.
@@ -69,20 +85,29 @@ test: lint
 test-all: lint
 	$(PYTEST)
 
-lint: $(READY)
+lint: $(READY)-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy tests/_ns/xorloom
 
-format: $(READY)
+format: $(READY)-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Needs uv; records names, versions and hashes only.
+# The set-up with the interpreter and the pip that Debian 12 ships, and a model there and back.
+STOCK := build/stock
+stock:
+	$(MAKE) setup PYTHON=/usr/bin/python3 VENV=$(STOCK)/venv
+	$(STOCK)/venv/bin/xorloom --version
+	$(STOCK)/venv/bin/python -c "import numpy as np; \
+	  np.savez('$(STOCK)/w.npz', w=np.random.default_rng(1).normal(size=(64, 512)).astype('f4'))"
+	$(STOCK)/venv/bin/xorloom compress $(STOCK)/w.npz --sparsity 0.9 -o $(STOCK)/w.safetensors
+	$(STOCK)/venv/bin/xorloom verify $(STOCK)/w.safetensors
+
+# Needs uv; keeps versions, `make lock UPGRADE=--upgrade` takes new ones.
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	$(PYTHON) locks/make_locks.py $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find sw hw sim tests -name __pycache__ -type d -prune -exec rm -rf {} +

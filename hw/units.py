@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deterministic Verilog and a manifest beside it."""
+"""Units that Verilog can be generated of, and their manifests."""
 
 import hashlib
 import inspect
@@ -24,9 +24,10 @@ from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
 from xorloom.hw.window.shell import WindowShell
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import write_all
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, network_id, weights_network_id
+from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
 
@@ -39,30 +40,26 @@ __all__ = [
     "WINDOW_TOP",
     "WINDOW_UNITS",
     "GeneratedVerilog",
-    "component_verilog",
-    "generate",
     "generate_unit",
-    "tool_versions",
 ]
 
 BLOCK_TOP = "xorloom_block_decoder"
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
-"""What :func:`generate_unit` can make: the whole, or a part of it for area reports."""
+"""Units of the block codec for :func:`generate_unit`: the whole decoder, or a part of it."""
 WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "value", "control", "network")
-"""The same for the window codec; ``value``: without framing and shell, as in the IP block."""
+"""The same for the window codec; ``value`` is without deframer and shell, as in the IP block."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec: the whole, or without framing and gearbox."""
+"""The same for an index codec; ``core`` is without deframer and reader."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
-"""The decoder of weight streams as an IP block, with a read master or fed by AXI4-Stream: the names
-of their top modules."""
+"""IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
 """Parameters of the read master."""
 
 
 @dataclass(frozen=True)
 class GeneratedVerilog:
-    """Verilog text of one top module, its manifest, and texts that go with it by file name."""
+    """Verilog of one top module, its manifest, and further texts by file name."""
 
     name: str
     text: str
@@ -70,9 +67,9 @@ class GeneratedVerilog:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write ``NAME.v``, ``NAME.json`` and the others.
+        """Write ``NAME.v``, ``NAME.json`` and the further texts.
 
-        Each appears whole or not at all, and none before all could be written.
+        Each file appears whole or not at all, and none before all could be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
@@ -81,21 +78,8 @@ class GeneratedVerilog:
             **self.files,
         }
         paths = tuple(folder / name for name in texts)
-        partials = [path.with_name(path.name + ".partial") for path in paths]
-        try:
-            for partial, text in zip(partials, texts.values(), strict=True):
-                partial.write_text(text, encoding="utf-8")
-            for partial, path in zip(partials, paths, strict=True):
-                partial.replace(path)
-        finally:
-            for partial in partials:
-                partial.unlink(missing_ok=True)
+        write_all(dict(zip(paths, texts.values(), strict=True)))
         return paths
-
-
-def generate(config: BlockConfig | WindowConfig, *, stages: int = 1) -> GeneratedVerilog:
-    """Generate the AXI4-Stream decoder of either codec; parameters as in :func:`generate_unit`."""
-    return generate_unit("decoder", config, stages=stages)
 
 
 def _check_unit(unit: str, units: tuple[str, ...]) -> None:
@@ -122,7 +106,7 @@ def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
 
 
 def _register_texts() -> dict[str, str]:
-    """Return the register map as the files that go with an IP block."""
+    """Return the register map as the texts that go with an IP block."""
     return {
         "registers.md": f"# Registers of the xorloom decoder\n\n{csr.markdown()}",
         "xorloom_registers.h": csr.c_header(),
@@ -133,13 +117,13 @@ def _register_texts() -> dict[str, str]:
 def _index_facts(
     value: WindowConfig, planes: int, indexes: Sequence[IndexConfig]
 ) -> dict[str, Any]:
-    """Tell which weight streams an IP block decodes."""
+    """Return the part of the manifest that says which weight streams an IP block decodes."""
     return {
         "indexes": [
             {
                 "codec": index.codec,
                 "config": index.to_dict(),
-                "kind": KIND_WEIGHTS + INDEX_KINDS[index.codec],
+                "kind": KIND_WEIGHTS + index.kind,
                 "network_id": f"{weights_network_id(value, planes, index):08x}",
             }
             for index in indexes
@@ -158,20 +142,22 @@ def generate_unit(
     masked: bool = True,
     memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
-    """Generate the decoder or one of its units.
+    """Generate a decoder or one of its units.
+
+    Example: ``generate_unit("decoder", WindowConfig()).write(Path("build"))``.
 
     Parameters
     ----------
     unit : str
-        One of :data:`BLOCK_UNITS` or, for the window codec, :data:`WINDOW_UNITS` or
-        :data:`IP_UNITS`, or for an index codec, :data:`INDEX_UNITS`.
-    config : BlockConfig, WindowConfig, or an index codec's
+        One of :data:`BLOCK_UNITS` for a block codec, of :data:`WINDOW_UNITS` or :data:`IP_UNITS`
+        for a window codec, of :data:`INDEX_UNITS` for an index codec.
+    config : BlockConfig, WindowConfig or IndexConfig
     stages : int, 1 or 2
-        Registers of the block codec's network; the window codec's has two.
+        Registers of the network of the block codec; that of the window codec always has two.
     indexes, planes, masked
-        For the IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
-    memory : mapping, optional
-        For ``ip``, values of any of :data:`MEMORY_OPTIONS`.
+        For IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
+    memory : mapping of str to int, optional
+        For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
 
     Raises
     ------

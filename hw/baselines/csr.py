@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline: compressed sparse rows, 16-bit column indices and packed codes."""
+"""CSR baseline: compressed sparse rows, 16-bit column indices, packed codes."""
 
 from functools import reduce
 from operator import and_, or_
@@ -8,44 +8,30 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 
-from .common import BaselineReader, baseline_members
+from .common import BaselineDecoder, BaselineReader
 
 __all__ = ["CSR_INDEX_BITS", "CSR_ROW", "BaselineCsr"]
 
 CSR_INDEX_BITS = 16
 CSR_ROW = 1 << CSR_INDEX_BITS
-"""Weights of a row: all that an index can reach, which makes the fewest row lengths."""
+"""Weights per row: all that an index can reach, so that row lengths are fewest."""
 
 
-class BaselineCsr(wiring.Component):
-    """Row lengths, indices and codes in, slices out.
+class BaselineCsr(BaselineDecoder):
+    """CSR baseline: row lengths, indices and codes in.
 
-    Index words bring ``bus_bits / 16`` indices; every sixteenth follows code words, one of each
-    plane, so both are packed without a gap and no shifter is needed. Each place in a word has a
-    lane with a queue of its own: lanes take what belongs to the slice in work, an index a cycle
-    each, and none takes more before all have come to its end, when the slice leaves and the lanes
-    begin the next in the same clock. A slice takes one cycle or as many as a lane has indices in
-    it. What a row's last word has too much repeats its last index and code.
+    An index word holds ``bus_bits / 16`` indices. Before every sixteenth of them come code words,
+    one per plane; so both are packed without gaps and no shifter is needed. Each place in a word
+    has a lane with a queue. A lane takes the indices that belong to the current slice, one per
+    cycle. When all lanes have come to its end, the slice leaves, and the lanes begin the next one
+    in the same cycle. So a slice takes one cycle, or as many as the indices of the fullest lane.
+    The last word of a row is filled up with copies of its last index and code.
 
-    Twin: ``sim.bench.baselines.streams``.
-
-    Parameters
-    ----------
-    bus_bits, n_out, planes : int
-
-    Members
-    -------
-    i : In(stream.Signature(word_layout(bus_bits)))
-        Baseline streams, back to back.
-    o : Out(stream.Signature(baseline_layout(n_out, planes)))
+    Parameters, members and twin: see :class:`xorloom.hw.baselines.common.BaselineDecoder`.
     """
 
-    def __init__(self, *, bus_bits: int, n_out: int, planes: int) -> None:
-        self._bus_bits, self._n_out, self._planes = bus_bits, n_out, planes
-        super().__init__(baseline_members(bus_bits, n_out, planes))
-
     def elaborate(self, _platform: object) -> Module:
-        """Build words to lanes, lanes to slices."""
+        """Build the path from words to lanes, then from lanes to slices."""
         m = Module()
         bus, planes = self._bus_bits, self._planes
         lanes = bus // CSR_INDEX_BITS
@@ -56,7 +42,7 @@ class BaselineCsr(wiring.Component):
         entry = data.StructLayout(
             {"place": place_bits, "slice": CSR_INDEX_BITS - place_bits, "code": planes}
         )
-        # Elastic: with two places, a tenth of the rate is lost where counts do not divide evenly.
+        # Depth 8: with 2, a tenth of the rate is lost where indices are spread unevenly.
         heads = [SyncFIFO(width=entry.size, depth=8) for _ in range(lanes)]
         queues = [stream.Signature(entry).create(path=(f"queue_{n}",)) for n in range(lanes)]
         for lane, (head, queue) in enumerate(zip(heads, queues, strict=True)):
@@ -86,12 +72,12 @@ class BaselineCsr(wiring.Component):
             with m.If(reader.o.valid & need[plane]):
                 m.d.sync += word.eq(reader.o.payload)
 
-        # What belongs to the slice in work, and whether it is over.
+        # Which indices belong to the current slice, and whether it is finished.
         current = Signal(CSR_INDEX_BITS - place_bits)
         following = Signal.like(current)
         settled, over, flows = Signal(), Signal(), Signal()
         here = [q.valid & (q.p.slice == current) for q in queues]
-        closes = Signal()  # registered: the slice in `beat` is whole
+        closes = Signal()  # registered: the slice on offer is whole
         last = Signal()
         m.d.comb += [
             following.eq(current + 1),

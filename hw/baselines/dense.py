@@ -1,34 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline: dense codes, ``planes + 1`` bits a weight."""
+"""Dense baseline: ``planes + 1`` bits per weight."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
-from .common import BaselineReader, baseline_members
+from .common import BaselineDecoder, BaselineReader
 
 __all__ = ["BaselineDense"]
 
 
-class BaselineDense(wiring.Component):
-    """Plain gearbox: bus words in, slices out; a word every cycle.
+class BaselineDense(BaselineDecoder):
+    """Dense baseline: a plain gearbox from bus words to slices; one word per cycle.
 
-    Of a weight's bits the first says that it is kept, the others are its code.
-    Twin: ``sim.bench.baselines.streams``.
+    Of the bits of a weight the first says that it is kept, the others are its code.
 
-    Parameters
-    ----------
-    bus_bits, n_out, planes : int
-
-    Members
-    -------
-    i : In(stream.Signature(word_layout(bus_bits)))
-        Baseline streams, back to back.
-    o : Out(stream.Signature(baseline_layout(n_out, planes)))
+    Parameters, members and twin: see :class:`xorloom.hw.baselines.common.BaselineDecoder`.
     """
-
-    def __init__(self, *, bus_bits: int, n_out: int, planes: int) -> None:
-        self._bus_bits, self._n_out, self._planes = bus_bits, n_out, planes
-        super().__init__(baseline_members(bus_bits, n_out, planes))
 
     def elaborate(self, _platform: object) -> Module:
         """Build a shift register of words."""
@@ -37,7 +24,7 @@ class BaselineDense(wiring.Component):
         m.submodules.reader = reader = BaselineReader(bus_bits=self._bus_bits, n_out=self._n_out)
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         beat = Signal(self._n_out * bits, reset_less=True)
-        # A one moves along with the words; when it is out, the beat is whole.
+        # A one moves along with the words; with the last word the beat is whole.
         places = len(beat) // self._bus_bits
         place = Signal(places, init=1)
         whole, last = Signal(), Signal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Baseline: run lengths in Rice code, variable rate, many lanes."""
+"""Rice baseline: run lengths in Rice code, variable rate, many lanes."""
 
 from functools import reduce
 from operator import and_
@@ -8,17 +8,17 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from xorloom.sw.base.errors import ConfigError
 
-from .common import BaselineReader, baseline_members
+from .common import BaselineDecoder, BaselineReader
 from .rice_lane import RICE_DEPTH, RICE_SHIFT_MAX, BaselineRiceLane
 
 __all__ = ["BaselineRice", "check_rice"]
 
 _SETS = 8
-"""Steps whose requests for words may be waiting."""
+"""Steps whose requests for words can wait."""
 
 
 def check_rice(n_out: int, planes: int, lanes: int) -> None:
-    """Refuse lanes that do not fit.
+    """Check the number of lanes.
 
     Raises
     ------
@@ -32,37 +32,32 @@ def check_rice(n_out: int, planes: int, lanes: int) -> None:
         )
 
 
-class BaselineRice(wiring.Component):
-    """Bus words in, slices out: ``lanes`` symbols a step.
+class BaselineRice(BaselineDecoder):
+    """Rice baseline: ``lanes`` symbols per step, at most one step per cycle.
 
-    Each lane has its part of every slice and a bit string of its own, cut into bus words. Lanes
-    step together, and none steps while one lacks bits, so a stall stops them all and changes
-    nothing in the order of words: by the step in which a lane used up the one before, then by
-    lane. Zeros follow the payload.
+    Each lane decodes its part of every slice from a bit string of its own, which is cut into bus
+    words. Lanes step together, and none steps while one of them lacks bits. So a stall stops them
+    all and does not change the order of the words: by the step in which a lane used up its word,
+    then by lane. The parameter of the stream is the number of bits of a remainder. Zeros follow
+    the payload.
 
-    Twin: ``sim.bench.baselines.streams``. Source: Golomb-Rice code as in Arm's Ethos-U weight
-    streams.
+    Other parameters, members and twin: see
+    :class:`xorloom.hw.baselines.common.BaselineDecoder`. Source: Golomb-Rice code as in the weight
+    streams of Arm's Ethos-U.
 
     Parameters
     ----------
-    bus_bits, n_out, planes : int
-    lanes : int
-
-    Members
-    -------
-    i : In(stream.Signature(word_layout(bus_bits)))
-        Baseline streams, back to back; the parameter is the number of bits of a remainder.
-    o : Out(stream.Signature(baseline_layout(n_out, planes)))
+    lanes : int, a power of two
+        Each has 2 to 64 weights of a slice.
     """
 
     def __init__(self, *, bus_bits: int, n_out: int, planes: int, lanes: int = 16) -> None:
         check_rice(n_out, planes, lanes)
-        self._bus_bits, self._n_out, self._planes = bus_bits, n_out, planes
         self._lanes = lanes
-        super().__init__(baseline_members(bus_bits, n_out, planes))
+        super().__init__(bus_bits=bus_bits, n_out=n_out, planes=planes)
 
     def elaborate(self, _platform: object) -> Module:
-        """Build lanes, and what hands them their words."""
+        """Build the lanes, and the sets of requests that give them their words."""
         m = Module()
         planes, places = self._planes, self._n_out // self._lanes
         m.submodules.reader = reader = BaselineReader(
@@ -83,7 +78,7 @@ class BaselineRice(wiring.Component):
         full = Signal()
         some = reduce(and_, (lane.some for lane in lanes))
         m.d.comb += [
-            # A slice leaves once a step; it may do so before the step is made.
+            # One slice leaves per step; it may leave before the step is made.
             offers.eq(some & ~taken & reader.live),
             go.eq(
                 reduce(and_, (lane.able for lane in lanes))
@@ -108,7 +103,7 @@ class BaselineRice(wiring.Component):
         with m.Elif(go):
             m.d.sync += [prime.eq(0), at.eq(at + some)]
 
-        # Lanes that want a word, in sets: those of a step come before those of the next.
+        # Sets of lanes that want a word: those of one step come before those of the next.
         sets = [Signal(self._lanes, name=f"set_{n}") for n in range(_SETS)]
         asks = Signal(self._lanes)
         seen = Signal()
@@ -128,7 +123,7 @@ class BaselineRice(wiring.Component):
                 for n in range(_SETS)
             ),
         ]
-        # `asks` stands until the next step: it is seen once.
+        # `asks` is stable until the next step, but must be counted once.
         m.d.sync += seen.eq(~go & ~reader.start)
         for n, signal in enumerate(sets):
             enters = ~moved[n].any() & (moved[n - 1].any() if n else 1)

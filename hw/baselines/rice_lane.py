@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lane of the Rice baseline: its bits to its part of every slice."""
+"""Lane of the Rice baseline: decodes its part of every slice from its own bits."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -11,50 +11,54 @@ from .common import added
 __all__ = ["RICE_DEPTH", "RICE_SHIFT_MAX", "RICE_UNARY", "RICE_UNIT_BITS", "BaselineRiceLane"]
 
 RICE_UNIT_BITS = 16
-"""A lane shifts its words in units of this."""
+"""Words are shifted in units of this."""
 RICE_UNARY = 4
-"""Bits of a quotient that are decoded a cycle."""
+"""Most bits of a quotient that are decoded per cycle."""
 RICE_SHIFT_MAX = 5
 """Most bits of a remainder."""
 RICE_DEPTH = 16
-"""Parts of slices that a lane may be ahead of the slowest."""
+"""How many parts of slices a lane can be ahead of the slowest one."""
 
 
 class BaselineRiceLane(wiring.Component):
-    """One symbol a step: zeros before a kept weight, in Rice code, and the weight's code.
+    """Rice lane: one symbol per step, that is, a run of pruned weights and the code of a kept one.
 
-    A symbol is a quotient (so many ones, then a zero), the code, and the remainder. A quotient of
-    more ones takes more steps. Two registers behind the shifter, the symbol is placed: parts that
-    are over go to a queue. All steps are in lockstep with the other lanes.
+    A symbol is a quotient (that many ones, then a zero), the code, and the remainder. A quotient
+    with more than :data:`RICE_UNARY` ones takes further steps. Latency: a symbol is placed two
+    steps behind the shifter; finished parts of slices go to a queue. All lanes step together. Twin:
+    ``sim.bench.baselines.streams``.
 
     Parameters
     ----------
     bus_bits, planes : int
+        As in :class:`xorloom.hw.baselines.common.BaselineDecoder`.
     places : int, a power of two
-        Weights of a slice that are this lane's.
+        Weights of a slice that this lane decodes.
 
     Members
     -------
     start : In(1)
         A stream begins.
     go : In(1)
-        Do a step.
+        Make a step.
     prime : In(1)
-        It is the stream's first, which only fills the shifter.
+        The step is the first of the stream, which only fills the shifter.
     shift, fixed : In
-        Bits of a remainder; the same, plus code and end of the quotient.
+        Bits of a remainder; bits of a remainder, a code and the end of a quotient.
     able : Out(1)
-        The lane has the bits of a step.
+        The lane has the bits for a step.
     asks : Out(1)
-        In the step before, the lane used up its word.
+        The lane used up its word in the step before.
     load, word : In
-        It gets this one.
+        Take this word.
     some : Out(1)
         The queue holds a part.
     pop : In(1)
-        It is taken in this step; ``at`` is the place of the next in all queues.
+        The part is taken with this step.
+    at : In(range(RICE_DEPTH))
+        Place of the next part, the same in all queues.
     part : Out(places * (1 + planes))
-        Mask, then plane by plane the codes.
+        Mask, then the codes plane by plane.
     """
 
     def __init__(self, *, bus_bits: int, places: int, planes: int) -> None:
@@ -92,7 +96,7 @@ class BaselineRiceLane(wiring.Component):
 
         look = Signal(RICE_UNARY + planes + RICE_SHIFT_MAX)
         m.d.comb += look.eq(Cat(first, second) >> used)
-        # How far every quotient leads is worked out while the bits are shifted.
+        # Where each possible quotient ends is computed while the bits are shifted.
         ends = [added(m, used, self.fixed, 5)]
         ends += [added(m, ends[0], Const(n, 2), 5) for n in range(1, RICE_UNARY)]
         ones = look[:RICE_UNARY]
@@ -134,7 +138,7 @@ class BaselineRiceLane(wiring.Component):
         with m.If(self.start | self.go):
             m.d.sync += asks.eq(self.start | empties)
 
-        # The symbol, then its place, counted from the part in work.
+        # The symbol, then its place, counted from the start of the current part.
         run = Signal(range(RICE_UNARY << RICE_SHIFT_MAX), reset_less=True)
         more = Signal(RICE_UNARY.bit_length(), reset_less=True)
         kept, code = Signal(), Signal(planes, reset_less=True)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A baseline decoder behind the decoder's own read master."""
+"""Shell of the baselines: a baseline decoder behind the read master of the IP block."""
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.bus.ports import axi_members
+from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
+
+from .common import BaselineDecoder
 
 __all__ = ["BASELINE_COUNTERS", "BaselineShell"]
 
@@ -16,38 +18,39 @@ BASELINE_COUNTERS = ("words", "starved", "blocked", "stalled", "beats")
 
 
 class BaselineShell(wiring.Component):
-    """Read master, baseline decoder, and counters; a pulse starts a read.
+    """Baseline shell: read master, baseline decoder and counters; a pulse starts a read.
 
-    So all designs read the same memory by the same reader. A beat of ``m_axis`` has the codes in
-    the low bits of ``tdata`` and the mask above them, as in
+    So all designs that are compared read the same memory with the same reader. A beat of
+    ``m_axis`` has the codes in the low bits of ``tdata`` and the mask above them, as in
     :class:`xorloom.hw.ip.top.IpBlock`.
 
     Parameters
     ----------
-    core : wiring.Component
-        A baseline decoder, see :func:`xorloom.hw.baselines.common.baseline_members`.
+    core : BaselineDecoder
     address_bits, outstanding, max_burst : int
-        Of the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`; reads begin at whole bus
-        words.
+        For the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`. Addresses are multiples
+        of a bus word.
 
     Members
     -------
     aclk, aresetn : In(1)
         Clock; synchronous reset, active low.
     start : In(1)
-        For one cycle: read ``length`` bytes at ``address``. The queue has four places.
+        For one cycle: read ``length`` bytes at ``address``. Up to four reads can wait.
     address : In(address_bits)
     length : In(32)
+        In bytes.
     m_axi_ar*, m_axi_r*
+        Memory.
     m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast
         Codes and masks.
     words, starved, blocked, stalled, beats : Out(32)
-        Counters; ``starved`` counts between the first word and the last.
+        Counters. ``starved`` counts from the first word to the last one.
     """
 
     def __init__(
         self,
-        core: wiring.Component,
+        core: BaselineDecoder,
         *,
         address_bits: int = 32,
         outstanding: int = 4,
@@ -64,25 +67,19 @@ class BaselineShell(wiring.Component):
         )
         beat = self._core.o.p
         self._out_bytes = -(-(len(beat.codes) + len(beat.mask)) // 8)
-        memory_ports = self._reader.signature.members.items()
         super().__init__(
-            axi_members({}, 8 * self._out_bytes, {})
+            axi_members(in_bits=None, out_bits=8 * self._out_bytes)
             | {"start": In(1), "address": In(address_bits), "length": In(32)}
-            | {name: port for name, port in memory_ports if name.startswith("m_axi_")}
+            | ports_of(self._reader, "m_axi_")
             | {name: Out(32) for name in BASELINE_COUNTERS}
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Connect the reader and count."""
-        m = Module()
-        m.domains.sync = ClockDomain(local=True)
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m = clocked_module(self)
         m.submodules.reader = reader = self._reader
         m.submodules.core = core = self._core
-        for name, port in reader.signature.members.items():
-            if name.startswith("m_axi_"):
-                ours, its = getattr(self, name), getattr(reader, name)
-                m.d.comb += its.eq(ours) if port.flow is In else ours.eq(its)
+        pass_ports(m, self, reader, {name: name for name in ports_of(reader, "m_axi_")})
         wiring.connect(m, reader.o, core.i)
         waits, begun = Signal(), Signal()
         word = core.i.valid & core.i.ready

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts the bits of one substream against what the steps need."""
+"""Budget: counts the bits of one substream against what the steps need."""
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -9,34 +9,36 @@ __all__ = ["Budget"]
 
 
 class Budget(wiring.Component):
-    """Bits that entered minus bits of finished steps, compared with the current step's need.
+    """Budget: bits that entered minus bits of finished steps, compared with the need of this step.
 
-    These counts decide the order of bus words; they follow what was accepted, not what the
-    gearbox still holds. All outputs are registers: each comparison is made a cycle early, for
-    both values of the inputs that come late (``enter``, ``load``).
+    These counts decide the order of bus words, so they follow what was accepted, not what the
+    gearbox still holds. All outputs are registers; latency one cycle. Each comparison is made one
+    cycle early, for both values of the inputs that arrive late in the cycle (``enter``, ``load``).
+    Twin: the counts in ``sw.golden.block.block_parser``.
 
     Parameters
     ----------
     word : int
-        Size of a bus word, in the substream's units.
+        Size of a bus word, in units of the substream.
     need_max : int
         Largest need, in the same units.
 
     Members
     -------
     next_need : In
-        Need of the step that follows.
+        Need of the next step.
     load : In(1)
-        The step is finished: its need is spent, ``next_need`` becomes the need.
+        The step is finished: subtract its need, and make ``next_need`` the need.
     enter : In(1)
         A bus word enters.
     clear : In(1)
-        Between streams.
+        Set all to 0, between streams.
     need : Out
+        Need of the current step.
     lack : Out(1)
-        The step cannot be made yet.
+        The step lacks bits.
     short : Out(1)
-        One more word is enough for it.
+        With one more word the step has all its bits.
     """
 
     def __init__(self, *, word: int, need_max: int) -> None:
@@ -54,7 +56,7 @@ class Budget(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the counter."""
+        """Build the counter and the comparisons."""
         m = Module()
         level = Signal(range(self._need_max + self._word + 1))
         reach = {}

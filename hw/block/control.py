@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the control substream: the n_patch counts of one group at a time."""
+"""Control of the block codec: reads the n_patch counts of one group after the other."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -12,12 +12,18 @@ __all__ = ["BlockControl", "plan_round", "step_layout"]
 
 
 def step_layout(config: BlockConfig) -> data.StructLayout:
-    """What the lanes do in one cycle.
+    """One step: what the lanes do in one cycle.
 
-    ``left``: n_patch that remain, this cycle's included; ``enable[k * lanes + j]``: lane ``j``
-    takes its ``k``-th patch of this cycle, the one after ``rank`` others; ``count``: all of them;
-    ``next_count``: those of the group's next cycle; ``last``: the group ends here; ``live[j]``:
-    lane ``j`` holds a slice; ``final``: the stream ends with this group.
+    =========================  ===================================================================
+    ``left[j]``                patches that lane ``j`` still needs, this step included
+    ``enable[k * lanes + j]``  lane ``j`` takes its ``k``-th patch of this step
+    ``rank[k * lanes + j]``    how many patches of this step come before that one in the substream
+    ``count``                  patches of this step
+    ``next_count``             patches of the next step of the group
+    ``last``                   the group ends with this step
+    ``live[j]``                lane ``j`` holds a slice
+    ``final``                  the stream ends with this group
+    =========================  ===================================================================
     """
     slots = config.lanes * config.patches_per_cycle
     return data.StructLayout(
@@ -35,7 +41,7 @@ def step_layout(config: BlockConfig) -> data.StructLayout:
 
 
 def plan_round(config: BlockConfig, left: data.View, done: int) -> dict[str, Value]:
-    """Return what :func:`step_layout` tells of the round after ``done`` patches."""
+    """Return the fields of :func:`step_layout` for the step after ``done`` patches per lane."""
     lanes, per_cycle = config.lanes, config.patches_per_cycle
     flags = [left[j] > done + k for k in range(per_cycle) for j in range(lanes)]
     more = Cat(left[j] > done + per_cycle for j in range(lanes)).any()
@@ -53,7 +59,7 @@ def plan_round(config: BlockConfig, left: data.View, done: int) -> dict[str, Val
 
 
 def _count(config: BlockConfig, left: data.View, done: int) -> Value:
-    """Patches of the round after ``done`` patches."""
+    """Return how many patches the step after ``done`` patches per lane has."""
     flags = [
         left[j] > done + k for k in range(config.patches_per_cycle) for j in range(config.lanes)
     ]
@@ -61,13 +67,13 @@ def _count(config: BlockConfig, left: data.View, done: int) -> Value:
 
 
 class BlockControl(wiring.Component):
-    """n_patch counts with blocked field widths, one group a cycle.
+    """Block control: control words in, the first step of each group out; one group per cycle.
 
-    The width of a block of groups is announced when the block before it opens, so how much a
-    group takes from the queue is always known a cycle ahead. A first cycle cuts the fields out of
-    the gearbox, a second one sorts them by lane, a third one plans the group's first step. Twin:
-    ``sw.golden.block.block_parser`` (``next_counts``). Source: Kwon et al., CVPR 2020,
-    blocked n_patch assignment.
+    The n_patch fields of a block of groups share one width. It is stored one block ahead, so how
+    many bits a group takes is always known a cycle early. Three pipeline stages: cut the fields
+    out of the gearbox, sort them by lane, plan the first step of the group; then a queue of
+    ``CONTROL_AHEAD`` groups. Twin: ``sw.golden.block.block_parser`` (``next_counts``). Source:
+    Kwon et al., CVPR 2020, blocked n_patch assignment.
 
     Parameters
     ----------
@@ -78,12 +84,13 @@ class BlockControl(wiring.Component):
     start : In(1)
         Begin a stream of ``count`` slices; the queue must be empty.
     count : In(32)
+        Slices of the stream.
     i : In(stream.Signature(bus_bits))
         Control words.
     hungry : Out(1)
-        The stream's next word is a control word; no other may enter before it.
+        The next word of the stream is a control word; no other may enter before it.
     ahead : Out(1)
-        The control words that precede the current group's other words have all entered.
+        All control words that precede the other words of the current group have entered.
     o : Out(stream.Signature(step_layout(config)))
         First steps of the groups after the current one, in order.
     """
@@ -102,7 +109,7 @@ class BlockControl(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the parser."""
+        """Build the counters, the pipeline and the queue."""
         m = Module()
         config = self._config
         lanes, width_max = config.lanes, config.position_bits
@@ -113,12 +120,12 @@ class BlockControl(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), box.i)
         m.d.comb += box.flush.eq(self.start)
 
-        left = Signal(32)  # slices whose group is not parsed yet
+        left = Signal(32)  # slices of groups that are not parsed yet
         some = Signal()  # left != 0
         known = Signal(range(CONTROL_AHEAD + 1))  # groups parsed and not yet taken
         go, parse, leaves = Signal(), Signal(), Signal()
-        primed = Signal()  # the first block's width, which precedes everything, is read
-        settled = Signal()  # ... and known as what the first group takes
+        primed = Signal()  # the width of the first block, the first field of all, is read
+        settled = Signal()  # and `take` of the first group follows from it
         m.d.comb += [
             self.hungry.eq(some & (known != CONTROL_AHEAD) & ~box.enough),
             go.eq(some & (known != CONTROL_AHEAD) & box.enough & (primed == settled)),
@@ -180,7 +187,7 @@ class BlockControl(wiring.Component):
         primed: Signal,
         settled: Signal,
     ) -> tuple[Signal, Signal]:
-        """Follow the blocks: whether the next group opens one, and how wide its fields are."""
+        """Follow the blocks; return whether the next group opens one, and its field width."""
         config = self._config
         opens = Signal()
         width = Signal(range(config.position_bits + 1))
@@ -188,7 +195,7 @@ class BlockControl(wiring.Component):
         block_left = Signal(range(config.block_groups))
         take = Signal.like(box.take)
         m.d.comb += box.take.eq(take)
-        # lanes * width as tables: a product would end up in a slow multiplier block.
+        # lanes * width as tables: Yosys would map a product to a slow multiplier block.
         fields = {name: Signal.like(take, name=f"{name}_fields") for name in ("next", "own")}
         for source, product in ((next_width, fields["next"]), (width, fields["own"])):
             with m.Switch(source):
@@ -220,7 +227,7 @@ class BlockControl(wiring.Component):
         return opens, width
 
     def _queue(self, m: Module, entry: data.View, enters: Signal, leaves: Signal) -> None:
-        """Keep the groups ahead; there is always room, because ``known`` counts them."""
+        """Build the queue of groups; it never overflows, because ``known`` counts them."""
         slots = [Signal(entry.shape(), reset_less=True) for _ in range(CONTROL_AHEAD)]
         queued = Signal(range(CONTROL_AHEAD + 1))
         place = Signal.like(queued)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block decoder: memory streams in, groups of slices out."""
+"""Block decoder: memory streams in, groups of slices out."""
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import stream, wiring
@@ -14,24 +14,26 @@ __all__ = ["BlockDecoder"]
 
 
 class BlockDecoder(wiring.Component):
-    """Decoder of the block codec: ``lanes`` slices a cycle.
+    """Block decoder: a parser and ``lanes`` lanes that decode ``lanes`` slices per cycle.
 
-    Lane ``j`` of group ``g`` decodes slice ``g * lanes + j``. A group leaves every cycle in which
-    memory has delivered its words, as long as no slice has more than ``patches_per_cycle``
-    patches; more patches take more cycles. Full back-pressure; streams chain back to back.
+    Lane ``j`` of group ``g`` decodes slice ``g * lanes + j``. One group leaves per cycle, as long
+    as memory delivers the words and no slice has more than ``patches_per_cycle`` patches; more
+    patches take more cycles. A group is offered ``lane.latency`` cycles after the last
+    beat of it has left the parser. Full back-pressure; streams follow each other without a gap.
     Twin: ``sw.golden.block.block_decoder``. Source: Kwon et al., CVPR 2020.
 
     Parameters
     ----------
     config : BlockConfig
     stages : int, 1 or 2
-        Registers of the network, see :class:`XorNetwork`.
+        Registers of the network, see :class:`xorloom.hw.block.xor_network.XorNetwork`.
 
     Members
     -------
     i : In(stream.Signature(bus_bits))
-        Memory streams as ``FORMAT.md`` tells, header to CRC.
+        Memory streams from header to CRC; see ``FORMAT.md``.
     o : Out(stream.Signature(group_layout(config)))
+        Groups, in order.
     """
 
     def __init__(self, config: BlockConfig, *, stages: int = 1) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One lane of the block decoder: network and patch unit."""
+"""Lane of the block decoder: network and patch unit."""
 
 from amaranth.hdl import Module
 from amaranth.lib import data, stream, wiring
@@ -14,22 +14,24 @@ __all__ = ["BlockLane"]
 
 
 class BlockLane(wiring.Component):
-    """A seed and its patches in, a corrected slice out.
+    """Block lane: a seed and its patches in, a corrected slice out.
 
-    A slice takes ``max(1, ceil(n_patch / patches_per_cycle))`` beats; the first brings the seed,
-    the others seed zero. Latency :py:`self.latency` cycles, one beat a cycle, full back-pressure.
-    Twin: ``sw.golden.network.xor_network``, then ``sw.golden.network.patch_unit``.
+    A slice takes ``max(1, ceil(n_patch / patches_per_cycle))`` beats: the first brings the seed,
+    the others bring zeros instead. Latency :py:`self.latency` cycles, one beat per cycle, full
+    back-pressure. Twin: ``sw.golden.network.xor_network``, then ``sw.golden.network.patch_unit``.
 
     Parameters
     ----------
     config : BlockConfig
     stages : int, 1 or 2
-        Registers of the network, see :class:`XorNetwork`.
+        Registers of the network, see :class:`xorloom.hw.block.xor_network.XorNetwork`.
 
     Members
     -------
     i : In(stream.Signature({"seed": n_in, "patch": patch_layout, "user": lane_layout}))
+        Beats.
     o : Out(stream.Signature({"bits": n_out, "user": lane_layout}))
+        Slices.
     """
 
     def __init__(self, config: BlockConfig, *, stages: int = 1) -> None:
@@ -48,11 +50,11 @@ class BlockLane(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the transfer of a slice's last beat to the slice being offered."""
+        """Cycles from the transfer of the last beat of a slice until the slice is offered."""
         return self._network.latency + self._unit.latency
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the lane."""
+        """Connect network, patch decoder and patch unit."""
         m = Module()
         m.submodules.network = network = self._network
         m.submodules.patch_unit = unit = self._unit

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sorts the bus words of a memory stream into gearboxes and issues beats to the lanes."""
+"""Parser of the block codec: sorts bus words into gearboxes, issues beats to the lanes."""
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
@@ -23,7 +23,20 @@ __all__ = ["BlockParser"]
 
 
 class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
-    """Where in the stream the next bus word stands."""
+    """Part of the stream that the next bus word belongs to.
+
+    ========  ===========================  ==================  ==================================
+    phase     accepted                     offered             next phase
+    ========  ===========================  ==================  ==================================
+    HEADER    header words, once all       what waits in the   after the last one: PAYLOAD, or
+              tokens are issued            skid buffer         TRAILER if the count is 0
+    PAYLOAD   control words first, then    one beat for each   TRAILER with the last step of the
+              seed words, then patch       step with all its   last group
+              words, as the step lacks     bits
+    TRAILER   CRC words, once all tokens   what waits in the   HEADER after the last one
+              are issued                   skid buffer
+    ========  ===========================  ==================  ==================================
+    """
 
     HEADER = 0
     PAYLOAD = 1
@@ -31,16 +44,16 @@ class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
 
 
 class BlockParser(wiring.Component):
-    """Memory stream to beats: header, control, seed and patch words of the block codec.
+    """Block parser: memory streams in, beats for the lanes out.
 
-    One bus word or one beat a cycle, both in the same cycle where the word completes the beat.
-    Streams chain back to back. The trailing CRC is skipped. Twin:
-    ``sw.golden.block.block_parser``.
+    Accepts one bus word and issues one beat per cycle. A beat is offered two cycles after the
+    word that completes it. Streams follow each other without a gap; the CRC is skipped. Full
+    back-pressure. Twin: ``sw.golden.block.block_parser``.
 
-    A *step* is what the lanes do in one cycle: a group's seeds and first patches, or more patches
-    of the same group. The step's needs decide where the next word goes (counted in bits that
-    entered, not in cycles, so that no stall can change it); a step with all its words is handed
-    as a *token* to the issue stage, which takes its bits from the gearboxes.
+    A *step* is what the lanes do in one cycle: the seeds and first patches of a group, or more
+    patches of the same group. What the step still lacks decides where the next word goes; that is
+    counted in bits that entered, not in cycles, so no stall can change it. A step with all its
+    bits goes as a *token* to the issue stage, which takes the bits from the gearboxes.
 
     Parameters
     ----------
@@ -49,8 +62,9 @@ class BlockParser(wiring.Component):
     Members
     -------
     i : In(stream.Signature(bus_bits))
-        Memory streams, from header to CRC.
+        Memory streams from header to CRC; see ``FORMAT.md``.
     o : Out(stream.Signature(beat_layout(config)))
+        Beats, the same for all lanes.
     """
 
     def __init__(self, config: BlockConfig) -> None:
@@ -63,7 +77,7 @@ class BlockParser(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the parser."""
+        """Build control, gearboxes, budgets and the issue stage."""
         m = Module()
         config = self._config
         bus = config.bus_bits
@@ -153,7 +167,7 @@ class BlockParser(wiring.Component):
     def _next_step(
         self, m: Module, step: data.View, fresh: Signal, control: BlockControl
     ) -> data.View:
-        """Return the step after this one."""
+        """Return the step after this one: of the same group, or the first of the next group."""
         config = self._config
         per_cycle = config.patches_per_cycle
         again = Signal(step.shape())
@@ -181,7 +195,7 @@ class BlockParser(wiring.Component):
         seeds: Gearbox,
         patches: Gearbox,
     ) -> Signal:
-        """Take a finished step's bits from the gearboxes and offer them; return "one waits"."""
+        """Build the issue stage: a token to a beat; return a flag: a token waits."""
         config = self._config
         m.submodules.skid = skid = SkidBuffer(beat_layout(config))
         wiring.connect(m, skid.o, wiring.flipped(self.o))
@@ -230,7 +244,7 @@ class BlockParser(wiring.Component):
         token_valid: Signal,
         finished: Value,
     ) -> None:
-        """Header and CRC words: start a stream, and clean up after it."""
+        """Build the phases, and the words of header and CRC."""
         config = self._config
         bus = config.bus_bits
         head = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The patch-correction unit: flips the slice bits that the network cannot hit."""
+"""Patch unit: flips the slice bits that the network does not yield."""
 
 from amaranth.hdl import Cat, Module, ResetSignal, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -10,20 +10,24 @@ __all__ = ["PatchDecoder", "PatchUnit"]
 
 
 class PatchDecoder(wiring.Component):
-    """Patch positions to row and column one-hot. Combinational.
+    """Patch decoder: patch positions in, one-hot rows and columns out. Combinational.
 
-    A slice is seen as a near-square grid, so one AND a bit finds the bit to flip. The one-hot
-    signals are meant to be registered before the patch unit: a mapper that can look through them
-    spends a second LUT4 on every slice bit (measured: 441 instead of 200 for 200 bits).
+    A slice is seen as a near-square grid, so one AND per bit finds the bit to flip. Register the
+    one-hot signals before the patch unit: a mapper that can see through them spends a second LUT4
+    on every slice bit (measured: 441 instead of 200 for 200 bits). Twin:
+    ``sw.golden.network.patch_unit``.
 
     Parameters
     ----------
     n_out, patches_per_cycle : int
+        Bits of a slice, and patches per cycle.
 
     Members
     -------
     i : In(patch_layout(n_out, patches_per_cycle))
+        Patches as positions.
     o : Out(flip_layout(n_out, patches_per_cycle))
+        The same patches as one-hot rows and columns.
     """
 
     def __init__(self, *, n_out: int, patches_per_cycle: int) -> None:
@@ -51,27 +55,30 @@ class PatchDecoder(wiring.Component):
 
 
 class PatchUnit(wiring.Component):
-    """Patch correction: ``patches_per_cycle`` bit flips a cycle.
+    """Patch unit: ``patches_per_cycle`` bit flips per cycle.
 
-    XORs all beats up to and including the one with ``last``, and the bits that their one-hot
-    signals select, into one slice; a slice with more patches than fit one beat brings zero
-    ``bits`` in its later beats. Latency :py:`self.latency` cycles, one beat a cycle, full
-    back-pressure. Twin: ``sw.golden.network.patch_unit``. Source: Kwon et al., CVPR 2020.
+    XORs the ``bits`` of all beats up to the one with ``last``, and the bits that their one-hot
+    signals select, into one slice. A slice with more patches than fit one beat has zero ``bits``
+    in its later beats. Latency :py:`self.latency` cycles, one beat per cycle, full back-pressure.
+    Twin: ``sw.golden.network.patch_unit``. Source: Kwon et al., CVPR 2020.
 
-    The sum of a slice's earlier beats waits in registers that are cleared by their synchronous
-    reset, so with one patch a cycle a bit costs exactly one LUT4:
+    The XOR of the earlier beats of a slice waits in registers that are cleared by their
+    synchronous reset. So with one patch per cycle a bit costs exactly one LUT4:
     ``bits ^ waiting ^ (row & column)``.
 
     Parameters
     ----------
     n_out, patches_per_cycle : int
+        Bits of a slice, and patches per cycle.
     user : StructLayout, optional
-        Sideband; that of a slice's last beat leaves with the slice.
+        Sideband; that of the last beat of a slice leaves with the slice.
 
     Members
     -------
     i : In(stream.Signature({"bits": n_out, "flip": flip_layout, "user": user}))
+        Beats.
     o : Out(stream.Signature({"bits": n_out, "user": user}))
+        Slices.
     """
 
     def __init__(
@@ -86,7 +93,7 @@ class PatchUnit(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the transfer of a slice's last beat to the slice being offered."""
+        """Cycles from the transfer of the last beat of a slice until the slice is offered."""
         return 1
 
     def elaborate(self, _platform: object) -> Module:
@@ -115,7 +122,7 @@ class PatchUnit(wiring.Component):
             self.i.ready.eq(proceed),
             self.o.valid.eq(valid),
             self.o.payload.eq(held),
-            # Reset and end of slice in one term: it maps to the flip-flops' synchronous reset.
+            # Reset and end of slice in one term, which maps to the synchronous reset of flip-flops.
             clear.eq(ResetSignal() | (proceed & self.i.valid & flip.last)),
         ]
         with m.If(proceed):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain AXI4-Stream shell around the block decoder."""
+"""AXI4-Stream shell of the block decoder."""
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
-from xorloom.hw.bus.ports import axi_members, axi_module
+from xorloom.hw.bus.ports import axi_members, decoder_module
 from xorloom.sw.spec.config import BlockConfig
 
 from .decoder import BlockDecoder
@@ -12,23 +12,23 @@ __all__ = ["BlockShell"]
 
 
 class BlockShell(wiring.Component):
-    """Block decoder with AXI4-Stream ports, one clock, active-low synchronous reset.
+    """Block shell: a :class:`BlockDecoder` behind AXI4-Stream ports.
 
-    A beat of ``m_axis`` is one group: slice ``j`` in bits ``j * n_out`` onwards, the rest zero.
-    ``tkeep`` marks the bytes that hold a bit of a live slice (all of them but in a stream's last
-    beat); ``tlast`` closes a memory stream. ``s_axis_tlast`` is not needed: lengths are in the
-    stream.
+    A beat of ``m_axis`` is one group: slice ``j`` starts at bit ``j * n_out``, the bits above the
+    last slice are 0. ``tkeep`` marks the bytes that hold a bit of a live slice: all of them, or
+    fewer in the last beat of a stream, which has ``tlast``. Latency, rate and
+    twin are the decoder's.
 
     Parameters
     ----------
     config : BlockConfig
     stages : int, 1 or 2
+        Registers of the network, see :class:`xorloom.hw.block.xor_network.XorNetwork`.
 
     Members
     -------
-    aclk, aresetn : In(1)
-    s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast
-        Memory stream, ``bus_bits`` wide.
+    aclk, aresetn, s_axis_*
+        Clock, reset and memory streams; see :func:`xorloom.hw.bus.ports.axi_members`.
     m_axis_tdata, m_axis_tkeep, m_axis_tvalid, m_axis_tready, m_axis_tlast
         Slices, ``lanes * n_out`` bits rounded up to bytes.
     """
@@ -38,14 +38,16 @@ class BlockShell(wiring.Component):
         self._out_bytes = -(-config.lanes * config.n_out // 8)
         super().__init__(
             axi_members(
-                {"s_axis": config.bus_bits}, 8 * self._out_bytes, {"tkeep": self._out_bytes}
+                in_bits=config.bus_bits,
+                out_bits=8 * self._out_bytes,
+                sideband={"tkeep": self._out_bytes},
             )
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Wrap the decoder."""
         decoder = BlockDecoder(self._config, stages=self._stages)
-        m = axi_module(self, decoder, {"s_axis": decoder.i})
+        m = decoder_module(self, decoder)
         n_out, lanes = self._config.n_out, self._config.lanes
         group = decoder.o.p
         keep = [

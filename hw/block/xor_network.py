@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The XOR-gate network: seed in, slice out."""
+"""XOR-gate network: seed in, slice out."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
@@ -11,7 +11,7 @@ __all__ = ["XorNetwork"]
 class XorNetwork(wiring.Component):
     """XOR-gate network: one seed in, one slice out.
 
-    Computes :py:`bits = M @ seed` over GF(2). Latency :py:`self.latency` cycles, one slice a
+    Computes :py:`bits = M @ seed` over GF(2). Latency :py:`self.latency` cycles, one slice per
     cycle, full back-pressure. Twin: ``sw.golden.network.xor_network``. Source: Kwon et al., CVPR
     2020.
 
@@ -24,14 +24,16 @@ class XorNetwork(wiring.Component):
     user : StructLayout, optional
         Sideband that is delayed with the slice.
     stages : int, 1 or 2
-        Registers. With 2, the distinct parities of every four neighbouring seed bits (one LUT4
-        each) are computed once and registered, and a row is the XOR of at most ``n_in / 4`` of
-        them: shorter paths for wide seeds.
+        Registers between input and output. With 2, the distinct parities of every four
+        neighbouring seed bits (one LUT4 each) are computed once and registered, and a row is the
+        XOR of at most ``n_in / 4`` of them: shorter paths for wide seeds.
 
     Members
     -------
     i : In(stream.Signature({"seed": n_in, "user": user}))
+        Seeds.
     o : Out(stream.Signature({"bits": n_out, "user": user}))
+        Slices.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class XorNetwork(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a seed's transfer to its slice being offered."""
+        """Cycles from the transfer of a seed until its slice is offered."""
         return self._stages
 
     def elaborate(self, _platform: object) -> Module:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clock and reset of a board: the family's PLL, and a counter after power-on."""
+"""Clock and reset of a board: the PLL of its family, and a counter after power-on."""
 
 from amaranth.hdl import (
     ClockDomain,
@@ -19,24 +19,28 @@ __all__ = ["BoardClock"]
 
 
 class BoardClock(wiring.Component):
-    """Drives the clock domain ``sync`` of a board.
+    """Board clock: clock and synchronous reset for the whole board.
 
-    The reset lasts until the PLL is locked, the button is let go, and ``2**reset_bits`` cycles have
-    passed since then; that also takes the button's bounces out. It ends with a clock edge.
+    The reset lasts until the PLL is locked and the button is released, and ``2**reset_bits`` cycles
+    longer, which also debounces the button.
 
     Parameters
     ----------
     board : Board
+        Which PLL, and its settings.
     reset_bits : int
+        See above.
 
     Members
     -------
     clk : In(1)
-        From the crystal.
+        Clock of the crystal.
     button : In(1)
-        Active high; asynchronous.
+        Reset button, active high, asynchronous.
     clock : Out(1)
+        The clock.
     reset : Out(1)
+        The reset: active high, a register.
     """
 
     def __init__(self, board: Board, *, reset_bits: int) -> None:
@@ -54,9 +58,9 @@ class BoardClock(wiring.Component):
             locked = Signal(name="locked")
             _PLLS[self._board.family](m, self._board, self.clk, self.clock, locked)
         m.d.comb += ClockSignal("start").eq(self.clock)
-        held = Signal(2)  # two stages: neither the button nor the lock knows the clock
+        held = Signal(2)  # two stages: button and lock are asynchronous
         count = Signal(self._reset_bits + 1)
-        # Thousands of registers wait for it: no logic may follow.
+        # Thousands of registers use it, so no logic may follow.
         reset = Signal(init=1)
         m.d.start += [
             held[0].eq(self.button | ~locked),
@@ -72,7 +76,7 @@ class BoardClock(wiring.Component):
 
 
 def _ecp5(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> None:
-    """Feedback is the output, so that the VCO's divider is in the loop.
+    """Add the PLL of ECP5. Its output is the feedback, so the output divider is in the loop.
 
     Ref: Lattice FPGA-TN-02200, ECP5 sysCLOCK PLL; analog settings as Lattice's tools choose them.
     """
@@ -108,7 +112,10 @@ def _ecp5(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> N
 
 
 def _ice40(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> None:
-    """Ref: Lattice FPGA-TN-02052, iCE40 sysCLOCK PLL; its filter range for 10 to 16.6 MHz is 1."""
+    """Add the PLL of iCE40; its filter range for 10 to 16.6 MHz is 1.
+
+    Ref: Lattice FPGA-TN-02052, iCE40 sysCLOCK PLL.
+    """
     pll = board.pll
     assert pll is not None
     m.submodules.pll = Instance(
@@ -127,7 +134,10 @@ def _ice40(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> 
 
 
 def _gowin(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> None:
-    """Ref: Gowin UG286, clock; the feedback is internal, behind the output's divider."""
+    """Add the PLL of Gowin devices; the feedback is internal, behind the output divider.
+
+    Ref: Gowin UG286, clock.
+    """
     pll = board.pll
     assert pll is not None
     assert pll.multiply % pll.out_divide == 0
@@ -155,7 +165,10 @@ def _gowin(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> 
 
 
 def _xilinx7(m: Module, board: Board, clk: Value, clock: Value, locked: Value) -> None:
-    """Ref: AMD UG472, 7 series clocking resources."""
+    """Add the MMCM of 7 series devices.
+
+    Ref: AMD UG472, 7 series clocking resources.
+    """
     pll = board.pll
     assert pll is not None
     feedback, made = Signal(name="feedback"), Signal(name="made")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A memory image in block RAM, read as a stream."""
+"""Image in block RAM, read as a stream."""
 
 import functools
 import operator
@@ -18,27 +18,29 @@ _QUEUE = 16
 
 
 class BoardRom(wiring.Component):
-    """Offers all words of an image after ``start``, one a cycle; full back-pressure.
+    """Board ROM: all words of an image after ``start``, one per cycle; full back-pressure.
 
-    The image is cut into banks, each a memory of its own; all are read at the same place, and one
-    of them is chosen in registered levels. So the clock does not depend on the image's size.
+    The image is divided into banks, each a memory of its own. All banks are read at the same
+    address, and one of them is selected in registered levels, so Fmax does not depend on the size
+    of the image.
 
     Parameters
     ----------
     words : sequence of int
         The image; one word or more.
     bus_bits : int
+        Width of a word.
     bank_words : int, a power of two
-        As many as fill the depth of the device's memory blocks at their usual width.
+        Words of a bank: the depth of the device's memory blocks at their usual width.
 
     Members
     -------
     start : In(1)
-        Begin with the first word; while ``idle``.
+        Begin with the first word. Only while ``idle``.
     idle : Out(1)
-        All words are taken.
+        All words have been taken.
     o : Out(stream.Signature(word_layout(bus_bits)))
-        The last word has ``last``.
+        The words; the last one has ``last``.
 
     Raises
     ------
@@ -59,19 +61,19 @@ class BoardRom(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the banks, the levels that choose, and the queue that takes what is on its way."""
+        """Build the banks, the levels that select, and a queue for the words on their way."""
         m = Module()
         words, size = self._words, self._bank_words
         banks = [words[at : at + size] for at in range(0, len(words), size)]
         place = Signal(range(min(size, len(words))))
         bank = Signal(len(banks), init=1)
         left = Signal(range(len(words) + 1))
-        # Words that are asked for and have not left the queue.
+        # Words that were requested and have not left the queue.
         owed = Signal(range(_QUEUE + 1))
         more, asks, leaves = Signal(), Signal(), Signal()  # more: left is not 0
         m.d.comb += asks.eq(more & (owed < _QUEUE - 4))
         m.d.sync += owed.eq(owed + asks - leaves)
-        # The bank follows a cycle behind, so that its wires, which go everywhere, have a cycle.
+        # The bank follows one cycle later, so its long wires have a cycle of their own.
         begins, turns = Signal(), Signal()
         m.d.sync += [begins.eq(self.start), turns.eq(asks & (place == size - 1))]
         with m.If(self.start):
@@ -84,12 +86,12 @@ class BoardRom(wiring.Component):
             m.d.sync += bank.eq(bank << 1)
         data = []
         for k, part in enumerate(banks):
-            # All as deep as the first, else the last one may be cut into blocks with logic behind.
+            # All banks have the same depth; a shorter one might be mapped with logic behind it.
             store = memory.Memory(shape=self._bus_bits, depth=len(banks[0]), init=part)
             m.submodules[f"bank_{k}"] = store
             port = store.read_port()
             m.d.comb += [port.addr.eq(place), port.en.eq(1)]
-            # A block RAM takes half a cycle to give its data, which leaves time for one wire.
+            # A block RAM takes half a cycle until its data are valid; one wire fills the rest.
             held = Signal(self._bus_bits, name=f"held_{k}", reset_less=True)
             m.d.sync += held.eq(port.data)
             data.append(held)
@@ -115,9 +117,9 @@ class BoardRom(wiring.Component):
 
 
 def _choose(m: Module, data: Sequence[Value], chosen: Value) -> tuple[Value, int]:
-    """Return the chosen one of some words, registered, and how many cycles later.
+    """Return the selected word, registered, and the latency of the selection in cycles.
 
-    Pairs are gated and merged in one LUT4 a bit, then four at a time are merged.
+    Pairs are gated and merged with one LUT4 per bit, then four words at a time are merged.
     """
     gated = [word & chosen[k].replicate(len(word)) for k, word in enumerate(data)]
     level = [_merged(gated[at : at + 2]) for at in range(0, len(gated), 2)]

@@ -1,37 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The top level of a board's bitstream: pins, clock, reset around the loop."""
+"""Shell of a board: pins, clock and reset around the board top."""
 
 from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from xorloom.hw.bus.ports import pass_ports
 
 from .clock import BoardClock
+from .spi_flash import FLASH_PINS
 from .table import Board
 from .top import BoardTop
 
 __all__ = ["BoardShell"]
 
-_PINS = {"sclk": "flash_sclk", "cs_n": "flash_cs_n", "copi": "flash_copi", "cipo": "flash_cipo"}
+_PINS = {name: f"flash_{name}" for name in FLASH_PINS}
 
 
 class BoardShell(wiring.Component):
-    """A board's top level. Pins as in ``constraints/``.
+    """Board shell: the top level of a bitstream. Its pins are those of ``constraints/``.
 
     Parameters
     ----------
     board : Board
     top : BoardTop
-        With as many lights as the board has.
+        Must have as many lights as the board.
     reset_bits : int
         See :class:`xorloom.hw.boards.clock.BoardClock`.
 
     Members
     -------
     clk, button : In(1)
+        Crystal and reset button.
     led : Out(lights)
+        See :data:`xorloom.hw.boards.top.LEDS`.
     uart_tx : Out(1)
+        Serial line.
     flash_sclk, flash_cs_n, flash_copi, flash_cipo
-        If the image is in flash.
+        SPI flash, if that holds the image.
     """
 
     def __init__(self, board: Board, top: BoardTop, *, reset_bits: int) -> None:
@@ -48,7 +53,7 @@ class BoardShell(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Connect pins; those that are active low are turned."""
+        """Connect the pins; those that are active low are inverted."""
         m = Module()
         board, top = self._board, self._top
         m.domains.sync = ClockDomain(local=True)
@@ -62,8 +67,5 @@ class BoardShell(wiring.Component):
             self.led.eq(~top.leds if board.lights_low else top.leds),
             self.uart_tx.eq(top.tx),
         ]
-        for name, pin in _PINS.items():
-            if hasattr(self, pin):
-                ours, its = getattr(self, pin), getattr(top, name)
-                m.d.comb += its.eq(ours) if name == "cipo" else ours.eq(its)
+        pass_ports(m, self, top, {name: pin for name, pin in _PINS.items() if hasattr(self, pin)})
         return m

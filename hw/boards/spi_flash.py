@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A memory image in SPI flash, read as a stream."""
+"""Image in SPI flash, read as a stream."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
@@ -7,41 +7,45 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import word_layout
 from xorloom.sw.base.errors import CapacityError, check_range
 
-__all__ = ["ADDRESS_BITS", "READ", "WAKE_UP", "SpiFlash"]
+__all__ = ["ADDRESS_BITS", "FLASH_PINS", "READ", "WAKE_UP", "SpiFlash"]
 
 READ, WAKE_UP = 0x03, 0xAB
 """Commands. Ref: Winbond W25Q128JV, revision F, 8.2.6 and 8.2.23."""
 ADDRESS_BITS = 24
+FLASH_PINS = ("sclk", "cs_n", "copi", "cipo")
+"""Ports that a board connects to its flash."""
 
 
 class SpiFlash(wiring.Component):
-    """Reads an image with one command after ``start`` and offers its words; mode 0.
+    """SPI flash reader: after ``start`` reads an image with one command, in SPI mode 0.
 
-    A bit takes two cycles. When words are not taken the flash's clock stops. After a reset the
-    flash is woken: iCE40 devices put it into deep power-down once they are configured. The flash
-    is given 10 us, of the 3 us it needs (tRES1).
+    Two cycles per bit. While words are not taken, the clock of the flash stops. After a reset the
+    flash is woken up, because iCE40 devices put it into deep power-down once they are configured.
+    It is given 10 us to wake up; it needs 3 us (tRES1).
 
     Parameters
     ----------
     address : int
-        Of the image's first byte.
+        Of the first byte of the image.
     words : int
+        Bus words of the image.
     bus_bits : int
-        The byte at the lowest address is a word's lowest.
+        Width of a word; the byte at the lowest address is the lowest one of a word.
     clock_mhz : float
-        Of the sync domain, for the time that waking takes.
+        Frequency of the domain ``sync``, to time the wake-up.
 
     Members
     -------
     start : In(1)
-        Begin with the first word; while ``idle``.
+        Begin with the first word. Only while ``idle``.
     idle : Out(1)
-        All words are taken; the flash is awake.
+        All words have been taken, and the flash is awake.
     o : Out(stream.Signature(word_layout(bus_bits)))
-        The last word has ``last``.
+        The words; the last one has ``last``.
     sclk, cs_n, copi : Out(1)
-        Registers.
+        To the flash; registers.
     cipo : In(1)
+        From the flash.
 
     Raises
     ------
@@ -79,18 +83,18 @@ class SpiFlash(wiring.Component):
         m = Module()
         bus = self._bus_bits
         command = READ << ADDRESS_BITS | self._address
-        out = Signal(32, reset_less=True)  # what is sent, from the top
+        out = Signal(32, reset_less=True)  # bits to send, the highest first
         bits = Signal(range(max(32, bus) + 1))
         timer = Signal(range(max(self._wait, 4) + 1), init=self._wait)
         left = Signal(range(self._words + 1))
-        word = Signal(bus, reset_less=True)  # what came, the newest bit at the bottom
+        word = Signal(bus, reset_less=True)  # bits received, the newest one lowest
         held = Signal(bus, reset_less=True)
         full, last = Signal(), Signal()
         m.d.comb += [
             self.copi.eq(out[-1]),
             self.o.valid.eq(full),
             self.o.p.last.eq(last),
-            # A byte's first bit is its highest, a word's first byte its lowest.
+            # The first bit of a byte is its highest, the first byte of a word its lowest.
             self.o.p.data.eq(Cat(held[at : at + 8] for at in range(bus - 8, -1, -8))),
         ]
         with m.If(self.o.ready):
@@ -109,7 +113,7 @@ class SpiFlash(wiring.Component):
                 with m.If(falls & (bits == 1)):
                     m.d.sync += [self.cs_n.eq(1), timer.eq(self._wait)]
                     m.next = "REST"
-            with m.State("REST"):  # also the time that chip select stays up between reads
+            with m.State("REST"):  # also keeps chip select high between reads
                 m.d.sync += timer.eq(timer - 1)
                 with m.If(~timer.any()):
                     m.next = "IDLE"
@@ -125,7 +129,7 @@ class SpiFlash(wiring.Component):
             with m.State("READ"):
                 with m.If(bits.any()):
                     self._shift(m, out, bits)
-                    with m.If(~self.sclk):  # the clock rises: what the flash put out is there
+                    with m.If(~self.sclk):  # the clock rises: the bit of the flash is valid
                         m.d.sync += word.eq(Cat(self.cipo, word))
                 with m.Elif(~full | self.o.ready):
                     m.d.sync += [full.eq(1), held.eq(word), last.eq(left == 1)]
@@ -136,7 +140,7 @@ class SpiFlash(wiring.Component):
         return m
 
     def _shift(self, m: Module, out: Signal, bits: Signal) -> None:
-        """Let the clock rise, or fall and send the next bit."""
+        """Toggle the clock; when it falls, send the next bit."""
         m.d.sync += self.sclk.eq(~self.sclk)
         with m.If(self.sclk):
             m.d.sync += [out.eq(out << 1), bits.eq(bits - 1)]

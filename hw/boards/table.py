@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boards that there is a demonstration for: device, clock, pins, sizes."""
+"""Boards with a demonstration: device, clock, pins, sizes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from xorloom.hw.flow.devices import DEVICES, Device
 from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["BOARDS", "Board", "Pll", "board_named"]
@@ -11,7 +11,10 @@ __all__ = ["BOARDS", "Board", "Pll", "board_named"]
 
 @dataclass(frozen=True)
 class Pll:
-    """VCO = crystal * ``multiply`` / ``divide``; clock = VCO / ``out_divide``."""
+    """Settings of a PLL.
+
+    VCO = crystal * ``multiply`` / ``divide``; clock = VCO / ``out_divide``.
+    """
 
     divide: int
     multiply: int
@@ -20,43 +23,45 @@ class Pll:
 
 @dataclass(frozen=True)
 class Board:
-    """A board.
+    """A board: its device, clock, pins and memory.
 
     Parameters
     ----------
     name, title : str
     family : str
         ``ecp5``, ``ice40``, ``gowin``, or ``xilinx7`` (sources only).
+    part : Device
+        Its cells, and how many there are.
     device : str
-        As the family's tools call it.
+        Name of the device in the tools of the family.
     package : str
     speed : str
-        Grade, where the tools ask for it.
+        Speed grade; empty where the tools do not ask for it.
     crystal_mhz : float
     pll : Pll, optional
-        None: the crystal is the clock.
+        None if the crystal is the clock.
     pins : str
-        File of ``constraints/``.
+        File in ``constraints/``.
     lights : int
+        Number of lights.
     lights_low, button_low : bool
-        Active low.
+        Whether they are active low.
     flash_bytes : int
-        Of the SPI flash that holds the image; 0: block RAM holds it.
+        Size of the SPI flash that holds the image; 0 if block RAM holds it.
     flash_offset : int
-        Where the image begins; the bitstream lies before it.
+        Where the image begins in flash; the bitstream lies before it.
     bank_words : int
         Words of a bank of block RAM, see :class:`xorloom.hw.boards.rom.BoardRom`.
     block_bits : int
-        Of a block RAM, at the widths that words are made of.
+        Bits of a block RAM at the widths that words use.
     packer_device : str
-        What gowin_pack calls the device.
-    limits : mapping
-        ``lut`` (LUT4), ``ff`` and ``bram`` that the device has.
+        Name of the device in gowin_pack.
     """
 
     name: str
     title: str
     family: str
+    part: Device
     device: str
     package: str
     speed: str
@@ -71,7 +76,6 @@ class Board:
     bank_words: int = 0
     block_bits: int = 0
     packer_device: str = ""
-    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def nextpnr(self) -> tuple[str, ...]:
@@ -83,7 +87,7 @@ class Board:
 
     @property
     def clock_mhz(self) -> float:
-        """Of the decoder."""
+        """Clock of the decoder, MHz."""
         if self.pll is None:
             return self.crystal_mhz
         return self.crystal_mhz * self.pll.multiply / self.pll.divide / self.pll.out_divide
@@ -94,6 +98,7 @@ _TABLE = (
         name="ulx3s",
         title="Radiona ULX3S, ECP5-85F",
         family="ecp5",
+        part=DEVICES["ecp5-85"],
         device="85k",
         package="CABGA381",
         speed="6",
@@ -105,13 +110,12 @@ _TABLE = (
         button_low=False,
         bank_words=2048,
         block_bits=16384,
-        # Ref: Lattice FPGA-DS-02012, ECP5 family data sheet, table 1.1
-        limits={"lut": 83640, "ff": 83640, "bram": 208},
     ),
     Board(
         name="icebreaker",
         title="1BitSquared iCEBreaker, iCE40UP5K",
         family="ice40",
+        part=DEVICES["ice40-up5k"],
         device="up5k",
         package="sg48",
         speed="",
@@ -123,13 +127,12 @@ _TABLE = (
         button_low=True,
         flash_bytes=16 << 20,
         flash_offset=1 << 20,
-        # Ref: Lattice FPGA-DS-02008, iCE40 UltraPlus family data sheet, table 1.1
-        limits={"lut": 5280, "ff": 5280, "bram": 30},
     ),
     Board(
         name="tang-nano-9k",
         title="Sipeed Tang Nano 9K, GW1NR-9C",
         family="gowin",
+        part=DEVICES["gw1nr-9"],
         device="GW1NR-LV9QN88PC6/I5",
         package="QN88P",
         speed="",
@@ -142,13 +145,12 @@ _TABLE = (
         button_low=True,
         bank_words=1024,
         block_bits=16384,
-        # Ref: Gowin DS117, GW1NR series data sheet, table 1-1
-        limits={"lut": 8640, "ff": 6480, "bram": 26},
     ),
     Board(
         name="arty-a7",
         title="Digilent Arty A7-35T, XC7A35T",
         family="xilinx7",
+        part=DEVICES["xc7a35t"],
         device="xc7a35ticsg324-1L",
         package="csg324",
         speed="-1L",
@@ -160,8 +162,6 @@ _TABLE = (
         button_low=True,
         bank_words=1024,
         block_bits=32768,
-        # Ref: AMD DS180, 7 series overview, table 4
-        limits={"lut": 20800, "ff": 41600, "bram": 50},
     ),
 )
 BOARDS = {board.name: board for board in _TABLE}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a line of text with numbers in it."""
+"""Writer of a line of text with numbers in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ class Number:
 
 @dataclass(frozen=True)
 class Word:
-    """A field that chooses one of several texts."""
+    """A field that selects one of several texts."""
 
     name: str
     texts: tuple[str, ...]
 
 
 class TextLine(wiring.Component):
-    """Offers the characters of a line, one after the other.
+    """Text line: after ``start`` offers the characters of a line, one after the other.
 
-    A character takes two to five cycles, a decimal number 33 before its first digit: a serial line
-    is slower. The fields must not change before ``busy`` falls.
+    A character takes two to five cycles, and a decimal number 33 cycles before its first digit; a
+    serial line is slower. The fields must be stable until ``busy`` falls.
 
     Parameters
     ----------
@@ -44,12 +44,13 @@ class TextLine(wiring.Component):
     Members
     -------
     start : In(1)
+        Write a line.
     busy : Out(1)
-        Up from the cycle after ``start`` until the last character is taken.
+        1 from the cycle after ``start`` until the last character is taken.
     o : Out(stream.Signature(8))
-        ASCII.
+        Characters in ASCII.
     NAME : In
-        Every field: 32 bits of a number, or the index of a text.
+        One port per field: a number of 32 bits, or the index of a text.
     """
 
     def __init__(self, parts: Sequence[str | Number | Word]) -> None:
@@ -62,9 +63,9 @@ class TextLine(wiring.Component):
         super().__init__({"start": In(1), "busy": Out(1), "o": Out(stream.Signature(8))} | fields)
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the text's memory and what runs through it."""
+        """Build the program of the line and the machine that runs it."""
         m = Module()
-        # What stands in a register is offered: tables and digits take most of a cycle.
+        # The output is a register, because tables and digits take most of a cycle.
         byte, offers, full = Signal(8), Signal(), Signal()
         held = Signal(8, reset_less=True)
         m.d.comb += [self.o.payload.eq(held), self.o.valid.eq(full)]
@@ -160,10 +161,10 @@ class TextLine(wiring.Component):
         return m
 
     def _word(self, m: Module, words: Sequence[Word]) -> tuple[Value, Signal]:
-        """Return the character of the chosen text, 0 after its end, and the place to set.
+        """Return the character of the selected text, 0 after its end, and the place to set.
 
-        The character comes a cycle later: the texts are in block RAM, for as logic they would be
-        the slowest path of a board.
+        The character is valid one cycle later: the texts are in block RAM, because as logic they
+        would be the slowest path of a board.
         """
         if not words:
             return Const(0, 8), Signal()

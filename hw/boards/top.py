@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a board does, whatever the board: decode an image again and again, and tell."""
+"""Top of every board: decodes an image again and again, and reports on a serial line."""
 
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
+from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.ip.csr import Cause
 from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.hw.lib.beat_crc import BeatCrc
@@ -13,7 +14,7 @@ from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 
 from .rom import BoardRom
-from .spi_flash import SpiFlash
+from .spi_flash import FLASH_PINS, SpiFlash
 from .text_line import Number, TextLine, Word
 from .uart_tx import UartTx
 
@@ -22,24 +23,37 @@ __all__ = ["LEDS", "OUTPUT", "VERDICTS", "BoardTop", "Expected"]
 LEDS = ("heartbeat", "busy", "ok", "fail")
 """The lowest lights; those above them count passes."""
 OUTPUT = "OUTPUT"
-"""Cause of a failure that the decoder does not know of: other weights than expected."""
+"""Cause of a failure that the decoder cannot see: other weights than expected."""
 VERDICTS = ("OK", *(f"FAIL cause={cause.name}" for cause in Cause if cause), f"FAIL cause={OUTPUT}")
-"""How a pass can end: fine, by a cause of the decoder's, or with wrong weights."""
+"""How a pass can end: well, with a cause from the decoder, or with wrong weights."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a pass must yield: its weights, and the CRC-32 of its beats."""
+    """What a pass must yield: how many weights, and the CRC-32 of its beats."""
 
     weights: int
     crc: int
 
 
 class BoardTop(wiring.Component):
-    """Reads an image, decodes it, checks the beats' CRC-32, writes a line; again and again.
+    """Board top: a loop that reads an image, decodes it, checks it and writes a line of text.
 
-    The line is ``xorloom VERDICT crc=HEX weights=N cycles=N pass=N``, ended by CR and LF. Cycles
-    are counted from the first word that the decoder takes to the last beat that leaves it.
+    The check is the CRC-32 of all beats. The line is
+    ``xorloom VERDICT crc=HEX weights=N cycles=N pass=N``, ended by CR and LF. Cycles are counted
+    from the first word that the decoder takes to the last beat that leaves it.
+
+    ======  =====================================================  ===============================
+    state   what happens                                           next
+    ======  =====================================================  ===============================
+    START   waits for the source, clears the counts                RUN
+    RUN     image, decoder, CRC                                    JUDGE, when all have been idle
+                                                                   for three cycles
+    JUDGE   verdict and lights are set                             TELL
+    TELL    the line starts                                        LINE
+    LINE    the line is written                                    PAUSE, after its last character
+    PAUSE   ``pause_cycles``                                       START
+    ======  =====================================================  ===============================
 
     Parameters
     ----------
@@ -48,23 +62,24 @@ class BoardTop(wiring.Component):
     source : BoardRom or SpiFlash
     expected : Expected
     crc_steps : int
-        Cycles in which a beat's CRC is worked out; one can take as many beats as the decoder makes.
+        Cycles per beat for its CRC. With 1 the CRC keeps up with any decoder.
     baud_divisor : int
-        Cycles a bit of the serial line.
+        Cycles per bit of the serial line.
     pause_cycles : int
-        Between passes, so that the line can be read.
+        Cycles between passes, so that a line can be read.
     heartbeat_bits : int
         The first light changes every ``2**heartbeat_bits`` cycles.
     lights : int, 4 or more
+        Number of lights.
 
     Members
     -------
     tx : Out(1)
         Serial line.
     leds : Out(lights)
-        As :data:`LEDS` says.
+        See :data:`LEDS`.
     sclk, cs_n, copi, cipo
-        Of the flash, if that is the source.
+        SPI flash, if that is the source.
     """
 
     def __init__(
@@ -87,15 +102,12 @@ class BoardTop(wiring.Component):
         self._crc = BeatCrc(value.n_out + self._lanes, steps=crc_steps)
         self._uart = UartTx(baud_divisor)
         self._pause, self._heartbeat = pause_cycles, heartbeat_bits
-        pins = {
-            name: member
-            for name, member in source.signature.members.items()
-            if name in ("sclk", "cs_n", "copi", "cipo")
-        }
-        super().__init__({"tx": Out(1, init=1), "leds": Out(lights)} | pins)
+        members = source.signature.members
+        self._pins = {name: members[name] for name in FLASH_PINS if name in members}
+        super().__init__({"tx": Out(1, init=1), "leds": Out(lights)} | self._pins)
 
     def elaborate(self, _platform: object) -> Module:
-        """Connect source, decoder, CRC and line, and lead them through a pass."""
+        """Connect source, decoder, CRC and line; add the loop."""
         m = Module()
         source, decoder, crc, uart = self._source, self._decoder, self._crc, self._uart
         m.submodules.source, m.submodules.decoder = source, decoder
@@ -117,23 +129,19 @@ class BoardTop(wiring.Component):
         )
         wiring.connect(m, source.o, decoder.i)
         wiring.connect(m, line.o, uart.i)
-        # A beat that closes a stream that was given up has no weights in it.
+        # A beat that closes a stream that was given up holds no weights.
         m.d.comb += [
             crc.i.payload.eq(decoder.o.payload.as_value()[: len(crc.i.payload)]),
             crc.i.valid.eq(decoder.o.valid & ~decoder.o.p.bad),
             decoder.o.ready.eq(crc.i.ready),
             self.tx.eq(uart.o),
         ]
-        for name in ("sclk", "cs_n", "copi"):
-            if name in self.signature.members:
-                m.d.comb += getattr(self, name).eq(getattr(source, name))
-        if "cipo" in self.signature.members:
-            m.d.comb += source.cipo.eq(self.cipo)
+        pass_ports(m, self, source, {name: name for name in self._pins})
         self._add_pass(m, line)
         return m
 
     def _add_pass(self, m: Module, line: TextLine) -> None:
-        """Add what leads through a pass and counts."""
+        """Add the states of the loop, and the counts."""
         source, decoder, crc = self._source, self._decoder, self._crc
         cause = Signal(Cause)
         verdict = Signal(range(len(VERDICTS)))
@@ -167,14 +175,14 @@ class BoardTop(wiring.Component):
                 m.d.sync += [weights.eq(weights + self._lanes), cycles.eq(clock)]
             with m.If(decoder.fault & (cause == Cause.NONE)):
                 m.d.sync += cause.eq(decoder.cause)
-        # What starts a pass goes to many registers, and comes from one.
+        # A register: it clears many others.
         m.d.sync += starts.eq(0)
         with m.FSM() as fsm:
             with m.State("START"), m.If(source.idle):
                 m.d.sync += [starts.eq(1), judged.eq(0)]
                 m.next = "RUN"
             with m.State("RUN"):
-                # Over for some cycles: what was counted and compared is settled.
+                # After three idle cycles all counts and comparisons are valid.
                 m.d.sync += judged.eq(Mux(over & counts, judged + 1, 0))
                 with m.If(judged.all()):
                     m.next = "JUDGE"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends bytes over a serial line."""
+"""Transmitter of a serial line."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
@@ -8,21 +8,22 @@ from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["UartTx"]
 
-_FRAME = 10
+_CHARACTER_BITS = 10
 """Start bit, eight data bits, stop bit."""
 
 
 class UartTx(wiring.Component):
-    """UART transmitter, 8 data bits, no parity, 1 stop bit.
+    """UART transmitter: 8 data bits, no parity, 1 stop bit; 10 bits per byte.
 
     Parameters
     ----------
     divisor : int, 2 or more
-        Cycles a bit.
+        Cycles per bit.
 
     Members
     -------
     i : In(stream.Signature(8))
+        Bytes; the next one is accepted after the stop bit.
     o : Out(1, init=1)
         The line.
 
@@ -41,14 +42,14 @@ class UartTx(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the shift register and its clock."""
         m = Module()
-        bits = Signal(_FRAME, init=(1 << _FRAME) - 1)
-        left = Signal(range(_FRAME + 1))
+        bits = Signal(_CHARACTER_BITS, init=(1 << _CHARACTER_BITS) - 1)
+        left = Signal(range(_CHARACTER_BITS + 1))
         timer = Signal(range(self._divisor))
         m.d.comb += [self.o.eq(bits[0]), self.i.ready.eq(~left.any())]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
-                left.eq(_FRAME),
+                left.eq(_CHARACTER_BITS),
                 timer.eq(self._divisor - 1),
             ]
         with m.Elif(timer.any()):

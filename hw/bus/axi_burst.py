@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splits descriptors into AXI bursts."""
+"""Splitter of descriptors into AXI bursts."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -14,40 +14,43 @@ PAGE_BYTES = 4096
 
 
 def burst_layout(address_bits: int, turn_bits: int) -> data.StructLayout:
-    """One burst: ``beats`` less one from ``address`` on.
+    """One burst: its start address and its number of beats minus one, as in AXI.
 
-    ``turn`` is by how much the beats have to be turned, see :class:`AxiBurst`; ``final`` marks the
-    descriptor's last burst.
+    ``turn`` says how far each beat has to be rotated, see :class:`AxiBurst`; ``final`` marks the
+    last burst of a descriptor.
     """
     return data.StructLayout({"address": address_bits, "beats": 8, "turn": turn_bits, "final": 1})
 
 
 class AxiBurst(wiring.Component):
-    """Descriptors in, AXI bursts out: whole bus words, at most ``max_burst``, never across 4 KiB.
+    """Burst splitter: descriptors in, AXI bursts out. None crosses a 4 KiB boundary.
 
-    Memory is cut into blocks of ``max_burst`` words, and a burst ends where its block ends: after
-    the first burst all are whole blocks, up to the last one. So no comparison is needed: the
-    block's number counts up, the words that remain count down by a block, and their sign tells the
-    last burst. A descriptor takes three cycles and one for every burst.
+    Memory is divided into blocks of ``max_burst`` words, and a burst ends where its block ends.
+    So all bursts but the first and the last are whole blocks, and no comparison is needed: the
+    block number counts up, the number of remaining words counts down by one block, and its sign
+    marks the last burst. A descriptor takes three cycles plus one per burst.
 
     Parameters
     ----------
     bus_bits : int, 8 to 1024, a power of two
-    address_bits : int, at least 12
+        Width of a bus word.
+    address_bits : int, 12 to 64
+        Width of an address.
     max_burst : int, 1 to 256, a power of two
-        Beats; fewer where 4 KiB hold fewer.
+        Most beats of a burst; fewer where 4 KiB hold fewer.
     align_bytes : int, a power of two up to a bus word
-        Addresses are a multiple of it.
+        Every address is a multiple of it.
 
     Members
     -------
     i : In(stream.Signature(descriptor_layout(address_bits)))
-        ``length`` is positive and whole bus words. A start within a word makes a beat more.
+        ``length`` is positive and a whole number of bus words. An address inside a word costs one
+        more beat.
     o : Out(stream.Signature(burst_layout(address_bits, self.turn_bits)))
-        ``address`` is that of a bus word. A beat turned by ``turn`` times ``align_bytes`` bytes
-        towards its upper end has the descriptor's first byte in place 0.
+        ``address`` is a multiple of a bus word. Rotating a beat left by ``turn * align_bytes``
+        bytes brings the first byte of the descriptor to byte 0.
     busy : Out(1)
-        A descriptor is in work.
+        A descriptor is in progress.
 
     Raises
     ------
@@ -74,13 +77,14 @@ class AxiBurst(wiring.Component):
         self._word_bits = bus_bytes.bit_length() - 1
         self.turn_bits = self._word_bits - self._align_bits
         self.block_bits = min(max_burst, PAGE_BYTES // bus_bytes).bit_length() - 1
-        # The words less one from the block's begin to the descriptor's end, less a block. `init` is
-        # what the upper bits are loaded with: else an FPGA needs a multiplexer behind the adder.
+        # Words from the start of the block to the end of the descriptor, minus one, minus a block.
+        # `init` equals what the upper bits are loaded with; otherwise an FPGA would need a
+        # multiplexer behind the adder.
         self.left = Signal(
             signed(32 - self._word_bits + 2), init=-1 << self.block_bits, reset_less=True
         )
-        # What is added to it: the descriptor's words, then minus one if the start is that of a
-        # word, then minus a block for every burst.
+        # The addend of `left`: the words of the descriptor, then -1 if it starts at a whole word,
+        # then minus a block for every burst.
         self.addend = Signal.like(self.left, init=0, reset_less=True)
         self.start = Signal(self.block_bits, reset_less=True)
         super().__init__(
@@ -92,7 +96,7 @@ class AxiBurst(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build counters."""
+        """Build the counters."""
         m = Module()
         block_bits, word_bits = self.block_bits, self._word_bits
         left, addend, start = self.left, self.addend, self.start

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AXI4-Lite subordinate in front of plain registers."""
+"""AXI4-Lite subordinate: the bus protocol in front of plain registers."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -35,32 +35,38 @@ def axil_members(address_bits: int) -> dict[str, wiring.Member]:
 
 
 class AxiLite(wiring.Component):
-    """One write and one read at a time; every answer is OKAY; all outputs are registers.
+    """AXI4-Lite subordinate: one write and one read at a time, every response OKAY.
 
-    A write is done in the cycle in which ``write`` is 1, once its address and its data, in either
-    order, have come and the response before it has been taken. ``write_word`` stands a cycle
-    before, so that what it selects can be a register. A read asks until it is answered. Protection
-    bits and the two lowest address bits are ignored.
+    All bus outputs are registers. A write takes effect in the cycle in which ``write`` is 1: its
+    address and data have arrived, in either order, and the response before it has been taken.
+    ``write_word`` is stable one cycle earlier, so that its decoding can be registered. A read is
+    requested until it is answered. Protection bits and the two lowest address bits are ignored.
 
     Parameters
     ----------
     address_bits : int
+        Width of a byte address.
 
     Members
     -------
-    s_axil_* : see :func:`axil_members`
+    s_axil_*
+        The bus; see :func:`axil_members`.
     write : Out(1)
+        Write ``write_data`` now.
     write_word : Out(address_bits - 2)
-        Register to be written: the address in words.
+        Which register to write: the address in words.
     write_data : Out(32)
+        The data.
     write_strobe : Out(4)
-        Bytes of ``write_data`` that count.
+        Bytes of ``write_data`` to write.
     read : Out(1)
-        Held until ``answer``.
+        Request to read ``read_word``, held until ``answer``.
     read_word : Out(address_bits - 2)
+        Which register to read: the address in words.
     read_data : In(32)
+        The answer.
     answer : In(1)
-        ``read_data`` is what was asked for.
+        ``read_data`` is valid.
     """
 
     def __init__(self, *, address_bits: int) -> None:
@@ -82,7 +88,7 @@ class AxiLite(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build both directions."""
         m = Module()
-        # What has come and is not yet done with; "asked" lasts until R is taken.
+        # Which of AW, W and AR has arrived and is not yet finished; `asked` lasts until R is taken.
         address, data, asked = Signal(), Signal(), Signal()
         write_word = Signal(self._word_bits, reset_less=True)
         write_data = Signal(32, reset_less=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AXI4 read master: a queue of descriptors in, a stream of bus words out."""
+"""AXI4 read master: descriptors in, bus words out."""
 
 from typing import Any
 
@@ -20,40 +20,42 @@ _CACHE = 0b0011  # Ref: ARM IHI 0022, A4.4 Memory types: normal, non-cacheable, 
 
 
 class AxiReader(wiring.Component):
-    """Reads what descriptors ask for, as whole bus words, in order.
+    """Read master: reads the memory that descriptors name, as whole bus words, in order.
 
-    Bursts are issued ahead, of later descriptors too, while beats of earlier ones come in. Address
-    channel and words are registers, ``m_axi_rready`` is one gate behind registers; it falls only
-    if words are not taken.
+    Bursts are issued ahead, also those of later descriptors, while earlier data arrive. One word
+    per cycle. The address channel and the words are registers; ``m_axi_rready`` is one gate behind
+    registers and falls only if words are not taken.
 
     Parameters
     ----------
     bus_bits : int, 8 to 1024, a power of two
+        Width of the data bus.
     address_bits : int, 12 to 64
+        Width of an address.
     outstanding : int, at least 1
-        Bursts in flight, one on offer included.
+        Most bursts in flight, counting one that is being offered.
     max_burst : int, 1 to 256, a power of two
-        Beats of a burst.
+        Most beats of a burst.
     align_bytes : int, a power of two up to a bus word
-        Addresses are a multiple of it. A bus word needs no shifter.
+        Every address is a multiple of it. If it is a whole bus word, no shifter is built.
     queue : int, at least 1
-        Descriptors that wait.
+        Depth of the descriptor queue.
 
     Members
     -------
     descriptor : In(stream.Signature(descriptor_layout(address_bits)))
-        Bytes; ``length`` is positive and whole bus words. A start within a word reads one beat
-        more, so the reader never reads a word that holds none of the descriptor's bytes.
+        In bytes; ``length`` is positive and a whole number of bus words. An address inside a word
+        costs one more beat; no word is read that holds none of the descriptor's bytes.
     abort : In(1)
-        Forget all descriptors, one that is handed over in this cycle included, and withdraw the
-        word on offer; nothing more is issued or offered for them. Bursts in flight are read to
-        their end and dropped, then later descriptors begin.
+        Drop all descriptors, including one that is handed over in this cycle, and withdraw the
+        word on offer. Bursts in flight are read to their end and discarded; then later descriptors
+        begin.
     busy : Out(1)
-        Something is queued, in work, in flight or on offer.
+        A descriptor, burst or word is queued, in flight or on offer.
     o : Out(stream.Signature(word_layout(bus_bits)))
-        ``error`` is 0 for OKAY and EXOKAY.
+        The words; ``last`` marks the last word of a descriptor, ``error`` is 0 for OKAY and EXOKAY.
     m_axi_ar*, m_axi_r*
-        AXI4 read channels; one identifier, 0.
+        AXI4 read channels. All bursts have ID 0.
 
     Raises
     ------
@@ -77,7 +79,7 @@ class AxiReader(wiring.Component):
         self._bus_bits, self._address_bits = bus_bits, address_bits
         self._outstanding, self._queue = outstanding, queue
         self._align_bytes = align_bytes
-        # A bit for every burst in flight, the one on offer included; the oldest is bit 0.
+        # One bit per burst in flight, counting the one on offer; the oldest is bit 0.
         self.flying = Signal(outstanding)
         self.bursts = AxiBurst(
             bus_bits=bus_bits,
@@ -110,16 +112,16 @@ class AxiReader(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build queue, address channel, and data channel."""
+        """Build the queue, the address channel and the data channel."""
         m = Module()
-        # While `drain`, what is in flight belongs to nobody.
+        # While `drain` is 1, the bursts in flight belong to aborted descriptors.
         drain, stop = Signal(), Signal()
         flying = self.flying
         issue, land = Signal(), Signal()
         m.submodules.bursts = bursts = ResetInserter(stop)(self.bursts)
         queued = self._queue_descriptors(m, bursts, drain)
         fate = data.StructLayout({"turn": bursts.turn_bits, "final": 1})
-        # What the beats of a burst in flight have to be told.
+        # What has to be known about a burst in flight when its beats arrive.
         fates = [
             Signal(fate, name=f"fate_{k}", reset_less=True) for k in range(self._outstanding + 1)
         ]
@@ -149,7 +151,7 @@ class AxiReader(wiring.Component):
         with m.If(land & ~issue):
             m.d.sync += flying.eq(flying >> 1)
         for k in range(self._outstanding):
-            # A place that is free takes what is on offer, whether that is issued now or later.
+            # A free place takes the burst on offer, whether that is issued now or later.
             moved = Mux(land, fates[k + 1], fates[k])
             kept = Mux(land, (flying >> 1)[k], flying[k])
             m.d.sync += fates[k].eq(Mux(kept, moved, Cat(bursts.o.p.turn, bursts.o.p.final)))
@@ -158,10 +160,10 @@ class AxiReader(wiring.Component):
         return m
 
     def _queue_descriptors(self, m: Module, bursts: Any, drain: Signal) -> Value:
-        """Put the queue before ``bursts``; return whether it holds something."""
+        """Put the queue in front of ``bursts``; return a flag: it holds a descriptor."""
         word_bits = (self._bus_bits // 8).bit_length() - 1
         align_bits = self._align_bytes.bit_length() - 1
-        # Bits that are always 0 are not stored.
+        # Address and length bits that are always 0 are not stored.
         kept = data.StructLayout(
             {"address": self._address_bits - align_bits, "length": 32 - word_bits}
         )
@@ -186,7 +188,7 @@ class AxiReader(wiring.Component):
     def _pass_words(
         self, m: Module, turn_bits: int, fate: data.View, stop: Signal, drain: Signal
     ) -> Value:
-        """Build the way of the beats; return whether one is on it."""
+        """Build the path of the data beats; return a flag: it holds one."""
         m.submodules.out = out = ResetInserter(stop)(PingPong(word_layout(self._bus_bits)))
         wiring.connect(m, out.o, wiring.flipped(self.o))
         last = Signal()
@@ -209,7 +211,7 @@ class AxiReader(wiring.Component):
             into.valid.eq(self.m_axi_rvalid & ~drain),
             into.p.data.eq(self.m_axi_rdata),
             into.p.last.eq(last),
-            # The lower bit alone says EXOKAY, which is no error.
+            # The lower bit alone is EXOKAY, which is no error.
             into.p.error.eq(Mux(self.m_axi_rresp[1], self.m_axi_rresp, 0)),
         ]
         return busy

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes whole words of beats whose start lies within a bus word."""
+"""Byte aligner: joins parts of neighbouring beats to whole words."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -9,37 +9,39 @@ from xorloom.hw.lib.payloads import word_layout
 __all__ = ["ByteAligner", "turned_layout"]
 
 _LEVELS = 2
-"""Multiplexers between two registers."""
+"""Levels of multiplexers between two registers."""
 
 
 def turned_layout(bus_bits: int, turn_bits: int) -> data.StructLayout:
-    """A beat, by how much it has to be turned, and whether a descriptor begins with it."""
+    """A beat; ``turn`` says how far to rotate it, ``first`` that a descriptor begins with it."""
     return data.StructLayout(
         {"data": bus_bits, "last": 1, "error": 2, "first": 1, "turn": turn_bits}
     )
 
 
 class ByteAligner(wiring.Component):
-    """Joins the upper part of a beat and the lower part of the next one to a word.
+    """Byte aligner: joins the upper part of a beat and the lower part of the next one to a word.
 
-    Every beat is turned (rotated) by the same amount; then each of its bytes is in place, and a
-    word takes its lower bytes from the beat before and the others from this one. A first beat
-    that has to be turned makes no word. Latency :py:`self.latency` cycles, one beat a cycle.
+    All beats of a descriptor are rotated by the same amount. After that every byte is in its
+    place: a word takes its lower bytes from the beat before and the others from this one. A first
+    beat that has to be rotated yields no word. Latency :py:`self.latency` cycles, one beat per
+    cycle, full back-pressure.
 
     Parameters
     ----------
     bus_bits : int
+        Width of a beat and of a word.
     turn_bits : int, positive
-        A bus word is ``2 ** turn_bits`` units.
+        A word has ``2 ** turn_bits`` units; rotation is by whole units.
 
     Members
     -------
     i : In(stream.Signature(turned_layout(bus_bits, turn_bits)))
-        ``turn`` in units, towards the upper end; it stays from a first beat to a last one.
+        ``turn`` is the left rotation in units, constant from a first beat to a last one.
     o : Out(stream.Signature(word_layout(bus_bits)))
-        ``error`` is that of both beats, bit by bit.
+        Words; ``error`` is the OR of both beats' errors.
     busy : Out(1)
-        A beat is inside.
+        A beat or word is inside.
     """
 
     def __init__(self, *, bus_bits: int, turn_bits: int) -> None:
@@ -59,7 +61,7 @@ class ByteAligner(wiring.Component):
         return self._stages + 1
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the stages of the turn, then what joins two beats."""
+        """Build the stages of the rotation, then the register that joins two beats."""
         m = Module()
         units = 1 << self._turn_bits
         unit = self._bus_bits // units
@@ -67,7 +69,7 @@ class ByteAligner(wiring.Component):
         m.d.comb += [moves.eq(~self.o.valid | self.o.ready), self.i.ready.eq(moves)]
         valid, beat = self.i.valid, self.i.p
         inside = []
-        # Bit `k`: unit `k` of a word comes from this beat. Made one stage before it is used.
+        # Bit `k`: unit `k` of a word is from this beat. Computed one stage before it is used.
         mine = Signal(units, reset_less=True)
         for stage in range(self._stages):
             bits = beat.data
@@ -92,7 +94,7 @@ class ByteAligner(wiring.Component):
                 word_valid.eq(valid & (mine[0] | ~beat.first)),
                 word.data.eq(
                     Cat(
-                        Mux(mine[k], *(half.word_select(k, unit) for half in (beat.data, before)))
+                        Mux(mine[k], beat.data.word_select(k, unit), before.word_select(k, unit))
                         for k in range(units)
                     )
                 ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truth table of a Liberty function."""
+"""Truth tables of Liberty functions."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ _TOKEN = re.compile(r"\s*([A-Za-z_][\w\[\]]*|[01]|[!'&*|+^()])")
 
 
 class _Parser:
-    """Recursive descent; a value is the truth table as an integer. Binds: ' ! ^ & |."""
+    """Parser by recursive descent; a value is a truth table as an integer.
+
+    Operators from the strongest to the weakest: ``'``, ``!``, ``^``, ``&``, ``|``.
+    """
 
     def __init__(self, text: str, tables: dict[str, int], ones: int) -> None:
         self.tokens = _TOKEN.findall(text)
@@ -74,12 +77,13 @@ class _Parser:
 def truth_table(function: str, inputs: Sequence[str]) -> int:
     """Return the truth table of a Liberty function.
 
-    Bit n is the value where bit k of n is the value of ``inputs[k]``.
+    Bit n of the result is the value of the function where bit k of n is the value of
+    ``inputs[k]``. Example: ``truth_table("!(A & B)", ["A", "B"])`` is ``0b0111``.
 
     Raises
     ------
     FormatError
-        If it is no function of these inputs.
+        If the text is not a function of these inputs.
     """
     rows = range(1 << len(inputs))
     tables = {name: sum(1 << n for n in rows if n >> k & 1) for k, name in enumerate(inputs)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A critical path told in the names of modules and registers."""
+"""Critical paths in terms of modules and registers."""
 
 import re
 from collections.abc import Sequence
@@ -14,10 +14,11 @@ _MAPPED = re.compile(
 
 
 def unit_name(cell: str) -> str:
-    """Return module and register of a cell: ``control.take`` of ``unit.control.take_SB_LUT4_O``.
+    """Return module and register of a cell.
 
-    Yosys names a mapped cell after the net that it drives or reads; the last module and the net are
-    kept. Cells of the harness are ``pins``.
+    Example: ``control.take`` for ``unit.control.take_SB_LUT4_O``. Yosys names a mapped cell after
+    a net at its ports; that net and the innermost module are kept. Cells of the harness are
+    ``pins``.
     """
     if cell.startswith("harness_"):
         return "pins"
@@ -26,13 +27,13 @@ def unit_name(cell: str) -> str:
 
 
 def wire_share(path: Sequence[Segment]) -> float:
-    """Return the share of a path's delay that is of wires."""
+    """Return which share of the delay of a path is spent on wires, 0 to 1."""
     total = sum(segment.delay_ns for segment in path)
     return sum(s.delay_ns for s in path if s.is_wire) / total if total else 0.0
 
 
 def path_text(path: Sequence[Segment]) -> str:
-    """Tell a path as ``control.take -> pipe.own_0: 5.2 ns, 62 % wires``; empty if there is none."""
+    """Return a path as ``control.take -> pipe.own_0: 5.2 ns, 62 % wires``, or an empty text."""
     if not path:
         return ""
     total = sum(segment.delay_ns for segment in path)

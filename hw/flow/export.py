@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amaranth components as Verilog text that every simulator and linter takes as it is."""
+"""Export of Amaranth components as Verilog that every simulator and linter accepts."""
 
 import tempfile
 from importlib.metadata import version
@@ -19,7 +19,7 @@ WAIVERS = {
     "WIDTHEXPAND": "constants and operands are as short as can be, the operator extends them",
     "CMPCONST": "for these parameters a comparison comes out the same always",
 }
-"""Classes of Verilator's warnings that come from how the text is written, and why each is fine; the
+"""Verilator's warnings that come from the way the text is written, and why each is harmless; the
 text switches them off for itself."""
 
 _RULES = """\
@@ -48,27 +48,28 @@ module part_of_shifted (A, B, Y);
   assign Y = shifted[Y_WIDTH-1:0];
 endmodule
 """
-"""``!vector``, and shifting into something narrower, are matters for linters; these are not."""
+"""Rewrites ``!vector`` and shifts into something narrower, which linters complain about."""
 _ATTRIBUTES = "generator top src amaranth.hierarchy amaranth.decoding full_case parallel_case"
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of what the Verilog's text depends on."""
+    """Return the versions of the packages that the text of the Verilog depends on."""
     return {name: version(name) for name in ("xorloom", "amaranth", "pyosys")}
 
 
 def component_verilog(component: wiring.Component, name: str) -> str:
-    """Export a component; the same configuration gives the same bytes.
+    """Return the Verilog of a component; the same configuration gives the same bytes.
 
     The text has clocked processes and assignments only: ``always @*`` waits for a first change, so
-    it would leave X at time 0 in event-driven simulators. Wires that only rename others are gone.
+    it would leave X at time 0 in event-driven simulators. Wires that only rename others are
+    removed.
 
     Parameters
     ----------
     component : wiring.Component
         Its ports become those of the top module, with ``__`` between the parts of a path.
     name : str
-        Of the top module; submodules are ``NAME.submodule``.
+        Name of the top module; submodules are ``NAME.submodule``.
 
     Raises
     ------

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame of three pins around a netlist, so that wide designs fit a package for their Fmax.
+"""Harness of three pins around a netlist, to measure the Fmax of designs wider than a package.
 
-Every input bit of the design comes from a stage of a shift register, every output bit goes into a
-register and from there through registered 4-input XORs to one pin. It is put around the *mapped*
-netlist, so synthesis cannot take anything out of the design, and the design's own cells, which
-keep their names, are what was counted.
+Every input bit of the design comes from a stage of a shift register. Every output bit goes into a
+register and from there through registered 4-input XORs to one pin. The harness is put around the
+*mapped* netlist, so synthesis cannot remove anything from the design. The cells of the design keep
+their names, and they alone are counted.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CLOCKS = ("aclk", "clk")
 
 @dataclass(frozen=True)
 class _Cells:
-    """How a family spells flip-flop, 4-input LUT, pads and clock source; ports by role."""
+    """Cells of a family: flip-flop, 4-input LUT, pads, clock source; ports by role."""
 
     ff: str
     ff_ports: dict[str, str]  # c, d, q: port names; 0 and 1: ports tied to a constant
@@ -32,7 +32,7 @@ class _Cells:
     init: str
     pads: tuple[tuple[str, str, str], tuple[str, str, str]] | None = None
     oscillator: bool = False
-    ties: tuple[str, ...] = ()  # cells that drive 0 and 1 at Z, if constants are no nets
+    ties: tuple[str, ...] = ()  # cells that drive 0 and 1 at port Z, if there are no constants
 
 
 _LUT_PINS = ("A", "B", "C", "D")
@@ -41,8 +41,11 @@ HARNESSES = {
         ff="TRELLIS_FF",
         ff_ports={"CLK": "c", "DI": "d", "Q": "q", "CE": "1", "LSR": "0"},
         ff_parameters={
-            **{"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR"},
-            **{"REGSET": "RESET", "SRMODE": "ASYNC"},
+            "CEMUX": "1 ",
+            "CLKMUX": "CLK",
+            "LSRMUX": "LSR",
+            "REGSET": "RESET",
+            "SRMODE": "ASYNC",
         },
         lut="LUT4",
         lut_inputs=_LUT_PINS,
@@ -81,12 +84,12 @@ HARNESSES = {
         ties=("VLO", "VHI"),
     ),
 }
-"""Families that have a harness. Nexus takes its clock from the internal oscillator: nextpnr
+"""Families that have a harness. On Nexus the clock is the internal oscillator, because nextpnr
 routes no other."""
 
 
-class _Frame:
-    """A netlist module in the making."""
+class _Builder:
+    """A netlist module under construction."""
 
     def __init__(self, cells: _Cells, bit: int) -> None:
         self.family, self.bit = cells, bit
@@ -163,11 +166,11 @@ def _bits(module: dict[str, Any]) -> Iterator[int]:
 
 
 def wrap(netlist: dict[str, Any], top: str, family: str) -> dict[str, Any]:
-    """Return a netlist (Yosys JSON) of the harness with the design in it, as one flat module.
+    """Return a netlist (Yosys JSON) of the harness with the design inside, as one flat module.
 
-    Its ports are ``clk`` (not Nexus), ``din`` and ``dout``. Paths from the shift register into
-    the design and from it into the first register count in Fmax, as those of a registered
-    neighbour would; the harness's own are one LUT deep at most.
+    Its ports are ``clk`` (not on Nexus), ``din`` and ``dout``. Paths from the shift register into
+    the design, and from the design into the first register, count in Fmax, as with a registered
+    neighbour. Paths inside the harness are at most one LUT deep.
 
     Parameters
     ----------
@@ -184,34 +187,34 @@ def wrap(netlist: dict[str, Any], top: str, family: str) -> dict[str, Any]:
         If the design has two clocks, or no outputs.
     """
     module = netlist["modules"][top]
-    frame = _Frame(HARNESSES[family], max(_bits(module), default=1))
+    built = _Builder(HARNESSES[family], max(_bits(module), default=1))
     ports = module["ports"]
     clock = _clock(ports)
-    frame.clock = frame.new() if clock is None else clock
+    built.clock = built.new() if clock is None else clock
     outer = {"din": ("input", 0), "dout": ("output", 0)}
-    if frame.family.oscillator:
+    if built.family.oscillator:
         parameters = {"HF_CLK_DIV": "1 ", "HF_OSC_EN": "ENABLED"}
-        frame.add("OSCA", parameters, {"HFOUTEN": "1", "HFCLKOUT": frame.clock}, "HFCLKOUT")
+        built.add("OSCA", parameters, {"HFOUTEN": "1", "HFCLKOUT": built.clock}, "HFCLKOUT")
     else:
-        outer = {"clk": ("input", frame.pad(0, frame.clock)), **outer}
-    stage = frame.new()
-    outer["din"] = ("input", frame.pad(0, stage))
+        outer = {"clk": ("input", built.pad(0, built.clock)), **outer}
+    stage = built.new()
+    outer["din"] = ("input", built.pad(0, stage))
     for port in ports.values():
         for bit in port["bits"]:
-            if port["direction"] == "input" and bit != frame.clock:
-                stage = frame.register(stage, bit)
+            if port["direction"] == "input" and bit != built.clock:
+                stage = built.register(stage, bit)
     driven = [b for p in ports.values() if p["direction"] == "output" for b in p["bits"]]
-    level = [frame.register(bit) for bit in driven if isinstance(bit, int)]
+    level = [built.register(bit) for bit in driven if isinstance(bit, int)]
     if not level:
         raise ConfigError(f"{top} has no outputs that change, so nothing to place")
     while len(level) > 1:
         chunks = [level[n : n + 4] for n in range(0, len(level), 4)]
-        level = [frame.register(frame.parity(chunk)) for chunk in chunks]
-    outer["dout"] = ("output", frame.pad(1, level[0]))
+        level = [built.register(built.parity(chunk)) for chunk in chunks]
+    outer["dout"] = ("output", built.pad(1, level[0]))
     whole = {
         "attributes": {"top": f"{1:032b}"},
         "ports": {name: {"direction": way, "bits": [bit]} for name, (way, bit) in outer.items()},
-        "cells": {**module["cells"], **frame.cells},
+        "cells": {**module["cells"], **built.cells},
         "netnames": module["netnames"],
     }
     return {"creator": netlist.get("creator", ""), "modules": {"harness": whole}}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Area and a delay estimate with any Liberty file, in its unit and in its own NAND2."""
+"""ASIC synthesis with any Liberty file: area, NAND2 equivalents, an estimate of the delay."""
 
 import gzip
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from xorloom.sw.base.cache import cached, digest
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
+from xorloom.sw.base.progress import Progress, no_progress
 
 from .boolean import truth_table
 from .synth import SynthReport
@@ -36,7 +37,7 @@ _NAND = 0b0111
 
 @dataclass(frozen=True)
 class Library:
-    """What is needed of a Liberty file: areas, which cells hold state, the NAND2 to count in."""
+    """A Liberty file: areas, which cells hold state, and the NAND2 that areas are counted in."""
 
     name: str
     text: str
@@ -50,12 +51,12 @@ class Library:
         return self.areas[self.nand2]
 
     def area(self, cells: Mapping[str, int]) -> float:
-        """Return the area of cells by type; what is no cell of the library has none."""
+        """Return the total area of cells by type; unknown cells have no area."""
         return sum(n * self.areas.get(kind, 0.0) for kind, n in cells.items())
 
 
 def _is_nand2(body: str) -> bool:
-    """Whether a cell has two inputs and one output, their NAND."""
+    """Return whether a cell has two inputs and one output that is their NAND."""
     pieces = _PIN.split(body)[1:]
     inputs, functions = [], []
     for name, pin in zip(pieces[::2], pieces[1::2], strict=True):
@@ -81,8 +82,8 @@ def read_library(path: Path) -> Library:
     ConfigError
         If there is no such file.
     FormatError
-        If it is damaged, or no library that one can map to: no cells with an area, no flip-flop,
-        no 2-input NAND.
+        If it is damaged, or lacks what a mapping needs: cells with an area, a flip-flop, a 2-input
+        NAND.
     """
     if not path.is_file():
         raise ConfigError(f"--liberty: no file {path}")
@@ -130,15 +131,15 @@ def synthesize_asic(
     top: str,
     library: Library,
     *,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = no_progress,
     cache: bool = True,
 ) -> SynthReport:
     """Map Verilog to a library; report area, its sequential share, NAND2 equivalents and a delay.
 
-    It is mapped twice: to be small, for area and NAND2 equivalents, and to be fast, with gates
-    sized and nets buffered, for the delay. That is ABC's estimate of the longest path of gates,
-    without wires, clock-to-output and set-up times; there is none for a library whose timing ABC
-    cannot use.
+    The design is mapped twice: for small area, which gives area and NAND2 equivalents, and for
+    speed, with sized gates and buffered nets, which gives the delay. The delay is ABC's estimate
+    of the longest path of gates, without wires, clock-to-output and set-up times. There is none
+    for a library whose timing ABC cannot use.
 
     Parameters
     ----------
@@ -146,9 +147,9 @@ def synthesize_asic(
         Verilog and its top module.
     library : Library
     progress : callable
-        Called with a line at every finished step.
+        Called after every step.
     cache : bool
-        Whether to take kept results, and keep them.
+        Whether to use cached results, and to cache new ones.
 
     Raises
     ------
@@ -189,7 +190,7 @@ def synthesize_asic(
 
     key = digest(text, top, *passes, *fast_passes, library.text, version("pyosys"))
     made = cached("synth", key, make, use=cache)
-    progress(f"yosys {library.name}")
+    progress("yosys", library.name)
     kinds = {*made["small"], *made["fast"]}
     left = sorted(kind for kind in kinds if kind.startswith("$_"))
     if left or not kinds & library.areas.keys():
@@ -197,7 +198,11 @@ def synthesize_asic(
     flops = {kind: n for kind, n in made["small"].items() if kind in library.sequential}
     area = library.area(made["small"])
     return SynthReport(
-        *(top, library.name, None, sum(flops.values()), area / library.nand2_area),
+        design=top,
+        target=library.name,
+        lut=None,
+        ff=sum(flops.values()),
+        nand2=area / library.nand2_area,
         area=area,
         sequential=library.area(flops) / area,
         delay_ns=None if made["delay_ps"] is None else made["delay_ps"] / 1000,
@@ -206,6 +211,6 @@ def synthesize_asic(
 
 
 def _cells(stat: str) -> dict[str, int]:
-    """Return cells by type out of Yosys' table."""
+    """Return the cells by type in a table of Yosys."""
     rows = re.findall(r"^\s+(\d+)\s+(?:-\s+)?(\S+)$", stat, re.MULTILINE)
     return {kind: int(count) for count, kind in rows}

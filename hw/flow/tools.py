@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs external tools in a process of their own; a failure names the log and what it says."""
+"""External tools, each in a process of its own; a failure names the log and what it says."""
 
 import os
 import subprocess
@@ -8,16 +8,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ToolError
 
 __all__ = ["run_python", "yosys"]
 
 
 def _meaning(lines: Sequence[str]) -> str:
-    """Return the line of a log that tells most: the last error, or the last line."""
+    """Return the most telling line of a log: the last error, or else the last line."""
     told = [line.strip() for line in lines if line.strip()]
     errors = [line for line in told if "error" in line.lower() and not line.endswith("0 errors")]
-    # Nextpnr ends with a count of errors, which says nothing.
+    # The last line of nextpnr is a count of errors, which says nothing.
     errors = [line for line in errors if not line.split(",")[-1].strip().endswith(" error")]
     return (errors or told or ["(no output)"])[-1]
 
@@ -25,13 +26,13 @@ def _meaning(lines: Sequence[str]) -> str:
 def run_python(code: str, log: Path, what: str) -> None:
     """Run Python code that calls a tool, in the folder of its log.
 
-    A sandboxed tool sees the files of that folder under their relative names only.
+    A sandboxed tool sees only the files of that folder, by their relative names.
 
     Parameters
     ----------
     code : str
     log : Path
-        Gets what the tool prints. If the tool fails, a copy is kept in the temporary folder.
+        Where to write what the tool prints. If it fails, a copy stays in the temporary folder.
     what : str
         Name of the tool in messages.
 
@@ -41,9 +42,14 @@ def run_python(code: str, log: Path, what: str) -> None:
         If the tool does not end with exit code 0.
     """
     with log.open("w", encoding="utf-8") as out:
-        command = [sys.executable, "-c", code]
         done = subprocess.run(
-            command, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT, check=False
+            [sys.executable, "-c", code],
+            cwd=log.parent,
+            # YoWASP's own choice cannot do without a home folder.
+            env={"YOWASP_CACHE_DIR": str(cache_folder() / "yowasp"), **os.environ},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     if done.returncode:
         text = log.read_text(errors="replace")

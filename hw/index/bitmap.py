@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bitmap index: its chunks are the mask."""
+"""Core of the bitmap index: its chunks are the masks."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -10,7 +10,10 @@ __all__ = ["IndexBitmap"]
 
 
 class IndexBitmap(wiring.Component):
-    """A register between gearbox and consumer. Latency one cycle, one beat a cycle.
+    """Bitmap core: a register between chunks and masks, which are the same bits.
+
+    Latency :py:`self.latency` cycles, one mask per cycle, full back-pressure. Twin:
+    ``sw.golden.bitmap.bitmap_decoder``.
 
     Parameters
     ----------
@@ -19,9 +22,11 @@ class IndexBitmap(wiring.Component):
     Members
     -------
     i : In(stream.Signature(n_out))
+        Chunks.
     o : Out(stream.Signature(n_out))
+        Masks.
     clear : In(1)
-        Without effect: there is no state.
+        As in the other cores; without effect, because there is no state.
     """
 
     def __init__(self, config: BitmapConfig) -> None:
@@ -30,8 +35,13 @@ class IndexBitmap(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a chunk's transfer to its mask's being offered."""
+        """Cycles from the transfer of a chunk until its mask is offered."""
         return 1
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk: a mask."""
+        return len(self.i.payload)
 
     def elaborate(self, _platform: object) -> Module:
         """Build the register."""

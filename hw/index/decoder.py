@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The index decoders: memory streams or packets in, mask beats out."""
+"""Index decoder: memory streams or packets of any index codec in, masks out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from amaranth.hdl import Module
@@ -11,73 +10,53 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.payloads import mask_layout, packet_layout
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.config import DecoderConfig
-from xorloom.sw.spec.index_config import (
-    BitmapConfig,
-    EntropyConfig,
-    IndexConfig,
-    LowrankConfig,
-    TrellisConfig,
-)
+from xorloom.sw.spec.codecs import INDEX_CODECS
+from xorloom.sw.spec.index_config import IndexConfig
 
-from .bitmap import IndexBitmap
-from .entropy import IndexEntropy
-from .lowrank import IndexLowrank
 from .reader import IndexReader
-from .trellis import IndexTrellis
 
 __all__ = ["IndexDecoder", "IndexUnit", "index_core"]
 
 
-@dataclass(frozen=True)
-class _Codec:
-    """A core, and the bits of what it takes (none: bus words)."""
-
-    core: Callable[[Any], Any]
-    chunk_bits: Callable[[Any], int | None]
-
-
-_CODECS: dict[type[DecoderConfig], _Codec] = {
-    BitmapConfig: _Codec(IndexBitmap, lambda config: config.n_out),
-    EntropyConfig: _Codec(IndexEntropy, lambda config: None),
-    LowrankConfig: _Codec(IndexLowrank, lambda config: config.chunk_bits),
-    TrellisConfig: _Codec(IndexTrellis, lambda config: config.n_in),
-}
-
-
-def _codec(config: IndexConfig) -> _Codec:
-    if type(config) not in _CODECS:
-        known = ", ".join(sorted(kind.codec for kind in _CODECS))
-        raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
-    return _CODECS[type(config)]
-
-
 def index_core(config: IndexConfig) -> Any:
     """Build the core of a codec: chunks or bus words in, masks out.
+
+    That of codec ``name`` is class ``IndexName`` of module ``name``. It tells its ``latency`` and
+    its ``chunk_bits``, the bits that it takes at once (none: bus words).
 
     Raises
     ------
     ConfigError
         If the configuration is not an index codec's.
     """
-    return _codec(config).core(config)
+    if config.codec not in INDEX_CODECS:
+        known = ", ".join(sorted(INDEX_CODECS))
+        raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
+    module = import_module(f".{config.codec}", __package__)
+    return getattr(module, f"Index{config.codec.capitalize()}")(config)
 
 
 class IndexUnit(wiring.Component):
-    """Packets of any index codec to masks: its core behind the reader. Full back-pressure.
+    """Index unit: packets of one index codec in, masks out; a core behind an index reader.
 
-    Packets chain back to back; between two of them a few cycles pass in which the core runs empty.
+    One mask per cycle where the core can (the entropy core takes ``2 * config.steps`` cycles).
+    Latency is that of the core, plus two cycles for a core of chunks. Full back-pressure. Between
+    two packets a few cycles pass in which the core runs empty. Twins: as for
+    :class:`IndexDecoder`.
 
     Parameters
     ----------
     config : IndexConfig
     unit : int, optional
-        What a packet's count has a beat; by default mask bits.
+        How much of the count of a packet one beat covers. By default ``config.n_out``, for a count
+        of mask bits; in the IP block the count is in code bits, and a beat covers those of a slice.
 
     Members
     -------
     i : In(stream.Signature(packet_layout(bus_bits)))
+        Packets.
     o : Out(stream.Signature(mask_layout(n_out)))
+        Masks.
     idle : Out(1)
         Between packets; all masks have left.
 
@@ -101,12 +80,12 @@ class IndexUnit(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build reader and core."""
         m = Module()
-        config: Any = self._config
+        config = self._config
         m.submodules.core = core = self.core
         m.submodules.reader = reader = IndexReader(
             bus_bits=config.bus_bits,
             unit=self._unit,
-            chunk_bits=_codec(config).chunk_bits(config),
+            chunk_bits=core.chunk_bits,
             drain_cycles=core.latency,
         )
         wiring.connect(m, wiring.flipped(self.i), reader.i)
@@ -125,9 +104,10 @@ class IndexUnit(wiring.Component):
 
 
 class IndexDecoder(wiring.Component):
-    """Decoder of the index streams of any codec. Full back-pressure.
+    """Index decoder: memory streams of any index codec in, masks out.
 
-    Twins: ``sw.golden.index.bitmap_decoder``, ``trellis_decoder`` and so on.
+    A deframer in front of an :class:`IndexUnit`: one more cycle of latency, the same rate, full
+    back-pressure. Twin: ``sw.golden.codecs.index_decoder``.
 
     Parameters
     ----------
@@ -136,8 +116,9 @@ class IndexDecoder(wiring.Component):
     Members
     -------
     i : In(stream.Signature(bus_bits))
-        Memory streams as ``FORMAT.md`` tells, header to CRC.
+        Memory streams from header to CRC; see ``FORMAT.md``.
     o : Out(stream.Signature(mask_layout(n_out)))
+        Masks.
 
     Raises
     ------
@@ -147,7 +128,7 @@ class IndexDecoder(wiring.Component):
 
     def __init__(self, config: IndexConfig) -> None:
         self._unit = IndexUnit(config)
-        self._frames = Deframer(config.bus_bits)
+        self._deframer = Deframer(config.bus_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
@@ -156,11 +137,11 @@ class IndexDecoder(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build framing and unit."""
+        """Build deframer and unit."""
         m = Module()
-        m.submodules.frames = frames = self._frames
+        m.submodules.frames = deframer = self._deframer
         m.submodules.unit = unit = self._unit
-        wiring.connect(m, wiring.flipped(self.i), frames.i)
-        wiring.connect(m, frames.o, unit.i)
+        wiring.connect(m, wiring.flipped(self.i), deframer.i)
+        wiring.connect(m, deframer.o, unit.i)
         wiring.connect(m, unit.o, wiring.flipped(self.o))
         return m

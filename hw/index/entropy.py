@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoder of an entropy index stream: bus words in, mask beats out."""
+"""Core of the entropy index: bus words in, masks out."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -13,11 +13,11 @@ from .entropy_table import UNIT_BITS, EntropyTable
 __all__ = ["IndexEntropy"]
 
 _FEEDS_MAX = 8
-"""Most units handed out a cycle."""
+"""Most units handed out per cycle."""
 
 
 def _chosen(bits: list[Value], table: list[int]) -> Value:
-    """Entry of a table of small numbers, as plain logic rather than carry chains."""
+    """Return the entry of a table of small numbers, as plain logic rather than carry chains."""
     width = max(1, max(table).bit_length())
     select = Cat(bits)
     columns = []
@@ -28,7 +28,7 @@ def _chosen(bits: list[Value], table: list[int]) -> Value:
 
 
 def _counts_before(m: Module, bits: list[Value], most: int) -> list[Value]:
-    """Number of ones before every bit and, last, of all ones; ``most`` stands for more."""
+    """Return how many ones precede each bit and, last, how many there are; at most ``most``."""
     result: list[Value] = []
     base: Value = Const(0, 1)
     for at in range(0, len(bits), 4):
@@ -54,13 +54,14 @@ def _counts_before(m: Module, bits: list[Value], most: int) -> list[Value]:
 
 
 class IndexEntropy(wiring.Component):
-    """Lossless mask decoder with a bounded number of chunks a cycle.
+    """Entropy core: a lossless decoder of masks with ``lanes / 2`` decoded chunks per cycle.
 
-    Two lanes share a decoder: while one takes units, the other steps. So ``lanes / 2`` chunks are
-    decoded a cycle (an odd number of lanes has decoders of its own that step every other cycle), a
-    beat takes ``2 * config.steps`` cycles, and more only if memory brings too few units, or if in a
-    cycle more lanes want one than can be handed out (:py:`self.feeds`). Stalls change nothing in
-    the order of the units. A stream starts with its table, see :class:`EntropyTable`.
+    Two lanes share one decoder: while one takes units, the other steps. (An odd number of lanes
+    has one decoder each, which steps every other cycle.) So a mask takes ``2 * config.steps``
+    cycles, and more only if memory delivers too few units, or if more lanes want a unit in one
+    cycle than can be handed out (:py:`self.feeds`). Stalls do not change the order of the units.
+    Latency :py:`self.latency` cycles, full back-pressure. A stream starts with its table, see
+    :class:`xorloom.hw.index.entropy_table.EntropyTable`.
 
     Twin: ``sw.golden.entropy.entropy_decoder``. Source: Duda, arXiv 1311.2540 (table-driven ANS).
 
@@ -73,10 +74,10 @@ class IndexEntropy(wiring.Component):
     i : In(stream.Signature(bus_bits))
         Payload words of one stream, without header and CRC.
     o : Out(stream.Signature(n_out))
-        Mask beats. A stream does not say how many there are: when the last one was taken, further
-        ones that mean nothing may be offered (bits are left over, or a step takes none).
+        Masks. The payload does not say how many there are: after the last one, further masks
+        without meaning may be offered, because bits are left over or a step needs none.
     clear : In(1)
-        Forget the stream; the next word begins another one. No word is taken meanwhile.
+        Drop the stream; the next word begins another one. No word is accepted in this cycle.
     """
 
     def __init__(self, config: EntropyConfig) -> None:
@@ -94,8 +95,13 @@ class IndexEntropy(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a lane's step to the beat that its chunk completes."""
+        """Cycles from the step of a lane until the mask that its chunk completes is offered."""
         return 4
+
+    @property
+    def chunk_bits(self) -> None:
+        """No chunks: the core takes bus words."""
+        return None
 
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
@@ -134,7 +140,7 @@ class IndexEntropy(wiring.Component):
             Mux(self.clear, 0, level - box.take + Mux(enter, per_word, 0)),
         )
 
-        # Lanes are fed in order: a lane gets the unit whose number is that of hungry lanes before.
+        # Lanes are fed in order: lane k gets the n-th unit if n lanes before it are hungry.
         hungry = [running & lane.hungry for lane in lanes]
         before = _counts_before(m, hungry, feeds)
         held = [~Cat(level == n for n in range(k + 1)).any() for k in range(feeds)]
@@ -171,7 +177,7 @@ class IndexEntropy(wiring.Component):
                 lane.value_new.eq(table.value),
             ]
 
-        # Values of a step on their way; the steps that only read first states give none.
+        # Values on their way to the mask. The first step of a lane only reads its first state.
         skip = Signal(range(self._turns + 1))
         way = Signal(3)
         part = Signal(range(max(2, config.n_out // (8 * self._decoders))))

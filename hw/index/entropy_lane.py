@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder that two lanes of an entropy index stream share."""
+"""Decoder that two lanes of the entropy index share."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -13,37 +13,42 @@ __all__ = ["EntropyLane"]
 
 
 class EntropyLane(wiring.Component):
-    """State, bits and memories of ``turns`` lanes that take turns: one refills, one steps.
+    """Entropy lane decoder: state, bits and memories of ``turns`` lanes that alternate.
 
-    A lane keeps the unit that it reads, the one after it, and how much of the first is used. While
-    its turn is to refill, its state's entry is fetched from the state memory; in its step, the
-    entry says how many bits are the next state and how many the value's number.
+    With two lanes, one refills while the other steps. Each lane holds the unit it reads, the unit
+    after it, and how much of the first one is used. While it refills, the entry of its state is
+    fetched from the state memory; in its step the entry says how many bits form the next state and
+    how many form the number of the value. A value follows its step by three moves; one step per
+    cycle. Twin: the lanes of ``sw.golden.entropy.entropy_decoder``.
 
     Parameters
     ----------
     config : EntropyConfig
     turns : int, 1 or 2
+        Lanes that share this decoder.
 
     Members
     -------
     start : In(1)
-        Begin a stream, with ``several`` and ``need`` of its table.
+        Begin a stream.
+    several, listed, need : In
+        From the table of the stream; see :class:`xorloom.hw.index.entropy_table.EntropyTable`.
     filling, stepping : In(1)
-        The lane that refills and the one that steps.
+        Number of the lane that refills, and of the one that steps.
     hungry : Out(1)
         The lane that refills lacks a unit.
     feed, unit : In
-        It gets this one.
+        Give it this unit.
     fetch : In(1)
-        Fetch the entry of the lane that refills. It has all its bits.
+        Fetch the entry of the lane that refills; it has all its bits.
     step : In(1)
-        Do the fetched entry's step.
+        Carry out the step of the fetched entry.
     move : In(1)
-        Numbers and values move on.
+        Move the numbers and values one register on.
     value : Out(8)
-        Three moves after the step, the first of them in its clock.
-    state_write, .. : In
-        See :class:`EntropyTable`.
+        Three moves after the step, of which the first is in the same cycle as the step.
+    state_write, state_at, state, value_write, value_at, value_new : In
+        Writes of the table; see :class:`xorloom.hw.index.entropy_table.EntropyTable`.
     """
 
     def __init__(self, config: EntropyConfig, *, turns: int) -> None:
@@ -90,13 +95,13 @@ class EntropyLane(wiring.Component):
             write.en.eq(self.state_write),
             write.addr.eq(self.state_at),
             write.data.eq(self.state),
-            # Never while writing: a memory that must then say the old word costs logic behind it.
+            # Not while writing: a memory that must then read the old word costs logic behind it.
             read.en.eq(self.fetch & ~self.state_write),
             read.addr.eq(state[self.filling]),
-            self.hungry.eq(~lack[self.filling][-1]),  # it counts the bits lacking, less one
+            self.hungry.eq(~lack[self.filling][-1]),  # bits lacking, minus one
         ]
         entry = read.data
-        # Shifting while the memory is read: its data come late in the clock.
+        # The bits are shifted while the memory is read, whose data arrive late in the cycle.
         look = Signal(UNIT_BITS)
         bits = Signal(8)
         m.d.comb += [
@@ -111,7 +116,7 @@ class EntropyLane(wiring.Component):
         for g in turns:
             fed = self.feed & (self.filling == g)
             stepped = self.step & (self.stepping == g)
-            # A unit that the step used up goes in the next turn to refill, off the long path.
+            # A unit that a step used up is dropped in the next turn to refill, off the long path.
             passed = used[g][4] & (self.filling == g)
             kept = Mux(passed, holds[g][1], holds[g][0])
             with m.If(stepped):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the table of an entropy index stream and writes the lanes' memories."""
+"""Table of an entropy index stream: read from its units, written to the lanes' memories."""
 
 from functools import reduce
 from operator import add
@@ -15,21 +15,21 @@ __all__ = ["START_STATE", "UNIT_BITS", "EntropyTable", "state_layout"]
 
 UNIT_BITS = 16
 START_STATE = 256
-"""Place in the state memories of the step that reads a lane's first state."""
+"""Address in the state memories of the step that reads the first state of a lane."""
 _CLASSES = 16
 
 
 def state_layout() -> data.StructLayout:
-    """What a state says about its step.
+    """What the entry of a state says about the step from it.
 
-    ``moved`` low bits are added to ``base`` to give the next state; the ``width`` bits after them
-    are added to ``first`` to give the value's number; ``total`` is both.
+    The low ``moved`` bits are added to ``base`` to give the next state; the ``width`` bits after
+    them are added to ``first`` to give the number of the value. ``total`` is their sum.
     """
     return data.StructLayout({"base": 8, "moved": 4, "total": 5, "width": 4, "first": 8})
 
 
 def _bit_length(value: Value) -> Value:
-    """Bits of a value that is not zero."""
+    """Return the bit length of a value that is not zero."""
     result: Value = Value.cast(1)
     for k in range(1, len(value)):
         result = Mux(value[k], k + 1, result)
@@ -37,10 +37,23 @@ def _bit_length(value: Value) -> Value:
 
 
 class EntropyTable(wiring.Component):
-    """Table units in, memory writes out: values as they come, then one state a cycle.
+    """Entropy table: units of the table in, writes to the memories of the lanes out.
 
-    Takes ``3 * classes + states + 6`` cycles, and one more for every listed value.
-    Twin: ``sw.golden.entropy.entropy_states``.
+    Latency ``3 * classes + states + 6`` cycles, and one more per listed value. Twin:
+    ``sw.golden.entropy.entropy_states``.
+
+    ======  ==============================  ================================  ====================
+    state   accepted                        written                           next
+    ======  ==============================  ================================  ====================
+    HEAD    unit: number of classes, flags  nothing                           FIELD
+    FIELD   unit: width, frequency          nothing                           SPLIT
+    SPLIT   nothing                         nothing                           STORE
+    STORE   nothing                         nothing; the class is kept        FIELD, LIST or SWEEP
+    LIST    unit: two listed values         one value per cycle               SWEEP
+    SWEEP   nothing                         one state per cycle, three later  DRAIN
+    DRAIN   nothing                         the last states                   DONE
+    DONE    nothing                         nothing                           HEAD, by ``clear``
+    ======  ==============================  ================================  ====================
 
     Parameters
     ----------
@@ -49,21 +62,25 @@ class EntropyTable(wiring.Component):
     Members
     -------
     unit : In(16)
-        The oldest unit, if ``unit_valid``.
+        The oldest unit.
+    unit_valid : In(1)
+        There is one.
     take : Out(1)
-        It is used up.
+        The unit is used up.
     clear : In(1)
-        Wait for a table.
+        Wait for the table of another stream.
     done : Out(1)
-        All is written, until ``clear``.
+        Everything is written; stays until ``clear``.
     several : Out(1)
-        There are several classes: lanes begin with a state.
+        There are several classes, so each lane begins by reading a state.
     listed, invert : Out(1)
-        Values are those listed; they are stored inverted.
+        Values are those that the table lists; they are stored inverted.
     need : Out(5)
         Most bits of a step.
     state_write, state_at, state : Out
+        Write to the state memories.
     value_write, value_at, value : Out
+        Write to the value memories.
     """
 
     def __init__(self, config: EntropyConfig) -> None:
@@ -168,8 +185,8 @@ class EntropyTable(wiring.Component):
             self.done.eq(machine.ongoing("DONE")),
             sweeping.eq(machine.ongoing("SWEEP")),
         ]
-        # State s is number `turn` when they are counted class by class; in its class, states are
-        # numbered as they come. One more sweep after the last state is the start state.
+        # State s has number `turn` if states are counted class by class; within a class they are
+        # numbered in the order in which they come. After the last state comes the start state.
         owner, x = Signal(4, reset_less=True), Signal(9, reset_less=True)
         places = [Signal(9, name=f"place_{n}", reset_less=True) for n in range(3)]
         valid = Signal(3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The low-rank index decoder: binary factors in, mask out."""
+"""Core of the low-rank index: binary factors in, masks out."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -10,13 +10,14 @@ __all__ = ["IndexLowrank"]
 
 
 class IndexLowrank(wiring.Component):
-    """Boolean products: one chunk in, the mask bits of one slice out.
+    """Low-rank core: one chunk in, the mask of one slice out, by a Boolean matrix product.
 
-    Mask bit ``l`` of a slice is the OR over r of A[l, r] AND B[r], with A the lanes' factor of the
-    tile row and B that of the slice, which the chunk brings along with a share of the next tile
-    row's A. Latency :py:`self.latency` cycles, one slice a cycle, full back-pressure. The shares
-    move through one shift register over all of A, so that only the first tile row costs
-    multiplexers: its preamble chunks hold several shares each and take as many cycles.
+    Mask bit ``l`` of a slice is the OR over r of A[l, r] AND B[r]. A is the factor of the lanes,
+    the same for a tile row; B is the factor of the slice. A chunk brings B and a share of A of the
+    next tile row. Latency :py:`self.latency` cycles, one mask per cycle, full back-pressure.
+
+    The shares move through one shift register over all of A, so only the first tile row needs
+    multiplexers: its preamble chunks hold several shares each and take one cycle per share.
     Twin: ``sw.golden.lowrank.index_lowrank``. Source: Lee et al., arXiv 1905.05686.
 
     Parameters
@@ -26,11 +27,11 @@ class IndexLowrank(wiring.Component):
     Members
     -------
     i : In(stream.Signature(config.chunk_bits))
-        Chunks: the preamble's, then one a slice.
+        Chunks: those of the preamble, then one per slice.
     o : Out(stream.Signature(config.n_out))
-        Mask bits of every slice, in order.
+        Masks, in order.
     clear : In(1)
-        Between two streams: the next chunk is a preamble's. Nothing enters meanwhile.
+        Between two streams: the next chunk belongs to a preamble. No chunk enters in this cycle.
     """
 
     def __init__(self, config: LowrankConfig) -> None:
@@ -45,17 +46,22 @@ class IndexLowrank(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a slice's chunk to its mask being offered."""
+        """Cycles from the transfer of the chunk of a slice until its mask is offered."""
         return 2
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._config.chunk_bits
 
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
         m = Module()
         config = self._config
-        # What enables thousands of flip-flops is one LUT behind registers: `stuck` says that both
-        # ranks are full; A changes when the slice in `held` moves on, if it ends its tile row:
-        # `ends_free` is that with no mask before it, `ends_full` with one. Control has registers
-        # of its own, the inverted ones, so that it does not wait for those long nets.
+        # Each enable of thousands of flip-flops is one LUT behind registers. `stuck`: `held` and
+        # `mask` are both full. A changes when the slice in `held` ends its tile row and moves on:
+        # `ends_free` if no mask is before it, `ends_full` if there is one. The control has copies
+        # of its own (`empty`, `room`, inverted), so that it does not wait for the long nets.
         stuck, ends_free, ends_full = Signal(), Signal(), Signal()
         room, empty = Signal(init=1), Signal(init=1)
         moves, shifts, taken = Signal(), Signal(), Signal()
@@ -85,7 +91,7 @@ class IndexLowrank(wiring.Component):
             m.d.sync += factors.eq(coming)
         held_next, mask_next, ends_next = Signal(), Signal(), Signal()
         place = Signal(range(config.tile_slices), init=config.tile_slices - 1)
-        ends_stay = Mux(moves, ~loaded, ends_free | ends_full)  # the preamble ends again and again
+        ends_stay = Mux(moves, ~loaded, ends_free | ends_full)  # preamble: A loads always
         m.d.comb += [
             ends_next.eq(Mux(taken, place == 0, ends_stay)),
             held_next.eq(taken | (held_valid & ~moves)),
@@ -109,12 +115,12 @@ class IndexLowrank(wiring.Component):
         return m
 
     def _preamble(self, m: Module, offered: Value, loaded: Signal) -> tuple[Value, Value]:
-        """Count the preamble; return whether its chunk shows its last share, and the share."""
+        """Count the preamble; return the share of A, and whether it is the last of its chunk."""
         config = self._config
         width, shares = config.share_bits, config.shares_per_chunk
         top = config.chunk_bits
         chunks = Signal(range(config.preamble_chunks), init=config.preamble_chunks - 1)
-        place = Signal(range(shares), init=shares - 1)  # shares after this one; 0 for slices too
+        place = Signal(range(shares), init=shares - 1)  # shares after this one; 0 for slices
         last = place == 0
         share = self.i.payload[top - width :]
         for k in range(1, shares):
@@ -132,7 +138,7 @@ class IndexLowrank(wiring.Component):
         return last, share
 
     def _product(self, factors: Signal, held: Signal) -> Value:
-        """AND-OR of A and B."""
+        """Return the Boolean product of A and B."""
         rank, lanes = self._config.rank, self._config.tile_lanes
         return Cat(
             (factors[j * rank : (j + 1) * rank] & held.word_select(j // lanes, rank)).any()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes packets of an index: words to a core, beats counted."""
+"""Reader of an index: feeds the words of packets to a core and counts its masks."""
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
@@ -14,39 +14,56 @@ __all__ = ["IndexReader"]
 
 
 class IndexReader(wiring.Component):
-    """Bus words of packets to what an index core takes: chunks or bus words.
+    """Index reader: packets in, chunks or bus words for an index core out.
 
-    After a packet's words come zeros without end, until the core has made the beats that the count
-    asks for: a last beat is filled up, and no count, however wrong, makes the core wait. What it
-    makes beyond that is to be thrown away; an item that it has not taken by then is withdrawn. When
-    all has left the core it is cleared, and the next packet begins.
+    The words of a packet are followed by zeros without end, until the core has made as many masks
+    as the count asks for. So a last mask is filled up, and no count, however wrong, makes the core
+    wait for ever. Further masks of the core have to be dropped, and an item that it has not taken
+    by then is withdrawn. When the core is empty it is cleared, and the next packet begins. Bus
+    words pass in the same cycle; a chunk follows its word by two cycles. One item per cycle.
+
+    ======  ============================  ================================  =======================
+    state   accepted                      offered to the core               next
+    ======  ============================  ================================  =======================
+    head    the opening mark              nothing                           settle
+    settle  nothing, for three cycles     nothing                           words; ``live`` rises
+                                                                            if the count is not 0
+    words   words and the closing mark;   the words, while ``live``         end, with the closing
+            if not ``live``: dropped                                        mark
+    end     nothing                       zeros, while ``live``             head, with ``clear``,
+                                                                            when the core is empty
+    ======  ============================  ================================  =======================
+
+    ``live`` falls when the last mask is taken, in words or in end. The core is empty when
+    ``drain_cycles + 1`` cycles have passed after that; a core of chunks must also offer nothing.
 
     Parameters
     ----------
     bus_bits : int
+        Width of a bus word.
     unit : int
-        What the count has a beat.
+        How much of the count of a packet one mask covers.
     chunk_bits : int, optional
-        Bits of a chunk; without, bus words are handed on as they are.
+        Width of a chunk; None if the core takes bus words.
     drain_cycles : int
-        Most cycles without a beat in which the core still holds something, when it gets no more.
+        Most cycles for which the core, without input, can hold something and offer nothing.
 
     Members
     -------
     i : In(stream.Signature(packet_layout(bus_bits)))
         Packets, back to back.
     o : Out(stream.Signature(chunk_bits or bus_bits))
-        The core's input.
+        Input of the core.
     clear : Out(1)
-        The core's.
+        Clears the core.
     live : Out(1)
-        The core's beats count; else they are to be dropped.
+        Masks of the core are valid; otherwise they have to be dropped.
     last : Out(1)
-        The core's next beat is the packet's last.
+        The next mask of the core is the last of the packet.
     offered : In(1)
-        The core offers a beat.
+        The core offers a mask.
     taken : In(1)
-        A live beat is taken.
+        A live mask is taken.
     idle : Out(1)
         Between packets; the core is empty.
     """
@@ -70,11 +87,11 @@ class IndexReader(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build framing, counters and gearbox."""
+        """Build the state, the counter of masks and the gearbox."""
         m = Module()
         bus = self._bus_bits
         m.submodules.beats = beats = Countdown(unit=self._unit)
-        # One-hot: the count, three cycles in which it settles, words, the end.
+        # One-hot state, as in the table above; `fill`, `live`: see there.
         head = Signal(init=1)
         settle = Signal(3)
         words, end = Signal(), Signal()
@@ -82,7 +99,7 @@ class IndexReader(wiring.Component):
         opens, closes = Signal(), Signal()
         quiet = Signal(self._drain + 1)
         feed = stream.Signature(bus).create()
-        # A core of bus words may offer meaningless beats for ever, and can be cleared meanwhile.
+        # A core of bus words may offer meaningless masks for ever; it can be cleared even so.
         busy = self.offered if self._chunk_bits is not None else 0
         m.d.comb += [
             self.i.ready.eq(head | (words & (feed.ready | ~live | self.i.p.mark))),
@@ -120,7 +137,7 @@ class IndexReader(wiring.Component):
             look_bits=self._chunk_bits,
             enough_bits=self._chunk_bits,
         )
-        # The core's ready comes late, and must not reach the gearbox.
+        # The ready of the core arrives late in the cycle, so it must not reach the gearbox.
         skid = SkidBuffer(unsigned(self._chunk_bits))
         m.submodules.skid = ResetInserter({"sync": self.clear})(skid)
         wiring.connect(m, feed, gearbox.i)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of states in the exported Verilog, where a waveform's writer finds them."""
+"""Names of FSM states in the exported Verilog, where the writer of a waveform finds them."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ __all__ = ["name_states"]
 
 
 def name_states(state: Signal, encoding: Mapping[str, int]) -> None:
-    """Give a state register the attributes that Amaranth gives to a signal of an enum's shape.
+    """Give the state register of an FSM the attributes that Amaranth gives to enum signals.
 
-    Amaranth exports no names of an FSM's states by itself.
+    By itself Amaranth exports no names of the states of an FSM.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trellis code of the index: seed bits in, mask bits out, one beat a cycle."""
+"""Core of the trellis index: seed bits in, mask bits out, one mask per cycle."""
 
 from itertools import pairwise
 
@@ -13,18 +13,21 @@ from xorloom.sw.spec.index_config import TrellisConfig
 __all__ = ["IndexTrellis"]
 
 _PARTS = 3
-"""Parts of the lanes, whose registers have enables of their own."""
+"""Parts of the lanes; the registers of each part have an enable of their own."""
 
 
 class IndexTrellis(wiring.Component):
-    """Feed-forward decoder of the trellis code: one LUT4 a parity, a look-up, a gate.
+    """Trellis core: feed-forward decoder of the trellis code.
 
-    Pipeline: chunk; parities, beside them the seed bits that made them; mask bits, each a look-up
-    and a gate. With four classes, the look-ups have registers of their own, a gate is two LUT4,
-    and chunks with the lanes' classes come before every period's beats. They take the place of a
-    beat as far as the parities. A cycle after they leave it they shift into the chain of class
-    bits: then the beat before them has been gated, and the one behind them has not. So they cost
-    a cycle each and nothing waits. Twin: ``sw.golden.index.trellis_mask``.
+    Pipeline: chunk register; parities, and beside them the seed bits that made them; mask bits,
+    each a look-up of four parities, ANDed with a gate. A parity, a look-up and a gate cost one
+    LUT4 each. Latency :py:`self.latency` cycles, one mask per cycle, full back-pressure.
+
+    With four classes the look-ups have registers of their own, a gate is two LUT4, and chunks with
+    the classes of the lanes precede the masks of every period. These chunks take the place of a
+    mask up to the parities. One cycle after they leave it they shift into the chain of class bits;
+    at that time the mask before them has been gated, and the one behind them has not. So each of
+    them costs one cycle, and nothing waits. Twin: ``sw.golden.trellis.trellis_mask``.
 
     Parameters
     ----------
@@ -33,11 +36,11 @@ class IndexTrellis(wiring.Component):
     Members
     -------
     i : In(stream.Signature(n_in))
-        Chunks of the payload.
+        Chunks of seed bits.
     o : Out(stream.Signature(n_out))
-        Masks, lane 0 in bit 0.
+        Masks; lane 0 is bit 0.
     clear : In(1)
-        The next chunk is a stream's first; only while nothing is in flight.
+        The next chunk is the first of a stream. Only while nothing is in flight.
     """
 
     def __init__(self, config: TrellisConfig) -> None:
@@ -53,8 +56,13 @@ class IndexTrellis(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a chunk's transfer to its mask's being offered."""
+        """Cycles from the transfer of a chunk until its mask is offered."""
         return 1 + self._pipe.latency
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._config.n_in
 
     def elaborate(self, _platform: object) -> Module:
         """Build pipeline, parities, look-ups and gates."""
@@ -77,7 +85,7 @@ class IndexTrellis(wiring.Component):
         window = Cat(seeds[n_in:], chunk)
         with m.If(pipe.data_take[_PARTS]):
             m.d.sync += chunk.eq(self.i.payload)
-        # One half goes by the flags of the chunk register: with one set for all, it limits Fmax.
+        # Each half has an enable of its own: with one for all bits, its fan-out limits Fmax.
         half = len(seeds) // 2
         for k, part in enumerate((slice(half), slice(half, None))):
             with m.If(self.clear):
@@ -96,7 +104,7 @@ class IndexTrellis(wiring.Component):
         return m
 
     def _registers(self, m: Module, bits: Value, enables: Value, name: str) -> Signal:
-        """Registers for bits in the order of lanes; each part has its enable."""
+        """Return registers for bits in the order of the lanes; each part has an enable."""
         q = Signal(len(bits), reset_less=True, name=name)
         edges = [k * len(bits) // _PARTS for k in range(_PARTS + 1)]
         for k, (start, stop) in enumerate(pairwise(edges)):
@@ -105,9 +113,9 @@ class IndexTrellis(wiring.Component):
         return q
 
     def _look_up(self, m: Module, window: Value) -> list[Value]:
-        """Parities, registered, and what the lanes look up."""
+        """Build the registered parities; return what each lane looks up in them."""
         code = self._config.code
-        # Steps know each other's parities: one register for what is the XOR of the same bits.
+        # Lanes share parities: one register for each distinct set of bits.
         places: dict[frozenset[int], int] = {}
         for u, hand in zip(code.steps, code.picks, strict=True):
             for pick in hand:
@@ -119,16 +127,16 @@ class IndexTrellis(wiring.Component):
         for u, hand, table in zip(code.steps, code.picks, code.tables, strict=True):
             taps = [frozenset(u + t for t in code.parities[u][pick]) for pick in hand]
             picks = Cat(parities[places[bits]] for bits in taps)
-            # A sum of minterms: of a table, Yosys makes a flip-flop with a reset of its own.
+            # A sum of minterms; from a table, Yosys would make a flip-flop with its own reset.
             found.append(Cat(picks == w for w in range(16) if table >> w & 1).any())
         return found
 
     def _classes(
         self, m: Module, chunk: Signal, is_class: Signal, seeds: Signal, found: list[Value]
     ) -> list[Value]:
-        """Tell chunks with classes from the others, gather them, gate by them."""
+        """Build the classes: find their chunks, collect them; return the gated look-ups."""
         config, pipe = self._config, self._pipe
-        # Chunks of this kind after the current one, less one: negative in the last one.
+        # Chunks of this kind that follow, minus one: negative in the last one.
         most = max(config.class_chunks, config.period)
         kind = Signal(init=1)
         left = Signal(signed(bits_for(most) + 1), init=config.class_chunks - 2)

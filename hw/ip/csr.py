@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The register map as data, and its texts: Markdown, C header, Python constants.
+"""Register map: the registers as data, and the texts made from them.
 
-All builds have the same offsets; what a build lacks reads as 0 and ignores writes.
+The texts are Markdown, a C header and Python constants. All builds have the same offsets;
+registers and fields that a build lacks read as 0 and ignore writes.
 """
 
 from collections.abc import Iterator
@@ -29,15 +30,15 @@ __all__ = [
 
 MAGIC = int.from_bytes(layout.MAGIC, "little")
 VERSION = 1
-"""Of the register map."""
+"""Version of the register map."""
 ADDRESS_BITS = 8
-"""Of the AXI4-Lite port."""
-# In two parts, so that tools find one licence line in this file.
+"""Width of a byte address on the AXI4-Lite port."""
+# In two parts, so that tools find only one licence line in this file.
 _LICENCE = "SPDX-" + "License-Identifier: Apache-2.0"
 
 
 class Cause(IntEnum):
-    """Why a stream was given up, or a start refused."""
+    """Why a stream was given up or a start was refused."""
 
     NONE = 0
     HEADER = 1
@@ -72,10 +73,10 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Field:
-    """Bits of a register.
+    """A field: some bits of a register.
 
     ``access`` is ``ro``, ``rw``, ``w1c`` (reads the state, writing 1 clears it) or ``wo`` (writing
-    1 does something once; reads 0).
+    1 triggers something once; reads 0).
     """
 
     name: str
@@ -86,7 +87,7 @@ class Field:
 
     @property
     def mask(self) -> int:
-        """The field's bits, in place."""
+        """The bits of the field, at their place in the register."""
         return ((1 << self.bits) - 1) << self.low
 
 
@@ -103,7 +104,7 @@ class Register:
         return next(field for field in self.fields if field.name == name)
 
     def pack(self, **values: int) -> int:
-        """Return a word with these fields, the others 0."""
+        """Return the word with these fields; the others are 0."""
         word = 0
         for name, value in values.items():
             assert value & self[name].mask >> self[name].low == value, f"{self.name}.{name}"
@@ -111,7 +112,7 @@ class Register:
         return word
 
     def unpack(self, word: int) -> dict[str, int]:
-        """Return all fields of a word."""
+        """Return all fields of a word, by name."""
         return {field.name: (word & field.mask) >> field.low for field in self.fields}
 
 
@@ -124,7 +125,7 @@ COUNTERS = {
     "BEATS": "output beats taken",
     "STREAMS": "memory streams that ended well",
 }
-"""Counters, in the order of their registers."""
+"""Counters in the order of their registers, and what they count."""
 
 
 def _whole(name: str, offset: int, access: str, meaning: str) -> Register:
@@ -205,13 +206,13 @@ REGISTERS = (
         for k, (name, meaning) in enumerate(COUNTERS.items())
     ),
 )
-"""The map, by offset."""
+"""All registers, by offset."""
 MAP = {register.name: register for register in REGISTERS}
-"""The same by name."""
+"""All registers, by name."""
 
 
 def identity(**sizes: int) -> dict[str, int]:
-    """Return the words of the registers that tell how a decoder was built.
+    """Return the words of the read-only registers that tell how a decoder was built.
 
     Parameters
     ----------
@@ -230,7 +231,7 @@ def identity(**sizes: int) -> dict[str, int]:
 
 
 def _constants() -> Iterator[tuple[str, int, str]]:
-    """Yield name, value and format of every constant but the causes."""
+    """Yield name, value and format of each constant but the causes."""
     yield "MAGIC", MAGIC, "#06x"
     yield "MAP_VERSION", VERSION, "d"
     for register in REGISTERS:
@@ -242,7 +243,7 @@ def _constants() -> Iterator[tuple[str, int, str]]:
 
 
 def markdown() -> str:
-    """Return tables of registers and causes."""
+    """Return the tables of registers and causes as Markdown."""
     lines = [
         "Offsets are bytes. All registers have 32 bits; bits without a name read 0. Offsets",
         "without a register, and registers that a build lacks, read 0 and ignore writes.",

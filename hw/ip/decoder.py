@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder: weight streams in, codes and masks of slices out."""
+"""Weight decoder: weight streams in, codes and masks out."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,10 @@ from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import packet_layout, weight_layout, word_layout
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, schedule_block_words, weights_network_id
+from xorloom.sw.spec.layout import schedule_block_words, weights_network_id
 
 from .csr import Cause
 from .event_counters import events_layout
@@ -23,46 +24,50 @@ from .parser import WeightParser
 __all__ = ["WeightDecoder", "queue_words"]
 
 _TURNS = 16
-"""More than the join lets begin (seven streams), and what the queue keeps free."""
+"""Depth of the queue of turns: the seven streams that may be open, and what a queue keeps free."""
 
 
 def queue_words(bus_bits: int) -> int:
-    """Return the bus words that wait for either unit at most: four blocks."""
+    """Return the depth of the queue in front of each unit, in bus words: four blocks."""
     return max(16, 4 * schedule_block_words(bus_bits // 8))
 
 
 class WeightDecoder(wiring.Component):
-    """Parser, value unit, one unit for every index codec, join. Full back-pressure.
+    """Weight decoder: parser, window unit, one index unit per index codec, join.
 
-    Whatever is wrong with a stream, the output packet ends within 1000 cycles of the last word that
-    comes, if it is taken, and the next stream decodes. All streams that are in it at that time are
-    given up, also those that have come whole. Twin: ``sw.golden.weights.weight_decoder``.
+    At most one slice per cycle, full back-pressure. Latency is that of the window unit and of the
+    index unit, whichever is later, behind queues of :func:`queue_words` words.
+
+    Whatever is wrong with a stream: if the output is taken, its packet ends within 1000 cycles
+    after the last input word, and the next stream decodes. All streams that are inside at that
+    time are given up, even those that have arrived whole; :mod:`xorloom.hw.ip` tells how. Twin:
+    ``sw.golden.weights.weight_decoder``.
 
     Parameters
     ----------
     value : WindowConfig
     indexes : sequence of IndexConfig
-        One for every index codec that streams may have.
+        One per index codec that streams may have.
     planes : int
-        Bits of a weight's code.
+        Bits of the code of a weight.
     masked : bool
-        Codes of pruned weights are zero; otherwise they are as the network yields them.
+        Whether codes of pruned weights are set to 0; otherwise they are as the network yields
+        them.
     packets : bool
         See :class:`xorloom.hw.ip.parser.WeightParser`.
 
     Members
     -------
     i : In(stream.Signature(word_layout(bus_bits)))
-        Weight streams as ``FORMAT.md`` tells.
+        Weight streams; see ``FORMAT.md``.
     o : Out(stream.Signature(weight_layout(value, planes)))
-    fault, cause, abort, quiet
+        Codes and masks of one slice per beat.
+    fault, cause, abort, quiet, dropping
         See :class:`xorloom.hw.ip.parser.WeightParser`.
     done : Out(1)
-        For one cycle: a stream has left whole.
+        For one cycle: the last beat of a good stream was taken.
     busy : Out(1)
-        A stream is being decoded, or its output waits.
-    dropping : Out(1)
-        Words are dropped after a fault.
+        A stream is being decoded, or a beat is offered.
     events : Out(events_layout())
         What happened in the cycle before.
 
@@ -85,8 +90,8 @@ class WeightDecoder(wiring.Component):
             raise ConfigError(f"planes must be between 1 and {value.n_out}, not {planes}")
         lanes = value.n_out // planes
         for index in indexes:
-            if index.codec not in INDEX_KINDS:
-                known = ", ".join(sorted(INDEX_KINDS))
+            if index.codec not in INDEX_CODECS:
+                known = ", ".join(sorted(INDEX_CODECS))
                 raise ConfigError(f"index codec must be one of {known}, not {index.codec}")
             if (index.n_out, index.bus_bits) != (lanes, value.bus_bits):
                 raise ConfigError(
@@ -94,9 +99,7 @@ class WeightDecoder(wiring.Component):
                     f"n_out {value.n_out} and planes {planes}, not {index.n_out} and "
                     f"{index.bus_bits}"
                 )
-        self.networks = {
-            INDEX_KINDS[index.codec]: weights_network_id(value, planes, index) for index in indexes
-        }
+        self.networks = {index.kind: weights_network_id(value, planes, index) for index in indexes}
         if not indexes or len(self.networks) < len(indexes):
             raise ConfigError("a decoder has one index of each of one or more codecs")
         self._value, self._indexes, self._planes = value, tuple(indexes), planes
@@ -117,7 +120,7 @@ class WeightDecoder(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the units; all between parser and join is reset after a fault."""
+        """Connect the units; those between parser and join are reset after a fault."""
         m = Module()
         value, bus = self._value, self._value.bus_bits
         m.submodules.parser = parser = WeightParser(bus, self.networks, packets=self._packets)
@@ -161,7 +164,7 @@ class WeightDecoder(wiring.Component):
     def _add_indexes(
         self, m: Module, resettable: ResetInserter, parser: WeightParser, join: WeightJoin
     ) -> None:
-        """Add a queue and a unit for every codec; the join takes streams in their order."""
+        """Add a queue and a unit per index codec; the join takes masks in order of streams."""
         bus, several = self._value.bus_bits, len(self._indexes) > 1
         masks = join.masks
         turn_is: list[Value] = [Const(1)]

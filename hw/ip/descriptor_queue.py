@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks and queues descriptors."""
+"""Queue of descriptors, which checks them first."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
@@ -13,28 +13,38 @@ __all__ = ["DescriptorQueue"]
 
 
 class DescriptorQueue(wiring.Component):
-    """Checks descriptors and queues them.
+    """Descriptor queue: checks a descriptor, then queues or refuses it.
+
+    Latency two cycles from ``start`` to ``o``, one descriptor per cycle.
 
     Parameters
     ----------
-    bus_bytes, address_bits, align_bytes, depth : int
+    bus_bytes : int
+        A length must be a multiple of it.
+    address_bits : int
+    align_bytes : int
+        An address must be a multiple of it.
+    depth : int
+        Descriptors that the queue holds.
 
     Members
     -------
     descriptor : In(descriptor_layout(address_bits))
-        Must stand still in the cycle of ``start`` and the next.
+        Must be stable in the cycle of ``start`` and in the next one.
     start : In(1)
-        Queue it, or refuse it a cycle later.
+        Queue the descriptor, or refuse it one cycle later.
     flush : In(1)
-        Forget all, also a start of the cycle before. Withdraws what is offered.
+        Drop all descriptors, and a start of the cycle before; withdraw the one on offer.
     refused : Out(1)
+        The descriptor was refused.
     cause : Out(Cause)
-        Why, while ``refused``.
+        Why, with ``refused``.
     busy : Out(1)
-        A descriptor is queued, or a start not yet decided.
+        A descriptor is queued or being checked.
     space : Out(range(depth + 1))
-        Descriptors that can be queued.
+        How many more can be queued.
     o : Out(stream.Signature(descriptor_layout(address_bits)))
+        Descriptors, in order.
     """
 
     def __init__(self, *, bus_bytes: int, address_bits: int, align_bytes: int, depth: int) -> None:
@@ -54,7 +64,7 @@ class DescriptorQueue(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build checks and memory."""
+        """Build the checks and the memory."""
         m = Module()
         depth = self._depth
         shape = self.descriptor.shape()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters of what happens in a decoder."""
+"""Counters of events, in one memory."""
 
 from functools import reduce
 from operator import or_
@@ -12,33 +12,32 @@ __all__ = ["EventCounters", "events_layout"]
 
 
 def events_layout() -> data.StructLayout:
-    """What the decoder tells the counters: one bit each, for every cycle.
-
-    ``word``: bus word accepted; ``starved``: the decoder would take a word and none is there, while
-    busy; ``blocked``: a word is offered and not taken, though the output is not stalled;
-    ``stalled``: output beat offered and not taken; ``beat``: output beat taken.
-    """
+    """Events of one cycle, one bit each; :data:`xorloom.hw.ip.csr.COUNTERS` says what they mean."""
     return data.StructLayout(dict.fromkeys(("word", "starved", "blocked", "stalled", "beat"), 1))
 
 
 class EventCounters(wiring.Component):
-    """Counters of 32 bits in a memory with one adder, which visits each in turn.
+    """Event counters: counters of 32 bits in a memory, with one adder that visits them in turn.
 
-    What happens between two visits is counted in a few bits. A quarter of the area of as many plain
-    counters, and no wide multiplexer to read them.
+    Events between two visits are counted in a few bits. That takes a quarter of the area of plain
+    counters and needs no wide multiplexer to read them. Each counter is visited every
+    ``slots`` cycles.
 
     Parameters
     ----------
     count : int, 1 to 8
+        Number of counters.
 
     Members
     -------
     events : In(count)
+        Which counters count in this cycle.
     clear : In(1)
+        Set all counters to 0.
     index : Out(3)
-        The counter that ``value`` is of, all in turn.
+        Which counter ``value`` belongs to; changes every cycle.
     value : Out(32)
-        Without what happened in the last four cycles.
+        That counter, without the events of the last four cycles.
     """
 
     slots = 8
@@ -48,7 +47,7 @@ class EventCounters(wiring.Component):
         super().__init__({"events": In(count), "clear": In(1), "index": Out(3), "value": Out(32)})
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the memory and what counts between visits."""
+        """Build the memory, the adder and the small counters."""
         m = Module()
         slots = self.slots
         m.submodules.totals = totals = memory.Memory(shape=32, depth=slots, init=[])

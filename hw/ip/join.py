@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joins slices and masks; sees to it that an output packet ends whatever happens."""
+"""Join of slices and masks; it ends an output packet whatever happens."""
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
@@ -14,35 +14,55 @@ _FLIGHTS_BITS = 3
 
 
 class WeightJoin(wiring.Component):
-    """Offers a slice together with its mask. Latency one cycle, full back-pressure.
+    """Weight join: offers each slice together with its mask.
 
-    The last beat of a stream waits until the stream is verified. After ``kill``, what is offered
-    stays offered; then, if beats of the stream have gone out, one without bits closes the packet,
-    marked ``bad``. Data registers wait for no ``ready``; ``o.payload`` is two LUTs behind them.
+    Latency one cycle, one beat per cycle, full back-pressure. The last beat of a stream waits
+    until the stream is verified. No data register is enabled by ``o.ready``; ``o.payload`` is two
+    LUTs behind registers. Twin: the beats of ``sw.golden.weights.weight_decoder``.
+
+    =======  =================  =============================  ===================================
+    state    accepted           offered                        next
+    =======  =================  =============================  ===================================
+    run      slices and masks   a slice with its mask; the     with ``kill``: linger if a beat is
+                                last of a stream only once     offered and not taken, else close
+                                the stream is verified         if the packet is open, else empty
+    linger   nothing            the same beat                  when taken: close if the packet is
+                                                               still open, else empty
+    close    nothing            a beat with ``last`` and       when taken: run
+                                ``bad``, without valid bits
+    empty    nothing            nothing                        run, after one cycle
+    =======  =================  =============================  ===================================
+
+    The packet is open if a beat of it has gone out, and not its last one. The buffers are emptied
+    on the way from run or linger. In registers: ``blocked`` is not run; ``linger``; ``closing``,
+    which is set early and waits for ``linger``; ``special`` is either of the two.
 
     Parameters
     ----------
     value : WindowConfig
     planes : int
-        Bits of a weight's code.
+        Bits of the code of a weight.
     masked : bool
-        Codes of pruned weights are zero; otherwise they are as the slices have them.
+        Whether codes of pruned weights are set to 0; otherwise they are as the slices have them.
 
     Members
     -------
     slices : In(stream.Signature(slice_layout(value)))
+        Codes.
     masks : In(stream.Signature(mask_layout(value.n_out // planes)))
+        Masks.
     o : Out(stream.Signature(weight_layout(value, planes)))
+        Codes and masks.
     opens, verified : In(1)
-        A stream begins, or has come whole.
+        A stream begins; a stream has arrived whole.
     may_open : Out(1)
-        There may be one more stream at a time.
+        Fewer than seven streams have begun and not ended, so another one may begin.
     kill : In(1)
-        All streams that have begun are lost.
+        All streams that have begun and not ended are lost.
     ended : Out(1)
-        A stream's last beat is taken, and good.
+        The last beat of a good stream was taken.
     idle : Out(1)
-        No stream has begun that has not ended; nothing is offered.
+        All streams that have begun have ended, and nothing is offered.
     """
 
     def __init__(self, value: WindowConfig, *, planes: int, masked: bool = True) -> None:
@@ -62,12 +82,10 @@ class WeightJoin(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the buffers and the counts of streams."""
+        """Build the buffers, the states and the counts of streams."""
         m = Module()
-        # After a fault: the beat on offer stays, then the closing beat comes. Either: special. Till
-        # then, and while the buffers are emptied, nothing goes in.
         linger, closing, special, blocked = (Signal() for _ in range(4))
-        partial = Signal()  # beats of the stream have gone out
+        partial = Signal()  # a beat of the packet has gone out, and not its last one
         flights, whole, any_whole = Signal(_FLIGHTS_BITS), Signal(_FLIGHTS_BITS), Signal()
         offers, takes, leaves, last = Signal(), Signal(), Signal(), Signal()
         stays, closes, parted, flush = Signal(), Signal(), Signal(), Signal()

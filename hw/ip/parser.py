@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes weight streams apart: one packet of values and one of index for each."""
+"""Parser of weight streams: one packet of values and one packet of index from each stream."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,54 +24,77 @@ from .csr import Cause
 __all__ = ["WeightParser"]
 
 PATIENCE = 3 << 8
-"""Cycles without any progress after which the word order is taken to be impossible. No beat of any
-decoder takes as long; see ``docs/decisions.md``."""
+"""Cycles without progress after which the order of words is taken to be impossible. No beat of any
+decoder takes as long."""
 
 
 class WeightParser(wiring.Component):
-    """Checks header and CRC, follows the schedule, hands every word to its string's packet.
+    """Weight parser: checks header and CRC, follows the schedule, routes each word to its packet.
 
-    A word a cycle; streams follow one another without a pause but for their headers. At the first
-    thing that is wrong ``fault`` says so, and what is left of the input packet is dropped. Twin:
-    ``sw.golden.weights.weight_parser``.
+    One word per cycle, handed on in the same cycle; streams follow each other without a gap but
+    for their headers. The first thing that is wrong raises ``fault``; :mod:`xorloom.hw.ip` tells
+    how the units recover. Twin: ``sw.golden.weights.weight_parser``.
+
+    =========  ======================  ===========================  ==============================
+    state      accepted                offered                      next
+    =========  ======================  ===========================  ==============================
+    head[k]    header word k           nothing                      head[k + 1]
+    head[-1]   the last header word,   the opening mark, to both    block if that word holds
+               if a stream may open    packets in one cycle         schedule bits, else schedule
+               and both are ready
+    schedule   a schedule word         nothing                      block
+    block      words, as the packet    the words, to the packet     block, or schedule if its bits
+               of the block is ready   that the schedule bit says   are used up; after the last
+                                                                    block pends if the word was
+                                                                    the last of its input packet,
+                                                                    else head[0]
+    pends      nothing                 nothing                      head[0] when verified
+    drop       all words               nothing                      head[0]; see the recovery
+    (none)     nothing                 nothing                      a fault is on its way: drop,
+                                                                    or head[0]
+    =========  ======================  ===========================  ==============================
+
+    Beside these, after the last word of a stream: ``finish``, three cycles until the CRC is
+    computed, then ``closing``: the closing marks are offered to both packets in one cycle
+    (``verified``), or the CRC is wrong. Meanwhile the next header may come, but not its last word.
 
     Parameters
     ----------
     bus_bits : int
+        Width of a bus word.
     networks : mapping of int to int
-        Network id by kind of index, in the order of ``codec``.
+        Network ID by kind of index, in the order of ``codec``.
     packets : bool
-        Whether the input packet that a fault occurred in is dropped up to its last word; otherwise
-        words are dropped until ``quiet``.
+        Whether input packets tell where to begin again after a fault; otherwise ``quiet`` does.
 
     Members
     -------
     i : In(stream.Signature(word_layout(bus_bits)))
-        Weight streams; ``last`` only in a stream's last word.
+        Weight streams. ``last`` is valid only in the last word of a stream.
     value, index : Out(stream.Signature(packet_layout(bus_bits)))
-        Packets. Queues are to follow: the marks of both wait for each other's ``ready``.
+        Packets. They need queues behind them: each mark waits until both are ready.
     codec : Out(range(len(networks)))
-        Which decoder the index word is for.
+        Which decoder the packet of index is for.
     may_open : In(1)
         Another stream may begin.
     opens : Out(1)
-        It does.
+        A stream begins.
     verified : Out(1)
-        All words of a stream have come and its CRC is right.
+        All words of a stream have arrived, and its CRC is right.
     fault : Out(1)
-        For one cycle: all that follows the parser is to be reset.
+        For one cycle: the stream is lost, reset all that follows.
     cause : Out(Cause)
-        With ``fault``.
+        Why, with ``fault``.
     short, abort : In(1)
-        Others' reasons for a fault.
+        Reasons for a fault that others find: a packet too short for its count; software.
     progress : In(1)
-        The output moves or waits for its taker.
+        The output moves, or waits to be taken.
     quiet : In(1)
-        No words of the input packet will come any more.
+        No word from before the fault can come. See :mod:`xorloom.hw.ip`.
     idle : Out(1)
-        Between streams, no word there.
+        Between streams, and no word is offered.
     dropping : Out(1)
-        After a fault, until it is over.
+        After a fault, until the parser begins again. See :mod:`xorloom.hw.ip`.
     """
 
     def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
@@ -98,24 +121,23 @@ class WeightParser(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the parser."""
+        """Build the states, the output multiplexers and the checks."""
         m = Module()
         bus = self._bus_bits
         head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
         word: Any = self.i.p
         takes, block_takes = Signal(), Signal()
-        # One-hot: header words, a schedule word, a block's words, words to drop, none before the
-        # stream is judged. All zero: a fault is on its way.
+        # One-hot state, as in the table above. All zero: a fault is on its way.
         head = Signal(head_words, init=1)
         schedule, block, drop, pends = Signal(), Signal(), Signal(), Signal()
-        # After a stream's last word: three cycles until the CRC is worked out, one to compare it,
-        # then the closing marks go out.
+        # After the last word of a stream: `finish` until the CRC is computed and compared, then
+        # `closing`, with the marks.
         finish, closing, right = Signal(3), Signal(), Signal()
-        boundary = Signal(init=1)  # the word taken before was its input packet's last
+        boundary = Signal(init=1)  # the last word taken was the last of its input packet
         both, opens, marks, refills = Signal(), Signal(), Signal(), Signal()
         block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
-        # One signal a header word, so that no register waits for more than it must. What is checked
-        # or summed up is looked at a cycle later.
+        # One signal per header word, so that each register depends on its own word alone. Checks
+        # and the CRC look at the words one cycle later.
         comes, came = Signal(head_words), Signal(head_words)
         past = Signal(bus, reset_less=True)
         m.d.sync += [came.eq(comes), past.eq(word.data)]
@@ -127,7 +149,7 @@ class WeightParser(wiring.Component):
         may_open = Signal()
         m.d.sync += may_open.eq(self.may_open & ~finishing & head.any())
         codec = Signal.like(self.codec)
-        # Two LUTs to `takes`: all the bus waits for it.
+        # No more than two LUTs to `takes`: it is the ready of the bus.
         passes = Cat(head[:-1], schedule, drop).any()
         fits = block & Mux(kind, self.index.ready, self.value.ready)
         m.d.comb += [
@@ -174,7 +196,7 @@ class WeightParser(wiring.Component):
             m.d.sync += [
                 block.eq(~blocks_final & ~sched_final),
                 schedule.eq(~blocks_final & sched_final),
-                # The next input packet is not looked at before this stream is judged.
+                # The next input packet begins only when this stream is verified.
                 head[0].eq(blocks_final & ~word.last),
                 pends.eq(blocks_final & word.last),
             ]
@@ -185,7 +207,7 @@ class WeightParser(wiring.Component):
         self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
         wrong = closing & ~right
         self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
-        over = Signal(4)  # the source has had time to notice the fault
+        over = Signal(4)  # how long the source has had to see the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
         with m.If(self.fault):
             m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), pends.eq(0)]
@@ -200,7 +222,7 @@ class WeightParser(wiring.Component):
     def _fields(
         self, m: Module, word: Value, comes: Signal, past: Value, came: Signal
     ) -> dict[str, Any]:
-        """Keep what the header says, and whether it may say so."""
+        """Build registers of the fields of the header, and of whether they are valid."""
         bus, last = self._bus_bits, len(comes) - 1
 
         def part(offset: int, bits: int) -> Value:
@@ -213,7 +235,7 @@ class WeightParser(wiring.Component):
             return register
 
         count = keep("count", 32, part(32, 32))
-        if 32 // bus == last:  # it is wanted at once
+        if 32 // bus == last:  # used in the same cycle
             count = word[32:64]
         elif 32 // bus == last - 1:
             count = Mux(came[32 // bus], part(32, 32), count)
@@ -266,20 +288,20 @@ class WeightParser(wiring.Component):
         step: Value,
         block_ends: Value,
     ) -> tuple[Value, Value, Value, Value]:
-        """Return a block's kind, and whether its word, its schedule bit and it are the last.
+        """Return the kind of a block, and whether its word, its schedule bit and it are the last.
 
-        A block has two words or more, so all but its kind can be worked out a cycle later.
+        A block has two words or more, so everything but its kind may be computed a cycle later.
         """
         bus = self._bus_bits
         spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
         kind = Signal(reset_less=True)
-        # Bits after that, how many, and that the block before has just ended: they shift later.
+        # Schedule bits that follow, and how many; they shift a cycle after a block has ended.
         bits = Signal(bus, reset_less=True)
         bits_left = Signal(range(bus), reset_less=True)
         shifts = Signal()
         blocks_left = Signal(32, reset_less=True)
         place, final = Signal(5), Signal()
-        # Words of the string's next block, less two.
+        # Words of the next block of each string, minus two.
         sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
         sched_final, blocks_final = Signal(), Signal()
         m.d.sync += shifts.eq(block_ends)
@@ -320,7 +342,7 @@ class WeightParser(wiring.Component):
         finish: Signal,
         right: Signal,
     ) -> None:
-        """Work the CRC out, its own field taken as zero; ``right`` is settled with ``closing``."""
+        """Build the CRC, with its own field taken as 0; ``right`` is valid with ``closing``."""
         bus = self._bus_bits
         m.submodules.crc = crc = Crc32(bus)
         own = word[128 % bus :][:32]
@@ -341,7 +363,7 @@ class WeightParser(wiring.Component):
         opens: Signal,
         fields: Mapping[str, Any],
     ) -> None:
-        """Find the first thing that is wrong; ``fault`` says it two cycles later."""
+        """Build the checks; ``fault`` follows two cycles after the first thing that is wrong."""
         judge = Signal(2)
         waits = Signal(range(PATIENCE + 1))
         moves = takes | self.progress | self.verified | drop
@@ -358,7 +380,7 @@ class WeightParser(wiring.Component):
             (self.short, Cause.LENGTH),
             (waits == PATIENCE, Cause.SCHEDULE),
         ]
-        # Two cycles: conditions, then what they mean.
+        # Two cycles: first the conditions, then their OR and the cause.
         hits = Signal(len(causes))
         m.d.sync += [
             hits.eq(Cat(Value.cast(wrong) for wrong, _ in causes)),

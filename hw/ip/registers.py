@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AXI4-Lite registers of the decoder: identity, control, status, descriptors, counters."""
+"""Registers of the decoder on AXI4-Lite: identity, control, status, descriptors, counters."""
 
 from collections.abc import Iterable
 from functools import reduce
@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_lite import AxiLite, axil_members
+from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.lib.payloads import descriptor_layout
 from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.spec.config import check_bus
@@ -21,7 +22,7 @@ __all__ = ["Registers"]
 
 
 def _check(**sizes: int) -> None:
-    """Check sizes; the limits are those of their fields."""
+    """Check sizes against the widths of their fields in the register map."""
     limits = {"n_out": (1, 65535), "planes": (1, 255), "queue": (2, 8), "address_bits": (12, 64)}
     limits |= {"align_bytes": (1, 4096)} | dict.fromkeys(("kinds", "network"), (0, (1 << 32) - 1))
     for name, value in sizes.items():
@@ -32,43 +33,50 @@ def _check(**sizes: int) -> None:
 
 
 class Registers(wiring.Component):
-    """The registers of :mod:`xorloom.hw.ip.csr`, and a queue of descriptors.
+    """Registers: those of :mod:`xorloom.hw.ip.csr` on AXI4-Lite, and the descriptor queue.
 
-    An abort, and a fault that the decoder reports, empty the queue: a descriptor offered then is
-    withdrawn. ``abort`` follows two cycles after the write, when none is offered any more.
+    An abort and a fault empty the queue and withdraw the descriptor on offer. ``abort`` follows
+    the write by two cycles, when no descriptor is offered any more. Read data follow
+    their address by three cycles, of a counter by up to ten. See :mod:`xorloom.hw.ip` for what
+    happens after a fault.
 
     Parameters
     ----------
     bus_bits, n_out, planes : int
+        Sizes that software can read.
     kinds : int
-        Bit mask of the index kinds.
+        Kinds of index that the decoder has, as a bit mask.
     network : int
-        Network id of the value codec.
+        Network ID of the value codec.
     reader : bool
-        With descriptors; else starts are ignored.
+        Whether there are descriptors; otherwise starts are ignored.
     address_bits : int, 12 to 64
+        Width of an address.
     align_bytes : int, a power of two, 1 to 4096
-        What an address must be a multiple of.
+        An address must be a multiple of it.
     queue : int, 2, 4 or 8
-        Descriptors in the queue.
+        Descriptors that the queue holds.
 
     Members
     -------
-    s_axil_* : see :func:`xorloom.hw.bus.axi_lite.axil_members`
+    s_axil_*
+        The bus; see :func:`xorloom.hw.bus.axi_lite.axil_members`.
     descriptor : Out(stream.Signature(descriptor_layout(address_bits)))
-        With a reader only.
+        Only with ``reader``.
     abort : Out(1)
-        Software asks: one cycle.
+        For one cycle: software wants everything given up.
     interrupt : Out(1)
+        An enabled bit of STATUS is 1.
     busy : In(1)
-        Something is queued or in work behind these registers.
+        Decoder or reader is busy.
     fault : In(1)
-        A stream was given up for ``cause``: one cycle.
+        For one cycle: a stream was given up.
     cause : In(Cause)
-        Why.
+        Why, with ``fault``.
     done : In(1)
-        A memory stream ended well: one cycle.
+        For one cycle: a memory stream ended well.
     events : In(events_layout())
+        Events for the counters.
 
     Raises
     ------
@@ -107,16 +115,14 @@ class Registers(wiring.Component):
         super().__init__(axil_members(ADDRESS_BITS) | members)
 
     def elaborate(self, _platform: object) -> Module:
-        """Build control and status; descriptors and the read path are built apart."""
+        """Build control and status, then the descriptor registers and the read path."""
         m = Module()
         m.submodules.axil = axil = AxiLite(address_bits=ADDRESS_BITS)
-        for name, member in axil_members(ADDRESS_BITS).items():
-            port, inner = getattr(self, name), getattr(axil, name)
-            m.d.comb += inner.eq(port) if member.flow is In else port.eq(inner)
+        pass_ports(m, self, axil, {name: name for name in axil_members(ADDRESS_BITS)})
         writes = _writes(m, axil)
 
         def written(name: str, field: str) -> Value:
-            """1 in the cycle in which a 1 is written to a bit."""
+            """Return a flag: in this cycle a 1 is written to the field."""
             low = MAP[name][field].low
             return writes[name][low // 8] & axil.write_data[low]
 
@@ -172,7 +178,7 @@ class Registers(wiring.Component):
     def _queue(
         self, m: Module, axil: AxiLite, writes: dict[str, list[Value]], words: dict[str, Value]
     ) -> DescriptorQueue:
-        """Build the descriptor's registers and the queue; add the registers' words."""
+        """Build the descriptor queue and its registers; add their words to ``words``."""
         m.submodules.queue = queue = DescriptorQueue(
             bus_bytes=self._sizes["bus_bits"] // 8,
             address_bits=self._sizes["address_bits"],
@@ -196,9 +202,10 @@ class Registers(wiring.Component):
     def _read_path(
         self, m: Module, axil: AxiLite, words: dict[str, Value], counters: EventCounters
     ) -> None:
-        """Build the read multiplexer: one-hot selects in registers, AND, OR.
+        """Build the read multiplexer: registered one-hot selects, AND, OR.
 
-        The counter asked for comes by in turn. A hole selects nothing, so it reads 0.
+        A read of a counter waits until its turn comes. An unused offset selects nothing and reads
+        as 0.
         """
         constant = Signal(32)
         asked, counting = Signal(), Signal()
@@ -221,14 +228,14 @@ class Registers(wiring.Component):
 
 
 def _selects(m: Module, word: Value, names: Iterable[str], prefix: str) -> dict[str, Signal]:
-    """Return registers that tell which of these registers ``word`` named a cycle ago."""
+    """Return, by name of register, a flag that ``word`` addressed it one cycle ago."""
     selects = {name: Signal(name=f"{prefix}_{name.lower()}") for name in names}
     m.d.sync += [select.eq(word == MAP[name].offset // 4) for name, select in selects.items()]
     return selects
 
 
 def _writes(m: Module, axil: AxiLite) -> dict[str, list[Value]]:
-    """Return, for each register that can be written, when each of its bytes is."""
+    """Return, by name of each writable register, write flags of its four bytes."""
     names = [r.name for r in REGISTERS if any(field.access != "ro" for field in r.fields)]
     selects = _selects(m, axil.write_word, names, "writes")
     return {
@@ -238,5 +245,5 @@ def _writes(m: Module, axil: AxiLite) -> dict[str, list[Value]]:
 
 
 def _word(name: str, fields: dict[str, Value]) -> Value:
-    """Put fields where the map has them."""
+    """Return the word of a register from its fields."""
     return reduce(or_, (Value.cast(v) << MAP[name][f].low for f, v in fields.items()))

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder as an IP block: AXI4-Lite registers, AXI4-Stream out, AXI4-Stream or AXI4 in."""
+"""IP block: weight decoder with AXI4-Lite registers, AXI4 or AXI4-Stream in, AXI4-Stream out."""
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 from xorloom.hw.bus.axi_lite import axil_members
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.bus.ports import axi_members
+from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -22,37 +22,41 @@ __all__ = ["IpBlock"]
 
 
 class IpBlock(wiring.Component):
-    """Decoder of weight streams with registers, and, if asked for, a read master.
+    """IP block: a weight decoder with registers and, optionally, a read master.
 
-    A beat of ``m_axis`` is one slice: its codes in the low ``value.n_out`` bits of ``tdata``, above
-    them the mask, ``value.n_out // planes`` bits, above that zeros up to a whole byte. ``tkeep``
-    marks the bytes that hold a bit of a weight; ``tlast`` closes a weight stream. ``tuser`` says in
-    its low bits how many code bits count; its top bit is set in a beat that closes a stream which
-    was given up, and which has no byte. A last beat without that bit comes only after the stream's
-    CRC was found right.
+    A beat of ``m_axis`` is one slice. From bit 0 on, ``tdata`` holds the codes (``value.n_out``
+    bits), the mask (``value.n_out // planes`` bits), and zeros up to a whole byte. ``tkeep`` marks
+    the bytes that hold a bit of a weight. ``tlast`` closes a weight stream. The low bits of
+    ``tuser`` say how many code bits are valid; its top bit marks a beat that closes a stream which
+    was given up, and which has no valid bytes. A last beat without that bit comes only after the
+    CRC of the stream was found right.
+
+    At most one slice per cycle; latency, back-pressure and twin are those of
+    :class:`xorloom.hw.ip.decoder.WeightDecoder`. :mod:`xorloom.hw.ip` tells what happens after a
+    fault.
 
     Parameters
     ----------
     value, indexes, planes, masked
         See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     reader : bool
-        Read from memory (``m_axi``) what descriptors ask for; else take ``s_axis``, where
-        ``tlast`` closes one weight stream or several.
+        Whether weight streams are read from memory (``m_axi_*``), as descriptors say; otherwise
+        they come on ``s_axis_*``, where ``tlast`` closes one weight stream or several.
     address_bits, outstanding, max_burst, align_bytes
-        Of the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`.
+        For the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`.
 
     Members
     -------
     aclk, aresetn : In(1)
         Clock; synchronous reset, active low.
     s_axil_*
-        Registers, see :mod:`xorloom.hw.ip.csr`.
+        Registers; see :mod:`xorloom.hw.ip.csr`.
     irq : Out(1)
-        Interrupt, active high, level.
+        Interrupt: a level, active high.
     s_axis_tdata, s_axis_tvalid, s_axis_tready, s_axis_tlast
-        Without reader.
+        Weight streams; only without ``reader``.
     m_axi_ar*, m_axi_r*
-        With reader.
+        Memory; only with ``reader``.
     m_axis_tdata, m_axis_tkeep, m_axis_tuser, m_axis_tvalid, m_axis_tready, m_axis_tlast
         Codes and masks.
 
@@ -101,26 +105,23 @@ class IpBlock(wiring.Component):
             )
         self._mask_bytes = -(-(value.n_out // planes) // 8)
         out_bytes = value.n_out // 8 + self._mask_bytes
-        memory_ports = self._reader.signature.members if self._reader else {}
         super().__init__(
             axi_members(
-                {} if reader else {"s_axis": value.bus_bits},
-                8 * out_bytes,
-                {"tkeep": out_bytes, "tuser": value.n_out.bit_length() + 1},
+                in_bits=None if reader else value.bus_bits,
+                out_bits=8 * out_bytes,
+                sideband={"tkeep": out_bytes, "tuser": value.n_out.bit_length() + 1},
             )
             | axil_members(ADDRESS_BITS)
-            | {name: port for name, port in memory_ports.items() if name.startswith("m_axi_")}
+            | (ports_of(self._reader, "m_axi_") if self._reader else {})
             | {"irq": Out(1)}
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Connect decoder, registers and reader."""
-        m = Module()
-        m.domains.sync = ClockDomain(local=True)
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m = clocked_module(self)
         m.submodules.decoder = decoder = self._decoder
         m.submodules.registers = registers = self._registers
-        self._pass(m, registers, "s_axil_")
+        pass_ports(m, self, registers, {name: name for name in ports_of(registers, "s_axil_")})
         m.d.comb += [
             decoder.abort.eq(registers.abort),
             registers.fault.eq(decoder.fault),
@@ -143,9 +144,9 @@ class IpBlock(wiring.Component):
             ]
             return m
         m.submodules.reader = reader = self._reader
-        self._pass(m, reader, "m_axi_")
+        pass_ports(m, self, reader, {name: name for name in ports_of(reader, "m_axi_")})
         wiring.connect(m, reader.o, decoder.i)
-        forget = Signal()  # a descriptor may still be handed over in the cycle of the fault
+        forget = Signal()  # step 3 of the recovery, see hw.ip
         m.d.sync += forget.eq(decoder.fault)
         m.d.comb += [
             reader.abort.eq(forget | registers.abort),
@@ -157,15 +158,8 @@ class IpBlock(wiring.Component):
         ]
         return m
 
-    def _pass(self, m: Module, inner: wiring.Component, prefix: str) -> None:
-        """Connect the ports of a unit to ours of the same names."""
-        for name, port in inner.signature.members.items():
-            if name.startswith(prefix):
-                ours, its = getattr(self, name), getattr(inner, name)
-                m.d.comb += its.eq(ours) if port.flow is In else ours.eq(its)
-
     def _drive_output(self, m: Module) -> None:
-        """A byte is kept if its first bit counts."""
+        """Connect the output. A byte is kept if its first bit is valid."""
         beat = self._decoder.o.p
         code_bytes = len(beat.codes) // 8
         keep = [beat.valid_bits > 8 * byte for byte in range(code_bytes)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CRC-32 of wide beats: XOR trees with registers, or a part of the beat at a time."""
+"""CRC-32 of wide beats: registered XOR trees, whole beats or a part per cycle."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -11,35 +11,38 @@ from .crc32 import crc_columns
 __all__ = ["BeatCrc"]
 
 _FAN_IN = 16
-"""Inputs of an XOR between registers: two LUT4."""
+"""Inputs of an XOR between two registers: five LUT4 in two levels."""
 
 
 class BeatCrc(wiring.Component):
-    """CRC-32 as in zlib over the bytes of all beats since ``clear``, each beat from its low byte.
+    """Beat CRC: CRC-32, as in zlib, of all beats since ``clear``, each from its low byte.
 
-    What a beat adds is worked out in registered XOR levels before it meets the CRC register, so the
-    clock does not depend on the beat's width. Twin: ``zlib.crc32``.
+    The share of a beat is computed in registered XOR levels before it meets the CRC register, so
+    Fmax does not depend on the width of a beat. One beat per ``steps`` cycles; ``idle`` tells when
+    ``o`` is complete. Twin: ``zlib.crc32``.
 
     Parameters
     ----------
     bits : int
-        Of a beat.
+        Width of a beat.
     steps : int
-        Cycles a beat takes; XORs are shared by all of them.
+        Cycles per beat. Each cycle processes ``bits / steps`` bits with the same XOR trees.
 
     Members
     -------
     i : In(stream.Signature(bits))
+        Beats.
     clear : In(1)
-        Forget all beats; while ``idle``.
+        Start again from no beats. Allowed only while ``idle``.
     idle : Out(1)
-        ``o`` has all beats in it.
+        ``o`` includes every beat that was accepted.
     o : Out(32)
+        The CRC.
 
     Raises
     ------
     ConfigError
-        If the parts are no whole bytes, or narrower than the CRC.
+        If a part is not a whole number of bytes, or is narrower than the CRC.
     """
 
     def __init__(self, bits: int, *, steps: int = 1) -> None:
@@ -59,11 +62,11 @@ class BeatCrc(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the beat's register, the trees and the CRC register."""
+        """Build the beat register, the XOR trees and the CRC register."""
         m = Module()
         columns = crc_columns(self._part)
         part, busy = self._take_beats(m)
-        # Each level replaces groups of a row's bits by registers of their parity.
+        # Each level replaces groups of bits of a row by registers that hold their parities.
         rows: list[Value] = [
             Cat(part[k] for k in range(len(part)) if columns[k] >> row & 1) for row in range(32)
         ]
@@ -85,9 +88,9 @@ class BeatCrc(wiring.Component):
         return m
 
     def _take_beats(self, m: Module) -> tuple[Signal, Signal]:
-        """Return a register with a part of a beat, and whether it counts.
+        """Return a register with a part of a beat, and a flag that says whether it is valid.
 
-        The wide registers wait for no ``valid``, which comes late.
+        The wide registers are not enabled by ``i.valid``, because that arrives late in the cycle.
         """
         beat = Signal(len(self.i.payload), reset_less=True)
         counts = Signal()
@@ -105,7 +108,7 @@ class BeatCrc(wiring.Component):
         m.d.sync += [
             busy.eq(takes | (busy & ~ends)),
             step.eq(Mux(busy & ~ends, step + 1, 0)),
-            # The next beat may come in the cycle of the last part.
+            # The next beat may arrive in the cycle of the last part.
             ready.eq(~takes & (ready | (step == self._steps - 2))),
             counts.eq(busy),
             part.eq(beat.word_select(step, self._part)),
@@ -114,7 +117,7 @@ class BeatCrc(wiring.Component):
 
 
 def _parities(m: Module, bits: Value, name: str) -> Value:
-    """Return registers that hold the parities of groups of some bits."""
+    """Return registers that hold the parities of groups of ``_FAN_IN`` bits."""
     groups = [bits[at : at + _FAN_IN] for at in range(0, len(bits), _FAN_IN)]
     level = Signal(len(groups), name=name, reset_less=True)
     m.d.sync += level.eq(Cat(group.xor() for group in groups))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts down in steps that need not divide the count."""
+"""Countdown by a fixed step that need not divide the count."""
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
@@ -9,26 +9,32 @@ __all__ = ["Countdown"]
 
 
 class Countdown(wiring.Component):
-    """Tells the last of ``ceil(count / unit)`` steps.
+    """Countdown: marks the last of ``ceil(count / unit)`` steps.
 
-    ``left`` is the count that will remain after the next step, less one: its sign is the answer.
-    What is added to it stands in a register, so the adder goes from flip-flop to flip-flop, and
-    neither a load nor a change of sign needs a multiplexer.
+    The register ``left`` holds the count that will remain after the next step, minus one; its sign
+    bit is ``last``. The addend is a register too, so the adder runs from flip-flop to flip-flop
+    and neither a load nor a change of sign needs a multiplexer.
+
+    ``none`` and ``last`` are valid three cycles after ``load``. Example: ``unit = 4`` and
+    ``count = 10`` allow three steps, and ``last`` is 1 before the third.
 
     Parameters
     ----------
     unit : int
+        How much one step counts.
 
     Members
     -------
     load : In(1)
-        Take ``count``; settled three cycles later, no step before that.
+        Load ``count``. No ``step`` in this cycle or the next two.
     count : In(32)
+        Sampled in the cycle of ``load``.
     step : In(1)
+        Count one step.
     none : Out(1)
-        The count was 0. Settled like ``last``.
+        The count was 0.
     last : Out(1)
-        The next step is the last, or there is none.
+        The next step is the last one, or there is none.
     """
 
     def __init__(self, *, unit: int) -> None:
@@ -44,7 +50,7 @@ class Countdown(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build adder and registers."""
+        """Build the adder and its registers."""
         m = Module()
         left = Signal(signed(33), init=-1)
         addend = Signal(signed(33), init=-self._unit)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CRC-32 of a stream of bus words, a word a cycle."""
+"""CRC-32 of a stream of bus words, one word per cycle."""
 
 import zlib
 
@@ -11,9 +11,10 @@ __all__ = ["Crc32", "crc_columns"]
 
 
 def crc_columns(bus_bits: int) -> tuple[int, ...]:
-    """Return what each bit of a word adds to the CRC register, (bus_bits,) of 32-bit integers.
+    """Return the columns of the CRC matrix: what each bit of a word adds to the CRC register.
 
-    The register's own bits count as the word's first 32. Source: zlib, RFC 1952, section 8.
+    The result has ``bus_bits`` integers of 32 bits. The register before the word is XORed into the
+    word's first 32 bits, so it needs no columns of its own. Source: RFC 1952, section 8.
     """
     n_bytes = bus_bits // 8
     zero = zlib.crc32(bytes(n_bytes))
@@ -21,21 +22,26 @@ def crc_columns(bus_bits: int) -> tuple[int, ...]:
 
 
 class Crc32(wiring.Component):
-    """CRC-32 as in zlib. The words' share is registered before it meets the CRC register.
+    """CRC-32: that of zlib, of the words of a stream. Latency two cycles, one word per cycle.
+
+    The share of a word is registered before it meets the CRC register, so the wide XOR trees have
+    a cycle of their own. Twin: ``zlib.crc32``.
 
     Parameters
     ----------
     bus_bits : int, at least 32
+        Width of a word.
 
     Members
     -------
     data : In(bus_bits)
+        A word, low byte first.
     valid : In(1)
-        Take it.
+        Include ``data``.
     first : In(1)
-        It is a stream's first word.
+        ``data`` is the first word of a stream: start again.
     o : Out(32)
-        CRC of the words up to the last one; two cycles after it.
+        CRC of all words since ``first``, two cycles after the last of them.
     """
 
     def __init__(self, bus_bits: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes packets of memory streams that hold one string: header and CRC off."""
+"""Takes header and CRC off memory streams that hold one string, and makes packets of them."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -13,20 +13,24 @@ __all__ = ["Deframer"]
 
 
 class Deframer(wiring.Component):
-    """Memory streams, back to back, to packets. Nothing but count and length is looked at.
+    """Deframer: memory streams, back to back, in; packets out.
 
-    The header's word with the count becomes the opening mark, the CRC word the closing one.
-    Latency one cycle; two cycles pass after a header, while the length settles.
+    The header word with the count becomes the opening mark of a packet, the CRC word its closing
+    mark. Only the count and the number of payload words are read; nothing is checked. Latency one
+    cycle, one word per cycle, but for two idle cycles after each header. Full back-pressure.
+    Twin: ``sw.golden.bus.payload``.
 
     Parameters
     ----------
     bus_bits : int
+        Width of a bus word.
 
     Members
     -------
     i : In(stream.Signature(bus_bits))
-        Memory streams as ``FORMAT.md`` tells, header to CRC.
+        Memory streams from header to CRC; see ``FORMAT.md``.
     o : Out(stream.Signature(packet_layout(bus_bits)))
+        Packets; see :func:`xorloom.hw.lib.payloads.packet_layout`.
     """
 
     def __init__(self, bus_bits: int) -> None:
@@ -39,12 +43,13 @@ class Deframer(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build framing and counter."""
+        """Build the state, one-hot, and the counter of payload words."""
         m = Module()
         bus = self._bus_bits
         left = Signal(32, reset_less=True)
         none = Signal(reset_less=True)
-        # One-hot: header words, two cycles until it is known whether words are left, payload, CRC.
+        # One-hot state: header words, two cycles in which the number of payload words settles,
+        # payload words, CRC word.
         head = Signal(padded(HEADER_BYTES, bus // 8) * 8 // bus, init=1)
         settle = Signal(2)
         payload, crc = Signal(), Signal()

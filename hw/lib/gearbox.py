@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bus words in, any number of bits out."""
+"""Gearbox between bus words and fields of any width."""
 
 from math import gcd
 
@@ -11,35 +11,40 @@ __all__ = ["Gearbox"]
 
 
 class Gearbox(wiring.Component):
-    """A queue of bus words that gives its oldest bits, any multiple of a unit a cycle.
+    """Gearbox: a queue of bus words in, its oldest bits out, any multiple of a unit per cycle.
 
-    Words move down whole; only the output looks through a shifter, and that one steps in units of
-    ``gcd(bus_bits, unit_bits)``, so a seed width that divides the bus needs none. Latency one
-    cycle. A word can enter in the cycle in which another leaves.
+    Words move down the queue whole. Only the output passes a shifter, in steps of
+    ``grain = gcd(bus_bits, unit_bits)`` bits, so a field width that the bus divides into evenly
+    needs none. Latency one cycle. A word can enter in the cycle in which another one leaves.
+
+    Example: with ``bus_bits = 64`` and fields of 20 bits, ``grain`` is 4, and ``take = 5`` drops
+    one field.
 
     Parameters
     ----------
     bus_bits : int, a power of two
+        Width of a bus word.
     unit_bits : int
         Every ``take`` is a multiple of this many bits.
     look_bits : int
-        Bits offered at ``o``.
+        Bits visible at ``o``.
     enough_bits : int
-        What ``enough`` watches, rounded up to whole units of :py:`self.grain`.
+        Threshold of ``enough``, rounded up to a multiple of :py:`self.grain`.
 
     Members
     -------
     i : In(stream.Signature(bus_bits))
+        Bus words; bit 0 is the oldest.
     o : Out(look_bits)
-        Oldest bits; those that have not entered are meaningless.
+        The oldest bits. Bits that have not arrived yet are undefined.
     enough : Out(1)
-        At least ``enough_bits`` bits are in the queue. A register.
+        The queue holds at least ``enough_bits`` bits. A register.
     take : In
-        Bits to drop, in units of :py:`self.grain`; at most ``look_bits``.
+        How much to drop, in units of :py:`self.grain`; at most ``look_bits`` bits.
     go : In(1)
-        Drop them at this clock edge. May come later than ``take``.
+        Drop ``take`` at this clock edge. May arrive later in the cycle than ``take``.
     flush : In(1)
-        Empty the queue; no word may enter meanwhile.
+        Empty the queue. No word may enter in this cycle.
     """
 
     def __init__(self, *, bus_bits: int, unit_bits: int, look_bits: int, enough_bits: int) -> None:
@@ -63,7 +68,7 @@ class Gearbox(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the queue."""
+        """Build the queue and its output shifter."""
         m = Module()
         depth, per_word = self._depth, self._per_word
         words = [Signal(self._bus_bits, name=f"word_{k}", reset_less=True) for k in range(depth)]
@@ -79,7 +84,7 @@ class Gearbox(wiring.Component):
             self.enough.eq(enough),
             self.i.ready.eq(used != depth),
         ]
-        # What follows from `take` is worked out for both values of `go`, which comes late.
+        # Everything is computed for both values of `go`, which arrives late in the cycle.
         after = Signal(range(per_word + self.take_max + 1))
         shift_bits = per_word.bit_length() - 1
         drop_max = (per_word - 1 + self.take_max) // per_word
@@ -114,7 +119,7 @@ class Gearbox(wiring.Component):
             with m.If(self.go):
                 m.d.sync += offset.eq(after[:shift_bits])
         for k, word in enumerate(words):
-            # An entering word goes to the first free place; below it, words move down by `drop`.
+            # An entering word takes the first free place; the words below move down by `drop`.
             moved = self.i.payload
             for step in range(min(drop_max, depth - 1 - k), 0, -1):
                 moved = Mux((drop == step) & (used > k + step), words[k + step], moved)
@@ -125,5 +130,5 @@ class Gearbox(wiring.Component):
 
 
 def _at_least(value: Value, least: int) -> Value:
-    """Compare; what is always so is a constant, for linters."""
+    """Return ``value >= least``; a constant where it always holds, which linters ask for."""
     return value >= least if least > 0 else Const(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A queue between streams."""
+"""Stream FIFO in memory with registers at both ends."""
 
 from amaranth.hdl import Module, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
@@ -11,20 +11,25 @@ __all__ = ["PacketQueue"]
 
 
 class PacketQueue(wiring.Component):
-    """First in, first out. Latency four cycles, one item a cycle; the memory reads synchronously.
+    """Packet queue: a stream FIFO. Latency four cycles, one item per cycle, full back-pressure.
 
-    ``i.ready`` is a register, and falls when there is room for three more: what is on its way. No
-    register of the memory's waits for ``o.ready``.
+    The memory has a synchronous read port. ``i.ready`` is a register: it falls while there is
+    still room for the three items that can be on their way. No register at the memory is enabled
+    by ``o.ready``.
 
     Parameters
     ----------
     shape : Layout or Shape
+        Payload.
     depth : int, 5 or more
+        Items that the memory holds.
 
     Members
     -------
     i : In(stream.Signature(shape))
+        Items in.
     o : Out(stream.Signature(shape))
+        The same items, in order.
     """
 
     def __init__(self, shape: data.Layout | Shape, depth: int) -> None:
@@ -32,7 +37,7 @@ class PacketQueue(wiring.Component):
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, _platform: object) -> Module:
-        """Put registers around the library's FIFO."""
+        """Put registers around Amaranth's FIFO."""
         m = Module()
         item = Signal(len(Value.cast(self.i.payload)), reset_less=True)
         puts, ready = Signal(), Signal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Payload layouts of the streams between units."""
+"""Payload layouts of the streams between units, and the words for what they carry."""
 
 from amaranth.lib import data
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
@@ -21,9 +21,9 @@ __all__ = [
 
 
 def patch_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
-    """Patches of one cycle, as positions.
+    """Patches of one cycle as bit positions.
 
-    ``positions[k]`` is flipped if ``enable[k]``; ``last`` closes the slice.
+    The bit at ``positions[k]`` is flipped if ``enable[k]``; ``last`` closes the slice.
     """
     position_bits = max(1, (n_out - 1).bit_length())
     return data.StructLayout(
@@ -36,14 +36,14 @@ def patch_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
 
 
 def patch_grid(n_out: int) -> tuple[int, int]:
-    """Rows and columns of the grid that a slice is seen as; columns are a power of two."""
+    """Return rows and columns of the near-square grid of a slice; columns are a power of two."""
     position_bits = max(1, (n_out - 1).bit_length())
     columns = 1 << (position_bits // 2)
     return -(-n_out // columns), columns
 
 
 def flip_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
-    """Patches of one cycle as one-hot signals; a row is zero where there is no patch."""
+    """Patches of one cycle as one-hot rows and columns; all rows are 0 where there is no patch."""
     rows, columns = patch_grid(n_out)
     return data.StructLayout(
         {
@@ -55,15 +55,16 @@ def flip_layout(n_out: int, patches_per_cycle: int) -> data.StructLayout:
 
 
 def lane_layout() -> data.StructLayout:
-    """Sideband of a lane: whether it holds a slice, and whether the stream ends with its group."""
+    """Sideband of a lane: ``live``, it holds a slice; ``final``, its group ends the stream."""
     return data.StructLayout({"live": 1, "final": 1})
 
 
 def beat_layout(config: BlockConfig) -> data.StructLayout:
-    """What the parser hands to all lanes in one cycle.
+    """One beat of the block parser: what it hands to all lanes in one cycle.
 
-    ``seeds`` are zero but in a group's first cycle. ``live[j]`` says that lane ``j`` holds a slice;
-    ``final`` marks the last group of the stream.
+    ``seeds`` is non-zero only in the first cycle of a group; ``last`` marks the last cycle of the
+    group. ``live[j]`` says that lane ``j`` holds a slice; ``final`` marks the last group of the
+    stream.
     """
     position = data.ArrayLayout(config.position_bits, config.patches_per_cycle)
     return data.StructLayout(
@@ -79,7 +80,7 @@ def beat_layout(config: BlockConfig) -> data.StructLayout:
 
 
 def group_layout(config: BlockConfig) -> data.StructLayout:
-    """One decoded group: ``lanes`` slices, which of them are live, and the stream's end."""
+    """One decoded group: ``lanes`` slices; ``live`` says which exist, ``final`` ends the stream."""
     return data.StructLayout(
         {
             "slices": data.ArrayLayout(config.n_out, config.lanes),
@@ -92,8 +93,8 @@ def group_layout(config: BlockConfig) -> data.StructLayout:
 def slice_layout(config: WindowConfig) -> data.StructLayout:
     """One slice of the window codec.
 
-    ``valid_bits`` of its bits count, from bit 0 on: ``n_out``, fewer in the stream's last slice,
-    which has ``last``.
+    The low ``valid_bits`` bits are valid: all ``n_out``, or fewer in the last slice of a stream,
+    which is marked ``last``.
     """
     return data.StructLayout(
         {"bits": config.n_out, "valid_bits": config.n_out.bit_length(), "last": 1}
@@ -101,18 +102,19 @@ def slice_layout(config: WindowConfig) -> data.StructLayout:
 
 
 def mask_layout(n_out: int) -> data.StructLayout:
-    """One beat of an index decoder; the stream's last beat has ``last``.
+    """One beat of an index decoder: a mask; ``last`` marks the last beat of a stream.
 
-    What stands beyond the stream's count in the last mask has no meaning.
+    Bits of the last mask that lie beyond the count of the stream are undefined.
     """
     return data.StructLayout({"mask": n_out, "last": 1})
 
 
 def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
-    """One slice of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
+    """One beat of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
 
-    ``valid_bits`` of the codes count, as in :func:`slice_layout`, and the lanes they belong to. If
-    ``bad``, the stream was given up: no bits count, and it is the last.
+    The low ``valid_bits`` bits of ``codes`` are valid, as in :func:`slice_layout`, and so are the
+    mask bits of their lanes. ``bad`` says that the stream was given up: such a beat holds no valid
+    bits and closes the packet.
     """
     return data.StructLayout(
         {
@@ -126,23 +128,24 @@ def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
 
 
 def word_layout(bus_bits: int) -> data.StructLayout:
-    """A bus word out of memory.
+    """A bus word read from memory.
 
-    ``last`` closes what was asked for in one go; ``error`` is the bus's response, 0 if it is well
-    (2 SLVERR, 3 DECERR).
+    ``last`` marks the last word of one request; ``error`` is the response of the bus: 0 is OKAY,
+    2 is SLVERR, 3 is DECERR.
     """
     return data.StructLayout({"data": bus_bits, "last": 1, "error": 2})
 
 
 def packet_layout(bus_bits: int) -> data.StructLayout:
-    """A bus word of a packet, that is, of one string of a memory stream.
+    """A bus word of a packet: one string of a memory stream between two marks.
 
-    A packet opens with a ``mark`` that has the stream's count where a header's word has it, from
-    bit 32 on (0 with 32 bits); the string's words follow, and another ``mark`` closes it.
+    A packet opens with a word that has ``mark`` set and holds the count of the stream where a
+    header holds it: from bit 32 on, or from bit 0 on a 32-bit bus. The words of the string follow,
+    and another word with ``mark`` set closes the packet; its data are undefined.
     """
     return data.StructLayout({"data": bus_bits, "mark": 1})
 
 
 def descriptor_layout(address_bits: int) -> data.StructLayout:
-    """Where to read and how much, in bytes; ``length`` is whole bus words."""
+    """A read request, in bytes; ``length`` is a whole number of bus words."""
     return data.StructLayout({"address": address_bits, "length": 32})

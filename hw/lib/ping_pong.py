@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts the ready path of a wide stream."""
+"""Two-entry buffer for wide streams; it cuts the ready path."""
 
 from amaranth.hdl import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
@@ -9,11 +9,11 @@ __all__ = ["PingPong"]
 
 
 class PingPong(wiring.Component):
-    """Two-entry buffer, filled in turn. Latency one cycle, one item a cycle.
+    """Ping-pong buffer: two entries that are filled in turn. Latency one cycle, one item per cycle.
 
-    ``i.ready`` and ``o.valid`` are registers, and no data register waits for ``o.ready``, which in
-    a :class:`xorloom.hw.lib.skid_buffer.SkidBuffer` enables all of them. ``o.payload`` is a
-    multiplexer of two registers.
+    ``i.ready`` and ``o.valid`` are registers, and ``o.payload`` is a multiplexer of two registers.
+    No data register is enabled by ``o.ready``; in a
+    :class:`xorloom.hw.lib.skid_buffer.SkidBuffer` all of them are, which is slow for wide payloads.
 
     Parameters
     ----------
@@ -23,7 +23,9 @@ class PingPong(wiring.Component):
     Members
     -------
     i : In(stream.Signature(shape))
+        Items in.
     o : Out(stream.Signature(shape))
+        The same items, in order.
     """
 
     def __init__(self, shape: data.Layout | Shape) -> None:
@@ -34,7 +36,7 @@ class PingPong(wiring.Component):
         """Build the buffer."""
         m = Module()
         valid, full = Signal(), Signal()
-        take_at = Signal(reset_less=True)  # either will do after a reset: what is shown stays
+        take_at = Signal(reset_less=True)  # needs no reset: either entry may be the first
         items = [Signal(self._shape, name=f"item_{k}", reset_less=True) for k in range(2)]
         m.d.comb += [
             self.i.ready.eq(~full),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts the ready path of a stream."""
+"""Two-entry buffer that cuts the ready path of a stream."""
 
 from amaranth.hdl import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
@@ -9,7 +9,9 @@ __all__ = ["SkidBuffer"]
 
 
 class SkidBuffer(wiring.Component):
-    """Two-entry buffer whose ``ready`` is a register. Latency one cycle, one item a cycle.
+    """Skid buffer: two entries; ``i.ready`` is a register. Latency one cycle, one item per cycle.
+
+    ``o.payload`` is a register. See :class:`xorloom.hw.lib.ping_pong.PingPong` for wide payloads.
 
     Parameters
     ----------
@@ -19,7 +21,9 @@ class SkidBuffer(wiring.Component):
     Members
     -------
     i : In(stream.Signature(shape))
+        Items in.
     o : Out(stream.Signature(shape))
+        The same items, in order.
     """
 
     def __init__(self, shape: data.Layout | Shape) -> None:

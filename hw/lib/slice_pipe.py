@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Enables and valid flags of the window decoder's pipeline."""
+"""Enables and valid flags of a pipeline of slices; no data passes here."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
@@ -9,50 +9,51 @@ __all__ = ["SlicePipe"]
 
 
 class SlicePipe(wiring.Component):
-    """Which registers move in this cycle. No data passes here.
+    """Slice pipe: control of a pipeline window -> parities -> ``stages`` registers.
 
-    A step moves the window and, out of it, a *token* into the parity registers. From there on the
-    slices move by themselves, so that no slice waits for a chunk once it has left the window.
-    All registers behind the parities move together.
+    Tells which registers load in this cycle. A step shifts the window and moves a *token*, its
+    former contents, into the parity registers. From there on a token moves without waiting for
+    further chunks. All registers behind the parities move together. Latency
+    :py:`self.latency` cycles, one step per cycle, full back-pressure.
 
-    An enable is one LUT, of ``ready`` and registers that nothing else loads. The control and each
-    part of the data have sets of their own, so that none is pulled apart by another's fan-out.
-    The sets differ in polarity and in whether and how ``flush`` clears them (they are clear then):
-    synthesis would merge equal registers.
+    Each enable is one LUT of ``ready`` and of registers that drive nothing else. Control and each
+    part of the data have such registers of their own, so that placement can keep each set near its
+    load. The sets differ in polarity, or in how ``flush`` clears them (they are clear already at
+    that time); otherwise synthesis would merge them.
 
     Parameters
     ----------
     stages : int, 1 or more
         Registers behind the parity registers.
     parts : int, 1 to 5
-        Parts of the data, with enables of their own.
+        Parts of the data, each with enables of its own.
 
     Members
     -------
     available_next : In(1)
-        From the next cycle on there is a chunk for the window.
+        A chunk will be available in the next cycle.
     available : Out(1)
-        There is one; the same, registered.
+        A chunk is available: ``available_next``, registered.
     flush : In(1)
-        Now and then high while nothing is in flight; only with ``parts`` above 1.
+        Pulses, at times when nothing is in flight. Used only with ``parts`` above 1.
     token : In(1)
-        What the window holds matters.
+        The window holds a token: something that has to move on.
     emit : In(1)
-        It is a slice; only together with ``token``.
+        The token is a slice. Implies ``token``.
     data_take : Out(parts)
-        The chunk register loads: it holds no chunk, or the step takes it.
+        Enable of the chunk register: it is empty, or the step consumes it.
     step, data_step : Out(1), Out(parts)
-        The window and the parity registers load.
+        Enable of the window, and of parity registers that load with it.
     data_free : Out(parts)
-        The parity registers may load: they hold no token, or it moves on.
+        Enable of parity registers that may also load without a step: no token is lost.
     full : Out(1)
         The parity registers hold a token.
     move, data_move : Out(1), Out(parts)
-        The registers behind them load.
+        Enable of the registers behind the parities.
     valid : Out(1)
         The last register holds a slice.
     ready : In(1)
-        It is taken.
+        The consumer takes it.
 
     Attributes
     ----------
@@ -84,7 +85,7 @@ class SlicePipe(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the step that moves a slice out of the window to its being offered."""
+        """Cycles from the step that moves a slice out of the window until it is offered."""
         return 1 + self._stages
 
     def elaborate(self, _platform: object) -> Module:

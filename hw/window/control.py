@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rate control of the window codec: decides on which steps a slice leaves."""
+"""Rate control of the window codec: decides on which steps a slice leaves the window."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -10,16 +10,19 @@ from xorloom.sw.spec.config import WindowConfig
 __all__ = ["WindowControl"]
 
 _UNIT = 64
-"""n_out is a multiple of it: the slice counter counts units."""
+"""n_out is a multiple of it, so slices are counted in units of this many bits."""
 
 
 class WindowControl(wiring.Component):
-    """Credit, frame and slice counters. Outputs describe the chunk that was stepped in last.
+    """Window control: counts credit, the slices of a frame and the slices of a stream.
 
-    ``debt`` is the ones' complement of the golden model's ``credit + frame - steps``: a step adds
-    the rate if the step before brought a slice and takes ``frame`` off if not, so the addend is
-    one LUT4 a bit and the sum's sign is the next decision. A stream starts with the preload as
-    debt. Twin: ``sw.golden.window.window_control``.
+    A *frame* is ``config.frame`` slices that share one rate word. All outputs describe the chunk
+    of the last step; latency one cycle, one step per cycle.
+
+    The register ``debt`` is the ones' complement of the golden model's ``credit + frame - steps``.
+    A step adds the rate if the step before it yielded a slice, and subtracts ``frame`` if not. So
+    the addend is one LUT4 per bit, and the sign of the sum is the next decision. A stream starts
+    with the preload as debt. Twin: ``sw.golden.window.window_control``.
 
     Parameters
     ----------
@@ -30,22 +33,23 @@ class WindowControl(wiring.Component):
     head, count_load, count_settle, count
         See :class:`xorloom.hw.window.reader.WindowReader`.
     chunk : In(n_in)
-        Chunk that the next step takes.
+        Chunk that the next step shifts in.
     step : In(1)
+        Shift it in.
     live : Out(1)
-        A chunk of the stream was stepped in.
+        The stream has made a step.
     emit : Out(1)
         The window holds a slice.
     last : Out(1)
-        If so, it is the stream's last.
+        With ``emit``: it is the last slice of the stream.
     valid_bits : Out(range(n_out + 1))
-        If it is the last, how many of its bits count.
+        With ``last``: how many of its bits are valid.
     ending : Out(1)
-        The window holds the last slice, or the stream has none: the next step ends it.
+        The window holds the last slice, or the stream has none: the next step ends the stream.
     fresh : Out(1)
-        The chunk opened a frame.
+        The last chunk opened a frame.
     place : Out(range(frame))
-        Slices of the frame before the next one that leaves.
+        How many slices of the frame come before the next one that leaves.
     """
 
     def __init__(self, config: WindowConfig) -> None:
@@ -69,18 +73,19 @@ class WindowControl(wiring.Component):
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the control."""
+        """Build the counters."""
         m = Module()
         config = self._config
         frame = config.frame
-        # Not only after a slice: the first step of a stream takes a rate as well.
-        # (Initial values are what head sets: an ECP5 flip-flop has one value for both.)
+        # 1 after a step that yielded a slice, and before the first step of a stream: the next step
+        # adds the rate. Initial values are those that `head` sets, because an ECP5 flip-flop has
+        # one value for both.
         take = Signal(init=1, reset_less=True)
         live = Signal(reset_less=True)
         fresh = Signal(reset_less=True)
         place = Signal(range(frame), reset_less=True)
         next_place = Signal(range(frame), reset_less=True)  # modulo frame
-        frame_ends = Signal(init=1, reset_less=True)  # the adder's carry out: next_place is 0
+        frame_ends = Signal(init=1, reset_less=True)  # carry of the adder: next_place is 0
         taken = Signal()
         m.d.comb += [
             self.live.eq(live),
@@ -100,7 +105,7 @@ class WindowControl(wiring.Component):
         return m
 
     def _owe(self, m: Module, take: Signal, live: Signal, frame_ends: Signal) -> None:
-        """Debt: what is missing until the next slice, in units of 1 / frame steps."""
+        """Build the debt: what is missing until the next slice, in units of 1 / frame steps."""
         config = self._config
         rate = Signal(config.rate_bits, reset_less=True)
         preload = config.preload_steps * config.frame - 1
@@ -123,12 +128,12 @@ class WindowControl(wiring.Component):
                 m.d.sync += rate.eq(new)
 
     def _count(self, m: Module, take: Signal, taken: Signal) -> None:
-        """Slices that are left, counted in units of 64 bits.
+        """Build the counter of remaining slices, in units of 64 bits.
 
-        ``left`` is below zero when the next slice is the last, or the stream has none. The count
-        is added to -1, with ``carry`` unless the last unit is full; afterwards, a slice's units are
-        subtracted. What is added stands in a register: the adder goes from flip-flop to flip-flop,
-        and neither of the two loads needs a multiplexer.
+        ``left`` is negative when the next slice is the last one, or the stream has none. First the
+        count is added to -1, with ``carry`` unless the last unit is full; after that each slice
+        subtracts its units. The addend is a register, so the adder runs from flip-flop to
+        flip-flop and neither load needs a multiplexer.
         """
         units = self._config.n_out // _UNIT
         low_bits = bits_for(_UNIT - 1)

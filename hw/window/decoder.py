@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The window decoder: memory streams in, slices out."""
+"""Window decoder: memory streams or packets in, slices out."""
 
 from itertools import pairwise
 
@@ -20,12 +20,13 @@ __all__ = ["WindowDecoder", "WindowUnit"]
 
 
 class WindowUnit(wiring.Component):
-    """Packets of the window codec to slices: one step a cycle, at most one slice a step.
+    """Window unit: packets of the window codec in, slices out, as in the IP block.
 
-    A step shifts ``n_in`` seed bits into the window; the rate control says on which steps the
-    network's outputs are a slice. A slice leaves the window with the step after its own, that is,
-    when the next chunk has come (after the last slice: the closing mark), and is offered
-    ``latency`` cycles later. Full back-pressure; packets chain back to back.
+    A step shifts ``n_in`` seed bits into the window; the control says after which steps the
+    window yields a slice. One step per cycle, at most one slice per step. The step after its own
+    moves a slice out of the window, that is, when the next chunk has arrived (for the last slice:
+    the closing mark). It is offered :py:`self.latency` cycles later. Full back-pressure; packets
+    follow each other without a gap. Twin: ``sw.golden.window.window_decoder``.
 
     Parameters
     ----------
@@ -34,9 +35,11 @@ class WindowUnit(wiring.Component):
     Members
     -------
     i : In(stream.Signature(packet_layout(bus_bits)))
+        Packets.
     o : Out(stream.Signature(slice_layout(config)))
+        Slices, in order.
     short : Out(1)
-        A packet ended before its last slice. Nothing of use follows until reset.
+        A packet ended before its last slice. The unit needs a reset to continue.
 
     Attributes
     ----------
@@ -57,11 +60,11 @@ class WindowUnit(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the step that moves a slice out of the window to its being offered."""
+        """Cycles from the step that moves a slice out of the window until it is offered."""
         return self.pipe.latency
 
     def elaborate(self, _platform: object) -> Module:
-        """Build reader, control, pipeline and network."""
+        """Build reader, control, network and, if configured, the patch unit."""
         m = Module()
         config = self._config
         m.submodules.reader = reader = WindowReader(config)
@@ -71,7 +74,7 @@ class WindowUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         m.d.comb += [
             pipe.available_next.eq(reader.available_next),
-            # Without patches only slices matter, so the rest does not wait for the output.
+            # Without patches only slices are tokens, so other steps need not wait for the output.
             pipe.token.eq(control.live if config.patches else control.emit),
             pipe.emit.eq(control.emit),
             pipe.ready.eq(self.o.ready),
@@ -124,10 +127,13 @@ class WindowUnit(wiring.Component):
 
 
 class WindowDecoder(wiring.Component):
-    """Decoder of the window codec's streams. Full back-pressure; streams chain back to back.
+    """Window decoder: memory streams in, slices out; a deframer in front of a window unit.
 
-    A stream too short for its count is not noticed; see
-    :class:`xorloom.hw.ip.decoder.WeightDecoder`. Twin: ``sw.golden.window.window_decoder``.
+    At most one slice per cycle, full back-pressure; streams follow each other without a gap.
+    Latency as in :class:`WindowUnit`, counted from a step. Header and CRC are not checked, and a
+    stream that is too short for its count is not reported;
+    :class:`xorloom.hw.ip.decoder.WeightDecoder` does both. Twin:
+    ``sw.golden.window.window_decoder``.
 
     Parameters
     ----------
@@ -136,8 +142,9 @@ class WindowDecoder(wiring.Component):
     Members
     -------
     i : In(stream.Signature(bus_bits))
-        Memory streams as ``FORMAT.md`` tells, header to CRC.
+        Memory streams from header to CRC; see ``FORMAT.md``.
     o : Out(stream.Signature(slice_layout(config)))
+        Slices, in order.
 
     Attributes
     ----------
@@ -146,7 +153,7 @@ class WindowDecoder(wiring.Component):
     """
 
     def __init__(self, config: WindowConfig) -> None:
-        self.unit, self._frames = WindowUnit(config), Deframer(config.bus_bits)
+        self.unit, self._deframer = WindowUnit(config), Deframer(config.bus_bits)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
@@ -156,15 +163,15 @@ class WindowDecoder(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the step that moves a slice out of the window to its being offered."""
+        """Cycles from the step that moves a slice out of the window until it is offered."""
         return self.unit.latency
 
     def elaborate(self, _platform: object) -> Module:
-        """Build framing and unit."""
+        """Build deframer and unit."""
         m = Module()
-        m.submodules.frames = frames = self._frames
+        m.submodules.frames = deframer = self._deframer
         m.submodules.unit = unit = self.unit
-        wiring.connect(m, wiring.flipped(self.i), frames.i)
-        wiring.connect(m, frames.o, unit.i)
+        wiring.connect(m, wiring.flipped(self.i), deframer.i)
+        wiring.connect(m, deframer.o, unit.i)
         wiring.connect(m, unit.o, wiring.flipped(self.o))
         return m

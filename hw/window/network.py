@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The window codec's data path: seed window, shared parities, outputs."""
+"""Data path of the window codec: seed window, shared parities, outputs."""
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
@@ -9,18 +9,19 @@ from xorloom.sw.spec.config import WindowConfig
 __all__ = ["WindowNetwork"]
 
 _LUT = 4
-"""Inputs of the smallest common look-up table."""
+"""Inputs of the smallest look-up table in use."""
 
 
 class WindowNetwork(wiring.Component):
-    """Shift register over the seed stream and the XOR network on it, in two registered levels.
+    """Window network: a shift register over the seed stream and the XOR network on it.
 
-    A step shifts a chunk in and loads the first level, XORs of up to four window bits, from the
-    window as it was. The second level XORs these with the window bits that an output takes
-    directly: the step has moved them ``n_in`` positions down, which is where it reads them, so
-    nothing but ``n_in`` more bits of shift register is spent on the delay. With the default
-    network (one bit of its own and three parities an output) an output costs one LUT4, a parity
-    one. Twin: ``sw.golden.network.xor_network`` on ``config.network.rows``.
+    A step shifts a chunk in and loads the first level: XORs of up to four bits of the window
+    before the step. The second level XORs these with the bits that an output takes directly from
+    the window. The step has moved those bits down by ``n_in`` positions, and the second level
+    reads them there, so the delay costs only ``n_in`` more bits of shift register. With the
+    default network (per output one bit of its own and three shared parities) an output and a
+    parity cost one LUT4 each. Latency :py:`self.latency` cycles, one step per cycle. Twin:
+    ``sw.golden.network.xor_network`` on ``config.network.rows``.
 
     Parameters
     ----------
@@ -29,18 +30,20 @@ class WindowNetwork(wiring.Component):
     Members
     -------
     chunk : In(n_in)
+        Seed bits, the oldest in bit 0.
     step : In(1)
-        The chunk enters; the window that was is computed on.
+        Shift the chunk in; load the first level from the window before the step.
     top : Out(n_in)
-        Chunk that entered last.
+        Chunk that was shifted in last.
     move : In(1)
-        The outputs load; at the latest with the second step after the window's last chunk.
+        Load the outputs; at the latest with the second step after the last chunk of the window.
     bits : Out(n_out)
+        The outputs.
 
     Attributes
     ----------
     window, next_bits : Signal
-        The window, and what the outputs would load. For proofs.
+        The window, and the inputs of the output registers. For proofs.
     """
 
     def __init__(self, config: WindowConfig) -> None:
@@ -66,7 +69,7 @@ class WindowNetwork(wiring.Component):
         m = Module()
         config = self._config
         n_in, network = config.n_in, config.network
-        seeds = Signal(n_in + config.window, reset_less=True)  # low end: what left the window last
+        seeds = Signal(n_in + config.window, reset_less=True)  # low end: what left last
         outputs = Signal(config.n_out, reset_less=True)
         first: list[Value] = [Cat(seeds[n_in + t] for t in taps).xor() for taps in network.parities]
         second: list[list[Value]] = []
@@ -93,6 +96,6 @@ class WindowNetwork(wiring.Component):
         return m
 
     def _partials(self, own: tuple[int, ...]) -> int:
-        """XORs of four own bits that the first level makes so that one LUT is left if possible."""
+        """Return how many XORs of four own bits go to the first level, to leave one LUT4 behind."""
         excess = len(own) + self._config.shared_taps - _LUT
         return max(0, min(len(own) // _LUT, -(-excess // (_LUT - 1))))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patches of the window codec: finds their entries in the seed stream and flips the bits."""
+"""Patches of the window codec: finds their entries in the seed stream, flips the bits."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -11,17 +11,18 @@ __all__ = ["WindowPatch"]
 _COLUMN_BITS = 4
 _LOW_BITS = 8
 _COLUMNS, _ROWS = 1 << _COLUMN_BITS, 1 << (_LOW_BITS - _COLUMN_BITS)
-"""A slice is banks of 16 rows and 16 columns: one LUT4 decodes a row or a column, and one a bit
-flips what bank, row and column select."""
+"""A slice is divided into banks of 16 rows by 16 columns: one LUT4 decodes a row or a column, and
+one LUT4 per bit flips the bit that bank, row and column select."""
 
 
 class WindowPatch(wiring.Component):
-    """At most one patch a slice.
+    """Window patch unit: flips at most one bit per slice.
 
-    A chunk opens with a patch entry if it opens a frame (above the rate word) or follows a patched
-    slice. Whether it follows one is known a cycle after the chunk, so what the entry says is
-    decoded to bank, row and column of the slice, and compared with the place of the chunk's own
-    slice, before it is known to be an entry.
+    A chunk begins with a patch entry if it opens a frame (there the entry follows the rate word)
+    or follows a patched slice. Whether a slice is patched is known only one cycle after the chunk
+    behind it. So every chunk is decoded as if it began with an entry: to bank, row and column, and
+    to a comparison with the place of its own slice; then the entry is used or ignored. Latency one
+    cycle from ``bits`` to ``o``. Twin: ``sw.golden.window.window_decoder``.
 
     Parameters
     ----------
@@ -30,17 +31,17 @@ class WindowPatch(wiring.Component):
     Members
     -------
     top, fresh, place, emit
-        Chunk that was stepped in last, and what the control says of it.
+        The chunk of the last step, and what the control tells about it.
     step : In(1)
-        The next chunk is stepped in.
+        The next chunk is shifted in.
     accept : In(1)
-        The registers behind the parities load the token of the chunk before.
+        The registers behind the parities load a token.
     move : In(1)
-        They load, whatever it is.
+        The registers behind the parities load, a token or nothing.
     bits : In(n_out)
-        The slice that loads last.
+        The outputs of the network: a slice without its patch.
     o : Out(n_out)
-        The slice after it, patched.
+        The same slice, patched, after the next ``move``.
     """
 
     def __init__(self, config: WindowConfig) -> None:
@@ -73,7 +74,7 @@ class WindowPatch(wiring.Component):
         index, position = seen[1 : 1 + index_bits], seen[1 + index_bits :]
         fresh, emit = Signal(reset_less=True), Signal(reset_less=True)
         place = Signal.like(self.place, reset_less=True)
-        # Whether a slice has a patch in a bank; the flag "in any" is for the recurrence alone.
+        # Whether a slice has a patch, by bank; the last bit, "in any bank", is for `opens` alone.
         new_hits, old_hits = Signal(banks + 1, reset_less=True), Signal(banks + 1)
         hits = Signal(banks + 1, reset_less=True)
         new_hit, opens = Signal(), Signal()
@@ -98,7 +99,7 @@ class WindowPatch(wiring.Component):
                 entry.columns.eq(Cat(position[:_COLUMN_BITS] == c for c in range(_COLUMNS))),
                 entry.banks.eq(in_bank & seen[0].replicate(banks)),
             ]
-        # A patch that was used is not cleared: the chunk after it replaces it.
+        # A used patch need not be cleared: the entry after the patched slice replaces it.
         with m.If(self.accept):
             m.d.sync += hits.eq(Mux(opens, new_hits, old_hits))
             with m.If(opens):

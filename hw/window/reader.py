@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes packets of the window codec and cuts their words into chunks."""
+"""Reader of the window codec: cuts the words of packets into chunks."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -12,13 +12,14 @@ __all__ = ["WindowReader"]
 
 
 class WindowReader(wiring.Component):
-    """Bus words to chunks of ``n_in`` bits.
+    """Window reader: packets in, chunks of ``n_in`` bits out. One word per cycle.
 
-    Every word first enters a register; what it is (count, seeds, end) is decided there. The seeds
-    end where the control says so, in the step that moves the last slice out of the window. That
-    step takes one chunk more than there are: padding of the last word, or what stands in the
-    closing mark, or, with ``n_in > bus_bits``, what is left of the chunk before. Words between
-    that step and the mark are dropped.
+    Every word first enters a register; its meaning (count, seeds, end) is decided there, so a
+    chunk follows its word by one cycle. The payload ends with the step that moves the last slice
+    out of the window, as the control says. That step consumes one chunk more than the stream has:
+    padding of the last word, or data of the closing mark, or, with ``n_in > bus_bits``, what is
+    left of the chunk before. Words between that step and the mark are dropped. Twin:
+    ``sw.golden.bus.payload``.
 
     Parameters
     ----------
@@ -29,25 +30,27 @@ class WindowReader(wiring.Component):
     i : In(stream.Signature(packet_layout(bus_bits)))
         Packets, back to back.
     chunk : Out(n_in)
+        The next chunk.
     available_next : Out(1)
-        In the next cycle a chunk is there.
+        A chunk will be available in the next cycle.
     available : In(1)
         The same, registered; see :class:`xorloom.hw.lib.slice_pipe.SlicePipe`.
     step : In(1)
-        Takes the chunk; only while ``available``.
+        Consumes the chunk; only while ``available``.
     ending : In(1)
         The window holds the last slice (or there is none): the next step ends the payload.
     head : Out(1)
-        Before the payload; all state of the stream is to be cleared.
+        Before the payload: clear all state of the stream.
     payload : Out(1)
         In the payload.
     count_load : Out(1)
-        While high, ``count`` is to be loaded in every cycle; the last value is the header's.
+        Load ``count`` in every cycle in which this is 1; the last value is the valid one.
     count_settle : Out(1)
-        High for one cycle, after the last of ``count_load`` and before the payload.
+        1 for one cycle, after the last ``count_load`` and before the payload.
     count : Out(32)
+        Count of the stream, in bits.
     short : Out(1)
-        The packet ended before its last slice. Nothing of use follows until reset.
+        The packet ended before its last slice. The decoder needs a reset to continue.
     """
 
     def __init__(self, config: WindowConfig) -> None:
@@ -74,14 +77,14 @@ class WindowReader(wiring.Component):
         m = Module()
         config = self._config
         word = Signal(config.bus_bits, reset_less=True)
-        mark = Signal(reset_less=True)  # it is one
+        mark = Signal(reset_less=True)  # the word in the register is a mark
         held = Signal()  # the register holds a word
         head = Signal(init=1)
-        place = Signal(2, init=1)  # in the head: the count is held or comes; it settles
+        place = Signal(2, init=1)  # in the head, one-hot: the count is awaited; the count settles
         settle = Signal()
-        payload = Signal()  # neither: up to the mark
+        payload = Signal()  # neither this nor head: words up to the mark are dropped
         begin, end, enters = Signal(), Signal(), Signal()
-        keep = Signal()  # the word stays, though it is none of the payload
+        keep = Signal()  # hold the word, although it is not payload
         m.d.comb += [
             self.head.eq(head),
             self.payload.eq(payload),
@@ -93,7 +96,7 @@ class WindowReader(wiring.Component):
             end.eq(self.step & self.ending),
         ]
         if config.n_in <= config.bus_bits:
-            # A chunk out of the mark ends the packet: the step drops the mark.
+            # A last chunk from the mark ends the packet: its step drops the mark.
             m.d.comb += enters.eq((end | (~head & ~payload)) & held & mark)
             self._cut(m, word, mark, held, keep, begin, end)
         else:
@@ -121,11 +124,11 @@ class WindowReader(wiring.Component):
         begin: Signal,
         end: Signal,
     ) -> None:
-        """A word holds whole chunks: it shifts to the right."""
+        """Build the case of whole chunks in a word: the word shifts right by a chunk per step."""
         n_in = self._config.n_in
         chunks = len(word) // n_in
-        slot = Signal(chunks, init=1)  # one-hot: chunk of the word that stands at its low end
-        more = Signal()  # the word stays for another chunk
+        slot = Signal(chunks, init=1)  # one-hot: which chunk of the word is at its low end
+        more = Signal()  # the word holds another chunk
         m.d.comb += [
             self.chunk.eq(word[:n_in]),
             self.short.eq(self.step & ~self.ending & mark),
@@ -140,7 +143,7 @@ class WindowReader(wiring.Component):
         )
         with m.If(self.step | ~held | (~self.available & ~keep)):
             with m.If(more):
-                # The top may hold anything: this spares its multiplexers.
+                # The top bits are not used again; new data there save multiplexers.
                 m.d.sync += word.eq(Cat(word[n_in:], self.i.p.data[-n_in:]))
             with m.Else():
                 m.d.sync += word.eq(self.i.p.data)
@@ -160,10 +163,10 @@ class WindowReader(wiring.Component):
         begin: Signal,
         end: Signal,
     ) -> None:
-        """A chunk is several words, which shift in at its top."""
+        """Build the case of several words in a chunk: they shift in at its top."""
         n_in, bus = self._config.n_in, len(word)
         chunk = Signal(n_in, reset_less=True)
-        fill = Signal(n_in // bus, init=1)  # one-hot: words of the next chunk that have come
+        fill = Signal(n_in // bus, init=1)  # one-hot: how many words of the next chunk have arrived
         accept, waits = Signal(), Signal()
         m.d.comb += [
             self.chunk.eq(chunk),
@@ -172,8 +175,8 @@ class WindowReader(wiring.Component):
             self.short.eq(waits & mark & ~self.step),
             self.i.ready.eq(~held | (~self.payload & ~keep) | accept),
         ]
-        # A step empties the chunk, so a cycle passes before the next one can be complete: the
-        # control's verdict on the step comes before the mark could be missed.
+        # A step empties the chunk, so the next one is complete a cycle later at the earliest; by
+        # then the control has said whether the payload ends, and no mark is taken for a word.
         m.d.comb += self.available_next.eq(
             self.payload
             & ~end

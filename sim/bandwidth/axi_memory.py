@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AXI4 read memory of a testbench, as slow as a preset of :mod:`xorloom.sim.bandwidth.presets`.
+"""AXI4 read memory for testbenches, as slow as a preset of :mod:`xorloom.sim.bandwidth.presets`.
 
-It drives plain signal handles, so that whole matrices can be read; protocol is the business of the
-third-party models in :mod:`xorloom.sim.testbenches.reader`.
+It drives plain signal handles, which is fast enough to read whole matrices. The protocol is checked
+by the third-party models in :mod:`xorloom.sim.testbenches.reader`.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from .presets import Memory
 __all__ = ["CAUSES", "AxiMemory"]
 
 CAUSES = ("latency", "refresh", "row", "rate")
-"""Why the memory offers nothing though it was asked."""
+"""Causes for which the memory offers nothing although a read waits."""
 
 _OKAY, _DECERR = 0, 3
 _ROUNDING = 1e-6
@@ -24,7 +24,7 @@ _ROUNDING = 1e-6
 
 @dataclass
 class _Burst:
-    """A read that was asked for; ``ready_at`` is when its first word can be on its way."""
+    """Requested read; its first word can leave at ``ready_at``."""
 
     address: int
     beats: int
@@ -32,15 +32,15 @@ class _Burst:
 
 
 class AxiMemory:
-    """Serves reads in order, as fast as the preset's pins, refresh and rows let it.
+    """Read memory: serves reads in order, as fast as the preset's pins, refresh and rows allow.
 
     Time is counted in the bus's clock cycles, fractions included. Words come off the pins at the
-    preset's peak, at most one a cycle; a refresh stops them for tRFC every tREFI, and so does a
+    preset's peak, at most one per cycle; a refresh stops them for tRFC every tREFI, and so does a
     change of the open row where the controller does not open rows ahead. Nothing makes up for
-    that: there is one word of buffer. What a read waits for its first word runs while earlier
-    reads are served. Flash (no rows) runs one command at a time: a read that goes on where the one
+    that: there is one word of buffer. The latency of a read passes while earlier reads are
+    served. Flash (no rows) runs one command at a time: a read that goes on where the one
     before ended, and was asked for in time, continues its command; any other begins a new one.
-    The model knows no reset: what was asked for before one is still answered.
+    The model has no reset: a read requested before a reset is still answered.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class AxiMemory:
         Contents from ``base`` on; reads beyond it are answered with DECERR.
     clock_mhz : float
     queue : int
-        Reads that wait; then ``arready`` is low.
+        Most reads that wait; ``arready`` is low while so many do.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class AxiMemory:
         port("arready").value = 1
 
     def counts(self) -> dict[str, Any]:
-        """Return what was counted, from the first address to the last beat.
+        """Return the counted cycles, from the first address to the last beat.
 
-        ``cycles`` are ``beats``, ``waits`` by cause (asked, nothing to offer), ``not_ready``
-        (offered, not taken) and ``idle`` (not asked).
+        ``cycles`` is the sum of ``beats``, ``waits`` by cause (a read waits, no word is there),
+        ``not_ready`` (a word is offered, not taken) and ``idle`` (no read).
         """
         cycles = self._last - self._first if self._first is not None else 0
         spent = self.beats + self.not_ready + sum(self.waits.values())
@@ -144,7 +144,7 @@ class AxiMemory:
                 self.reads += 1
                 if self._first is None:
                     self._first = now
-            # How much of this cycle the pins have for data.
+            # Share of this cycle in which the pins can move data.
             share, cause = 1.0, ""
             if next_refresh and now >= next_refresh:
                 next_refresh += self._refresh_every

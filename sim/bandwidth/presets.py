@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory-bandwidth models: what a memory delivers to one linear read, and cycles that follow.
+"""Memory-bandwidth models: what a memory delivers to one linear read, and the cycles that it takes.
 
-A linear read never turns the bus around, so what is lost is refresh, and row misses where the
-controller does not open the next row in another bank in time. Burst length matters at the two
-ends of a read only.
+A linear read never turns the bus around. It loses time to refresh, and to row misses where the
+controller does not open the next row in another bank in time. Burst length matters only at the two
+ends of a read.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Memory:
-    """One memory as a linear reader sees it.
+    """Memory as a linear reader sees it.
 
     Parameters
     ----------
     title, source : str
     transfers_mhz : float
-        Transfers a microsecond on a data pin.
+        Transfers per microsecond on a data pin.
     width_bits : int
     burst_bytes : int
         Smallest read.
@@ -63,7 +63,7 @@ class Memory:
 
     @property
     def peak_bytes_per_us(self) -> float:
-        """Pin bandwidth, bytes a microsecond (MB/s)."""
+        """Pin bandwidth in bytes per microsecond (MB/s)."""
         return self.transfers_mhz * self.width_bits / 8
 
     def row_share(self, *, interleaved: bool | None = None) -> float:
@@ -83,15 +83,16 @@ class Memory:
         return self.row_share(interleaved=interleaved) * self.refresh_share
 
     def words_per_cycle(self, clock_mhz: float, bus_bits: int) -> float:
-        """Bus words that arrive a decoder cycle, on average.
+        """Bus words that arrive per decoder cycle, on average.
 
-        Between refreshes the bus takes at most one a cycle; nothing makes up for a refresh.
+        Between refreshes the bus takes at most one per cycle; time lost to a refresh is not
+        made up for.
         """
         words_per_us = self.peak_bytes_per_us * self.row_share() / (bus_bits / 8)
         return min(1.0, words_per_us / clock_mhz) * self.refresh_share
 
     def stall_pattern(self, clock_mhz: float, bus_bits: int) -> str:
-        """Return ``.`` (a word may move) and ``x`` a clock, to repeat: one refresh interval.
+        """Return one refresh interval, to repeat: per clock ``.`` (a word may move) or ``x``.
 
         The refresh is one run of ``x``, the rest is spread evenly.
         """
@@ -108,41 +109,97 @@ MEMORIES = {
         "SDR SDRAM-133 x16 (small boards)",
         "Micron 256 Mb SDRAM data sheet (MT48LC16M16A2), table 12, -6A: tRP 18, tRCD 18, "
         "tRFC 60 ns, 8192 rows in 64 ms",
-        *(133.0, 16, 16, 1024, 36.0, False, 60.0, 7812.5, 60.0),
+        transfers_mhz=133.0,
+        width_bits=16,
+        burst_bytes=16,
+        row_bytes=1024,
+        row_miss_ns=36.0,
+        interleaved=False,
+        refresh_ns=60.0,
+        refresh_every_ns=7812.5,
+        start_ns=60.0,
     ),
     "ddr3-1600": Memory(
         "DDR3-1600 x16",
         "Alliance AS4C256M16D3B data sheet, DDR3-1600: tRP = tRCD = 13.75; Micron MT41J128M16 "
         "data sheet, table 56: tRFC(4 Gb) 260 ns, tREFI 7.8 us",
-        *(1600.0, 16, 16, 2048, 27.5, True, 260.0, 7800.0, 50.0),
+        transfers_mhz=1600.0,
+        width_bits=16,
+        burst_bytes=16,
+        row_bytes=2048,
+        row_miss_ns=27.5,
+        interleaved=True,
+        refresh_ns=260.0,
+        refresh_every_ns=7800.0,
+        start_ns=50.0,
     ),
     "ddr4-2400": Memory(
         "DDR4-2400 x64",
         "Micron 4 Gb DDR4 data sheet, table 152, -083: tRP = tRCD = 14.16; DRAMsim3 "
         "DDR4_8Gb_x8_2400: tRFC1 350 ns, tREFI 7.8 us, 1 KiB page x 8",
-        *(2400.0, 64, 64, 8192, 28.32, True, 350.0, 7800.0, 50.0),
+        transfers_mhz=2400.0,
+        width_bits=64,
+        burst_bytes=64,
+        row_bytes=8192,
+        row_miss_ns=28.32,
+        interleaved=True,
+        refresh_ns=350.0,
+        refresh_every_ns=7800.0,
+        start_ns=50.0,
     ),
     "lpddr4-3200": Memory(
         "LPDDR4-3200 x16 channel",
-        "JESD209-4 as NXP's DDR Tool renders it, 4 Gb a channel: tRPpb 18, tRFCab 180 ns, "
+        "JESD209-4 as NXP's DDR Tool renders it, 4 Gb per channel: tRPpb 18, tRFCab 180 ns, "
         "tREFI 3.904 us; tRCD 18 not confirmed",
-        *(3200.0, 16, 32, 2048, 36.0, True, 180.0, 3904.0, 60.0),
+        transfers_mhz=3200.0,
+        width_bits=16,
+        burst_bytes=32,
+        row_bytes=2048,
+        row_miss_ns=36.0,
+        interleaved=True,
+        refresh_ns=180.0,
+        refresh_every_ns=3904.0,
+        start_ns=60.0,
     ),
     "hbm2-pc": Memory(
-        "HBM2 pseudo-channel, 2 Gb/s a pin",
+        "HBM2 pseudo-channel, 2 Gb/s per pin",
         "DRAMsim3 HBM2_4Gb_x128 (JESD235 protocol): tRP = tRCD = 14, tRFC 260 ns, tREFI 3.9 us, "
         "1 KiB page",
-        *(2000.0, 64, 32, 1024, 28.0, True, 260.0, 3900.0, 60.0),
+        transfers_mhz=2000.0,
+        width_bits=64,
+        burst_bytes=32,
+        row_bytes=1024,
+        row_miss_ns=28.0,
+        interleaved=True,
+        refresh_ns=260.0,
+        refresh_every_ns=3900.0,
+        start_ns=60.0,
     ),
     "qspi-133": Memory(
         "QSPI flash, 133 MHz",
         "Winbond W25Q128JV data sheet: 133 MHz; EBh takes 8 + 6 + 2 + 4 clocks before the data",
-        *(133.0, 4, 1, 0, 0.0, True, 0.0, 0.0, 20 / 133 * 1000),
+        transfers_mhz=133.0,
+        width_bits=4,
+        burst_bytes=1,
+        row_bytes=0,
+        row_miss_ns=0.0,
+        interleaved=True,
+        refresh_ns=0.0,
+        refresh_every_ns=0.0,
+        start_ns=20 / 133 * 1000,
     ),
     "spi-50": Memory(
         "SPI flash, 50 MHz",
         "Winbond W25Q128JV data sheet: 03h at up to 50 MHz takes 32 clocks before the data",
-        *(50.0, 1, 1, 0, 0.0, True, 0.0, 0.0, 32 / 50 * 1000),
+        transfers_mhz=50.0,
+        width_bits=1,
+        burst_bytes=1,
+        row_bytes=0,
+        row_miss_ns=0.0,
+        interleaved=True,
+        refresh_ns=0.0,
+        refresh_every_ns=0.0,
+        start_ns=32 / 50 * 1000,
     ),
 }
 """Presets by name."""
@@ -150,7 +207,15 @@ MEMORIES = {
 IDEAL = Memory(
     "Ideal: a word every cycle",
     "no memory: what the decoder itself can do",
-    *(inf, 8, 1, 0, 0.0, True, 0.0, 0.0, 0.0),
+    transfers_mhz=inf,
+    width_bits=8,
+    burst_bytes=1,
+    row_bytes=0,
+    row_miss_ns=0.0,
+    interleaved=True,
+    refresh_ns=0.0,
+    refresh_every_ns=0.0,
+    start_ns=0.0,
 )
 """Not one of the presets: its pins are faster than any bus, and a read waits one cycle."""
 
@@ -172,38 +237,38 @@ def memory(name: str) -> Memory:
 
 @dataclass(frozen=True)
 class ModelCycles:
-    """Cycles that a stream needs, by what limits it."""
+    """Cycles that a stream needs of the memory, and of the decoder."""
 
     memory: int
     decoder: int
 
     @property
     def total(self) -> int:
-        """The larger of the two."""
+        """The larger of the two numbers of cycles."""
         return max(self.memory, self.decoder)
 
     @property
     def limit(self) -> str:
-        """What limits."""
+        """Name of what needs more cycles: ``memory`` or ``decoder``."""
         return "memory" if self.memory >= self.decoder else "decoder"
 
 
 def model_cycles(words: int, steps: int, words_per_cycle: float = 1.0) -> ModelCycles:
     """Cycles for a stream of ``words`` bus words and ``steps`` decoder steps.
 
-    The decoder takes one word and makes one step a cycle, so the model is the larger of
-    ``words / words_per_cycle`` and ``steps``; what a simulation counts beyond it is pipeline
-    latency and steps that need no word next to steps that need several.
+    The decoder takes one word and makes one step per cycle, so the model is the larger of
+    ``words / words_per_cycle`` and ``steps``. A simulation counts more for two reasons: latency of
+    the pipeline, and steps that need several words beside steps that need none.
     """
     return ModelCycles(ceil(words / Fraction(words_per_cycle).limit_denominator(10**6)), steps)
 
 
 def baseline_bits(density: float, planes: int) -> dict[str, float]:
-    """Bits a weight of other representations of the same pruned weights.
+    """Bits per weight of other representations of the same pruned weights.
 
-    ``bitmask``: one mask bit a weight and packed codes (NVDLA style); ``csr-16``: 16-bit column
-    index and code a kept weight (row pointers not counted); ``dense``: codes with zero as one more
-    level; ``fp16``: dense half precision.
+    ``bitmask``: one mask bit per weight and packed codes (NVDLA style); ``csr-16``: a 16-bit
+    column index and a code per kept weight (row pointers not counted); ``dense``: codes with zero
+    as one more level; ``fp16``: dense half precision.
     """
     return {
         "fp16": 16.0,
@@ -216,12 +281,12 @@ def baseline_bits(density: float, planes: int) -> dict[str, float]:
 def bandwidth_rows(
     clock_mhz: float, bus_bits: int, bits_per_weight: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """Weights a second of every representation on every memory.
+    """Weights per second of every representation on every memory.
 
     Parameters
     ----------
     bits_per_weight : dict
-        Representation to stored bits a weight.
+        Representation to stored bits per weight.
     """
     rows = []
     for name, m in MEMORIES.items():

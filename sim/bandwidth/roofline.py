@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roofline plot of ``bench bus``: weights a second against what the memory delivers."""
+"""Roofline plot of ``bench bus``: weights per second against what the memory delivers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ STYLES = {
     "csr": ("#8e44ad", "P", 8, "CSR, 16-bit indices"),
     "dense": ("#5d6d7e", "X", 8, "dense"),
 }
-"""Colour, marker, its size, and label; of those that fall together, the later is smaller."""
+"""Colour, marker, size and label of designs; where points coincide, the later is smaller."""
 _NEAR = 1.12
 """Memories whose bandwidths differ by less share a label."""
 
 
 def _labels(places: dict[str, float]) -> list[tuple[float, str]]:
-    """Return where memories stand and their names, near ones together."""
+    """Return bandwidths and labels of memories; near ones share a label."""
     found: list[tuple[float, list[str]]] = []
     for name, place in sorted(places.items(), key=lambda item: item[1]):
         if found and place < found[-1][0] * _NEAR:
@@ -42,7 +42,7 @@ def _tick(value: float, _at: object = None) -> str:
 def plot_roofline(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw rows of the first case and sparsity (PNG or SVG by the file's ending).
 
-    A line is a design's stored bits a weight: what it could do if none of the memory's bandwidth
+    A line is a design's stored bits per weight: what it could do if none of the memory's bandwidth
     were lost. Points are measured.
 
     Raises
@@ -83,7 +83,7 @@ def plot_roofline(rows: Sequence[dict[str, Any]], path: Path) -> None:
             markeredgecolor="white",
             markeredgewidth=0.7,
             linestyle="none",
-            label=f"{title}: {bits:.2f} bits a weight",
+            label=f"{title}: {bits:.2f} bits per weight",
             zorder=3,
         )
     for place, names in _labels(places):
@@ -98,8 +98,8 @@ def plot_roofline(rows: Sequence[dict[str, Any]], path: Path) -> None:
     )
     axes.set_ylabel("decoded weights, million a second")
     axes.set_title(
-        f"Weights a second on the same memory: {first['case']}, sparsity "
-        f"{first['sparsity']:g}, 1 bit\nLines: bandwidth over stored bits a weight. "
+        f"Weights per second on the same memory: {first['case']}, sparsity "
+        f"{first['sparsity']:g}, 1 bit\nLines: bandwidth over stored bits per weight. "
         "Points: measured in simulation.",
         fontsize=11,
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Area and Fmax of every decoder on every target, and what a weight bit costs."""
+"""Area benchmark: area and Fmax of every decoder on every target, and area per weight bit."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from xorloom.hw.flow.targets import TARGETS, check_target
 from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 
 __all__ = ["AREA_TARGETS", "CLAIM", "DESIGNS", "AreaDesign", "area_rows", "ratio_rows"]
 
@@ -20,7 +21,7 @@ AREA_TARGETS = tuple(TARGETS)
 
 @dataclass(frozen=True)
 class AreaDesign:
-    """A unit with its options, and how many weight bits it can put out a cycle at most."""
+    """Unit with its options, and the most weight bits that it yields per cycle."""
 
     unit: str
     bits: int
@@ -73,8 +74,8 @@ DESIGNS = {
     "IpBlock, streamed, 256": AreaDesign("stream-ip", 256, {"n_out": 256}),
     "IpBlock, 256": AreaDesign("ip", 256, {"n_out": 256}),
 }
-"""Designs by name. ``bits`` is what leaves in a cycle in which a slice leaves: the block lanes
-stall for slices with more patches, the window decoder while its rate control takes seeds."""
+"""Designs by name. ``bits`` counts a cycle in which a slice leaves. Not every cycle is one: block
+lanes stall for slices with more patches, the window decoder while its rate control takes seeds."""
 
 CLAIM = (
     ("decoder", "window 512, 1 patch", "paper decoder, 8 patches"),
@@ -127,13 +128,13 @@ def area_rows(
     targets: Sequence[str],
     *,
     seeds: int = 5,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Synthesize designs on targets; a row each. What is in the cache is not made again.
+    """Synthesize designs on targets; return one row each. Results in the cache are not made again.
 
-    ``lut_per_weight_bit`` is by the bits of a cycle in which a slice leaves;
-    ``size_per_weight_bit`` is the same with NAND2 equivalents for ``gates``. A design that does
-    not fit a part has no Fmax, and ``excess`` says by how much it does not.
+    ``lut_per_weight_bit`` is LUTs per bit of a cycle in which a slice leaves;
+    ``size_per_weight_bit`` is the same, with NAND2 equivalents for ``gates``. A design that does
+    not fit a part has no Fmax, and ``excess`` says how much does not fit.
 
     Raises
     ------
@@ -158,11 +159,11 @@ def area_rows(
 
 
 def ratio_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare the window decoder with the paper's blocks, a weight bit of the best cycle.
+    """Compare the window decoder with the paper's blocks, per weight bit of the best cycle.
 
-    ``ratio`` is how many times smaller the window's is; ``sustained_ratio`` counts for the window
-    what its seeds carry at 90 % sparsity, at most 10 n_in bits a cycle, and for the blocks still
-    their best cycle.
+    ``ratio`` is how many times smaller the window decoder is. ``sustained_ratio`` takes for the
+    window decoder the rate that its seeds carry at 90 % sparsity, at most 10 n_in bits per cycle,
+    and for the blocks still their best cycle.
     """
     size = {(row["design"], row["target"]): row["size_per_weight_bit"] for row in rows}
     compared = []

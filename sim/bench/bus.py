@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of whole matrices through decoders on memory models: cycles, bus, who waits."""
+"""Bus benchmark: whole matrices through decoders on memory models; cycles, bus use, waits."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +18,14 @@ from xorloom.sim.bench.baselines.streams import encode_baseline
 from xorloom.sim.simulate.bus import DECODER, BusResult, decoder_top, simulate_bus
 from xorloom.sim.simulate.runner import build
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.index.rate_distortion import binary_entropy, kept_share
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS, WeightFormat
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -42,19 +43,15 @@ __all__ = [
     "check_names",
 ]
 
-Progress = Callable[[str], None]
-_SEED = 2020
-RATE = 5 / 32
-"""Index bits a weight of the trellis."""
 _VALUE_EFFICIENCY = 0.975
 _INDEX_EFFICIENCY = 0.95
 _SPARE = 1.1
-"""A decoder is to be so much faster than its bus, on average."""
+"""How much faster than its bus a decoder is chosen to be, on average."""
 _INDEXES = {"xorloom": "trellis", "xorloom-entropy": "entropy", "xorloom-bitmap": "bitmap"}
 DESIGNS = (*_INDEXES, "csr", "bitmask", "rice", "dense")
-"""``xorloom`` chooses the mask itself, all others store the largest weights exactly."""
+"""Names of designs. ``xorloom`` chooses the mask itself, all others keep the largest weights."""
 _RICE_LANES = 32
-"""Sixteen leave a sixth of the bus unused at sparsity 0.9."""
+"""With sixteen, a sixth of the bus is unused at sparsity 0.9."""
 _FFN = ("intermediate.dense.weight", "output.dense.weight")
 CASES = {
     "gaussian-64k": "256 x 256 i.i.d. weights",
@@ -78,7 +75,7 @@ def case_weights(case: str) -> tuple[np.ndarray, ...]:
     """
     check_names((), (), [case])
     if case in _SHAPES:
-        rng = np.random.default_rng(_SEED)
+        rng = np.random.default_rng(datasets.SEED)
         return (rng.standard_normal(_SHAPES[case], np.float32),)
     named = {
         name: tensor
@@ -99,36 +96,40 @@ def bus_configs(design: str, density: float, bus_bits: int) -> tuple[WindowConfi
     """
     codec = _INDEXES[design]
     index_bits = {
-        "trellis": RATE,
+        "trellis": datasets.DEMO_INDEX_BITS,
         "entropy": binary_entropy(density) / _INDEX_EFFICIENCY,
         "bitmap": 1.0,
     }[codec]
     value_bits = density / _VALUE_EFFICIENCY
-    pace = _SPARE * bus_bits / (index_bits + value_bits)  # weights a cycle
+    pace = _SPARE * bus_bits / (index_bits + value_bits)  # weights per cycle
     for n_out in (64, 128, 256, 512, 1024, 2048):
         value = WindowConfig(n_out=n_out, window=max(512, n_out), bus_bits=bus_bits)
         value = window_for(density, value)
         if n_out < pace or not pace * value_bits <= value.n_in <= n_out * density:
-            continue  # a step a slice and a seed chunk a step, of which the mean slice uses all
+            continue  # seeds must keep pace, and a mean slice use all of its step's chunk
         index = index_config(
-            codec, value, 1, density=density, rate=RATE if codec == "trellis" else None
+            codec,
+            value,
+            1,
+            density=density,
+            rate=datasets.DEMO_INDEX_BITS if codec == "trellis" else None,
         )
         if not isinstance(index, EntropyConfig):
             return value, index
-        # Two lanes share a state machine, so a lane makes four weights a cycle. Twice as many are
+        # Two lanes share a state machine, so a lane makes four weights per cycle. Twice as many are
         # needed where most lanes want bits in the same cycle.
         lanes = min(64, 1 << math.ceil(math.log2(max(2.0, pace / 2))))
         if 8 * lanes <= n_out:
             return value, replace(index, lanes=lanes)
     raise ConfigError(
-        f"no {design} decoder keeps up with {bus_bits} bits a cycle at sparsity {1 - density:g} "
+        f"no {design} decoder keeps up with {bus_bits} bits per cycle at sparsity {1 - density:g} "
         "(use a narrower bus)"
     )
 
 
 @dataclass(frozen=True)
 class _Work:
-    """One design's streams of one case; ``run(memory, clock_mhz)`` simulates it."""
+    """Streams of one design and case; ``run(memory, clock_mhz)`` simulates them."""
 
     run: Callable[[str, float], BusResult | str]
     stored_bits: int
@@ -150,7 +151,7 @@ def _decoder_work(
     form = WeightFormat(value, 1, index)
     streams, pairs = [], []
     for weights in tensors:
-        if isinstance(index, MASK_CHOOSERS):
+        if index.chooses_mask:
             size = stream_slices(weights.size, round(weights.size * density), 1, value)
             importance = np.abs(weights)
             order = best_order(importance, density, index)
@@ -161,11 +162,8 @@ def _decoder_work(
             mask = prune_tensor(weights, 1 - density)
         codes = quantize(weights, mask, Quantizer()).codes
         values, _, layout = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
-        if chosen is not None:
-            masks = chosen.streams
-        else:
-            masks = encode_index(mask, index, layout.order, layout.slices_per_stream)
-        streams.append(join_tensor(values, masks, form)[0])
+        masks = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
+        streams.append(join_tensor(values, masks.streams, form)[0])
         pairs.append((weights, mask))
 
     def run(memory: str, clock_mhz: float) -> BusResult | str:
@@ -201,7 +199,7 @@ def _baseline_work(
 
 
 def _row(result: BusResult | str, memory: str, clock_mhz: float, bus_bits: int) -> dict[str, Any]:
-    """Return what was measured; a failure has no numbers."""
+    """Return the measured columns of a row; a failure has no numbers."""
     if isinstance(result, str):
         names = ("cycles", "bus_utilisation", "weights_per_cycle", "stall_cycles")
         return dict.fromkeys(names) | {"bit_exact": False, "mismatch": result}
@@ -235,7 +233,7 @@ def _build(design: str, sparsity: float, bus_bits: int) -> None:
 def build_designs(
     designs: Sequence[str], sparsities: Sequence[float], bus_bits: int, processes: int = 2
 ) -> None:
-    """Build the simulations that :func:`bus_rows` will run, some at a time.
+    """Build the simulations that :func:`bus_rows` will run, some side by side.
 
     Raises
     ------
@@ -279,7 +277,7 @@ def bus_rows(
     *,
     bus_bits: int = 64,
     clock_mhz: float = 100.0,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for every design, memory, case and sparsity; codes have one bit.
 
@@ -287,7 +285,7 @@ def bus_rows(
     (index and values, no header, CRC, schedule or padding) over bus bits of all cycles to the last
     word, ``of_memory`` the same over the cycles in which the memory could deliver;
     ``bus_mbytes_per_s`` is what it delivers by its model. ``stall_cycles`` are lost to the memory,
-    to the decoder, and to who takes its output (always ready here). ``kept``: magnitude of the kept
+    to the decoder, and to the consumer (always ready here). ``kept``: magnitude of the kept
     weights over that of as many of the largest.
 
     Raises
@@ -321,4 +319,4 @@ def bus_rows(
                     }
                     row = _row(work.run(memory, clock_mhz), memory, clock_mhz, bus_bits)
                     yield head | row | facts
-                    progress(f"{case} S {sparsity:g} {design} {memory}")
+                    progress(design, f"{case} S {sparsity:g} {memory}")

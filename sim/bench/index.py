@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks of the index: kept weights against rate, whole cases, coding speed."""
+"""Index benchmarks: kept weights against rate, whole cases, coding speed."""
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.sim.datasets import SEED, large_matrices
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.index.lowrank import codec as index_lowrank
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.index.rate_distortion import kept_share, rate_bound, share_bound
 from xorloom.sw.index.trellis import stream as trellis_stream
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, read_container
-from xorloom.sw.model.decompress import verify_tensor
 from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS
-from xorloom.sw.tensors.model_io import ModelTensor, from_arrays, open_model
+from xorloom.sw.tensors.model_io import ModelTensor, from_arrays
 from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -35,8 +37,6 @@ from xorloom.sw.value.search import window_for
 
 __all__ = ["CASES", "CODECS", "index_rows", "matrices", "speed_rows", "total_rows"]
 
-Progress = Callable[[str], None]
-_SEED = 2020
 _N_OUT = 512
 CODECS = ("bitmap", "entropy", "heuristic", "lowrank", "trellis", "classes")
 """What ``bench index`` compares: ``heuristic`` is low-rank without local search, ``classes`` the
@@ -55,17 +55,13 @@ CASES: dict[str, tuple[tuple[int, int], ...]] = {
 
 
 def matrices(model: Path) -> dict[str, np.ndarray]:
-    """Return all encoder matrices of MiniLM over 100 k elements."""
-    return {
-        name: tensor.weights()
-        for name, tensor in open_model(model).items()
-        if name.startswith("encoder.layer.") and len(tensor.shape) == 2 and tensor.size > 100_000
-    }
+    """Return the weights of MiniLM's large encoder matrices, by name."""
+    return {name: tensor.weights() for name, tensor in large_matrices(model).items()}
 
 
 @dataclass(frozen=True)
 class _Try:
-    """One encoded mask."""
+    """Mask that an index codec chose or took, and its streams."""
 
     mask: np.ndarray
     streams: bytes
@@ -88,10 +84,10 @@ def _config(codec: str, rate: float, density: float, window: int) -> IndexConfig
 
 
 def _encode(codec: str, weights: np.ndarray, density: float, config: IndexConfig) -> _Try:
-    """Encode with every order of the codec; the mask that keeps most wins."""
-    if not isinstance(config, MASK_CHOOSERS):
+    """Encode in every weight order of the codec; return the mask that keeps most."""
+    if not config.chooses_mask:
         mask = prune_tensor(weights, 1 - density)
-        streams = encode_index(mask, config, "row", 0)
+        streams = encode_index(mask, config, "row", 0).streams
         if (decode_index(streams, mask.shape, config, "row", 0, codec) != mask).any():
             raise AssertionError(f"{codec} is not lossless")
         return _Try(mask, streams, "row")
@@ -132,9 +128,9 @@ def index_rows(
     windows: Sequence[int],
     *,
     area: bool = True,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Measure what index codecs keep, one row a codec and density: means over the tensors.
+    """Measure what index codecs keep, one row per codec and density: means over the tensors.
 
     ``rate`` is all index bits, headers included; ``kept`` and ``energy`` are shares of what as
     many of the largest weights have; ``kept_bound`` is the bound on ``kept`` at that density and
@@ -150,7 +146,7 @@ def index_rows(
         Of :data:`CODECS`.
     densities : sequence of float
     rate : float
-        Index bits a weight of the trellis; the low-rank index has its default tile, 0.16.
+        Index bits per weight of the trellis; the low-rank index has its default tile, 0.16 bits.
     windows : sequence of int
         Of the trellis.
     """
@@ -164,7 +160,7 @@ def index_rows(
                 with ThreadPoolExecutor(threads_default()) as pool:
                     for name, part in zip(tensors, pool.map(run, tensors.values()), strict=True):
                         parts.append(part)
-                        progress(f"{codec} {name}")
+                        progress(codec, name)
                 mean = {
                     key: float(np.mean([part[key] for part in parts]))
                     for key in parts[0]
@@ -190,7 +186,7 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
     codes = quantize(weights, found.mask, Quantizer()).codes
     value = window_for(density, WindowConfig(n_out=_N_OUT))
     data, _, _ = encode_value(found.mask, codes, 1, value, "auto")
-    chosen = isinstance(config, MASK_CHOOSERS)
+    chosen = config.chooses_mask
     bound = share_bound(magnitude, kept.density, rate) if chosen else 1.0
     needed = rate_bound(magnitude, kept.density, kept.magnitude) if chosen else rate
     return {
@@ -207,10 +203,10 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
 
 @lru_cache(maxsize=16)
 def _lut4_per_bit(config: IndexConfig) -> float:
-    """ECP5 LUT4s of a codec's decoder core, a mask bit; a bitmap needs none."""
+    """ECP5 LUT4s of a codec's decoder core per mask bit; a bitmap needs none."""
+    from xorloom.hw.flow.export import component_verilog
     from xorloom.hw.flow.synth import synthesize
     from xorloom.hw.index.decoder import index_core
-    from xorloom.hw.units import component_verilog
 
     if isinstance(config, BitmapConfig):
         return 0.0
@@ -225,10 +221,10 @@ def speed_rows(
     rate: float,
     weights: int,
     repeats: int,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Time one pass of the trellis search on one core, i.i.d. Gaussian weights, density 0.09."""
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     importance = np.abs(rng.standard_normal((max(1, weights // _N_OUT), _N_OUT), np.float32))
     rows = []
     for window in windows:
@@ -240,7 +236,7 @@ def speed_rows(
             trellis_stream.encode_at(importance, importance.size, 1.17, config)
             if n:  # the first run compiles
                 seconds.append(time.perf_counter() - start)
-            progress(f"window {window}")
+            progress("trellis", f"window {window}")
         mweights = importance.size / 1e6
         rows.append(
             {
@@ -258,7 +254,7 @@ def speed_rows(
 
 
 def _gaussian(case: str) -> dict[str, ModelTensor]:
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     return from_arrays(
         {
             f"fc{6 + k}": 0.01 * rng.standard_normal(shape, np.float32)
@@ -279,9 +275,9 @@ def total_rows(
     case: str,
     density: float,
     rates: Sequence[float],
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Compress a whole named case with every index and count all bits of the file's tensors.
+    """Compress a named case with every index; count all bits of the file's tensors.
 
     ``bits_per_weight`` counts index, value plane, scales, headers and padding; ``kept`` is the mean
     over the tensors, weighted by size; ``lossless``: what the file decodes to is what was encoded.
@@ -324,7 +320,7 @@ def total_rows(
                 "lossless": lossless,
             }
         )
-        progress(f"{codec} {rate or ''}")
+        progress(codec, f"{rate or ''}")
     return rows
 
 

@@ -15,26 +15,25 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from xorloom.sim.datasets import iid
+from xorloom.sim.datasets import SEED, iid
 from xorloom.sw.base.errors import CapacityError, ConfigError
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.taps import WindowNetwork, gf2_rank, splitmix64
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.value.search import search_window
 from xorloom.sw.value.window import codec as window_codec
-from xorloom.sw.value.window import decode_kernels as window_decode_kernels
+from xorloom.sw.value.window import decoding as window_decoding
 from xorloom.sw.value.window import stream as window_stream
 
 __all__ = ["plot_scale", "profile_rows", "scale_rows", "tap_rows"]
 
-Progress = Callable[[str], None]
-_SEED = 2020
 _REPEATS = 5
 
 
 @dataclass(frozen=True)
 class PlacedConfig(WindowConfig):
-    """A window decoder whose own taps are placed by another rule, to compare with.
+    """Window decoder whose own taps are placed by another rule, to compare with.
 
     ``placement``: ``random`` draws every tap alone; ``newest`` and ``oldest`` deal the own taps
     from one half of the window only.
@@ -92,15 +91,15 @@ def tap_rows(
     weights: int,
     *,
     area: bool = True,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Compare tap networks: efficiency on i.i.d. masks, attempts a frame, LUTs of the network.
+    """Compare tap networks: efficiency on i.i.d. masks, attempts per frame, LUTs of the network.
 
-    ``lut4`` and ``lut6`` are Yosys cells of the network unit for ECP5 and 7 series, an output.
-    ``attempts`` is frames encoded for every frame kept, at the first sparsity. Networks that cannot
-    hold a mask have no efficiency.
+    ``lut4`` and ``lut6`` are Yosys cells per output of the network unit, for ECP5 and 7 series.
+    ``attempts`` is how often a frame is encoded until it is kept, at the first sparsity. Networks
+    that cannot hold a mask have no efficiency.
     """
-    masks = [iid(weights, check_sparsity(s), 1, _SEED) for s in sparsities]
+    masks = [iid(weights, check_sparsity(s), 1, SEED) for s in sparsities]
     rows = []
     for name, config in _candidates():
         row: dict[str, Any] = {"network": name, "window": config.window, "taps": config.taps}
@@ -119,7 +118,7 @@ def tap_rows(
             for key, target in (("lut4", "ecp5"), ("lut6", "xilinx7")):
                 row[key] = _network_luts(config, target) / config.n_out
         rows.append(row)
-        progress(name)
+        progress("network", name)
     return rows
 
 
@@ -138,14 +137,14 @@ def _resident_bytes() -> int:
 
 
 def _measure(weights: int, sparsity: float, config: WindowConfig) -> dict[str, Any]:
-    """Encode and decode one size in a process of its own."""
+    """Encode and decode one size; run it in a process of its own, whose memory is measured."""
     part = 1 << 20
     warm = iid(1 << 16, sparsity, 1, 1)
     window_codec.decode(window_codec.encode(*warm, 1, config, order="row"), warm[0], 1, config)
     mask, codes = np.empty(weights, np.bool_), np.empty(weights, np.uint8)
     for k in range(0, weights, part):
         n = min(part, weights - k)
-        mask[k : k + n], codes[k : k + n] = iid(n, sparsity, 1, _SEED + k)
+        mask[k : k + n], codes[k : k + n] = iid(n, sparsity, 1, SEED + k)
     before = peak = _resident_bytes()
     done = threading.Event()
 
@@ -181,22 +180,22 @@ def _measure(weights: int, sparsity: float, config: WindowConfig) -> dict[str, A
 def scale_rows(
     sizes: Sequence[int],
     sparsity: float,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Time a weight and memory of the encoder over the number of weights, on one core.
+    """Encoder cost on one core: time per weight and memory, over the number of weights.
 
-    ``encode_mbytes`` is what the process grew by while encoding, its inputs not counted, its result
-    counted.
+    ``encode_mbytes`` is how much the process grew while it encoded: inputs are not counted, the
+    result is.
     """
     rows = []
-    mask, codes = iid(1 << 20, sparsity, 1, _SEED)
+    mask, codes = iid(1 << 20, sparsity, 1, SEED)
     config = search_window([(mask, codes, 1)], WindowConfig())
     for size in sizes:
         if size < 1:
             raise ConfigError(f"weights must be at least 1, not {size}")
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             rows.append(pool.submit(_measure, size, sparsity, config).result())
-        progress(f"{size:,} weights")
+        progress("scale", f"{size:,} weights")
     return rows
 
 
@@ -211,7 +210,7 @@ def plot_scale(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for key, label in (("encode", "encode"), ("decode", "decode")):
         left.plot(size, [row[f"{key}_ns_per_weight"] for row in rows], "o-", label=label)
-    left.set_ylabel("ns a weight")
+    left.set_ylabel("ns per weight")
     left.legend(frameon=False)
     right.plot(size, [row["encode_mbytes"] for row in rows], "o-", label="encoder, result included")
     right.plot(size, [row["weights"] * 2 / 1e6 for row in rows], "--", color="gray", label="inputs")
@@ -234,8 +233,8 @@ _STAGES = (
     ("encode", "back-substitution", window_codec, "solve"),
     ("encode", "bytes, CRC", window_stream, "pack_window"),
     ("decode", "CRC, checks", window_stream, "unpack_window"),
-    ("decode", "rate words to slices", window_decode_kernels, "walk"),
-    ("decode", "network and weight order", window_decode_kernels, "decode_slices"),
+    ("decode", "rate words to slices", window_decoding, "walk"),
+    ("decode", "network and weight order", window_decoding, "decode_slices"),
     ("decode", "pack the mask", window_codec, "pack_bool"),
     ("decode", "bits to codes", window_codec, "unpack_planes"),
 )
@@ -243,30 +242,30 @@ _STAGES = (
 
 
 def profile_rows(
-    sparsities: Sequence[float], weights: int, repeats: int, progress: Progress = lambda what: None
+    sparsities: Sequence[float], weights: int, repeats: int, progress: Progress = no_progress
 ) -> list[dict[str, Any]]:
-    """Where the window codec's time goes, on one core: ns a weight, median of ``repeats`` runs.
+    """Time of each stage of the window codec on one core: ns per weight, median of the runs.
 
-    ``rest`` is what is in no stage: allocation, counting, the loop in Python. Reading a stream
-    walks its rate words too, so that stage is counted in ``CRC, checks`` once more.
+    ``rest`` is what no stage holds: allocation, counting, the loop in Python. ``CRC, checks``
+    walks the rate words as well, so their time is in it a second time.
     """
     rows = []
     for sparsity in sparsities:
-        mask, codes = iid(weights, sparsity, 1, _SEED)
+        mask, codes = iid(weights, sparsity, 1, SEED)
         config = search_window([(mask, codes, 1)], WindowConfig())
         runs = [_profile(mask, codes, config) for _ in range(repeats + 1)][1:]  # first: compiles
         for direction, stage in runs[0]:
             seconds = statistics.median(run[direction, stage] for run in runs)
             row = {"sparsity": sparsity, "direction": direction, "stage": stage}
             rows.append(row | {"ns_per_weight": seconds * 1e9 / weights})
-        progress(f"S {sparsity}")
+        progress("profile", f"S {sparsity}")
     return rows
 
 
 def _profile(
     mask: np.ndarray, codes: np.ndarray, config: WindowConfig
 ) -> dict[tuple[str, str], float]:
-    """Seconds of every stage, and of what is left of both directions."""
+    """Return the seconds of every stage, and of the rest of each direction."""
     spent = {(direction, stage): 0.0 for direction, stage, _, _ in _STAGES}
 
     def timed(key: tuple[str, str], function: Callable[..., Any]) -> Callable[..., Any]:

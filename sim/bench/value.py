@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks: value-plane efficiency, the paper's curve, coding speed."""
+"""Value benchmarks: stored bits and efficiency, the paper's curve, coding speed."""
 
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xorloom.sim.datasets import iid
+from xorloom.sim.datasets import SEED, iid, large_matrices
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig, lanes_for
-from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
 from xorloom.sw.value.block import codec as block_codec
@@ -30,9 +30,6 @@ __all__ = [
     "window_value_rows",
 ]
 
-Progress = Callable[[str], None]
-_SEED = 2020
-
 
 def value_rows(
     sparsities: Sequence[float],
@@ -40,7 +37,7 @@ def value_rows(
     weights: int,
     planes: int = 1,
     bus_bits: int = 64,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Efficiency of the block codec on i.i.d. masks, everything stored counted.
 
@@ -49,14 +46,14 @@ def value_rows(
     """
     rows = []
     for sparsity in map(check_sparsity, sparsities):
-        mask, codes = iid(weights, sparsity, planes, _SEED)
+        mask, codes = iid(weights, sparsity, planes, SEED)
         for n_in in n_ins:
             base = BlockConfig(n_in=n_in, lanes=lanes_for(n_in, bus_bits), bus_bits=bus_bits)
             config = search_block([(mask, codes, planes)], base).config
             facts = {"block_groups": config.block_groups, "lanes": config.lanes}
             row, _ = value_row([(mask, codes)], planes, config, "row")
             rows.append({"codec": "block", "sparsity": sparsity} | row | facts)
-            progress(f"S {sparsity} n_in {n_in}")
+            progress("block", f"S {sparsity} n_in {n_in}")
     return rows
 
 
@@ -102,9 +99,9 @@ def window_value_rows(
     bus_bits: int = 64,
     *,
     area: bool = True,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Efficiency of the window codec on i.i.d. masks; without ``n_ins`` the one that fits.
+    """Efficiency of the window codec on i.i.d. masks; without ``n_ins``, n_in is chosen to fit.
 
     Columns as in :func:`value_rows`, and ``window``; ``taps``, window bits an output depends on;
     ``lut4``, ECP5 LUT4s of the whole decoder with its AXI4-Stream shell (with ``area``).
@@ -112,7 +109,7 @@ def window_value_rows(
     luts: dict[WindowConfig, int | None] = {}
     rows = []
     for sparsity in map(check_sparsity, sparsities):
-        mask, codes = iid(weights, sparsity, planes, _SEED)
+        mask, codes = iid(weights, sparsity, planes, SEED)
         for n_in in n_ins or [0]:
             config = WindowConfig(n_in=n_in or WindowConfig.n_in, bus_bits=bus_bits)
             if not n_in:
@@ -124,16 +121,16 @@ def window_value_rows(
                 if config not in luts:
                     luts[config] = decoder_luts(config)
                 rows[-1]["lut4"] = luts[config]
-            progress(f"S {sparsity} n_in {config.n_in}")
+            progress("window", f"S {sparsity} n_in {config.n_in}")
     return rows
 
 
 def decoder_luts(config: ValueConfig) -> int | None:
     """ECP5 LUT4s of a decoder with its AXI4-Stream shell."""
     from xorloom.hw.flow.synth import synthesize
-    from xorloom.hw.units import generate
+    from xorloom.hw.units import generate_unit
 
-    verilog = generate(config)
+    verilog = generate_unit("decoder", config)
     return synthesize(verilog.text, verilog.name, "ecp5", seeds=0).lut
 
 
@@ -141,18 +138,14 @@ def matrix_rows(
     model: Path,
     sparsities: Sequence[float],
     codecs: Sequence[str],
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Value-plane efficiency on all encoder matrices of MiniLM over 100 k elements.
+    """Value-plane efficiency on MiniLM's large encoder matrices.
 
     Every matrix is pruned by magnitude on its own and quantized to one bit; one decoder serves
-    all of them. ``orders`` counts what the encoder chose.
+    all of them. ``orders`` counts the weight orders that the encoder chose.
     """
-    tensors = {
-        name: tensor
-        for name, tensor in open_model(model).items()
-        if name.startswith("encoder.layer.") and len(tensor.shape) == 2 and tensor.size > 100_000
-    }
+    tensors = large_matrices(model)
     rows = []
     for sparsity in map(check_sparsity, sparsities):
         pairs = []
@@ -173,15 +166,15 @@ def matrix_rows(
             row, orders = value_row(pairs, 1, config, "auto")
             head = {"codec": codec, "matrices": len(pairs), "sparsity": sparsity}
             rows.append(head | row | {"orders": dict(Counter(orders).most_common())})
-            progress(f"S {sparsity} {codec}")
+            progress(codec, f"S {sparsity}")
     return rows
 
 
 def curve_rows(
-    sparsity: float, n_ins: Sequence[int], weights: int, progress: Progress = lambda what: None
+    sparsity: float, n_ins: Sequence[int], weights: int, progress: Progress = no_progress
 ) -> list[dict[str, Any]]:
     """Total bits against n_out for several n_in: the trade of long slices against patches."""
-    mask, codes = iid(weights, sparsity, 1, _SEED)
+    mask, codes = iid(weights, sparsity, 1, SEED)
     rows = []
     for n_in in n_ins:
         middle = n_in / (1 - sparsity)
@@ -189,7 +182,7 @@ def curve_rows(
         config = BlockConfig(n_in=n_in, lanes=lanes_for(n_in, 64))
         for point in curve([(mask, codes, 1)], config, n_outs):
             rows.append({"sparsity": sparsity, "weights": weights} | _point_row(point, weights))
-        progress(f"n_in {n_in}")
+        progress("curve", f"n_in {n_in}")
     return rows
 
 
@@ -222,10 +215,10 @@ def plot_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
         (drawn,) = axes.plot(x, y, label=label, linewidth=1.8)
         axes.plot(x[best], y[best], "o", color=drawn.get_color(), markersize=5)
     axes.axhline(1 - sparsity, color="black", linestyle="--", linewidth=1)
-    note = f"one bit a kept weight: {1 - sparsity:.2f}"
+    note = f"one bit per kept weight: {1 - sparsity:.2f}"
     axes.text(1.5, 1 - sparsity, note, va="bottom", ha="right", fontsize=8)
-    axes.set_xlabel("slice length, as expected kept bits a seed bit: n_out (1 - S) / n_in")
-    axes.set_ylabel("value plane, bits a weight")
+    axes.set_xlabel("slice length, as expected kept bits per seed bit: n_out (1 - S) / n_in")
+    axes.set_ylabel("value plane, bits per weight")
     axes.set_title(f"Block codec, i.i.d. mask, S = {sparsity}: seeds, n_patch fields and patches")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -240,14 +233,14 @@ def speed_rows(
     weights: int,
     repeats: int,
     threads: int | None = None,
-    progress: Progress = lambda what: None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Coding speed, median and range over ``repeats`` runs, in million weights a second.
+    """Coding speed, median and range over ``repeats`` runs, in million weights per second.
 
     ``encode`` is mask and codes to memory streams; ``decode`` is memory streams and mask to codes,
     on one thread.
     """
-    mask, codes = iid(weights, sparsity, 1, _SEED)
+    mask, codes = iid(weights, sparsity, 1, SEED)
     times: dict[str, list[float]] = {"encode": [], "decode": []}
     for n in range(repeats + 1):
         start = time.perf_counter()
@@ -258,7 +251,7 @@ def speed_rows(
         if n:  # the first run compiles
             times["encode"].append(middle - start)
             times["decode"].append(end - middle)
-        progress(f"run {n}")
+        progress("run", str(n))
     threads = threads or block_codec.threads_default()
     return [
         {
@@ -279,7 +272,7 @@ def speed_rows(
 
 def speed_config(codec: str, sparsity: float, n_in: int | None = None) -> ValueConfig:
     """Return the decoder that ``bench speed`` uses."""
-    mask, codes = iid(2_000_000, sparsity, 1, _SEED)
+    mask, codes = iid(2_000_000, sparsity, 1, SEED)
     if codec == "window":
         if n_in is not None:
             return WindowConfig(n_in=n_in)

@@ -1,39 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a board's bitstream: compress, image, Verilog, Yosys, nextpnr, pack, report."""
+"""Bitstreams of boards: compress, image, Verilog, Yosys, nextpnr, pack, report."""
 
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from xorloom.hw.boards.fit import FAMILY_PASSES, cell_use, check_fit
+from xorloom.hw.boards.fit import check_fit
 from xorloom.hw.boards.table import Board, board_named
-from xorloom.hw.flow.place import Placement, pack, place
+from xorloom.hw.flow.place import FAMILIES, Placement, check_family, pack, place
 from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import write_whole
+from xorloom.sw.base.progress import Progress, no_progress
 
 from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
 
 __all__ = ["BUILDABLE", "BoardReport", "build_board", "build_boards", "constraints_of"]
 
-BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in FAMILY_PASSES)
+BUILDABLE = tuple(name for name, demo in DEMOS.items() if demo.board.family in FAMILIES)
 """Boards whose bitstreams the Python packages make."""
 _SUFFIXES = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
 
 _ARGUMENTS = {"ecp5": ("--router=router2",)}
-"""Of nextpnr: the default router of ECP5 takes several times as long on wide registers."""
-
-Progress = Callable[[str], None]
+"""Arguments of nextpnr: on wide registers, ECP5's default router takes several times as long."""
 
 
 @dataclass(frozen=True)
 class BoardReport:
-    """A bitstream and what is in it.
+    """Report on a bitstream and what is in it.
 
     ``lut``, ``ff`` and ``bram`` are (used, available) by Yosys' cells; ``seeds`` are Fmax in MHz by
     placement seed, of which the last is in the bitstream.
@@ -94,8 +92,8 @@ def _place(
         found[seed] = round(placement.slowest_mhz, 2)
         verdict = "met" if placement.slowest_mhz >= board.clock_mhz else "missed"
         progress(
-            f"nextpnr seed {seed}: {placement.slowest_mhz:.1f} MHz, "
-            f"{board.clock_mhz:g} MHz {verdict}"
+            "nextpnr",
+            f"seed {seed}: {placement.slowest_mhz:.1f} MHz, {board.clock_mhz:g} MHz {verdict}",
         )
         if verdict == "met":
             return routed, found
@@ -107,13 +105,14 @@ def _place(
 
 
 def _buildable(name: str) -> Board:
-    """Return a board that there are bitstreams for."""
+    """Return a board by name; bitstreams can be made for it."""
     board = board_named(name)
     if name not in BUILDABLE:
         raise ConfigError(
             f"bitstreams are made for {', '.join(BUILDABLE)}; {name} is there as sources only: "
             "use --sources"
         )
+    check_family(board.family)
     return board
 
 
@@ -123,7 +122,7 @@ def build_board(
     output: Path,
     *,
     seeds: int = 8,
-    progress: Progress = lambda text: None,
+    progress: Progress = no_progress,
 ) -> BoardReport:
     """Build one board's bitstream into ``output / name``.
 
@@ -137,14 +136,14 @@ def build_board(
     seeds : int
         Most placement seeds that are tried.
     progress : callable
-        Called with a line after every step.
+        Called after every step.
 
     Raises
     ------
     ConfigError
         If there is no such board, or no bitstreams for it.
     CapacityError
-        If the design does not fit, or the clock is not reached: by how much.
+        If the design does not fit, or misses the clock; tells by how much.
     ToolError
         If a tool fails; names the log.
     """
@@ -154,19 +153,20 @@ def build_board(
     folder.mkdir(parents=True, exist_ok=True)
     image = compress_for(demo, model, folder / "weights.xl.safetensors")
     expected = expected_of(image)
-    progress(f"{expected.weights:,} weights in {len(image.data):,} bytes")
+    progress("image", f"{expected.weights:,} weights in {len(image.data):,} bytes")
     image_file = folder / "weights.bin"
     write_whole(image_file, image.data)
     text = board_verilog(board, image, expected, crc_steps=demo.crc_steps)
-    write_whole(folder / f"{top}.v", text.encode())
-    progress("Verilog")
+    write_whole(folder / f"{top}.v", text)
+    progress("Verilog", f"{top}.v")
     # Yosys runs in its log's folder.
-    recipe = FAMILY_PASSES[board.family].format(top=top, netlist="netlist.json")
+    recipe = f"{board.part.cells.recipe} -top {top} -json netlist.json"
     passes = [f"read_verilog {top}.v", recipe, "tee -q -o stat.json stat -json"]
     yosys(passes, folder / "yosys.log")
     cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    use = cell_use(cells, board.family)
-    progress(f"Yosys: {use['lut']:,} LUT4, {use['ff']:,} flip-flops, {use['bram']} block RAMs")
+    use, has = board.part.cells.use(cells), board.part.has
+    area = f"{use.lut_total:,} LUT4, {use.ff:,} flip-flops, {use.ram} block RAMs"
+    progress("Yosys", area)
     check_fit(board, use)
     routed, found = _place(board, folder / "netlist.json", folder, seeds, progress)
     bitstream = folder / f"{name}{_SUFFIXES[board.family]}"
@@ -177,9 +177,9 @@ def build_board(
         weights=expected.weights,
         image_bytes=len(image.data),
         crc=f"{expected.crc:08x}",
-        lut=(use["lut"], board.limits["lut"]),
-        ff=(use["ff"], board.limits["ff"]),
-        bram=(use["bram"], board.limits["bram"]),
+        lut=(use.lut_total, has.lut),
+        ff=(use.ff, has.ff),
+        bram=(use.ram, has.ram),
         clock_mhz=board.clock_mhz,
         fmax_mhz=found[max(found)],
         seeds=found,
@@ -188,8 +188,8 @@ def build_board(
         image=str(image_file) if board.flash_bytes else "",
     )
     text = json.dumps(report.to_dict(), indent=2) + "\n"
-    write_whole(folder / "report.json", text.encode())
-    progress(f"{bitstream} after {report.seconds:.0f} s")
+    write_whole(folder / "report.json", text)
+    progress("bitstream", f"{bitstream} after {report.seconds:.0f} s")
     return report
 
 
@@ -197,9 +197,9 @@ def _told(name: str, model: Path, output: Path, seeds: int, quiet: bool) -> Boar
     """Build in a process of its own; steps go to stderr."""
     import sys
 
-    def progress(text: str) -> None:
+    def progress(stage: str, what: str) -> None:
         if not quiet:
-            print(f"{name}: {text}", file=sys.stderr, flush=True)
+            print(f"{name}: {stage}: {what}", file=sys.stderr, flush=True)
 
     return build_board(name, model, output, seeds=seeds, progress=progress)
 
@@ -215,7 +215,7 @@ def build_boards(
 ) -> list[BoardReport]:
     """Build several boards side by side; parameters and errors as in :func:`build_board`.
 
-    The others are finished before the first error is raised.
+    If one fails, the others are finished before the error is raised.
     """
     for name in names:
         _buildable(name)

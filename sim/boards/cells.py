@@ -19,7 +19,7 @@ endmodule
 
 
 def _pll(name: str, parameters: str, inputs: str, clk: str, clock: str, lock: str) -> str:
-    """Return a PLL that only locks; text parameters are wide enough for any of ours."""
+    """Return a PLL that passes its clock on and locks; text parameters are wide enough for ours."""
     lines = [f"  parameter [127:0] {parameter} = 0" for parameter in parameters.split()]
     ports = [f"  input wire [31:0] {port}" for port in inputs.split()]
     ports += [f"  input wire {clk}", f"  output wire {clock}", f"  output wire {lock}"]
@@ -60,4 +60,4 @@ CELLS = {
         "LOCK",
     ),
 }
-"""Verilog by family."""
+"""Verilog of the stand-ins by family."""

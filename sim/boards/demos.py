@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boards' designs: which weights and which decoder, and the top level's Verilog around them."""
+"""Board demonstrations: weights and decoder of each board, and its top level's Verilog."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,14 +12,17 @@ from xorloom.hw.boards.shell import BoardShell
 from xorloom.hw.boards.spi_flash import SpiFlash
 from xorloom.hw.boards.table import Board, board_named
 from xorloom.hw.boards.top import BoardTop, Expected
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
+from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_LAYER, DEMO_TENSORS
 from xorloom.sim.simulate.bus import packet_of
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.memory.image import MemoryImage, memory_image
 from xorloom.sw.memory.weight_stream import split_weight_streams
-from xorloom.sw.model.compress import CompressSpec, compress_model, select
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
+from xorloom.sw.model.selection import select
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.model_io import open_model
 
@@ -38,7 +41,7 @@ BAUD = 115_200
 
 @dataclass(frozen=True)
 class BoardDemo:
-    """What a board shows.
+    """Demonstration on one board.
 
     Parameters
     ----------
@@ -56,18 +59,20 @@ class BoardDemo:
     value: WindowConfig
     tensors: tuple[str, ...]
     crc_steps: int
-    density: float = 0.1
-    index_bits: float = 5 / 32
+    density: float = DEMO_DENSITY
+    index_bits: float = DEMO_INDEX_BITS
 
 
 @dataclass(frozen=True)
 class BoardTimes:
-    """Times in cycles; ``None``: 115,200 baud, a quarter of a second. Simulations have short ones.
+    """Times of a board in cycles, by default 115,200 baud and pauses of a quarter of a second.
+
+    Simulations take shorter ones.
 
     Parameters
     ----------
     baud_divisor : int, optional
-        Cycles a bit of the serial line.
+        Cycles per bit of the serial line.
     pause_cycles : int, optional
         Between passes.
     reset_bits : int
@@ -83,20 +88,19 @@ def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
     return WindowConfig(n_in=n_in, n_out=n_out, window=n_out, shared=n_out // 2, bus_bits=bus_bits)
 
 
-_LAYER = "encoder.layer.2.*.weight"
 _DEMOS = (
-    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (_LAYER,), crc_steps=1),
-    BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (_LAYER,), crc_steps=4),
+    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (DEMO_TENSORS,), crc_steps=1),
+    BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (DEMO_TENSORS,), crc_steps=4),
     BoardDemo(
         board_named("tang-nano-9k"),
         _value(16, 128, 32),
-        ("encoder.layer.2.attention.*.weight",),
+        (f"{DEMO_LAYER}.attention.*.weight",),
         crc_steps=2,
     ),
-    BoardDemo(board_named("arty-a7"), _value(16, 256, 64), (_LAYER,), crc_steps=1),
+    BoardDemo(board_named("arty-a7"), _value(16, 256, 64), (DEMO_TENSORS,), crc_steps=1),
 )
 DEMOS = {demo.board.name: demo for demo in _DEMOS}
-"""By the board's name."""
+"""Demonstrations by the board's name."""
 
 
 def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
@@ -136,22 +140,22 @@ def image_of(path: Path, board: Board) -> MemoryImage:
 
 
 def expected_of(image: MemoryImage) -> Expected:
-    """Return what a pass over an image must yield, worked out by the software decoder.
+    """Return what a pass over an image must yield, by the software decoder.
 
     Raises
     ------
     ConfigError
-        If a stream ends in a part of a slice, whose other lanes mean nothing.
+        If a stream does not end with a whole slice: the rest of its lanes would be undefined.
     """
     crc = 0
     for data in split_weight_streams(image.data, image.form.value.bus_bytes):
-        frame, _ = packet_of(data, image.form)
-        if frame.user != image.form.value.n_out:
+        packet, _ = packet_of(data, image.form)
+        if packet.user != image.form.value.n_out:
             raise ConfigError(
                 f"a board's tensors must have a multiple of {image.form.value.n_out} weights, "
-                f"found {frame.weights} in a stream: choose other tensors or another n_out"
+                f"found {packet.weights} in a stream: choose other tensors or another n_out"
             )
-        crc = zlib.crc32(frame.data, crc)
+        crc = zlib.crc32(packet.data, crc)
     return Expected(sum(region.weights for region in image.regions), crc)
 
 
@@ -183,7 +187,7 @@ def board_verilog(
     ----------
     board : Board
     image : MemoryImage
-        What the decoder is made for, and what is in block RAM.
+        Decides the decoder, and fills block RAM where the board reads from it.
     expected : Expected
     crc_steps : int
         See :class:`xorloom.hw.lib.beat_crc.BeatCrc`.
@@ -219,5 +223,5 @@ def board_verilog(
 
 
 def baud_divisor(board: Board) -> int:
-    """Return the cycles of a bit at 115,200 baud."""
+    """Return the cycles per bit at 115,200 baud."""
     return round(board.clock_mhz * 1e6 / BAUD)

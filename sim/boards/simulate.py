@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates a board's top level: serial line and lights under events."""
+"""Simulation of a board's top level: serial line and lights under events."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ __all__ = ["BoardRun", "simulate_board"]
 
 @dataclass(frozen=True)
 class BoardRun:
-    """What was seen: lines, and the lights at the end of each; ``failure``: a broken rule."""
+    """Lines that were received, lights at the end of each, and ``failure``: a broken rule."""
 
     lines: tuple[str, ...]
     lights: tuple[int, ...]
@@ -35,7 +35,7 @@ def simulate_board(
     events: Sequence[Mapping[str, Any]] = ({},),
     simulator: str = "verilator",
 ) -> BoardRun:
-    """Run a board's Verilog with stand-ins for the vendor's cells, and nothing else changed.
+    """Run a board's Verilog; only the vendor's cells are replaced by stand-ins.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def simulate_board(
     text : str
         Of :func:`xorloom.sim.boards.demos.board_verilog`.
     divisor : int
-        Cycles a bit of the serial line.
+        Cycles per bit of the serial line.
     flash : bytes
         The image, for a board that has it in flash.
     events : sequence of mapping
-        What happens before each line that is waited for: ``contents`` (bytes) is in the flash from
-        then on; ``answers``, whether the flash answers; ``press_us`` presses the button after so
-        many microseconds.
+        What happens before each expected line: ``contents`` (bytes) replaces what is in the flash;
+        ``answers`` tells whether the flash answers; ``press_us`` presses the button after so many
+        microseconds.
     simulator : str
         ``verilator`` or ``icarus``.
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a board's sources without building them, for tools that are not ours to run."""
+"""Sources of a board's demonstration, for tools that are not run here, such as Vivado."""
 
 from pathlib import Path
 
 from xorloom.hw.boards.table import board_named
-from xorloom.sw.base.host import write_whole
+from xorloom.sw.base.host import write_all
 
 from .demos import DEMOS, board_verilog, compress_for, expected_of, top_name
 
@@ -34,7 +34,6 @@ def write_sources(name: str, model: Path, output: Path) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     image = compress_for(demo, model, folder / "weights.xl.safetensors")
     text = board_verilog(board, image, expected_of(image), crc_steps=demo.crc_steps)
-    files = {f"{top_name(board)}.v": text.encode(), "weights.bin": image.data}
-    for file, data in files.items():
-        write_whole(folder / file, data)
-    return tuple(folder / file for file in files)
+    verilog, weights = folder / f"{top_name(board)}.v", folder / "weights.bin"
+    write_all({verilog: text, weights: image.data})
+    return verilog, weights

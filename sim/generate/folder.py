@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes beside a unit's Verilog: testbench, constraints, project files, instantiation."""
+"""Folder of a generated unit: what lies beside its Verilog, made from templates.
+
+Testbench with vectors, constraints, project files, an instantiation, a README.
+"""
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -15,9 +18,9 @@ from .vectors import Vectors
 __all__ = ["integration_files", "vector_files"]
 
 _BASE = 0x1000
-"""Where the testbench's memory lies."""
+"""Address of the testbench's memory."""
 _NOISE = 0x1D872B41
-"""Start of the testbench's shift register; anything but 0."""
+"""Initial value of the testbench's shift register: anything but 0."""
 _SUFFIXES = {
     "testbench.v.j2": "_tb.v",
     "template.v.j2": "_template.v",
@@ -29,7 +32,7 @@ _SUFFIXES = {
     "vivado.tcl.j2": "_vivado.tcl",
     "quartus.tcl.j2": "_quartus.tcl",
 }
-"""Templates, and how the files that they make end."""
+"""Templates, and the endings of the files that they make."""
 _GROUPS = {
     "a": "clock; synchronous reset, active low",
     "s_axil": "registers: AXI4-Lite subordinate, see registers.md",
@@ -134,7 +137,7 @@ def _registers() -> dict[str, Any]:
 
 
 def _bench(verilog: GeneratedVerilog, vectors: Vectors) -> dict[str, Any]:
-    """Return what the testbench's template asks for."""
+    """Return the variables of the testbench's template."""
     ports = verilog.manifest["ports"]
     fields = _fields(ports)
     lows, at = {}, 0
@@ -174,7 +177,7 @@ def _bench(verilog: GeneratedVerilog, vectors: Vectors) -> dict[str, Any]:
 
 
 def _describe(verilog: GeneratedVerilog) -> str:
-    """Say in a line what the unit is."""
+    """Return one line that says what the unit is."""
     manifest = verilog.manifest
     codecs = [index["codec"] for index in manifest.get("indexes", ())]
     what = f"Decoder of xorloom's {manifest['codec']} codec"

@@ -1,107 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that say which unit to generate, and with which parameters."""
+"""Parameters that say which unit to generate, each with the text of its flag.
+
+:mod:`xorloom.sim.cli.console.options` makes the command line's options of them.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     from xorloom.sw.spec.config import ValueConfig
 
-    pass
-
-__all__ = ["ConfigOptions", "UnitOptions"]
+__all__ = ["ConfigOptions", "Option", "UnitOptions"]
 
 
-def _option(*names: str, default: str = "", text: str) -> Any:
-    return typer.Option(*names, help=text, show_default=default or False)
+@dataclass(frozen=True)
+class Option:
+    """Text and range of a parameter's flag, which is named after it: ``n_in`` is ``--n-in``.
+
+    Parameters
+    ----------
+    help : str
+    default : str
+        What help shows as the default, where the default of the field does not tell.
+    min, max : int or None
+        Least and greatest value.
+    """
+
+    help: str
+    default: str = ""
+    min: int | None = None
+    max: int | None = None
 
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """The decoder's parameters as given on the command line; ``None``: not given.
+    """Decoder parameters as given on the command line; ``None``: not given.
 
-    :func:`config_options` turns every field into an option of a command.
+    Every field becomes an option of a command, see
+    :func:`xorloom.sim.cli.console.options.config_options`.
     """
 
     model: Annotated[
-        Path | None,
-        typer.Option("--model", help="Take the decoder's parameters from a compressed model."),
+        Path | None, Option("Take the decoder's parameters from a compressed model.")
     ] = None
-    value: Annotated[str, typer.Option("--value", help="Value codec: window or block.")] = "window"
+    value: Annotated[str, Option("Value codec: window or block.")] = "window"
     n_in: Annotated[
         int | None,
-        _option(
-            "--n-in",
+        Option(
+            "Seed bits per cycle (window: 8 to 256) or per slice (block: 1 to 64).",
             default="window: by density, else 16; block: 20",
-            text="Seed bits a cycle (window: 8 to 256) or a slice (block: 1 to 64).",
         ),
     ] = None
     n_out: Annotated[
         int | None,
-        _option(
-            "--n-out",
+        Option(
+            "Slice bits (window: 64 to 2048; block: 1 to 32768).",
             default="window: 512; block: searched, else 200",
-            text="Slice bits (window: 64 to 2048; block: 1 to 32768).",
         ),
     ] = None
-    bus_bits: Annotated[
-        int, typer.Option("--bus-bits", help="Memory word: 32, 64, 128, 256 or 512 bits.")
-    ] = 64
-    network_seed: Annotated[
-        int, typer.Option("--network-seed", help="Seed of the XOR network.")
-    ] = 0
+    bus_bits: Annotated[int, Option("Memory word: 32, 64, 128, 256 or 512 bits.")] = 64
+    network_seed: Annotated[int, Option("Seed of the XOR network.")] = 0
     window: Annotated[
-        int | None,
-        _option("--window", default="n_out, at least 512", text="window: seed bits in view."),
+        int | None, Option("window: seed bits in view.", default="n_out, at least 512")
     ] = None
-    own_taps: Annotated[
-        int | None, _option("--own-taps", default="1", text="window: window bits an output takes.")
-    ] = None
+    own_taps: Annotated[int | None, Option("window: window bits per output.", default="1")] = None
     shared_taps: Annotated[
-        int | None,
-        _option("--shared-taps", default="3", text="window: shared parities an output takes."),
+        int | None, Option("window: shared parities per output.", default="3")
     ] = None
-    shared: Annotated[
-        int | None, _option("--shared", default="n_out / 2", text="window: shared parities.")
-    ] = None
+    shared: Annotated[int | None, Option("window: shared parities.", default="n_out / 2")] = None
     parity_taps: Annotated[
-        int | None,
-        _option("--parity-taps", default="4", text="window: window bits of a shared parity."),
+        int | None, Option("window: window bits per shared parity.", default="4")
     ] = None
-    frame: Annotated[
-        int | None, _option("--frame", default="128", text="window: slices a rate word.")
-    ] = None
-    patches: Annotated[
-        int | None, _option("--patches", default="0", text="window: patches a slice, 0 or 1.")
-    ] = None
+    frame: Annotated[int | None, Option("window: slices per rate word.", default="128")] = None
+    patches: Annotated[int | None, Option("window: patches per slice, 0 or 1.", default="0")] = None
     lanes: Annotated[
-        int | None,
-        _option("--lanes", default="as many as fit a bus word", text="block: slices a cycle."),
+        int | None, Option("block: slices per cycle.", default="as many as fit a bus word")
     ] = None
     patches_per_cycle: Annotated[
-        int | None,
-        _option("--patches-per-cycle", default="1", text="block: patches a lane applies a cycle."),
+        int | None, Option("block: patches that a lane applies per cycle.", default="1")
     ] = None
     block_groups: Annotated[
         int | None,
-        _option(
-            "--block-groups",
+        Option(
+            "block: groups of slices that share an n_patch width.",
             default="searched with --n-out, else 16",
-            text="block: groups of slices that share an n_patch width.",
         ),
     ] = None
     stages: Annotated[
         int | None,
-        typer.Option(
-            "--stages",
-            min=1,
-            max=2,
-            show_default="1",
-            help="block: registers of the network; 2 needs fewer LUTs.",
-        ),
+        Option("block: registers of the network; 2 needs fewer LUTs.", default="1", min=1, max=2),
     ] = None
 
     def config(self) -> "ValueConfig":
@@ -114,7 +102,7 @@ class ConfigOptions:
         """
         from xorloom.sw.base.errors import ConfigError
         from xorloom.sw.model.container import read_container
-        from xorloom.sw.spec.config import BlockConfig, WindowConfig
+        from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
 
         if self.model is not None:
             return read_container(self.model).config
@@ -129,7 +117,7 @@ class ConfigOptions:
         given = {n: v for n in names if (v := getattr(self, n)) is not None and n != "stages"}
         if self.value == "block":
             n_in = given.get("n_in", BlockConfig.n_in)
-            given.setdefault("lanes", max(1, self.bus_bits // max(1, n_in)))
+            given.setdefault("lanes", lanes_for(n_in, self.bus_bits))
             return BlockConfig(**given)
         n_out = given.get("n_out", WindowConfig.n_out)
         given.setdefault("window", max(WindowConfig.window, n_out))
@@ -139,7 +127,13 @@ class ConfigOptions:
 
 _OWN = {
     "window": (
-        *("window", "own_taps", "shared_taps", "shared", "parity_taps", "frame", "patches"),
+        "window",
+        "own_taps",
+        "shared_taps",
+        "shared",
+        "parity_taps",
+        "frame",
+        "patches",
     ),
     "block": ("lanes", "patches_per_cycle", "block_groups", "stages"),
 }
@@ -148,46 +142,32 @@ _OWN = {
 
 @dataclass(frozen=True)
 class UnitOptions:
-    """What there is to say of units with an index decoder; ``None``: not given."""
+    """Parameters of units with an index decoder; ``None``: not given."""
 
     index: Annotated[
         list[str] | None,
-        typer.Option(
-            "--index",
-            help="Units with an index: trellis, entropy, lowrank or bitmap; repeat for an IP block "
+        Option(
+            "Units with an index: trellis, entropy, lowrank or bitmap; repeat for an IP block "
             "that decodes several (not --model).",
-            show_default="trellis",
+            default="trellis",
         ),
     ] = None
     index_bits: Annotated[
-        float | None,
-        typer.Option("--index-bits", help="trellis: index bits a weight.", show_default="1/6"),
+        float | None, Option("trellis: index bits per weight.", default="1/6")
     ] = None
-    index_classes: Annotated[
-        int, typer.Option("--index-classes", help="trellis: density classes, 1 or 4.")
-    ] = 1
-    density: Annotated[float, typer.Option("--density", help="trellis: share of kept weights.")] = (
-        0.09
+    index_classes: Annotated[int, Option("trellis: density classes, 1 or 4.")] = 1
+    density: Annotated[float, Option("trellis: share of kept weights.")] = 0.09
+    planes: Annotated[int, Option("Units with an index: bits per kept weight.", min=1, max=8)] = 1
+    address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
+        None
     )
-    planes: Annotated[
-        int,
-        typer.Option("--planes", min=1, max=8, help="Units with an index: bits a kept weight."),
-    ] = 1
-    address_bits: Annotated[
-        int | None, _option("--address-bits", default="32", text="ip: of memory addresses.")
-    ] = None
-    outstanding: Annotated[
-        int | None, _option("--outstanding", default="4", text="ip: bursts in flight at most.")
-    ] = None
-    max_burst: Annotated[
-        int | None, _option("--max-burst", default="256", text="ip: beats of a burst at most.")
-    ] = None
+    outstanding: Annotated[int | None, Option("ip: most bursts in flight.", default="4")] = None
+    max_burst: Annotated[int | None, Option("ip: most beats per burst.", default="256")] = None
     align_bytes: Annotated[
         int | None,
-        _option(
-            "--align-bytes",
+        Option(
+            "ip: addresses are multiples of so many bytes, up to a bus word; more need less area.",
             default="1",
-            text="ip: addresses are multiples of so many bytes, up to a bus word; fewer gates.",
         ),
     ] = None
 

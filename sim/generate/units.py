@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From options to a unit: which parameters it has, and its Verilog."""
+"""Plans of units: all parameters that options come to, and the Verilog."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +33,7 @@ class UnitPlan:
     indexes : tuple
         Parameters of the index codecs; empty if the unit has none.
     planes : int
-        Bits of a weight.
+        Bits per weight.
     stages : int
         Of the block codec.
     memory : mapping
@@ -51,11 +49,11 @@ class UnitPlan:
 
     @property
     def _generated(self) -> "ValueConfig | IndexConfig":
-        """What :func:`xorloom.hw.units.generate_unit` takes as the unit's own configuration."""
+        """Configuration of the unit itself, for :func:`xorloom.hw.units.generate_unit`."""
         return self.indexes[0] if self.name in ("index", "core") else self.config
 
     def verilog(self) -> "GeneratedVerilog":
-        """Generate it.
+        """Generate the unit.
 
         Raises
         ------
@@ -81,7 +79,7 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
         planes = next((t.planes for t in container.tensors.values()), 1)
         return (container.index,), planes
     value, names = options.config(), unit.index or ["trellis"]
-    # Beside others the rate is for those that have one; alone, the others refuse it.
+    # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
     rated = {"trellis", "lowrank"} & set(names) or set(names)
     return tuple(
         index_config(
@@ -104,6 +102,8 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     ConfigError
         If one is out of range, or not for this unit.
     """
+    import inspect
+
     from xorloom.hw.ip.top import IpBlock
     from xorloom.hw.units import MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
@@ -125,7 +125,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
 
 @dataclass(frozen=True)
 class UnitSource:
-    """Verilog of a unit: top module, text, manifest."""
+    """Verilog of a unit: name of the top module, text, manifest."""
 
     name: str
     text: str
@@ -144,10 +144,13 @@ def source_folders() -> tuple[Path, ...]:
 def unit_source(
     name: str, options: ConfigOptions, unit: UnitOptions, *, cache: bool = True
 ) -> UnitSource:
-    """Return the Verilog of a unit, kept by its options and the sources that make it.
+    """Return the Verilog of a unit from the cache, or generate it.
 
-    Units of a compressed model are made anew. Without generating, nothing heavy is imported.
+    The key is made of its options and of the sources that decide it. Units of a compressed model
+    are always generated. A unit from the cache imports nothing heavy.
     """
+    from importlib.metadata import version
+
     from xorloom.sw.base.cache import cached, digest
 
     def make() -> dict[str, Any]:

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Test vectors of a unit: what the software encoder makes, and what the golden model decodes."""
+"""Test vectors of a unit: streams of the software encoder, decoded by the golden model."""
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from xorloom.sw.golden.block import block_decoder
+from xorloom.sim.simulate.packets import ones
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.weights import INDEX_DECODERS, weight_decoder
-from xorloom.sw.golden.window import window_decoder
+from xorloom.sw.golden.codecs import index_decoder, value_decoder
+from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import Header
-from xorloom.sw.spec.taps import columns
-from xorloom.sw.spec.weight_format import MASK_CHOOSERS, WeightFormat
+from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.plane import encode_value
 
 from .units import UnitPlan
@@ -24,12 +23,12 @@ from .units import UnitPlan
 __all__ = ["Beat", "Vectors", "unit_vectors"]
 
 _LARGE = 1 << 16
-"""Weights of the first tensor at most; below it, a rate word or more come after the first."""
+"""Most weights of a first tensor that is long enough for a second rate word."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """One beat of ``m_axis``.
+    """Beat of ``m_axis``.
 
     ``care`` marks the bits of ``data`` that count; ``keep`` and ``user`` are 0 if the unit has no
     such port.
@@ -66,10 +65,6 @@ class Vectors:
                 yield int.from_bytes(stream[at:end], "little"), end == len(stream)
 
 
-def _ones(bits: int) -> int:
-    return (1 << bits) - 1
-
-
 def _shapes(lanes: int, slices: int) -> tuple[int, ...]:
     """Weights of every tensor: many slices and a part, a single weight, three whole slices."""
     longest = slices if slices * lanes <= _LARGE else 32
@@ -89,44 +84,42 @@ def _codes(size: int, planes: int, rng: random.Random) -> np.ndarray:
 def _indexed(
     size: int, index: IndexConfig, density: float, rng: random.Random
 ) -> tuple[np.ndarray, bytes]:
-    """Return a mask of the index codec's, and its memory stream."""
-    if not isinstance(index, MASK_CHOOSERS):
+    """Return a mask that the index codec can store, and its memory stream."""
+    if not index.chooses_mask:
         mask = _mask(size, density, rng)
-        return mask, encode_index(mask, index, "row", 0)
+        return mask, encode_index(mask, index, "row", 0).streams
     weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)
     chosen = choose_index(weights, density, index, "row", 0, threads=1)
     return chosen.mask, chosen.streams
 
 
 def _window(config: WindowConfig, rng: random.Random) -> Vectors:
-    network = columns(config.network.rows, config.window)
     streams, beats = [], []
     for size in _shapes(config.n_out, config.frame):
         mask = _mask(size, min(0.5, 0.8 * config.n_in / config.n_out), rng)
         data, _, _ = encode_value(mask, _codes(size, 1, rng), 1, config, "row", threads=1)
-        slices = window_decoder(config, network, bus_words(data, config.bus_bits))
+        slices = value_decoder(config, bus_words(data, config.bus_bits))
         for k, bits in enumerate(slices):
             valid = min(config.n_out, size - k * config.n_out)
             last = k == len(slices) - 1
-            beats.append(Beat(bits, _ones(config.n_out), last, user=valid))
+            beats.append(Beat(bits, ones(config.n_out), last, user=valid))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
 
 def _block(config: BlockConfig, rng: random.Random) -> Vectors:
     n_out, lanes = config.n_out, config.lanes
-    network = columns(config.rows, config.n_in)
     size = -(-lanes * n_out // 8)
     streams, beats = [], []
     for weights in _shapes(n_out, 4 * lanes + 1):
         mask = _mask(weights, min(0.5, 0.9 * config.n_in / n_out), rng)
         data, _, _ = encode_value(mask, _codes(weights, 1, rng), 1, config, threads=1)
-        groups = block_decoder(config, network, bus_words(data, config.bus_bits))
+        groups = value_decoder(config, bus_words(data, config.bus_bits))
         slices = Header.unpack(data, "stream").count
         for k, bits in enumerate(groups):
             live = min(lanes, slices - k * lanes) * n_out
             last = k == len(groups) - 1
-            beats.append(Beat(bits, _ones(8 * size), last, keep=_ones(-(-live // 8))))
+            beats.append(Beat(bits, ones(8 * size), last, keep=ones(-(-live // 8))))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
@@ -135,10 +128,9 @@ def _index(config: IndexConfig, density: float, rng: random.Random) -> Vectors:
     streams, beats = [], []
     for size in _shapes(config.n_out, 32):
         _, data = _indexed(size, config, density, rng)
-        words = bus_words(data, config.bus_bits)
-        masks = INDEX_DECODERS[config.codec](config, words)
+        masks = index_decoder(config, bus_words(data, config.bus_bits))
         for k, mask in enumerate(masks):
-            care = _ones(min(config.n_out, size - k * config.n_out))
+            care = ones(min(config.n_out, size - k * config.n_out))
             beats.append(Beat(mask, care, k == len(masks) - 1))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
@@ -162,8 +154,8 @@ def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
             data, _ = join_tensor(values, masks, form)
             for beat in weight_decoder(form, data):
                 live = -(-beat.valid_bits // planes)
-                keep = _ones(-(-beat.valid_bits // 8)) | _ones(-(-live // 8)) << n_out // 8
-                care = _ones(beat.valid_bits) | _ones(live) << n_out
+                keep = ones(-(-beat.valid_bits // 8)) | ones(-(-live // 8)) << n_out // 8
+                care = ones(beat.valid_bits) | ones(live) << n_out
                 bits = beat.codes | beat.mask << n_out
                 beats.append(Beat(bits, care, beat.last, keep, beat.valid_bits))
             streams.append(data)

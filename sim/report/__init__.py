@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTML report."""
+"""HTML report: figures and tables of what commands measured."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the report on hardware: area and clock over targets, area by unit, boards."""
+"""Hardware figures of the report: area and clock by target, area by unit, boards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ __all__ = ["area_figures", "boards_figure", "ratio_figure", "units_figure"]
 
 
 def _designs(pieces: Sequence[Piece]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield (design, row); designs of one name and different size get their parameters."""
+    """Yield (design, row); parameters are added to names that differ in size only."""
     for piece in pieces:
         for row in piece.rows:
             name = row["design"].removeprefix("xorloom_").replace("_", " ")
@@ -41,7 +41,7 @@ def _designs(pieces: Sequence[Piece]) -> Iterator[tuple[str, Mapping[str, Any]]]
 def _dots(
     rows: Sequence[tuple[str, Mapping[str, Any]]], key: str, low: str | None, unit: str
 ) -> list[Dots]:
-    """Return a series for every target; of two rows of one design, the later counts."""
+    """Return one series per target; of two rows of one design, the later counts."""
     targets: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, row in rows:
         if row[key]:
@@ -63,15 +63,28 @@ def area_figures(pieces: Sequence[Piece], key: str) -> Iterator[Figure]:
     commands = tuple(dict.fromkeys(piece.command for piece in pieces))
     table = Table(
         (
-            *("design", "target", "LUT", "FF", "NAND2", "Fmax MHz, median", "least", "seeds"),
-            *("LUT a weight bit", "critical path"),
+            "design",
+            "target",
+            "LUT",
+            "FF",
+            "NAND2",
+            "Fmax MHz, median",
+            "least",
+            "seeds",
+            "LUT per weight bit",
+            "critical path",
         ),
         tuple(
             (
-                *(name, row["target"], number(row["lut"], 6), number(row["ff"], 6)),
-                *(number(row.get("nand2"), 6), number(row["fmax_mhz"])),
+                name,
+                row["target"],
+                number(row["lut"], 6),
+                number(row["ff"], 6),
+                number(row.get("nand2"), 6),
+                number(row["fmax_mhz"]),
                 number(row["fmax_min_mhz"]),
-                *(number(row.get("seeds") or None), number(row.get("lut_per_weight_bit"), 3)),
+                number(row.get("seeds") or None),
+                number(row.get("lut_per_weight_bit"), 3),
                 str(row.get("critical_path") or "-"),
             )
             for name, row in rows
@@ -113,8 +126,12 @@ def units_figure(piece: Piece, key: str) -> Figure:
     total = sum(row["lut"] for row in rows) or 1
     data = [
         {
-            **{"type": "bar", "orientation": "h", "name": name, "width": 0.2},
-            **{"x": [row[field] for row in rows], "y": [n + shift for n in places]},
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "width": 0.2,
+            "x": [row[field] for row in rows],
+            "y": [n + shift for n in places],
             "marker": {"color": colour},
             "text": [label(name) for name in names],
             "textposition": "none",
@@ -139,8 +156,11 @@ def units_figure(piece: Piece, key: str) -> Figure:
             ("unit", "LUT4", "share", "FF", "16x4 RAM"),
             tuple(
                 (
-                    *(row["unit"], number(row["lut"], 7), f"{100 * row['lut'] / total:.1f} %"),
-                    *(number(row["ff"], 7), number(row["lut_ram"], 7)),
+                    row["unit"],
+                    number(row["lut"], 7),
+                    f"{100 * row['lut'] / total:.1f} %",
+                    number(row["ff"], 7),
+                    number(row["lut_ram"], 7),
                 )
                 for row in rows
             ),
@@ -157,7 +177,7 @@ def units_figure(piece: Piece, key: str) -> Figure:
 
 
 def ratio_figure(piece: Piece, key: str) -> Figure:
-    """Draw how many times smaller a design is than the paper's, a weight bit, on every target."""
+    """Draw how many times smaller per weight bit a design is than the paper's, by target."""
     rows = piece.rows
     pairs: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -165,7 +185,7 @@ def ratio_figure(piece: Piece, key: str) -> Figure:
     return Figure(
         key,
         "How many times smaller than the paper's decoder",
-        "Each dot is the paper's area a weight bit over ours on one target, both in the cycle in "
+        "Each dot is the paper's area per weight bit over ours on one target, both in the cycle in "
         "which a slice leaves; further right is better for us, 1 is equal.",
         (piece.command,),
         Table(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the report on what is stored: bits by tensor, kept weights, efficiency."""
+"""Storage figures of the report: bits by tensor, kept weights, efficiency."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -36,14 +36,14 @@ PARTS = {
     "scales": "scales",
     "overhead": "headers, CRC, padding",
 }
-"""Parts of a tensor's bits, as they are stacked, and what they are called."""
+"""Parts of a tensor's bits in the order of the stack, and their titles."""
 _BOUND = "--ink"
 _CODECS = {
     "heuristic": "low-rank, the paper's heuristic",
     "lowrank": "low-rank, local search",
     "classes": "trellis, 4 classes",
 }
-"""What ``bench index`` calls some codecs, and what they are."""
+"""Titles of codecs by their names in ``bench index``."""
 
 
 def total_of(bits: Mapping[str, TensorBits]) -> TensorBits:
@@ -53,45 +53,54 @@ def total_of(bits: Mapping[str, TensorBits]) -> TensorBits:
 
 
 def _parts(bits: TensorBits) -> dict[str, float]:
-    """Return bits a weight by part; here, control has no patches in it."""
+    """Return bits per weight by part; patches are a part of their own, not in control."""
     row = bits.per_weight()
     return row | {"control": row["control"] - row["patches"]}
 
 
 def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
-    """Draw stored bits a weight of every tensor, stacked, with the entropy bound as a mark."""
+    """Draw stored bits per weight of every tensor, stacked, with the entropy bound as a mark."""
     names = ["all", *short_names(list(piece.bits))]
     rows = [_parts(b) for b in (total_of(piece.bits), *piece.bits.values())]
     shown = [part for part in PARTS if any(row[part] for row in rows)]
     places = list(range(len(rows)))
     data: list[dict[str, Any]] = [
         {
-            **{"type": "bar", "orientation": "h", "name": PARTS[part], "width": 0.42},
-            **{"x": [row[part] for row in rows], "y": places},
+            "type": "bar",
+            "orientation": "h",
+            "name": PARTS[part],
+            "width": 0.42,
+            "x": [row[part] for row in rows],
+            "y": places,
             "marker": {"color": COLOURS[list(PARTS).index(part)]},
             "text": [label(name) for name in names],
             "textposition": "none",
-            "hovertemplate": f"%{{text}}<br>{PARTS[part]} %{{x:.4f}} bits a weight<extra></extra>",
+            "hovertemplate": f"%{{text}}<br>{PARTS[part]} %{{x:.4f}} bits per weight"
+            "<extra></extra>",
         }
         for part in shown
     ]
     data.append(
         {
-            **{"type": "scatter", "mode": "markers", "name": "entropy bound"},
-            **{"x": [row["bound"] for row in rows], "y": places},
+            "type": "scatter",
+            "mode": "markers",
+            "name": "entropy bound",
+            "x": [row["bound"] for row in rows],
+            "y": places,
             "marker": {
-                **{"symbol": "line-ns", "size": 22},
+                "symbol": "line-ns",
+                "size": 22,
                 "line": {"width": 3, "color": _BOUND},
                 "color": _BOUND,
             },
             "text": [label(name) for name in names],
-            "hovertemplate": "%{text}<br>bound %{x:.4f} bits a weight<extra></extra>",
+            "hovertemplate": "%{text}<br>bound %{x:.4f} bits per weight<extra></extra>",
         }
     )
     titles = [f"{name}: {row['total']:.4f}" for name, row in zip(names, rows, strict=True)]
     drawing = chart(
         data,
-        axis("bits a weight", rangemode="tozero"),
+        axis("bits per weight", rangemode="tozero"),
         row_axis(len(rows)),
         barmode="stack",
         height=150 + ROW_PIXELS * len(rows),
@@ -103,7 +112,9 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
         columns,
         tuple(
             (
-                *(name, number(b.weights), percent(b.kept / max(1, b.weights))),
+                name,
+                number(b.weights),
+                percent(b.kept / max(1, b.weights)),
                 *(f"{row[part]:.4f}" for part in (*shown, "total", "bound")),
             )
             for name, b, row in zip(("all", *piece.bits), counted, rows, strict=True)
@@ -111,7 +122,7 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
     )
     return Figure(
         key,
-        f"Bits a weight, by layer: {len(piece.bits)} tensors, {rows[0]['total']:.3f} in all",
+        f"Bits per weight, by layer: {len(piece.bits)} tensors, {rows[0]['total']:.3f} in all",
         "Each bar is everything stored for one tensor; the black mark is what an ideal entropy "
         "coder would need for the same mask, values and scales. A bar that ends left of its mark "
         "has a mask that was chosen to be cheap.",
@@ -160,7 +171,9 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
     for n, density in enumerate(densities):
         data.append(
             {
-                **{"type": "scatter", "mode": "lines", "x": list(grid)},
+                "type": "scatter",
+                "mode": "lines",
+                "x": list(grid),
                 "y": list(_gaussian_bound(density, grid)),
                 "name": f"Shannon bound, Gaussian, density {density:g}",
                 "line": {"color": "--muted", "width": 2, "dash": ("dash", "dot", "dashdot")[n % 3]},
@@ -173,7 +186,9 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         colour = COLOURS[n % len(COLOURS)]
         data.append(
             {
-                **{"type": "scatter", "mode": "markers", "name": label(name)},
+                "type": "scatter",
+                "mode": "markers",
+                "name": label(name),
                 "x": [point["index_bits"] for *_, point in mine],
                 "y": [point["kept"] for *_, point in mine],
                 "marker": {"color": colour, "size": 11},
@@ -185,12 +200,16 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         if bounded:
             data.append(
                 {
-                    **{"type": "scatter", "mode": "markers", "showlegend": False},
+                    "type": "scatter",
+                    "mode": "markers",
+                    "showlegend": False,
                     "name": label(f"bound of {name}"),
                     "x": [point["index_bits"] for *_, point in bounded],
                     "y": [point["kept_bound"] for *_, point in bounded],
                     "marker": {
-                        **{"symbol": "line-ew", "size": 16, "color": colour},
+                        "symbol": "line-ew",
+                        "size": 16,
+                        "color": colour,
                         "line": {"width": 3, "color": colour},
                     },
                     "hovertemplate": "bound of these weights %{y:.4f}",
@@ -198,7 +217,11 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
             )
     rows = tuple(
         (
-            *(name, what, f"{density:.4f}", f"{point['index_bits']:.4f}", f"{point['kept']:.4f}"),
+            name,
+            what,
+            f"{density:.4f}",
+            f"{point['index_bits']:.4f}",
+            f"{point['kept']:.4f}",
             f"{point['kept_bound']:.4f}" if "kept_bound" in point else "-",
         )
         for name, what, density, point in points
@@ -211,10 +234,10 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         "rate could keep of these weights if they had no memory, the line the same for i.i.d. "
         "Gaussian weights.",
         tuple(dict.fromkeys(piece.command for piece in pieces if piece.rows)),
-        Table(("index", "weights", "density", "index bits a weight", "kept", "bound"), rows),
+        Table(("index", "weights", "density", "index bits per weight", "kept", "bound"), rows),
         chart(
             data,
-            axis("index bits a weight", rangemode="tozero"),
+            axis("index bits per weight", rangemode="tozero"),
             axis("kept |w|, share of the ideal", range=[_floor(points), 1.02]),
             height=480,
         ),
@@ -243,7 +266,9 @@ def efficiency_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         real = name.endswith("MiniLM-L6")
         data.append(
             {
-                **{"type": "scatter", "mode": "lines+markers", "name": label(name)},
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": label(name),
                 "x": [row["sparsity"] for row in rows],
                 "y": [row["efficiency"] for row in rows],
                 "line": {
@@ -261,11 +286,15 @@ def efficiency_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         )
     low = min(row["efficiency"] for rows in lines.values() for row in rows)
     table = Table(
-        ("codec", "sparsity", "n_in", "n_out", "bits a weight", "efficiency", "lossless"),
+        ("codec", "sparsity", "n_in", "n_out", "bits per weight", "efficiency", "lossless"),
         tuple(
             (
-                *(name, f"{row['sparsity']:g}", number(row["n_in"]), number(row["n_out"])),
-                *(f"{row['bits_per_weight']:.5f}", f"{row['efficiency']:.4f}"),
+                name,
+                f"{row['sparsity']:g}",
+                number(row["n_in"]),
+                number(row["n_out"]),
+                f"{row['bits_per_weight']:.5f}",
+                f"{row['efficiency']:.4f}",
                 number(row["lossless"]),
             )
             for name in order

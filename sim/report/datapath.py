@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawing of the decoder's datapath for the report, made from its configuration."""
+"""Datapath figure of the report: the decoder as its configuration makes it."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -15,7 +15,7 @@ __all__ = ["datapath_figure"]
 
 _HEAD = "arrow-head"
 _WIDTH = 380
-"""Units of the drawing: a phone's width, so that text keeps its size there."""
+"""Width of the drawing: a phone's, so that text keeps its size there."""
 
 
 def _box(x: int, y: int, width: int, height: int, title: str, *lines: str, kind: str = "") -> str:
@@ -58,13 +58,13 @@ def _svg(parts: Sequence[str], height: int, title: str) -> str:
 
 
 def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[list[str], int]:
-    """Draw the window decoder in a column; returns its parts and where its output leaves."""
+    """Draw the window decoder in a column; return its parts and the y of its output."""
     middle = x + width // 2
     left, right = x + width // 4, x + 3 * width // 4
-    rate = "rate word a frame"
+    rate = "rate word per frame"
     parts = [
         _box(x, y, width, 44, "reader", f"words to chunks of {config.n_in} bits"),
-        _arrow([(middle, y + 44), (middle, y + 78)], f"{config.n_in} bits a step"),
+        _arrow([(middle, y + 44), (middle, y + 78)], f"{config.n_in} bits per step"),
         _box(x, y + 78, width, 60, "window", f"the newest {config.window} seed bits", kind="state"),
     ]
     y += 138
@@ -72,7 +72,11 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
         parts += [
             _arrow([(left, y), (left, y + 38)], f"{config.parity_taps} of {config.window} each"),
             _box(
-                *(x, y + 38, width // 2 - 8, 60, "parities"),
+                x,
+                y + 38,
+                width // 2 - 8,
+                60,
+                "parities",
                 f"{config.shared} shared",
                 f"XORs of {config.parity_taps} bits",
             ),
@@ -81,7 +85,11 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
     parts += [
         _arrow([(right, y), (right, y + 134)], f"{config.own_taps} of {config.window} each"),
         _box(
-            *(x, y + 134, width, 60, "network"),
+            x,
+            y + 134,
+            width,
+            60,
+            "network",
             f"{config.n_out} outputs, each the XOR of",
             _count(config.own_taps, "window bit", "window bits")
             + (f" and {_count(config.shared_taps, 'parity', 'parities')}" if config.shared else ""),
@@ -91,13 +99,17 @@ def _window_parts(config: WindowConfig, y: int, x: int, width: int) -> tuple[lis
     if config.patches:
         parts += [
             _arrow([(middle, y), (middle, y + 30)]),
-            _box(x, y + 30, width, 44, "patch unit", f"flips {config.patches} bit a slice"),
+            _box(x, y + 30, width, 44, "patch unit", f"flips {config.patches} bit per slice"),
         ]
         y += 74
     parts += [
-        _arrow([(middle, y), (middle, y + 34)], f"{config.n_out} bits a slice"),
+        _arrow([(middle, y), (middle, y + 34)], f"{config.n_out} bits per slice"),
         _box(
-            *(x, y + 34, width, 60, "rate control"),
+            x,
+            y + 34,
+            width,
+            60,
+            "rate control",
             f"{rate}: {config.frame} slices",
             "which steps yield a slice",
             kind="state",
@@ -118,12 +130,12 @@ def _index_text(index: Mapping[str, Any] | None) -> tuple[str, list[str]] | None
     if "minterms" in index:
         facts = [
             f"{index['n_in']} seed bits to",
-            f"{index['n_out']} mask bits a beat",
+            f"{index['n_out']} mask bits per beat",
             f"window of {index['window']} bits",
             f"{index['minterms']} of 16 minterms",
         ]
         return codec or "trellis", facts
-    facts = [f"{index['n_out']} mask bits a beat"]
+    facts = [f"{index['n_out']} mask bits per beat"]
     facts += [f"{key} {index[key]}" for key in ("lanes", "rank") if key in index]
     return codec or "bitmap", facts
 
@@ -137,7 +149,7 @@ def _whole(config: WindowConfig, index: tuple[str, list[str]] | None) -> tuple[l
         parts.append(_arrow([(_WIDTH // 2, 50), (_WIDTH // 2, 96)], f"{config.bus_bits} bits"))
         parts += inner
         parts.append(_arrow([(_WIDTH // 2, y), (_WIDTH // 2, y + 38)], "m_axis"))
-        parts.append(_box(10, y + 38, wide, 44, "accelerator", f"{config.n_out} bits a beat"))
+        parts.append(_box(10, y + 38, wide, 44, "accelerator", f"{config.n_out} bits per beat"))
         return parts, y + 90
     codec, facts = index
     split, left = 228, 10
@@ -156,8 +168,12 @@ def _whole(config: WindowConfig, index: tuple[str, list[str]] | None) -> tuple[l
         _arrow([(left + (split - left) // 2, y), (left + (split - left) // 2, y + 38)], "codes"),
         _arrow([(x + width // 2, 180 + height), (x + width // 2, y + 38)], "mask"),
         _box(
-            *(10, y + 38, wide, 44, "join, m_axis"),
-            f"{config.n_out} bits of codes and their mask a beat",
+            10,
+            y + 38,
+            wide,
+            44,
+            "join, m_axis",
+            f"{config.n_out} bits of codes and their mask per beat",
         ),
     ]
     return parts, y + 90
@@ -190,11 +206,11 @@ def _block_parts(config: BlockConfig) -> tuple[list[str], int]:
         ),
         (
             "patch unit",
-            f"{_count(config.patches_per_cycle, 'patch', 'patches')} a lane and clock, "
+            f"{_count(config.patches_per_cycle, 'patch', 'patches')} per lane and clock, "
             f"{config.position_bits} bits each",
             "m_axis",
         ),
-        ("accelerator", f"{config.lanes * config.n_out} bits a beat", ""),
+        ("accelerator", f"{config.lanes * config.n_out} bits per beat", ""),
     ]
     parts: list[str] = []
     for n, (title, line, wire) in enumerate(heads):
@@ -211,7 +227,7 @@ def datapath_figure(piece: Piece, key: str) -> Figure:
     Raises
     ------
     FormatError
-        If the configuration is not one of a decoder.
+        If the configuration is not a decoder's.
     """
     values = piece.facts["config"]
     kind = WindowConfig if "window" in values else BlockConfig

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figure of the report on what ``explore`` tried: the Pareto front."""
+"""Sweep figure of the report: the decoders of ``explore`` and their Pareto front."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,32 +10,45 @@ from .input import Piece
 __all__ = ["pareto_figure"]
 
 _MEASURED = {
-    *("bits_per_weight", "kept", "lut", "ff", "nand2", "fmax_mhz", "fmax_min_mhz"),
-    *("weights_per_cycle", "mweights_per_s", "lut_per_weight", "pareto", "command"),
+    "bits_per_weight",
+    "kept",
+    "lut",
+    "ff",
+    "nand2",
+    "fmax_mhz",
+    "fmax_min_mhz",
+    "weights_per_cycle",
+    "mweights_per_s",
+    "lut_per_weight",
+    "pareto",
+    "command",
 }
-"""Keys of a row of ``explore`` that are no choice."""
+"""Keys of a row of ``explore`` that are results, not choices."""
 
 
 def _choice(row: Mapping[str, Any]) -> str:
-    """Say what was chosen in a row of ``explore``."""
+    """Return the choices of a row of ``explore`` as a text."""
     chosen = {key: row[key] for key in row if key not in _MEASURED and row[key] is not None}
     return ", ".join(f"{key} {value}" for key, value in chosen.items())
 
 
 def pareto_figure(piece: Piece, key: str) -> Figure | None:
-    """Draw what ``explore`` tried: bits a weight against LUTs, those that none beats marked."""
+    """Draw the decoders of ``explore``: bits per weight against LUTs, with the front marked."""
     rows = [row for row in piece.rows if row["lut"] is not None]
     if not rows:
         return None
     field = "lut_per_weight" if all(row.get("lut_per_weight") for row in rows) else "lut"
-    title = "LUTs for a weight a cycle" if field != "lut" else "LUTs"
+    title = "LUTs per weight per cycle" if field != "lut" else "LUTs"
     rows.sort(key=lambda row: (row[field], row["bits_per_weight"]))
     best = [row for row in rows if row["pareto"]]
     codecs = sorted({str(row.get("index", "decoder")) for row in rows})
     data = [
         {
-            **{"type": "scatter", "mode": "markers", "legendgroup": codec},
-            **{"name": label(codec), "showlegend": front or not any(r["pareto"] for r in some)},
+            "type": "scatter",
+            "mode": "markers",
+            "legendgroup": codec,
+            "name": label(codec),
+            "showlegend": front or not any(r["pareto"] for r in some),
             "x": [row[field] for row in mine],
             "y": [row["bits_per_weight"] for row in mine],
             "marker": {
@@ -65,12 +78,16 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
         "every objective.",
         (piece.command,),
         Table(
-            ("choice", title, "LUT", "bits a weight", "kept", "Fmax MHz", "Mweights/s"),
+            ("choice", title, "LUT", "bits per weight", "kept", "Fmax MHz", "Mweights/s"),
             tuple(
                 (
-                    *(_choice(row), number(row[field]), number(row["lut"], 7)),
-                    *(f"{row['bits_per_weight']:.4f}", number(row.get("kept"))),
-                    *(number(row["fmax_mhz"]), number(row["mweights_per_s"])),
+                    _choice(row),
+                    number(row[field]),
+                    number(row["lut"], 7),
+                    f"{row['bits_per_weight']:.4f}",
+                    number(row.get("kept")),
+                    number(row["fmax_mhz"]),
+                    number(row["mweights_per_s"]),
                 )
                 for row in best
             ),
@@ -78,7 +95,7 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
         chart(
             data,
             size_axis(title, [row[field] for row in rows]),
-            axis("bits a weight"),
+            axis("bits per weight"),
             height=480,
         ),
         notes=(note,),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a figure of the report is, and how its charts look alike."""
+"""Figures of the report, and the style that their charts share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ __all__ = [
 ]
 
 COLOURS = tuple(f"--series-{n}" for n in range(1, 9))
-"""Colours of series, by their names in the style sheet: the page puts in the light or dark one."""
+"""Colours of series, by names in the style sheet, which has a light and a dark one of each."""
 _NONE = "-"
 INK, MUTED, GRID = "--ink", "--muted", "--grid"
 
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a figure, as texts."""
+    """Table with the numbers of a figure, as texts."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -37,12 +37,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with the sentence that says how to read it and the commands that made it.
+    """Figure, with a sentence on how to read it and the commands that made it.
 
     Parameters
     ----------
     key : str
-        Its name in links; unique.
+        Name in links; unique.
     title, reading : str
     commands : tuple of str
     table : Table
@@ -65,7 +65,7 @@ class Figure:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Write a number for people: thousands apart, ``digits`` that count, a dash for none."""
+    """Return a number for people: separated thousands, significant ``digits``, a dash for none."""
     if value is None:
         return _NONE
     if isinstance(value, bool):
@@ -76,17 +76,17 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """Write a share as percent."""
+    """Return a share as percent."""
     return f"{100 * value:.{digits}f} %"
 
 
 def label(text: str) -> str:
-    """Make a text safe for Plotly, which reads tags in its labels."""
+    """Return a text that is safe as a label: Plotly reads tags in them."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def shorten(text: str, length: int = 42) -> str:
-    """Leave out the middle of a long text."""
+    """Return a text, without its middle if it is long."""
     if len(text) <= length:
         return text
     head = length // 3
@@ -94,7 +94,7 @@ def shorten(text: str, length: int = 42) -> str:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Leave out the words between dots that all names begin or end with."""
+    """Return names without the dotted parts that all begin or end with."""
     parts = [name.split(".") for name in names]
     if len(parts) < 2:
         return [shorten(name) for name in names]
@@ -108,7 +108,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def size_axis(title: str, values: Sequence[float]) -> dict[str, Any]:
-    """Return an axis for sizes: from 0, or logarithmic where they differ much."""
+    """Return an axis for sizes: from 0, or logarithmic if they differ a lot."""
     positive = [value for value in values if value > 0]
     if positive and max(positive) > 8 * min(positive):
         decades = max(positive) / min(positive)
@@ -165,8 +165,15 @@ def row_labels(names: Sequence[str], offset: float = 0.22) -> list[dict[str, Any
     """Return the names of horizontal rows, written above them: long ones stay readable."""
     return [
         {
-            **{"x": 0, "xref": "paper", "xanchor": "left", "y": n - offset, "yanchor": "bottom"},
-            **{"text": label(name), "showarrow": False, "align": "left", "font": {"size": 12}},
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": n - offset,
+            "yanchor": "bottom",
+            "text": label(name),
+            "showarrow": False,
+            "align": "left",
+            "font": {"size": 12},
         }
         for n, name in enumerate(names)
     ]
@@ -179,10 +186,10 @@ def row_axis(rows: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Dots:
-    """One series of :func:`dot_chart`.
+    """Series of :func:`dot_chart`.
 
-    ``values`` by row name; ``low``, if given, is where a line to the dot begins; ``hover`` has the
-    texts.
+    ``values`` are by row name. From ``low``, if given, a line goes to the dot. ``hover`` has the
+    texts that appear on a dot.
     """
 
     name: str
@@ -195,22 +202,25 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", 
 
 
 def _symbol(n: int) -> str:
-    """Return the symbol of a series: where colours come again, another one goes with them."""
+    """Return the symbol of a series: it changes when colours repeat."""
     return _SYMBOLS[(n + n // len(COLOURS)) % len(_SYMBOLS)]
 
 
 def dot_chart(
     rows: Sequence[str], series: Sequence[Dots], x: Mapping[str, Any], **layout: Any
 ) -> dict[str, Any]:
-    """Return a chart with a row for every name and a dot for every series that has it."""
+    """Return a chart with a row per name, and in it a dot per series."""
     data = []
     names = [label(shorten(row)) for row in rows]
     for n, dots in enumerate(series):
         colour, places = COLOURS[n % len(COLOURS)], [r for r in rows if r in dots.values]
         values = [dots.values[row] for row in places]
         trace: dict[str, Any] = {
-            **{"type": "scatter", "mode": "markers", "name": label(dots.name)},
-            **{"x": values, "y": [rows.index(row) for row in places]},
+            "type": "scatter",
+            "mode": "markers",
+            "name": label(dots.name),
+            "x": values,
+            "y": [rows.index(row) for row in places],
             "marker": {"color": colour, "size": 11, "symbol": _symbol(n)},
             "text": [names[rows.index(row)] for row in places],
             "hovertemplate": f"%{{text}}<br>%{{x:,.4~g}} {label(dots.unit)}",
@@ -218,13 +228,23 @@ def dot_chart(
         if dots.low is not None:
             below = [max(0.0, dots.values[r] - dots.low.get(r, dots.values[r])) for r in places]
             trace["error_x"] = {
-                **{"type": "data", "symmetric": False, "array": [0] * len(below)},
-                **{"arrayminus": below, "color": colour, "thickness": 2, "width": 5},
+                "type": "data",
+                "symmetric": False,
+                "array": [0] * len(below),
+                "arrayminus": below,
+                "color": colour,
+                "thickness": 2,
+                "width": 5,
             }
         data.append(trace)
     lines = [
         {
-            **{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": n, "y1": n},
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": n,
+            "y1": n,
             "line": {"color": GRID, "width": 1},
             "layer": "below",
         }

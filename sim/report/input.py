@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the JSON of the commands for the report: which command made it, and what it holds."""
+"""Input of the report: JSON of commands, cut into pieces of one kind each."""
 
 import json
 import shlex
@@ -18,12 +18,12 @@ __all__ = ["Piece", "read_pieces"]
 
 @dataclass(frozen=True)
 class Piece:
-    """What one command found out about one thing.
+    """Piece: what one command measured of one kind.
 
     Parameters
     ----------
     kind : str
-        What it is; decides where in the report it stands.
+        Kind of result; decides its place in the report.
     command : str
         The command that made it.
     source : str
@@ -31,7 +31,7 @@ class Piece:
     rows : tuple of dict
         Checked: every key that the report reads is there and of its type.
     facts : dict
-        What holds for all rows.
+        Facts that hold for all rows.
     bits : dict of TensorBits
         By tensor, of kind ``bits``.
     """
@@ -52,9 +52,9 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
     Raises
     ------
     ConfigError
-        If there is no file, or one is of a command that the report does not know.
+        If there is no file, or the report does not know the command of one.
     FormatError
-        If a file is damaged or lacks what its command writes.
+        If a file is damaged, or lacks a key that its command writes.
     """
     files: list[Path] = []
     for path in paths:
@@ -125,7 +125,7 @@ def _pieces(path: Path) -> Iterator[Piece]:
 
 
 def _kind(path: Path, command: str, item: Mapping[str, Any]) -> Kind:
-    """Return what a command makes."""
+    """Return the kinds of result that a command makes."""
     try:
         words = [word for word in shlex.split(command) if not word.startswith("-")]
     except ValueError as error:
@@ -141,7 +141,7 @@ def _kind(path: Path, command: str, item: Mapping[str, Any]) -> Kind:
 
 
 def _object(kind: Kind, command: str, path: Path, item: Mapping[str, Any]) -> Iterator[Piece]:
-    """Yield what an object holds: its rows, its tensors, or several kinds at once."""
+    """Yield the pieces of an object: rows, tensors, or several kinds."""
     name = path.name
     check(item, kind.facts, f"{path}")
     if kind.name == "demo":

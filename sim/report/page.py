@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the report together: key figures, sections, and one HTML file that needs nothing else."""
+"""Page of the report: key figures and sections in one self-contained HTML file."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.base.host import replace_on_success
+from xorloom.sw.base.extras import require
+from xorloom.sw.base.host import write_whole
 
 from .area import area_figures, boards_figure, ratio_figure, units_figure
 from .bits import bits_figure, efficiency_figure, kept_figure, total_of
@@ -20,7 +21,7 @@ from .figure import Figure, number, percent
 from .input import Piece, read_pieces
 from .speed import bandwidth_figure, curve_figure, cycles_figure, roofline_figures, total_figure
 from .table import table_figure
-from .timeline import STRIPS, timeline_figure
+from .timeline import timeline_figure
 
 __all__ = ["Section", "Tile", "render", "sections", "tiles", "write_report"]
 
@@ -30,7 +31,7 @@ _DENSE_BITS = 16
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its figures."""
+    """Section: a heading and its figures."""
 
     key: str
     title: str
@@ -39,7 +40,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """One key figure: a value, what it is, and for what."""
+    """Tile with a key figure: a value, its meaning, and its case."""
 
     value: str
     name: str
@@ -58,7 +59,7 @@ def _keys(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, str]]:
 
 
 def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
-    """Draw one decoder of every codec: the first, but one with its index rather than without."""
+    """Draw one decoder per codec: the first with an index, else the first."""
     found: dict[bool, Piece] = {}
     known = [p for p in pieces if p.kind in ("bits", "simulation") and "config" in p.facts]
     for piece in sorted(known, key=lambda p: p.kind):
@@ -67,10 +68,10 @@ def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
 
 
 def _bits(pieces: Sequence[Piece]) -> list[Figure]:
-    """Draw every set of tensors once, whichever commands counted it.
+    """Draw every set of tensors once, although several commands may have counted it.
 
-    What ``compress`` counted is drawn where nothing else was: it often is one of a series, for the
-    masks.
+    Counts of ``compress`` are drawn only where there are no others: they are often one of a series
+    that was made for its masks.
     """
     same: list[list[Piece]] = []
     others = [p for p in pieces if not p.command.startswith("xorloom compress")]
@@ -88,16 +89,13 @@ def _bits(pieces: Sequence[Piece]) -> list[Figure]:
 
 
 def sections(pieces: Sequence[Piece]) -> list[Section]:
-    """Make all sections that there are data for."""
+    """Return all sections that there are data for."""
     bits = _bits(_of(pieces, "bits"))
     bits += [total_figure(p, key) for p, key in _keys("total", _of(pieces, "total"))]
     kept = [kept_figure(_of(pieces, "kept", "index", "total"), "kept")]
     value = [efficiency_figure(_of(pieces, "value", "matrices"), "efficiency")]
     value += [curve_figure(p, key) for p, key in _keys("curve", _of(pieces, "curve"))]
-    timelines = [
-        timeline_figure(p, key, n * STRIPS)
-        for n, (p, key) in enumerate(_keys("timeline", _of(pieces, "timeline")))
-    ]
+    timelines = [timeline_figure(p, key) for p, key in _keys("timeline", _of(pieces, "timeline"))]
     areas = _of(pieces, "synthesis", "area")
     hardware = list(area_figures(areas, "area")) if areas else []
     hardware += [ratio_figure(p, key) for p, key in _keys("ratio", _of(pieces, "ratio"))]
@@ -127,13 +125,13 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
 
 
 def tiles(pieces: Sequence[Piece]) -> list[Tile]:
-    """Pick the key figures: of the first result that has each."""
+    """Return the key figures, each of the first result that has it."""
     found = []
     if bits := _of(pieces, "bits"):
         total = total_of(bits[0].bits)
         what = f"{total.weights:,} weights, {percent(total.kept / max(1, total.weights))} kept"
         stored = total.per_weight()["total"]
-        found.append(Tile(f"{stored:.3f}", "bits a weight, all counted", what, "bits"))
+        found.append(Tile(f"{stored:.3f}", "bits per weight, all counted", what, "bits"))
         times = f"{_DENSE_BITS / stored:.0f} x"
         found.append(Tile(times, "smaller", "than all weights in 16 bits each", "bits"))
     if kept := _of(pieces, "kept"):
@@ -150,7 +148,7 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
     if done := [row for row in simulated if row["bit_exact"]]:
         row = done[0]
         what = f"{row['bus_bits']}-bit bus, {row['memory']}" if "memory" in row else row["case"]
-        found.append(Tile(number(row["weights_per_cycle"]), "weights a cycle", what, "cycles"))
+        found.append(Tile(number(row["weights_per_cycle"]), "weights per cycle", what, "cycles"))
     areas = [row for p in _of(pieces, "synthesis", "area") for row in p.rows]
     if luts := [row for row in areas if row["lut"]]:
         row = next((row for row in luts if "window" in row["design"]), luts[0])
@@ -173,13 +171,13 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
 
 
 def _json_text(value: Any) -> str:
-    """Write JSON that can stand inside a script element, whatever texts it holds."""
+    """Return JSON that is safe in a script element, whatever texts it holds."""
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def render(pieces: Sequence[Piece], title: str) -> str:
-    """Make the page."""
+    """Return the page."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -212,24 +210,26 @@ def render(pieces: Sequence[Piece], title: str) -> str:
 
 
 def write_report(paths: Sequence[Path], output: Path, title: str) -> int:
-    """Read JSON of commands and write the report; returns the number of figures.
+    """Read JSON of commands and write the report; return the number of figures.
 
     The same files give the same bytes.
 
     Raises
     ------
     ConfigError
-        If the output is not HTML, is one of the inputs, or nothing is there to show.
+        If the output is not HTML or is one of the inputs, or there is nothing to show.
     FormatError
         If a file is damaged.
+    ToolError
+        If Plotly is not installed.
     """
     if output.suffix not in (".html", ".htm"):
         raise ConfigError(f"output must end in .html, not {output.name!r}")
     if not paths:
         raise ConfigError("name at least one JSON file or folder (make report makes some)")
+    require("plotly")
     pieces = read_pieces(paths)
     page = render(pieces, title)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with replace_on_success(output) as file:
-        file.write(page.encode())
+    write_whole(output, page)
     return sum(len(section.figures) for section in sections(pieces))

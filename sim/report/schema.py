@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report reads of every command's JSON: keys and their types."""
+"""Schema of the JSON that the report reads: kinds of results, their keys and types."""
 
 import math
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ __all__ = ["KINDS", "TENSOR", "Kind", "check", "check_row"]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of result.
+    """Kind of result.
 
     Parameters
     ----------
     name : str
     verbs : tuple of str
-        Commands that make it, without ``xorloom`` and options.
+        Commands that make it, without ``xorloom`` and without options.
     row : mapping
         Keys of a row and their types, see :func:`check`.
     facts : mapping
@@ -27,11 +27,11 @@ class Kind:
     rows : str
         Where in the object the rows are.
     exact : mapping
-        Keys that a row has besides, if its ``bit_exact`` is true.
+        Further keys of a row whose ``bit_exact`` is true.
     one : bool
-        The object is itself the only row.
+        Whether the object itself is the only row.
     mark : str
-        A key that the object of this kind has and those of other kinds of the command have not.
+        Key that tells this kind from others of the same command.
     """
 
     name: str
@@ -49,14 +49,23 @@ TENSOR = {
     **dict.fromkeys(("scales", "overhead"), "count"),
     **dict.fromkeys(("mask_entropy", "value_entropy"), "number"),
 }
-"""Of a tensor's bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
+"""Keys of a tensor's bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
 _VALUE = {
-    **{"codec": "text", "sparsity": "number", "n_in": "count", "n_out": "count"},
-    **{"bits_per_weight": "number", "efficiency": "number", "lossless": "flag"},
+    "codec": "text",
+    "sparsity": "number",
+    "n_in": "count",
+    "n_out": "count",
+    "bits_per_weight": "number",
+    "efficiency": "number",
+    "lossless": "flag",
 }
 _SYNTH = {
-    **{"design": "text", "target": "text", "lut": "number?", "ff": "number"},
-    **{"fmax_mhz": "number?", "fmax_min_mhz": "number?"},
+    "design": "text",
+    "target": "text",
+    "lut": "number?",
+    "ff": "number",
+    "fmax_mhz": "number?",
+    "fmax_min_mhz": "number?",
 }
 KINDS = (
     Kind(
@@ -78,12 +87,13 @@ KINDS = (
         ("simulate",),
         {"case": "text", "bit_exact": "flag", "weights": "count", "bus_bits": "count"},
         exact={
-            **{"cycles": "count", "model_cycles": "number"},
+            "cycles": "count",
+            "model_cycles": "number",
             **dict.fromkeys(("cycles_to_model", "weights_per_cycle"), "number"),
         },
         one=True,
     ),
-    # Each row of bench area names the command that makes it alone.
+    # Each row of bench area names the command that makes this row alone.
     Kind("area", ("bench area", "synth"), _SYNTH, mark="lut_per_weight_bit"),
     Kind(
         "ratio",
@@ -111,7 +121,9 @@ KINDS = (
         "curve",
         ("bench curve",),
         {
-            **{"sparsity": "number", "n_in": "count", "n_out": "count"},
+            "sparsity": "number",
+            "n_in": "count",
+            "n_out": "count",
             **dict.fromkeys(("bits_per_weight", "seeds", "control", "patches"), "number"),
         },
     ),
@@ -119,7 +131,8 @@ KINDS = (
         "index",
         ("bench index",),
         {
-            **{"codec": "text", "tensor": "text"},
+            "codec": "text",
+            "tensor": "text",
             **dict.fromkeys(("density", "rate", "kept", "kept_bound"), "number"),
         },
     ),
@@ -127,16 +140,25 @@ KINDS = (
         "total",
         ("bench total",),
         {
-            **{"case": "text", "index": "text", "density": "number", "index_bits": "number"},
-            **{"bits_per_weight": "number", "kept": "number", "lossless": "flag"},
+            "case": "text",
+            "index": "text",
+            "density": "number",
+            "index_bits": "number",
+            "bits_per_weight": "number",
+            "kept": "number",
+            "lossless": "flag",
         },
     ),
     Kind(
         "bus",
         ("bench bus",),
         {
-            **{"design": "text", "memory": "text", "case": "text", "sparsity": "number"},
-            **{"bits_per_weight": "number", "bit_exact": "flag"},
+            "design": "text",
+            "memory": "text",
+            "case": "text",
+            "sparsity": "number",
+            "bits_per_weight": "number",
+            "bit_exact": "flag",
         },
         exact=dict.fromkeys(("bus_mbytes_per_s", "mweights_per_s", "of_memory"), "number"),
     ),
@@ -144,7 +166,8 @@ KINDS = (
         "explore",
         ("explore",),
         {
-            **{"bits_per_weight": "number", "pareto": "flag"},
+            "bits_per_weight": "number",
+            "pareto": "flag",
             **dict.fromkeys(("lut", "fmax_mhz", "mweights_per_s"), "number?"),
         },
     ),
@@ -153,7 +176,7 @@ KINDS = (
     Kind("boards", ("boards",), {"board": "text", "clock_mhz": "number", "fmax_mhz": "number"}),
     Kind("table", ("verify",), rows="tensors"),
 )
-"""All that the report knows, in order: of two that fit a command, the first one with its mark."""
+"""All kinds that the report knows; of several for one command, the first with its mark counts."""
 
 
 def _is_number(value: Any) -> bool:
@@ -188,7 +211,7 @@ def check(item: Any, keys: Mapping[str, str], place: str) -> None:
     Raises
     ------
     FormatError
-        If it is none, or a key is missing or of another type; names the place and the key.
+        If it is not an object, or a key is missing or of another type; names place and key.
     """
     if not isinstance(item, dict):
         raise FormatError(f"{place}: expected an object, found {type(item).__name__}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the report on rates: roofline, memories, simulated cycles, and the paper's cases."""
+"""Speed figures of the report: roofline, memories, simulated cycles, and the paper's cases."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
-    """Draw weights a second against memory bandwidth, a figure a case and sparsity."""
+    """Draw weights per second against memory bandwidth, one figure per case and sparsity."""
     groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
     commands: dict[tuple[str, float], list[str]] = {}
     for piece in pieces:
@@ -54,12 +54,19 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
             name = label(f"{title}: {bits:.2f} bits")
             data += [
                 {
-                    **{"type": "scatter", "mode": "lines", "showlegend": False, "name": name},
-                    **{"x": ends, "y": [8 * x / bits for x in ends]},
-                    **{"line": {"color": colour, "width": 1.5}, "hoverinfo": "skip"},
+                    "type": "scatter",
+                    "mode": "lines",
+                    "showlegend": False,
+                    "name": name,
+                    "x": ends,
+                    "y": [8 * x / bits for x in ends],
+                    "line": {"color": colour, "width": 1.5},
+                    "hoverinfo": "skip",
                 },
                 {
-                    **{"type": "scatter", "mode": "markers", "name": name},
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
                     "x": [row["bus_mbytes_per_s"] for row in mine],
                     "y": [row["mweights_per_s"] for row in mine],
                     "marker": {"color": colour, "size": 10},
@@ -71,16 +78,19 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
             Figure(
                 key if not n else f"{key}-{n + 1}",
                 f"Roofline: {case[0]}, sparsity {case[1]:g}",
-                "A line is memory bandwidth over a design's stored bits a weight, the most it "
+                "A line is memory bandwidth over a design's stored bits per weight, the most it "
                 "could do; dots are measured in simulation and lie on the line where nothing of "
                 "the memory is lost.",
                 tuple(dict.fromkeys(commands[case])),
                 Table(
-                    ("design", "memory", "MB/s", "Mweights/s", "bits a weight", "of the memory"),
+                    ("design", "memory", "MB/s", "Mweights/s", "bits per weight", "of the memory"),
                     tuple(
                         (
-                            *(row["design"], row["memory"], number(row["bus_mbytes_per_s"])),
-                            *(number(row["mweights_per_s"]), f"{row['bits_per_weight']:.3f}"),
+                            row["design"],
+                            row["memory"],
+                            number(row["bus_mbytes_per_s"]),
+                            number(row["mweights_per_s"]),
+                            f"{row['bits_per_weight']:.3f}",
                             percent(row["of_memory"]),
                         )
                         for row in rows
@@ -89,7 +99,7 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
                 chart(
                     data,
                     axis("MB/s that the memory delivers", type="log", dtick="D2"),
-                    axis("million weights a second", type="log", dtick="D2"),
+                    axis("million weights per second", type="log", dtick="D2"),
                     height=520,
                 ),
             )
@@ -98,7 +108,7 @@ def roofline_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
 
 
 def bandwidth_figure(piece: Piece, key: str) -> Figure:
-    """Draw modelled weights a second on every memory preset."""
+    """Draw modelled weights per second on every memory preset."""
     facts, rows = piece.facts, piece.rows
     cases = {name: bits for name, bits in facts["bits_per_weight"].items() if bits}
     series = [
@@ -111,7 +121,7 @@ def bandwidth_figure(piece: Piece, key: str) -> Figure:
     ]
     return Figure(
         key,
-        "Memories: weights a second by the model",
+        "Memories: weights per second by the model",
         f"Each row is a memory, with a decoder of {facts['bus_bits']} bits at "
         f"{facts['clock_mhz']:g} MHz behind it; further right is faster.",
         (piece.command,),
@@ -119,7 +129,8 @@ def bandwidth_figure(piece: Piece, key: str) -> Figure:
             ("memory", "MB/s here", *(f"{name}, Mweights/s" for name in cases)),
             tuple(
                 (
-                    *(row["title"], number(row["bus_mbytes_per_s"])),
+                    row["title"],
+                    number(row["bus_mbytes_per_s"]),
                     *(number(row["mweights_per_s"][name]) for name in cases),
                 )
                 for row in rows
@@ -129,7 +140,7 @@ def bandwidth_figure(piece: Piece, key: str) -> Figure:
             [row["title"] for row in rows],
             series,
             size_axis(
-                "million weights a second",
+                "million weights per second",
                 [value for dots in series for value in dots.values.values()],
             ),
         ),
@@ -147,7 +158,9 @@ def curve_figure(piece: Piece, key: str) -> Figure:
         best.append(min(rows, key=lambda row: row["bits_per_weight"]))
         data.append(
             {
-                **{"type": "scatter", "mode": "lines", "name": f"n_in {n_in}"},
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"n_in {n_in}",
                 "x": [row["n_out"] * (1 - sparsity) / n_in for row in rows],
                 "y": [row["bits_per_weight"] for row in rows],
                 "line": {"color": COLOURS[n % len(COLOURS)], "width": 2.5},
@@ -156,22 +169,28 @@ def curve_figure(piece: Piece, key: str) -> Figure:
             }
         )
     floor = {
-        **{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1 - sparsity},
-        **{"y1": 1 - sparsity, "line": {"color": "--muted", "width": 2, "dash": "dash"}},
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": 1 - sparsity,
+        "y1": 1 - sparsity,
+        "line": {"color": "--muted", "width": 2, "dash": "dash"},
     }
-    columns = ("n_in", "n_out", "seeds", "n_patch fields", "patches", "bits a weight")
+    columns = ("n_in", "n_out", "seeds", "n_patch fields", "patches", "bits per weight")
     return Figure(
         key,
         f"The paper's trade: slice length against patches, S {sparsity:g}",
         "Long slices need fewer seeds and more patches; each line is one seed width of the block "
-        f"scheme, the dashed line one bit a kept weight ({1 - sparsity:.2f}). The table has each "
+        f"scheme, the dashed line one bit per kept weight ({1 - sparsity:.2f}). The table has each "
         "line's best.",
         (piece.command,),
         Table(
             columns,
             tuple(
                 (
-                    *(number(row["n_in"]), number(row["n_out"])),
+                    number(row["n_in"]),
+                    number(row["n_out"]),
                     *(f"{row[k]:.4f}" for k in ("seeds", "control", "patches", "bits_per_weight")),
                 )
                 for row in best
@@ -179,15 +198,15 @@ def curve_figure(piece: Piece, key: str) -> Figure:
         ),
         chart(
             data,
-            axis("expected kept bits a seed bit"),
-            axis("value plane, bits a weight", rangemode="tozero"),
+            axis("expected kept bits per seed bit"),
+            axis("value plane, bits per weight", rangemode="tozero"),
             shapes=[floor],
         ),
     )
 
 
 def total_figure(piece: Piece, key: str) -> Figure:
-    """Draw all bits of a whole case under every index."""
+    """Draw all bits of a case with every index."""
     rows = piece.rows
     names = [f"{row['index']}, {row['index_bits']:.3f} bits" for row in rows]
     parts = (
@@ -196,8 +215,12 @@ def total_figure(piece: Piece, key: str) -> Figure:
     )
     data = [
         {
-            **{"type": "bar", "name": part, "x": [label(n) for n in names], "y": values},
-            **{"marker": {"color": COLOURS[n]}, "hovertemplate": "%{y:.4f} bits a weight"},
+            "type": "bar",
+            "name": part,
+            "x": [label(n) for n in names],
+            "y": values,
+            "marker": {"color": COLOURS[n]},
+            "hovertemplate": "%{y:.4f} bits per weight",
         }
         for n, (part, values) in enumerate(parts)
     ]
@@ -208,16 +231,19 @@ def total_figure(piece: Piece, key: str) -> Figure:
         "weight for it. What the masks keep is in the table.",
         (piece.command,),
         Table(
-            ("index", "index bits a weight", "bits a weight", "kept", "lossless"),
+            ("index", "index bits per weight", "bits per weight", "kept", "lossless"),
             tuple(
                 (
-                    *(row["index"], f"{row['index_bits']:.4f}", f"{row['bits_per_weight']:.4f}"),
-                    *(f"{row['kept']:.4f}", number(row["lossless"])),
+                    row["index"],
+                    f"{row['index_bits']:.4f}",
+                    f"{row['bits_per_weight']:.4f}",
+                    f"{row['kept']:.4f}",
+                    number(row["lossless"]),
                 )
                 for row in rows
             ),
         ),
-        chart(data, axis(), axis("bits a weight", rangemode="tozero"), barmode="stack"),
+        chart(data, axis(), axis("bits per weight", rangemode="tozero"), barmode="stack"),
     )
 
 
@@ -234,10 +260,12 @@ def cycles_figure(pieces: Sequence[Piece], key: str) -> Figure:
         "words or decoder steps, whichever are more; every output bit was compared.",
         tuple(dict.fromkeys(piece.command for piece in pieces)),
         Table(
-            ("case", "bit-exact", "weights", "cycles", "model", "weights a cycle", "memory"),
+            ("case", "bit-exact", "weights", "cycles", "model", "weights per cycle", "memory"),
             tuple(
                 (
-                    *(row["case"], number(row["bit_exact"]), number(row["weights"])),
+                    row["case"],
+                    number(row["bit_exact"]),
+                    number(row["weights"]),
                     *(number(row.get(k)) for k in ("cycles", "model_cycles", "weights_per_cycle")),
                     str(row.get("memory", "-")),
                 )

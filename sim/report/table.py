@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results that the report shows as they are: a table of their rows."""
+"""Tables of the report: rows of results that have no figure of their own."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["cell", "table_figure"]
 
 
 def cell(value: Any) -> str:
-    """Write any JSON value as a text."""
+    """Return any JSON value as a text."""
     if isinstance(value, bool | int | float) or value is None:
         return number(value)
     if isinstance(value, list):

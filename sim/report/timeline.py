@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Timeline of the report: one frame of the window decoder, clock by clock, as simulated."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -12,16 +11,26 @@ from xorloom.sw.spec.config import WindowConfig
 from .figure import Figure, Table, number, percent
 from .input import Piece
 
-__all__ = ["STRIPS", "timeline_figure"]
+__all__ = ["timeline_figure"]
 
 _COLUMNS = 32
 _CELL = 14
 _CLOCKS = 12
 """Clocks of one strip of the waveform: as many as a phone shows."""
-STRIPS = 3
+_STRIPS = 3
 """Strips of a figure: the clocks around the first rate word, and a window later."""
-_FILLS = [".s7{fill:#c3e6d3}", ".s8{fill:#f4b8b2}", ".s10{fill:#b5d5f3}"]
-"""Of WaveDrom's cells 2, 3 and 5 in its narrow skin, to match the legend."""
+_NAMES, _CLOCK, _LANE = 80, 18, 20
+"""Size of the waveform: column of names, a clock's width, a lane's height."""
+_LANES = {
+    "aclk": None,
+    "s_axis valid": "in_valid",
+    "s_axis ready": "in_ready",
+    "chunk": None,
+    "slice made": "has_slice",
+    "m_axis valid": "out_valid",
+    "m_axis ready": "out_ready",
+}
+"""Lanes of the waveform, and the recorded signals that are drawn as they are."""
 _SIGNALS = ("in_valid", "in_ready", "step", "opens_frame", "has_slice", "out_valid", "out_ready")
 
 
@@ -75,61 +84,57 @@ def _strip(clocks: list[_Clock]) -> str:
     )
 
 
-def _wave(bits: str) -> str:
-    """Write a signal in WaveDrom's way: a dot where it stays."""
-    return "".join("." if n and bits[n - 1] == bit else bit for n, bit in enumerate(bits))
+def _signal(bits: str, top: int, clock: int = _CLOCK) -> str:
+    """Draw a level for every bit; edges lean a little, as on paper."""
+    points = []
+    for n, bit in enumerate(bits):
+        x, y = _NAMES + n * clock, top + (4 if bit == "1" else _LANE - 4)
+        points.append(f"{x + 2},{y} {x + clock},{y}")
+    return f'<polyline class="signal" points="{" ".join(points)}"/>'
 
 
-def _waveform(signals: Mapping[str, str], clocks: list[_Clock], first: int, strip: int) -> str:
-    """Draw some clocks from ``first`` on as an SVG; only strip 0 has the shapes all need."""
-    from wavedrom.waveform import WaveDrom
+def _chunks(clocks: list[_Clock], top: int) -> str:
+    """Draw every clock as a cell in the colour of the legend, with its chunk's number."""
+    cells = []
+    for n, clock in enumerate(clocks):
+        x = _NAMES + n * _CLOCK
+        cells.append(
+            f'<rect class="cell {clock.kind}" x="{x + 1}" y="{top + 2}" width="{_CLOCK - 2}" '
+            f'height="{_LANE - 4}" rx="2"/>'
+        )
+        if clock.chunk is not None:
+            value = "R" if clock.kind == "rate" else str(clock.chunk)
+            middle = f'x="{x + _CLOCK / 2:g}" y="{top + _LANE - 6}"'
+            cells.append(f'<text class="value" {middle}>{value}</text>')
+    return "".join(cells)
 
+
+def _waveform(signals: Mapping[str, str], clocks: list[_Clock], first: int) -> str:
+    """Draw some clocks from ``first`` on, a lane for each signal."""
     until = min(first + _CLOCKS, len(clocks))
     part = clocks[first:until]
-    kinds = "".join({"rate": "3", "slice": "5", "seeds": "="}.get(c.kind, "x") for c in part)
-    data = ["R" if c.kind == "rate" else str(c.chunk) for c in part if c.chunk is not None]
-    lanes = [{"name": "aclk", "wave": "p" + "." * (len(part) - 1)}]
-    lanes += [
-        {"name": name, "wave": _wave(signals[key][first:until])}
-        for name, key in (("s_axis valid", "in_valid"), ("s_axis ready", "in_ready"))
-    ]
-    lanes.append({"name": "chunk", "wave": re.sub("(?<=x)x", ".", kinds), "data": data})  # type: ignore[dict-item]
-    lanes += [
-        {"name": name, "wave": _wave(signals[key][first:until])}
-        for name, key in (
-            ("slice made", "has_slice"),
-            ("m_axis valid", "out_valid"),
-            ("m_axis ready", "out_ready"),
-        )
-    ]
-    source = {"signal": lanes, "config": {"skin": "narrow"}}
-    svg = WaveDrom().render_waveform(0, source).tostring()
-    # Its style holds for the whole page: of it, only the classes of shapes, and once.
-    style, shapes = re.search(r"<style.*?</style>", svg, re.DOTALL), not strip
-    rules = (
-        re.findall(r"^\.s\d+\{[^}]*\}", style[0], re.MULTILINE) + _FILLS if style and shapes else []
-    )
-    svg = re.sub(r"<style.*?</style>", f"<style>{' '.join(rules)}</style>", svg, flags=re.DOTALL)
-    if not shapes:
-        svg = re.sub(r"<style></style>|(?<=<defs>).*?(?=</defs>)", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'id="(\w+?)_0"', rf'id="\1_{strip}"', svg)
-    size = re.search(r'viewBox="0,0,(\d+),(\d+)"', svg)
-    assert size is not None
-    svg = re.sub(r' (height|width)="\d+"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
+    width, height = _NAMES + _CLOCKS * _CLOCK + 2, len(_LANES) * _LANE
+    edges = "".join(f"M{_NAMES + n * _CLOCK + 1},0V{height}" for n in range(len(part) + 1))
+    shapes = [f'<path class="edges" d="{edges}"/>']
+    for n, (name, key) in enumerate(_LANES.items()):
+        top = n * _LANE
+        shapes.append(f'<text class="lane" x="{_NAMES - 6}" y="{top + _LANE - 6}">{name}</text>')
+        if key is not None:
+            shapes.append(_signal(signals[key][first:until], top))
+        elif name == "aclk":
+            shapes.append(_signal("10" * len(part), top, _CLOCK // 2))
+        else:
+            shapes.append(_chunks(part, top))
     title = f"clocks {first} to {until - 1}"
     return (
-        f'<figure class="wave" style="max-width:{1.25 * int(size[1]):.0f}px">{svg}'
+        f'<figure class="wave"><svg viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{", ".join(_LANES)}: {title}">{"".join(shapes)}</svg>'
         f"<figcaption>{title}</figcaption></figure>"
     )
 
 
-def timeline_figure(piece: Piece, key: str, strips: int) -> Figure:
+def timeline_figure(piece: Piece, key: str) -> Figure:
     """Draw the first frame of a simulated window decoder.
-
-    Parameters
-    ----------
-    strips : int
-        Strips of waveform that are on the page before this figure.
 
     Raises
     ------
@@ -146,10 +151,8 @@ def timeline_figure(piece: Piece, key: str, strips: int) -> Figure:
     config = WindowConfig.from_dict(piece.facts["config"])
     start = next(n for n, clock in enumerate(clocks) if clock.kind == "rate") - 3
     parts = [
-        _waveform(signals, clocks, first, strips + n)
-        for n, first in enumerate(
-            range(max(0, start), min(len(clocks), start + STRIPS * _CLOCKS), _CLOCKS)
-        )
+        _waveform(signals, clocks, first)
+        for first in range(max(0, start), min(len(clocks), start + _STRIPS * _CLOCKS), _CLOCKS)
     ]
     legend = "".join(
         f'<span><i class="clock {kind}"></i>{escape(text)}</span>' for kind, text in _KINDS.items()

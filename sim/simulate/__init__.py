@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Host side of simulations."""
+"""Simulations of generated Verilog: the host's side, which builds, runs and compares."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates decoders with their read master on a memory model: bit-exact, with cycles measured."""
+"""Simulation of decoders with their read master on a memory model: bit-exact, cycles measured."""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
-from xorloom.hw.units import component_verilog
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.golden.weights import weight_decoder
@@ -18,17 +18,17 @@ from xorloom.sw.index.plane import decode_index
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import INDEX_KINDS, KIND_WEIGHTS, WeightHeader
+from xorloom.sw.spec.layout import WeightHeader, last_slice_bits
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
 from xorloom.sw.tensors.orders import beats
 from xorloom.sw.value.plane import ValueLayout, decode_value
 
+from .packets import Packet, ones
 from .runner import build, run
 
 __all__ = [
     "DECODER",
     "BusResult",
-    "Packet",
     "beat_bytes_of",
     "decoder_top",
     "packet_of",
@@ -39,14 +39,14 @@ __all__ = [
 DECODER = "xorloom_decoder"
 """Name of the decoder's top module."""
 _BASE = 0x1000
-"""Where the image lies."""
+"""Address of the image."""
 _GOLDEN_WEIGHTS = 1 << 14
-"""Streams of so many weights at most are checked against the golden model."""
+"""Most weights of a stream that is checked against the golden model by default."""
 
 
 @dataclass(frozen=True)
 class BusResult:
-    """What one run took, in clocks from the cycle in which the first address is taken.
+    """Cost of one run, in clocks from the one in which the first address is taken.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class BusResult:
     bus_bits, payload_bits : int
         Payload is index and values, without headers, CRCs, schedule and padding.
     waits : dict
-        Clocks in which the memory offered nothing though it was asked, by cause.
+        Clocks in which a read waited and the memory offered nothing, by cause.
     idle, not_ready : int
-        Clocks in which it was not asked; in which a word of it was not taken.
+        Clocks without a read; clocks in which an offered word was not taken.
     counters : dict
         Of the decoder: ``starved``, ``blocked``, ``stalled`` and others, see ``hw.ip.csr``.
     """
@@ -82,27 +82,17 @@ class BusResult:
 
     @property
     def memory_share(self) -> float:
-        """Share of the clocks in which the memory could give, that is, did not wait by itself."""
+        """Share of the clocks in which the memory could deliver: it did not wait by itself."""
         return 1 - sum(self.waits.values()) / self.bus_cycles
 
     @property
     def stall_cycles(self) -> dict[str, int]:
-        """Clocks lost: to the memory, to the decoder, to who takes its output."""
+        """Clocks lost to the memory, to the decoder, and to the consumer of its output."""
         return {
             "memory": sum(self.waits.values()),
             "blocked": self.counters["blocked"],
             "output": self.counters["stalled"],
         }
-
-
-@dataclass(frozen=True)
-class Packet:
-    """Beats of one stream, as bytes; its weights; of the last beat, what counts, and ``tuser``."""
-
-    data: bytes
-    weights: int
-    kept: int
-    user: int = 0
 
 
 @lru_cache(maxsize=8)
@@ -114,7 +104,7 @@ def decoder_top(
     outstanding: int = 4,
     max_burst: int = 256,
 ) -> str:
-    """Return the Verilog of an :class:`xorloom.hw.ip.top.IpBlock` with reader."""
+    """Return the Verilog of an :class:`xorloom.hw.ip.top.IpBlock` with a read master."""
     decoder = IpBlock(
         value,
         indexes,
@@ -126,10 +116,6 @@ def decoder_top(
         align_bytes=value.bus_bytes,
     )
     return component_verilog(decoder, DECODER)
-
-
-def _ones(bits: int) -> int:
-    return (1 << bits) - 1
 
 
 def beat_bytes_of(
@@ -145,7 +131,7 @@ def beat_bytes_of(
 
 
 def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> tuple[Packet, int]:
-    """Return what one weight stream yields, and its payload bits.
+    """Return the packet that one weight stream yields, and its payload bits.
 
     Parameters
     ----------
@@ -178,8 +164,8 @@ def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) ->
         layout = ValueLayout("row", -(-weights // lanes))
         codes = decode_value(strings[0], mask, planes, value, layout, "values")
         expected = beat_bytes_of(mask, codes, lanes, planes, n_out).tobytes()
-    live = (count - 1) % n_out + 1
-    kept = _ones(live) | _ones(-(-live // planes)) << n_out
+    live = last_slice_bits(count, n_out)
+    kept = ones(live) | ones(-(-live // planes)) << n_out
     return Packet(expected, weights, kept, live), payload
 
 
@@ -216,7 +202,7 @@ def simulate_bus(
     clock_mhz : float
         Of bus and decoder.
     sink : str
-        Stall pattern of who takes the output, see
+        Stall pattern of the consumer, see
         :func:`xorloom.sim.testbenches.agents.bench.stalls`.
     golden : bool, optional
         Compare with the golden model, which is slow, instead of the fast software decoder; by
@@ -224,7 +210,7 @@ def simulate_bus(
     simulator : str
         ``verilator`` or ``icarus``.
     outstanding, max_burst : int
-        Of the reader.
+        Of the read master.
     waves_to, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
 
@@ -242,18 +228,15 @@ def simulate_bus(
     ToolError
         If the simulator is missing or crashes.
     """
-    forms = {
-        KIND_WEIGHTS + INDEX_KINDS[index.codec]: WeightFormat(value, planes, index)
-        for index in indexes
-    }
-    frames, payload_bits = [], 0
+    forms = {form.kind: form for form in (WeightFormat(value, planes, i) for i in indexes)}
+    packets, payload_bits = [], 0
     for data in streams:
         for part in split_weight_streams(data, value.bus_bytes):
             kind = WeightHeader.unpack(part, "stream").kind
-            # With a kind that is not built in, the format error names those that are.
+            # A kind that is not built in: the format error names those that are.
             form = forms.get(kind, next(iter(forms.values())))
-            frame, bits = packet_of(part, form, golden=golden)
-            frames.append(frame)
+            packet, bits = packet_of(part, form, golden=golden)
+            packets.append(packet)
             payload_bits += bits
     text = decoder_top(value, tuple(indexes), planes, True, outstanding, max_burst)
     lanes = value.n_out // planes
@@ -265,11 +248,17 @@ def simulate_bus(
         "sink": sink,
         "seed": seed,
         "beat_bytes": -(-(value.n_out + lanes) // 8),
-        "whole": f"{_ones(value.n_out + lanes):x}",
+        "whole": f"{ones(value.n_out + lanes):x}",
         "user": value.n_out,
     }
     return run_job(
-        *(text, DECODER, streams, frames, job, value.bus_bits, payload_bits),
+        text,
+        DECODER,
+        streams,
+        packets,
+        job,
+        bus_bits=value.bus_bits,
+        payload_bits=payload_bits,
         waves_to=waves_to,
         waves_cycles=waves_cycles,
     )
@@ -279,11 +268,11 @@ def run_job(
     text: str,
     top: str,
     streams: Sequence[bytes],
-    frames: Sequence[Packet],
+    packets: Sequence[Packet],
     job: dict[str, Any],
+    *,
     bus_bits: int,
     payload_bits: int,
-    *,
     waves_to: Path | None = None,
     waves_cycles: int | None = None,
 ) -> BusResult | str:
@@ -296,25 +285,23 @@ def run_job(
     for data in streams:
         descriptors.append((at, len(data)))
         at += len(data)
-    beats_due = sum(len(frame.data) for frame in frames) // job["beat_bytes"]
+    beats_due = sum(len(packet.data) for packet in packets) // job["beat_bytes"]
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "image").write_bytes(b"".join(streams))
-        listed = []
-        for number, frame in enumerate(frames):
-            path = folder / f"expected-{number}"
-            path.write_bytes(frame.data)
-            listed.append({"expected": str(path), "kept": f"{frame.kept:x}", "user": frame.user})
         more = {
             "image": str(folder / "image"),
             "base": _BASE,
             "descriptors": descriptors,
-            "frames": listed,
-            # Many times what memory and beats take, for the slowest pattern of stalls.
+            "packets": [p.write(folder / f"expected-{n}") for n, p in enumerate(packets)],
+            # Many times the cycles of memory and beats: enough for the slowest pattern of stalls.
             "limit": round(4 * words / share + 16 * beats_due) + 20_000,
         }
         found = run(
-            *(built, "xorloom.sim.testbenches.bus", "decodes_from_memory", job | more),
+            built,
+            "xorloom.sim.testbenches.bus",
+            "decodes_from_memory",
+            job | more,
             waves_to=waves_to,
             waves_cycles=waves_cycles,
         )
@@ -326,7 +313,7 @@ def run_job(
         bus_cycles=found["bus_cycles"],
         words=counts["beats"],
         beats=found["beats"],
-        weights=sum(frame.weights for frame in frames),
+        weights=sum(packet.weights for packet in packets),
         bus_bits=bus_bits,
         payload_bits=payload_bits,
         waits=counts["waits"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is simulated: memory streams of a compressed model's tensors, or of i.i.d. masks."""
+"""Cases to simulate: memory streams of a compressed model's tensors, or of i.i.d. masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from xorloom.sim.datasets import iid
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.container import STREAM, read_container
-from xorloom.sw.model.decompress import tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_sparsity
@@ -22,7 +22,7 @@ __all__ = ["Case", "iid_case", "model_case"]
 
 @dataclass(frozen=True)
 class Case:
-    """Memory streams to simulate, and what they hold.
+    """Case: memory streams to simulate, and what they hold.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Case:
 
 
 def _case(title: str, config: ValueConfig, parts: Sequence[tuple[bytes, int, int, int]]) -> Case:
-    """Sum up (streams of a tensor, weights, slices, steps)."""
+    """Return the case of tensors, each (streams, weights, slices, steps)."""
     streams: list[bytes] = []
     for data, _, _, _ in parts:
         streams += split_streams(data, config.bus_bytes, title)
@@ -59,14 +59,14 @@ def _case(title: str, config: ValueConfig, parts: Sequence[tuple[bytes, int, int
 
 
 def _slices(weights: int, planes: int, config: ValueConfig) -> int:
-    """Slices of a tensor."""
+    """Return the slices of a tensor."""
     if isinstance(config, WindowConfig):
         return slice_count(weights, config.n_out // planes)
     return slice_count(weights, config.n_out) * planes
 
 
 def model_case(path: Path, names: Sequence[str]) -> Case:
-    """Take tensors of a compressed model; without names, the largest.
+    """Return the case of tensors of a compressed model; without names, the largest one.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def model_case(path: Path, names: Sequence[str]) -> Case:
 def iid_case(
     sparsity: float, weights: int, planes: int, config: ValueConfig, *, search: bool, seed: int = 1
 ) -> Case:
-    """Encode random codes under an i.i.d. mask, like AlexNet's pruned FC layers.
+    """Return the case of random codes under an i.i.d. mask, like AlexNet's pruned FC layers.
 
     Raises
     ------

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates generated decoders on encoded tensors: bit-exact, with cycles counted."""
+"""Simulation of generated value decoders on encoded tensors: bit-exact, cycles counted."""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xorloom.hw.units import GeneratedVerilog, generate
+from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.verify import beat_bytes, expected_bytes
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
-from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
+from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, last_slice_bits
 
 from .cases import Case
 from .result import SimulationResult, check_pattern
@@ -21,10 +21,10 @@ __all__ = ["simulate_case", "simulate_streams"]
 
 
 def _valid_bits(stream: bytes, config: WindowConfig) -> int:
-    """Bits that count in the last slice of a memory stream."""
+    """Return the bits that count in the last slice of a memory stream."""
     at = COUNT_OFFSET_BITS // 8
     count = int.from_bytes(stream[at : at + 4], "little")
-    return (count - 1) % config.n_out + 1
+    return last_slice_bits(count, config.n_out)
 
 
 def simulate_streams(
@@ -54,7 +54,7 @@ def simulate_streams(
     source, sink : str
         Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
     reset_after : sequence of int
-        Start the first stream and reset after so many clocks, for each number, before the run.
+        Before the run, for each number: start the first stream, and reset after so many clocks.
     waves_to, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
     timeline_slices : int
@@ -70,7 +70,7 @@ def simulate_streams(
     ToolError
         If the simulator is missing or crashes.
     """
-    verilog = verilog or generate(config, stages=stages)
+    verilog = verilog or generate_unit("decoder", config, stages=stages)
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
@@ -95,7 +95,10 @@ def simulate_streams(
                 job[kind].append(str(path))
         test = "recovers_from_reset_mid_stream" if reset_after else "decodes_streams"
         result = run(
-            *(built, "xorloom.sim.testbenches.decoder", test, job),
+            built,
+            "xorloom.sim.testbenches.decoder",
+            test,
+            job,
             waves_to=waves_to,
             waves_cycles=waves_cycles,
         )
@@ -117,7 +120,7 @@ def simulate_case(
     waves_cycles: int | None = None,
     timeline: bool = False,
 ) -> dict[str, Any]:
-    """Simulate a case and put the counted cycles beside the memory-bandwidth model.
+    """Simulate a case; return counted cycles beside those of the memory-bandwidth model.
 
     Returns
     -------
@@ -128,8 +131,8 @@ def simulate_case(
     Raises
     ------
     ConfigError
-        If the memory, simulator or a pattern is unknown, both memory and source are given, or the
-        block decoder is to have a timeline.
+        If the memory, simulator or a pattern is unknown, both memory and source are given, or a
+        timeline is asked of the block decoder.
     ToolError
         If the simulator is missing or crashes.
     """

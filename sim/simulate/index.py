@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates generated index decoders on memory streams: bit-exact, with cycles."""
+"""Simulation of generated index decoders on memory streams: bit-exact, cycles counted."""
 
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.weights import INDEX_DECODERS
+from xorloom.sw.golden.codecs import index_decoder
 from xorloom.sw.model.container import INDEX, Container, read_container
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
-from xorloom.sw.spec.layout import Header
+from xorloom.sw.spec.layout import Header, last_slice_bits
 
+from .packets import Packet, ones
 from .result import SimulationResult, check_pattern
 from .runner import build, run
 
@@ -33,70 +33,15 @@ __all__ = [
 
 def golden_index(config: IndexConfig, data: bytes) -> list[int]:
     """Return the masks of one memory stream, by the codec's golden model."""
-    return INDEX_DECODERS[config.codec](config, bus_words(data, config.bus_bits))
+    return index_decoder(config, bus_words(data, config.bus_bits))
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Beats that one memory stream must yield, and which bits of the last one count."""
-
-    beats: list[int]
-    kept: int
-    bits: int
-
-
-def _simulate(
-    verilog: GeneratedVerilog,
-    streams: Sequence[bytes],
-    frames: Sequence[_Frame],
-    how: dict[str, Any],
-) -> SimulationResult | str:
-    """Run memory streams through Verilog and compare every frame."""
-    beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
-    waves_to = how["waves_to"]
-    built = build(
-        verilog.text, verilog.name, simulator=how["simulator"], waves=waves_to is not None
-    )
-    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
-        folder = Path(name)
-        job: dict[str, Any] = {
-            "inputs": {"s_axis": []},
-            "frames": [],
-            "beat_bytes": beat_bytes,
-            "source": how["source"],
-            "sink": how["sink"],
-            "seed": how["seed"],
-        }
-        for number, data in enumerate(streams):
-            path = folder / f"stream-{number}"
-            path.write_bytes(data)
-            job["inputs"]["s_axis"].append(str(path))
-        for number, frame in enumerate(frames):
-            path = folder / f"expected-{number}"
-            path.write_bytes(b"".join(beat.to_bytes(beat_bytes, "little") for beat in frame.beats))
-            kept = frame.kept.to_bytes(beat_bytes, "little").hex()
-            job["frames"].append({"expected": str(path), "kept": kept, "bits": frame.bits})
-        result = run(
-            *(built, "xorloom.sim.testbenches.index", "decodes_indexed_streams", job),
-            waves_to=waves_to,
-            waves_cycles=how["waves_cycles"],
-        )
-    if "failure" in result:
-        return str(result["failure"])
-    return SimulationResult(**result)
-
-
-def _count(data: bytes) -> int:
-    return Header.unpack(data, "stream").count
-
-
-def _ones(bits: int) -> int:
-    return (1 << bits) - 1
-
-
-def _live(count: int, n_out: int) -> int:
-    """Bits that count in the last of a stream's beats."""
-    return (count - 1) % n_out + 1
+def _packet(config: IndexConfig, data: bytes, beat_bytes: int) -> Packet:
+    """Return the beats that one memory stream must yield, one mask each."""
+    masks = golden_index(config, data)
+    count = Header.unpack(data, "stream").count
+    expected = b"".join(mask.to_bytes(beat_bytes, "little") for mask in masks)
+    return Packet(expected, count, ones(last_slice_bits(count, config.n_out)))
 
 
 def simulate_index(
@@ -117,8 +62,7 @@ def simulate_index(
     ----------
     streams : sequence of bytes
         Memory streams of at least one weight each, sent back to back.
-    config : DecoderConfig
-        Of an index codec.
+    config : IndexConfig
     verilog : GeneratedVerilog, optional
         Generated from ``config`` if not given.
     source, sink : str
@@ -139,30 +83,52 @@ def simulate_index(
         If the simulator is missing or crashes.
     """
     verilog = verilog or generate_unit("index", config)
-    n_out = config.n_out
-    frames = [
-        _Frame(golden_index(config, data), _ones(_live(_count(data), n_out)), _count(data))
-        for data in streams
-    ]
-    how: dict[str, Any] = {"simulator": simulator, "source": source, "sink": sink, "seed": seed}
-    how |= {"waves_to": waves_to, "waves_cycles": waves_cycles}
-    return _simulate(verilog, streams, frames, how)
+    beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
+    built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        folder = Path(name)
+        inputs, packets = [], []
+        for number, data in enumerate(streams):
+            path = folder / f"stream-{number}"
+            path.write_bytes(data)
+            inputs.append(str(path))
+            packet = _packet(config, data, beat_bytes)
+            packets.append(packet.write(folder / f"expected-{number}"))
+        job = {
+            "inputs": {"s_axis": inputs},
+            "packets": packets,
+            "beat_bytes": beat_bytes,
+            "source": source,
+            "sink": sink,
+            "seed": seed,
+        }
+        result = run(
+            built,
+            "xorloom.sim.testbenches.index",
+            "decodes_indexed_streams",
+            job,
+            waves_to=waves_to,
+            waves_cycles=waves_cycles,
+        )
+    if "failure" in result:
+        return str(result["failure"])
+    return SimulationResult(**result)
 
 
 def case_names(container: Container, names: Sequence[str]) -> list[str]:
-    """Return the tensors to simulate: those named or, if none is, the largest."""
+    """Return the names of tensors to simulate: as given; without any, the largest one."""
     if names or not container.tensors:
         return list(names)
     return [max(container.tensors, key=lambda n: math.prod(container.tensors[n].shape))]
 
 
 def case_title(container: Container, names: Sequence[str]) -> str:
-    """Return what is simulated."""
+    """Return the title of a case."""
     return names[0] if len(names) == 1 else f"{len(names)} tensors of {container.path.name}"
 
 
 def index_steps(index: IndexConfig, beats: int) -> int:
-    """Return the cycles of an index decoder that always has bits."""
+    """Return the cycles of an index decoder that never waits for bits."""
     if isinstance(index, TrellisConfig):
         return beats + -(-beats // index.period) * index.class_chunks
     if isinstance(index, EntropyConfig):
@@ -182,8 +148,8 @@ def simulate_model(
 ) -> dict[str, Any]:
     """Run the masks of tensors of a compressed model, back to back, through its index decoder.
 
-    The model of cycles is the most of: bus words, one a cycle; beats with their class chunks or
-    symbol steps, one a cycle.
+    The modelled cycles are the larger of two numbers: bus words, and beats with their class chunks
+    or symbol steps.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates the IP block on the memory image of a compressed model: bit-exact, with cycles."""
+"""Simulation of the IP block on the memory image of a compressed model: bit-exact, with cycles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image, weight_format
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
 
 from .bus import simulate_bus
 from .index import case_names, case_title, index_steps
@@ -28,10 +28,10 @@ def simulate_image(
     waves: Path | None = None,
     waves_cycles: int | None = None,
 ) -> dict[str, Any]:
-    """Let the IP block read tensors of a compressed model out of memory, one descriptor a tensor.
+    """Let the IP block read tensors of a compressed model out of memory, one descriptor per tensor.
 
-    The model of cycles is the most of: bus words of an ideal memory, one a cycle; steps of the
-    value decoder; beats of the index with its class chunks or symbol steps, one a cycle.
+    The modelled cycles are the largest of three numbers: bus words, on an ideal memory; steps of
+    the value decoder; beats of the index with its class chunks or symbol steps.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def simulate_image(
     Returns
     -------
     dict
-        JSON-able; ``bit_exact`` tells whether every beat is what the software decoder yields, else
-        ``mismatch`` says where it is not.
+        JSON-able; ``bit_exact`` tells whether every beat is the software decoder's; if not,
+        ``mismatch`` tells where.
 
     Raises
     ------

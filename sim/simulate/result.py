@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result of a simulation, and the stall patterns that one can ask for."""
+"""Result of a simulation, and the names of stall patterns."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +18,7 @@ def check_pattern(side: str, pattern: str) -> None:
     Raises
     ------
     ConfigError
-        If it is none.
+        If there is no such pattern.
     """
     if pattern not in STALLS and (set(pattern) - {".", "x"} or "." not in pattern):
         names = ", ".join(STALLS)
@@ -34,7 +34,7 @@ class SimulationResult:
 
     ``input_waits``: the bus offered a word and the decoder did not take it; ``starved``: the
     decoder was ready and the bus had nothing; ``output_waits``: the consumer was not ready.
-    ``timeline``: signals of the window decoder, one character a clock, if asked for.
+    ``timeline``: signals of the window decoder, one character per clock, if asked for.
     """
 
     cycles: int
@@ -47,7 +47,7 @@ class SimulationResult:
 
     @property
     def bus_utilisation(self) -> float:
-        """Bus words transferred a cycle."""
+        """Bus words transferred per cycle."""
         return self.words / self.cycles
 
     def to_dict(self) -> dict[str, Any]:

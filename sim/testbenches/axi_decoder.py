@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of the whole decoder: third-party bus models on every port, faults on purpose.
+"""cocotb testbench of the IP block: third-party bus models on every port, injected faults.
 
-A case has phases; each sends what it has, waits until the decoder is not busy, and reports what
-came out and what ``STATUS`` said. The tests judge.
+A case has phases. Each phase sends its streams, waits until the decoder is idle, and reports the
+output packets and ``STATUS``. The tests on the host judge them.
 """
 
 import itertools
@@ -32,11 +32,11 @@ from .registers import AxilBus
 __all__ = ["ends_every_stream"]
 
 PATIENCE = 1000
-"""Cycles after the last word in which all must be over, without back-pressure."""
+"""Cycles after the last word in which the decoder must become idle, without back-pressure."""
 
 
 class _Memory:
-    """What the AXI slave model reads; at some addresses it answers with an error."""
+    """Memory of the AXI slave model; at some addresses it answers with an error."""
 
     def __init__(self, contents: dict[str, str]) -> None:
         self._data = SparseMemory(1 << 32)
@@ -46,7 +46,7 @@ class _Memory:
         self.response = AxiResp.OKAY
 
     async def read(self, address: int, length: int) -> bytes:
-        """Read a word; the model makes SLVERR of an exception."""
+        """Read a word; the model turns an exception into SLVERR."""
         self.response = AxiResp(self.errors.get(address, 0))
         if self.response in (AxiResp.SLVERR, AxiResp.DECERR):
             raise ValueError
@@ -54,7 +54,7 @@ class _Memory:
 
 
 class DecoderBench:
-    """The decoder and the models around it; ``memory`` in the job tells a decoder with reader."""
+    """Decoder with models around it; it has a read master if the job has ``memory``."""
 
     def __init__(self, dut: Any, job: dict[str, Any]) -> None:
         self.dut, self.job = dut, job
@@ -97,7 +97,7 @@ class DecoderBench:
         await ClockCycles(dut.aclk, 2)
 
     def _answer_with_errors(self) -> None:
-        """Let the model's SLVERR be what the memory wanted."""
+        """Replace the model's SLVERR by the response that the memory wants."""
         channel = self.slave.r_channel
         send = channel.send
 
@@ -112,7 +112,7 @@ class DecoderBench:
             await RisingEdge(self.dut.aclk)
 
     async def _watch(self) -> None:
-        """Count clocks; note the last transfer of any kind but the registers'."""
+        """Count clocks; note the last transfer on any port but the registers'."""
         dut = self.dut
         names = ("m_axi_r", "m_axi_ar") if self.reader else ("s_axis_t",)
         pairs = [
@@ -134,19 +134,19 @@ class DecoderBench:
             if pattern is not None:
                 model.set_pause_generator(pattern)
 
-    def frames(self) -> list[list[list[int]]]:
+    def packets(self) -> list[list[list[int]]]:
         """Return the output packets that have come; a beat is data, keep and user."""
         lanes = self.sink.byte_lanes
         found = []
         while not self.sink.empty():
-            frame = self.sink.recv_nowait(compact=False)
-            cut = range(0, len(frame.tdata), lanes)
+            packet = self.sink.recv_nowait(compact=False)
+            cut = range(0, len(packet.tdata), lanes)
             found.append(
                 [
                     [
-                        int.from_bytes(bytes(frame.tdata[at : at + lanes]), "little"),
-                        sum(bit << k for k, bit in enumerate(frame.tkeep[at : at + lanes])),
-                        int(frame.tuser[at]),
+                        int.from_bytes(bytes(packet.tdata[at : at + lanes]), "little"),
+                        sum(bit << k for k, bit in enumerate(packet.tkeep[at : at + lanes])),
+                        int(packet.tuser[at]),
                     ]
                     for at in cut
                 ]
@@ -183,7 +183,7 @@ class DecoderBench:
             self.sink.pause = False
 
     async def phase(self, phase: dict[str, Any]) -> dict[str, Any]:
-        """Send, wait, look, clear."""
+        """Run one phase: send, wait, read the state, clear it."""
         self.last_word = self.clock
         self.memory.errors = {int(at): kind for at, kind in phase.get("errors", {}).items()}
         tasks = []
@@ -211,7 +211,7 @@ class DecoderBench:
         status = await self.driver.status()
         await self.driver.clear()
         return result | {
-            "frames": self.frames(),
+            "packets": self.packets(),
             "cause": status.cause.name if status.error else Cause.NONE.name,
             "done": status.done,
         }
@@ -219,7 +219,7 @@ class DecoderBench:
 
 @cocotb.test()
 async def ends_every_stream(dut: Any) -> None:
-    """Whatever comes, the decoder comes to an end and says what it thinks of it."""
+    """Whatever is sent, the decoder becomes idle and reports it; each phase is handed back."""
     job = read_job()
     bench = DecoderBench(dut, job)
     await bench.start()

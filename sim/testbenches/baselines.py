@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of the baseline decoders: a word a clock, unless the job says otherwise."""
+"""cocotb testbench of the baseline decoders: one word per clock, unless the job says otherwise."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["decodes_words"]
 
 @cocotb.test()
 async def decodes_words(dut: Any) -> None:
-    """Send the job's words; hand back beats and cycles from the first word to the last beat."""
+    """Send the job's words; report beats, and cycles from the first word to the last beat."""
     job = read_job()
     words = [int(word, 16) for word in job["words"]]
     seed = job.get("seed", 1)
@@ -32,7 +32,7 @@ async def decodes_words(dut: Any) -> None:
         dut.i__valid.value = offering
         dut.i__payload.value = words[sent] if offering else 0
         dut.o__ready.value = not (pauses[1] and next(pauses[1]))
-        # Outputs settle before the rising edge, so what is read there belongs to these inputs.
+        # Outputs settle before the rising edge: what is read there belongs to these inputs.
         await RisingEdge(dut.clk)
         cycles += 1
         if offering and int(dut.i__ready.value):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of a board's top level: what it says over its serial line."""
+"""cocotb testbench of a board's top level: lines of text on its serial port, and lights."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ _LIMIT_US = 200_000
 
 @cocotb.test()
 async def tells_passes(dut: Any) -> None:
-    """Lines and lights under the job's events, and no rule of a line or of the flash broken.
+    """Report lines and lights under the job's events; UART and flash break no rule.
 
-    An event comes before a line: ``contents`` is a file that is in the flash from then on,
-    ``answers`` whether the flash answers, ``press_us`` presses the button after some time.
+    An event comes before a line: ``contents`` is a file that replaces what is in the flash,
+    ``answers`` tells whether the flash answers, ``press_us`` presses the button after some time.
     """
     job = read_job()
     button_up = 1 if job["button_low"] else 0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of decoders on a memory: AXI read master in front, always on plain handles.
+"""cocotb testbench of decoders on a memory, behind their AXI read master.
 
-Whole matrices go through it, so nothing runs every clock but the memory; protocol is the business
-of the third-party models in other testbenches.
+Whole matrices go through it, so that only the memory runs at every clock, and all use plain
+handles. The protocol is checked by the third-party models of other testbenches.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ __all__ = ["RegisterPort", "decodes_from_memory"]
 
 
 class RegisterPort:
-    """Reads and writes registers through ``s_axil``, one access at a time.
+    """Register port: reads and writes through ``s_axil``, one access at a time.
 
-    A :class:`xorloom.hw.ip.driver.driver.RegisterBus`.
+    It is a :class:`xorloom.hw.ip.driver.driver.RegisterBus`.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -70,9 +70,9 @@ def _clocks() -> int:
 
 
 class Sink:
-    """Takes beats and compares each with what the job expects.
+    """Sink: takes beats and compares each with the expected one.
 
-    ``fault`` tells the first difference; ``beats`` were taken, the last one at clock ``at``.
+    ``fault`` tells the first difference. ``beats`` were taken, the last one at clock ``at``.
     """
 
     def __init__(self, dut: Any, job: dict[str, Any]) -> None:
@@ -84,21 +84,21 @@ class Sink:
         """Yield place, data, bits that count, last and user of every beat."""
         job, size = self._job, self._job["beat_bytes"]
         whole = int(job["whole"], 16)
-        for number, frame in enumerate(job["frames"]):
-            data = Path(frame["expected"]).read_bytes()
+        for number, packet in enumerate(job["packets"]):
+            data = Path(packet["expected"]).read_bytes()
             count = len(data) // size
             for k in range(count):
                 last = k == count - 1
                 yield (
                     f"stream {number}: beat {k}",
                     int.from_bytes(data[k * size : (k + 1) * size], "little"),
-                    int(frame["kept"], 16) if last else whole,
+                    int(packet["kept"], 16) if last else whole,
                     last,
-                    frame["user"] if last else job["user"],
+                    packet["user"] if last else job["user"],
                 )
 
     async def run(self) -> None:
-        """Go on until all beats have come, or one is wrong."""
+        """Take beats until all have come, or one is wrong."""
         dut, edge = self._dut, RisingEdge(self._dut.aclk)
         valid, ready = dut.m_axis_tvalid, dut.m_axis_tready
         data, last = dut.m_axis_tdata, dut.m_axis_tlast
@@ -146,7 +146,7 @@ async def _first_read(dut: Any) -> int:
 
 
 async def _pulses(dut: Any, descriptors: list[list[int]]) -> None:
-    """Start a baseline's reads."""
+    """Start the reads of a baseline decoder."""
     edge = RisingEdge(dut.aclk)
     for address, length in descriptors:
         dut.address.value, dut.length.value, dut.start.value = address, length, 1
@@ -155,7 +155,7 @@ async def _pulses(dut: Any, descriptors: list[list[int]]) -> None:
 
 
 async def _decodes(dut: Any, job: dict[str, Any], sink: Sink, driver: Driver | None) -> str:
-    """Run the job; return what went wrong."""
+    """Run the job; return what went wrong, or nothing."""
     taking = cocotb.start_soon(sink.run())
     try:
         if driver is None:
@@ -177,7 +177,7 @@ async def _decodes(dut: Any, job: dict[str, Any], sink: Sink, driver: Driver | N
 
 @cocotb.test()
 async def decodes_from_memory(dut: Any) -> None:
-    """Every bit that counts is the expected one; hand back clocks and who waited."""
+    """Every bit that counts is the expected one; report clocks, and who waited."""
     job = read_job()
     dut.aresetn.value, dut.m_axis_tready.value = 0, 0
     driver = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb testbench of the AXI4-Stream decoders: exported Verilog against the golden model."""
+"""cocotb testbench of the AXI4-Stream value decoders: exported Verilog against the golden model."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
 
-__all__ = ["decodes_streams", "recovers_from_reset_mid_stream"]
+__all__ = ["decodes_streams", "first_mismatch", "recovers_from_reset_mid_stream"]
 
 _TIMELINE = {
     "in_valid": "s_axis_tvalid",
@@ -19,20 +19,20 @@ _TIMELINE = {
     "out_valid": "m_axis_tvalid",
     "out_ready": "m_axis_tready",
 }
-"""What ``simulate --timeline`` records of a window decoder, and the signal in the Verilog.
+"""Facts that ``simulate --timeline`` records of a window decoder, and their signals.
 
-``opens_frame`` is added: the chunk that the last step took opens a frame."""
+One more is made of ``_OPENS``: ``opens_frame``, the chunk of the last step opens a frame."""
 _OPENS = ("decoder.unit.control.take", "decoder.unit.control.frame_ends")
 """Both are set when a step takes a chunk that opens a frame."""
 _CLOCKS_MAX = 1 << 14
 
 
-def _first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) -> str | None:
-    """Say where two frames differ: slice of the stream, bit, expected, got."""
+def first_mismatch(got: bytes, expected: bytes, n_out: int, beat_bytes: int) -> str | None:
+    """Say where two packets differ: slice of the stream, bit, expected, got."""
     if got == expected:
         return None
     if len(got) != len(expected):
-        return f"frame of {len(got)} bytes, expected {len(expected)}"
+        return f"packet of {len(got)} bytes, expected {len(expected)}"
     a, b = (np.frombuffer(x, np.uint8) for x in (got, expected))
     at = int(np.flatnonzero(a != b)[0])
     bit = int(a[at] ^ b[at])
@@ -52,7 +52,7 @@ def _handle(dut: Any, path: str) -> Any:
 
 
 async def _record(bench: Bench, slices: int, into: dict[str, str]) -> None:
-    """Record every clock from the first offered word until so many slices have left."""
+    """Record all clocks from the first offered word until so many slices have left."""
     handles = {name: _handle(bench.dut, path) for name, path in _TIMELINE.items()}
     opening = [_handle(bench.dut, path) for path in _OPENS]
     left = clocks = 0
@@ -72,7 +72,7 @@ async def _record(bench: Bench, slices: int, into: dict[str, str]) -> None:
 
 
 async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
-    """Send all streams back to back; compare every frame."""
+    """Send all streams back to back; compare every packet."""
     streams = [Path(path).read_bytes() for path in job["streams"]]
     expected = [Path(path).read_bytes() for path in job["expected"]]
     timeline = dict.fromkeys([*_TIMELINE, "opens_frame"], "")
@@ -82,16 +82,16 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
         bench.source.send_nowait(data)
     bits = 0
     for number, want in enumerate(expected):
-        frame = await bench.sink.recv(compact=False)
-        # A decoder whose beats are whole slices has no tkeep: all bytes count.
-        keep = np.array(frame.tkeep or [1] * len(frame.tdata), bool)
-        if job["valid_bits"] and frame.tuser[-1] != job["valid_bits"][number]:
+        packet = await bench.sink.recv(compact=False)
+        # Without tkeep, beats are whole slices: all bytes count.
+        keep = np.array(packet.tkeep or [1] * len(packet.tdata), bool)
+        if job["valid_bits"] and packet.tuser[-1] != job["valid_bits"][number]:
             want_bits = job["valid_bits"][number]
-            return {"failure": f"stream {number}: tuser {frame.tuser[-1]}, expected {want_bits}"}
-        got = np.frombuffer(bytes(frame.tdata), np.uint8)
+            return {"failure": f"stream {number}: tuser {packet.tuser[-1]}, expected {want_bits}"}
+        got = np.frombuffer(bytes(packet.tdata), np.uint8)
         if got[~keep].any():
             return {"failure": f"stream {number}: data in bytes that tkeep masks out"}
-        fault = _first_mismatch(got.tobytes(), want, job["n_out"], job["beat_bytes"])
+        fault = first_mismatch(got.tobytes(), want, job["n_out"], job["beat_bytes"])
         if fault:
             return {"failure": f"stream {number}: {fault}"}
         bits += 8 * int(keep.sum())

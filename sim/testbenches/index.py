@@ -11,13 +11,13 @@ from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
 __all__ = ["decodes_indexed_streams"]
 
 
-def _fault(got: bytes, expected: bytes, kept: bytes, beat_bytes: int) -> str | None:
-    """Say where two frames differ; in the last beat, only bits of ``kept`` count."""
+def _fault(got: bytes, expected: bytes, kept: int, beat_bytes: int) -> str | None:
+    """Say where two packets differ; in the last beat, only bits of ``kept`` count."""
     if len(got) != len(expected):
-        return f"frame of {len(got)} bytes, expected {len(expected)}"
+        return f"packet of {len(got)} bytes, expected {len(expected)}"
     a, b = (int.from_bytes(data, "little") for data in (got, expected))
     counts = (1 << 8 * (len(got) - beat_bytes)) - 1
-    counts |= int.from_bytes(kept, "little") << 8 * (len(got) - beat_bytes)
+    counts |= kept << 8 * (len(got) - beat_bytes)
     wrong = (a ^ b) & counts
     if not wrong:
         return None
@@ -40,15 +40,15 @@ async def decodes_indexed_streams(dut: Any) -> None:
             model.send_nowait(Path(path).read_bytes())
     result: dict[str, Any] = {}
     bits = 0
-    for number, frame in enumerate(job["frames"]):
+    for number, packet in enumerate(job["packets"]):
         received = await bench.sink.recv(compact=False)
-        want = Path(frame["expected"]).read_bytes()
-        kept = bytes.fromhex(frame["kept"])
+        want = Path(packet["expected"]).read_bytes()
+        kept = int(packet["kept"], 16)
         fault = _fault(bytes(received.tdata), want, kept, job["beat_bytes"])
         if fault:
             result = {"failure": f"stream {number}: {fault}"}
             break
-        bits += frame["bits"]
+        bits += packet["weights"]
     else:
         await ClockCycles(dut.aclk, 20)
         if not bench.sink.empty() or dut.m_axis_tvalid.value:

@@ -19,7 +19,7 @@ __all__ = ["reads_at_the_memorys_rate"]
 
 @cocotb.test()
 async def reads_at_the_memorys_rate(dut: Any) -> None:
-    """Every word is that of the image, behind a memory that is as slow as the job's preset."""
+    """Every word equals the image's, behind a memory as slow as the job's preset."""
     job = read_job()
     width, bits = job["bus_bits"] // 8, job["address_bits"]
     image = memory_bytes(0, job["image_bytes"])

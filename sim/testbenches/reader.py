@@ -25,7 +25,7 @@ def _chunk(number: int) -> bytes:
 
 
 def memory_bytes(address: int, length: int) -> bytes:
-    """Return what the testbench's memory holds: a hash of the address, so no two words agree."""
+    """Return the contents of the testbench's memory: hashes of addresses, so all words differ."""
     first, end = address // _CHUNK, -(-(address + length) // _CHUNK)
     text = b"".join(_chunk(number) for number in range(first, end))
     return text[address - first * _CHUNK :][:length]
@@ -39,7 +39,7 @@ class _Target:
 
 
 class ReaderBench:
-    """The reader, a memory, a source of descriptors and a sink."""
+    """Read master with a memory, a source of descriptors and a sink."""
 
     def __init__(self, dut: Any, job: dict[str, Any]) -> None:
         self.dut, self.job = dut, job
@@ -67,7 +67,7 @@ class ReaderBench:
         cocotb.start_soon(self._watch())
 
     def _answer_with_errors(self) -> None:
-        """Let the model's beats carry the response that the case wants of their address."""
+        """Give each of the model's beats the response that the case wants for its address."""
         channel, bus_bytes = self.slave.r_channel, self.job["bus_bits"] // 8
         send, of_data = channel.send, memory_bytes
 
@@ -81,7 +81,7 @@ class ReaderBench:
         channel.send = answer
 
     async def clocks(self, count: int) -> None:
-        """Wait."""
+        """Wait for some clocks."""
         for _ in range(count):
             await RisingEdge(self.dut.clk)
 
@@ -104,7 +104,7 @@ class ReaderBench:
             self.dut.o__ready.value = not next(self._sink)
 
     async def descriptors(self, descriptors: list[tuple[int, int]], pattern: str) -> None:
-        """Hand descriptors over, with pauses between them."""
+        """Send descriptors, with pauses between them."""
         dut, bits = self.dut, self.job["address_bits"]
         pauses = stalls(pattern, 3) or itertools.repeat(False)
         for address, length in descriptors:
@@ -146,7 +146,7 @@ def expected_words(
 
 
 def expected_beats(job: dict[str, Any], descriptors: list[tuple[int, int]]) -> int:
-    """Return the beats that descriptors take, one more each where the start is within a word."""
+    """Return the beats of descriptors; a start inside a bus word costs one more."""
     width = job["bus_bits"] // 8
     return sum(length // width + bool(address % width) for address, length in descriptors)
 
@@ -189,7 +189,7 @@ async def _run_case(bench: ReaderBench, case: dict[str, Any]) -> dict[str, Any]:
                 return {"failure": "words came after the abort"}
             if len(rules.bursts) > bursts:
                 return {"failure": "bursts were issued after the abort"}
-        # The word of the very cycle in which the abort was seen may still have been taken.
+        # A word of the cycle in which the abort was seen may still have been taken.
         await bench.clocks(1)
         before = len(rules.words)
         if rules.words != want[:before]:

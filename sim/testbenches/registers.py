@@ -22,7 +22,7 @@ INPUTS = ("busy", "fault", "cause", "done", "events", "descriptor__ready")
 
 
 class AxilBus:
-    """What drivers read and write registers through."""
+    """Register bus of the drivers, on the third-party bus master."""
 
     def __init__(self, master: Any) -> None:
         self._master = master
@@ -63,7 +63,7 @@ async def _start(dut: Any, job: dict[str, Any]) -> Any:
 
 
 class StandIn:
-    """Takes descriptors as a decoder would: ``busy``, then ``done``, or the fault asked for.
+    """Stand-in decoder: takes descriptors, is ``busy``, then ``done``, or has the fault asked for.
 
     ``faults`` are addresses with the cause of their fault. ``taken`` are the descriptors.
     """
@@ -102,11 +102,11 @@ class StandIn:
 
 @cocotb.test()
 async def answers_a_random_master(dut: Any) -> None:
-    """Writes by bytes, and reads at the same time, do what they would to plain registers."""
+    """Writes of single bytes, with reads at the same time, act as on plain registers."""
     job = read_job()
     rng = random.Random(job["seed"])
     master = await _start(dut, job)
-    # Holes and registers that can be written without a consequence; these keep what is written.
+    # Holes, and registers whose writes have no side effect; these keep what is written.
     first, end = 0x2C, 0x40
     kept = {"ADDRESS_LO": 0xFFFFFFFF, "ADDRESS_HI": job["address_high"], "LENGTH": 0xFFFFFFFF}
     mask, model = bytearray(end), bytearray(end)
@@ -137,7 +137,7 @@ async def answers_a_random_master(dut: Any) -> None:
 
 @cocotb.test()
 async def python_driver_decodes(dut: Any) -> None:
-    """The job's calls of decode end as they should, with or without interrupts."""
+    """The job's calls of ``decode`` end as they should, with and without interrupts."""
     job = read_job()
     master = await _start(dut, job)
     stand_in = StandIn(dut, job["faults"])
@@ -161,7 +161,7 @@ async def python_driver_decodes(dut: Any) -> None:
 
 @cocotb.test()
 async def c_driver_decodes(dut: Any) -> None:
-    """The same with the C driver: its register accesses become bus transfers."""
+    """The C driver does the same: its register accesses become bus transfers."""
     job = read_job()
     master = await _start(dut, job)
     stand_in = StandIn(dut, job["faults"])

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What everyone may import: errors, files written whole or not at all, the result cache."""
+"""Base: what all others may import. Errors, files written whole or not at all, the result cache."""

@@ -1,24 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results on disk by content hash: whole or not at all, and made again if damaged."""
 
+import atexit
+import contextlib
 import gzip
 import hashlib
 import json
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_folder", "cached", "digest", "read_text", "write_bytes", "write_text"]
+from .host import write_whole
+
+__all__ = ["cache_folder", "cached", "digest", "read_text", "write_text"]
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed."""
+    """Return ``$XORLOOM_CACHE``, or ``xorloom`` in the user's cache folder; created if needed.
+
+    If it cannot be written, a folder takes its place that this process and those that it starts
+    share, and that goes with it.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     folder = Path(os.environ.get("XORLOOM_CACHE") or Path(base) / "xorloom")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    _log.warning(
+        "xorloom: %s cannot be written: results are kept until this command ends (set "
+        "XORLOOM_CACHE to a folder that can be written)",
+        folder,
+    )
+    made = tempfile.mkdtemp(prefix="xorloom-cache-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    os.environ["XORLOOM_CACHE"] = made
+    return Path(made)
 
 
 def digest(*parts: object) -> str:
@@ -27,21 +50,10 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also beside other processes that write it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write a compressed text; :func:`read_text` reads it."""
-    write_bytes(path, gzip.compress(text.encode(), 1, mtime=0))
+    """Write a compressed text, whole or not at all; :func:`read_text` reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, gzip.compress(text.encode(), 1, mtime=0))
 
 
 def read_text(path: Path) -> str | None:
@@ -77,5 +89,6 @@ def cached(kind: str, key: str, make: Callable[[], Any], *, use: bool = True) ->
         pass  # missing or damaged: made again
     value = make()
     entry = {"check": digest(json.dumps(value, sort_keys=True)), "value": value}
-    write_bytes(path, json.dumps(entry).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(entry))
     return json.loads(json.dumps(value))

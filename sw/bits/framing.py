@@ -6,20 +6,26 @@ import zlib
 from dataclasses import astuple, dataclass
 
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded
+from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, frame_bytes, padded
 
-__all__ = ["StreamBits", "frame_payload", "index_overhead", "split_streams", "unframe_payload"]
+__all__ = [
+    "StreamBits",
+    "check_words",
+    "frame_payload",
+    "index_overhead",
+    "split_streams",
+    "unframe_payload",
+]
 
 
 def index_overhead(data: bytes, bus_bytes: int, where: str) -> int:
     """Return the bits of headers and CRCs of memory streams."""
-    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
-    return 8 * edges * len(split_streams(data, bus_bytes, where))
+    return 8 * frame_bytes(bus_bytes) * len(split_streams(data, bus_bytes, where))
 
 
 @dataclass(frozen=True)
 class StreamBits:
-    """Where the bits of a value plane go, and how many cycles it takes at full supply.
+    """Bits of a value plane by what they are for, and the cycles that it takes at full supply.
 
     ``control`` is n_patch fields (block) or rate words (window); ``overhead`` is header, CRC and
     padding to bus words; ``words`` is payload bus words; ``steps`` is decoder cycles when memory
@@ -72,6 +78,19 @@ def unframe_payload(
     return header, memoryview(data)[head:end]
 
 
+def check_words(header: Header, bits: int, bus_bits: int, where: str) -> None:
+    """Check that a payload of so many bits fills the words that its header counts.
+
+    Raises
+    ------
+    FormatError
+        If it takes another number of words.
+    """
+    words = -(-bits // bus_bits)
+    if header.words != words:
+        raise FormatError(f"{where}: stream must have {words} bus words, found {header.words}")
+
+
 def split_streams(data: bytes, bus_bytes: int, where: str) -> list[bytes]:
     """Cut back-to-back memory streams apart by the lengths in their headers.
 
@@ -80,12 +99,11 @@ def split_streams(data: bytes, bus_bytes: int, where: str) -> list[bytes]:
     FormatError
         If the last one is not whole.
     """
-    edges = padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
     parts: list[bytes] = []
     at = 0
     while at < len(data):
         header = Header.unpack(data[at : at + HEADER_BYTES], f"{where}: stream {len(parts)}")
-        size = edges + header.words * bus_bytes
+        size = frame_bytes(bus_bytes) + header.words * bus_bytes
         if at + size > len(data):
             raise FormatError(
                 f"{where}: stream {len(parts)} of {header.words} bus words must have {size} bytes, "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the block decoder."""
+"""GOLDEN MODEL of the block decoder and its parser, twins of ``hw.block.decoder`` and parts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["Beat", "block_decoder", "block_parser"]
 
 @dataclass(frozen=True)
 class Beat:
-    """What the parser hands to the lanes in one cycle.
+    """Beat of the block parser: what it hands to the lanes in one cycle.
 
     ``seeds`` is empty but in a group's first cycle; ``positions[lane]`` are this cycle's patches;
     ``last`` closes the group.
@@ -77,7 +77,7 @@ def block_parser(config: BlockConfig, words: Sequence[int]) -> Iterator[Beat]:
 
 
 def block_decoder(config: BlockConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.block.decoder``: bus words in, one integer of ``lanes * n_out`` bits a group.
+    """Twin of ``hw.block.decoder``: bus words in, one integer of ``lanes * n_out`` bits per group.
 
     Lane ``j`` stands in bits ``j * n_out`` onwards. Lanes past the last slice have seed 0.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of bus words and gearboxes."""
+"""GOLDEN MODEL of bus words and the gearbox, twin of ``hw.lib.gearbox``."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,7 @@ def bus_words(data: bytes, bus_bits: int) -> list[int]:
 
 
 class BitQueue:
-    """A gearbox: bus words in, fields of any width out, bit 0 first."""
+    """Gearbox: bus words in, fields of any width out, bit 0 first."""
 
     def __init__(self, words: Iterator[int], bus_bits: int) -> None:
         self._words, self._bus_bits = words, bus_bits

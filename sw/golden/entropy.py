@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the entropy index decoder: slow and obvious, plain integers only."""
+"""GOLDEN MODEL of the entropy index decoder, twin of ``hw.index.entropy``."""
 
 from collections.abc import Iterator, Sequence
 
 from xorloom.sw.spec.index_config import EntropyConfig
-from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, padded
+
+from .bus import payload
 
 __all__ = ["ENTROPY_UNIT_BITS", "entropy_decoder", "entropy_states"]
 
@@ -32,23 +33,22 @@ def entropy_states(
     return table
 
 
-def _units(config: EntropyConfig, words: Sequence[int]) -> Iterator[int]:
+def _units(config: EntropyConfig, words: Iterator[int]) -> Iterator[int]:
     for word in words:
         for k in range(config.bus_bits // ENTROPY_UNIT_BITS):
             yield word >> (k * ENTROPY_UNIT_BITS) & 0xFFFF
 
 
 def entropy_decoder(config: EntropyConfig, words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.index.entropy``: one memory stream in, one integer of n_out bits a beat.
+    """Twin of ``hw.index.entropy``: one memory stream in, one integer of ``n_out`` bits per beat.
 
     A ``StopIteration`` means that the stream is too short.
     """
-    skip = padded(HEADER_BYTES, config.bus_bytes) // config.bus_bytes
-    header = sum(word << (i * config.bus_bits) for i, word in enumerate(words[:skip]))
-    beats = -(-(header >> COUNT_OFFSET_BITS & 0xFFFFFFFF) // config.n_out)
+    count, source = payload(config, words)
+    beats = -(-count // config.n_out)
     if beats == 0:
         return []
-    units = _units(config, words[skip:])
+    units = _units(config, source)
     head = next(units)
     classes = []
     for _ in range((head & 15) + 1):

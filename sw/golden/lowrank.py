@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the low-rank index decoder: slow and obvious, plain integers only."""
+"""GOLDEN MODEL of the low-rank index decoder, twin of ``hw.index.lowrank``."""
 
 from collections.abc import Sequence
 
 from xorloom.sw.spec.index_config import LowrankConfig
-from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, padded
+
+from .bus import payload
 
 __all__ = ["index_lowrank", "lowrank_chunks", "lowrank_decoder"]
 
 
 def lowrank_chunks(config: LowrankConfig, words: Sequence[int]) -> list[int]:
-    """Return the chunks of a whole memory stream: the preamble's, then one a slice."""
-    bus_bits = config.bus_bits
-    skip = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus_bits
-    stream = sum(word << (i * bus_bits) for i, word in enumerate(words))
-    count = (stream >> COUNT_OFFSET_BITS) & 0xFFFFFFFF
-    payload = stream >> (skip * bus_bits)
+    """Return the chunks of a whole memory stream: the preamble's, then one per slice."""
+    count, source = payload(config, words)
+    bits = sum(word << (i * config.bus_bits) for i, word in enumerate(source))
     slices = -(-count // config.n_out)
     width = config.chunk_bits
-    return [(payload >> (i * width)) & ((1 << width) - 1) for i in range(config.chunks(slices))]
+    return [(bits >> (i * width)) & ((1 << width) - 1) for i in range(config.chunks(slices))]
 
 
 def index_lowrank(config: LowrankConfig, chunks: Sequence[int]) -> list[int]:
-    """Twin of ``hw.index.lowrank``: chunks in, one integer of ``n_out`` mask bits a slice."""
+    """Twin of ``hw.index.lowrank``: chunks in, one integer of ``n_out`` mask bits per slice."""
     share_bits, rank = config.share_bits, config.rank
     shares: list[int] = []  # of the tile row that comes next
     for chunk in chunks[: config.preamble_chunks]:
@@ -48,7 +46,7 @@ def index_lowrank(config: LowrankConfig, chunks: Sequence[int]) -> list[int]:
 
 
 def lowrank_decoder(config: LowrankConfig, words: Sequence[int]) -> list[int]:
-    """Bus words of one whole memory stream in, one integer of ``n_out`` mask bits a slice.
+    """Bus words of one whole memory stream in, one integer of ``n_out`` mask bits per slice.
 
     Bits of places without a weight have no meaning.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the XOR network and the patch unit."""
+"""GOLDEN MODEL of the XOR network and the patch unit, twins of those in ``hw.block``."""
 
 from collections.abc import Sequence
 

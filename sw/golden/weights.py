@@ -1,45 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the decoder of weight streams: slow and obvious, plain integers only."""
+"""GOLDEN MODEL of the weight decoder, twin of ``hw.ip.decoder`` and its parser."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.spec.layout import (
     HEADER_BYTES,
-    INDEX_KINDS,
-    KIND_WEIGHTS,
     WEIGHT_HEADER_BYTES,
     Header,
     WeightHeader,
     padded,
     schedule_block_words,
 )
-from xorloom.sw.spec.taps import columns
 from xorloom.sw.spec.weight_format import WeightFormat, check_counts, slice_weights
 
 from .bus import bus_words
-from .entropy import entropy_decoder
-from .index import bitmap_decoder, trellis_decoder
-from .lowrank import lowrank_decoder
-from .window import window_decoder
+from .codecs import index_decoder, value_decoder
 
-__all__ = ["INDEX_DECODERS", "WeightBeat", "WeightStrings", "weight_decoder", "weight_parser"]
-
-INDEX_DECODERS: dict[str, Callable[[Any, Sequence[int]], list[int]]] = {
-    "bitmap": bitmap_decoder,
-    "entropy": entropy_decoder,
-    "lowrank": lowrank_decoder,
-    "trellis": trellis_decoder,
-}
+__all__ = ["WeightBeat", "WeightStrings", "weight_decoder", "weight_parser"]
 
 
 @dataclass(frozen=True)
 class WeightStrings:
-    """What the parser makes of one stream: bus words of both strings, padding included."""
+    """Strings of one weight stream: the bus words of values and index, padding included."""
 
     kind: int
     network: int
@@ -50,7 +36,7 @@ class WeightStrings:
 
 @dataclass(frozen=True)
 class WeightBeat:
-    """A beat of the decoder; ``valid_bits`` of the codes count."""
+    """Beat of the weight decoder: codes, of which ``valid_bits`` count, and their mask."""
 
     codes: int
     mask: int
@@ -109,7 +95,7 @@ def weight_decoder(form: WeightFormat, data: bytes, *, masked: bool = True) -> l
     value, planes, bus = form.value, form.planes, form.value.bus_bits
     lanes = value.n_out // planes
     found = weight_parser(data, bus)
-    if found.kind != KIND_WEIGHTS + INDEX_KINDS[form.index.codec]:
+    if found.kind != form.kind:
         raise FormatError(f"stream: kind must be {form.kind}, found {found.kind}")
     if found.network != form.network:
         raise FormatError(
@@ -121,10 +107,9 @@ def weight_decoder(form: WeightFormat, data: bytes, *, masked: bool = True) -> l
         return bus_words(head.ljust(padded(HEADER_BYTES, bus // 8), b"\0"), bus) + list(words)
 
     weights = slice_weights(found.count, form)
-    network = columns(value.network.rows, value.window)
     try:
-        slices = window_decoder(value, network, framed(found.count, found.value))
-        masks = INDEX_DECODERS[form.index.codec](form.index, framed(weights, found.index))
+        slices = value_decoder(value, framed(found.count, found.value))
+        masks = index_decoder(form.index, framed(weights, found.index))
     except (StopIteration, RuntimeError) as error:  # as the decoders say that words are missing
         raise FormatError(
             f"stream: too few words for its count of {found.count} slice bits"

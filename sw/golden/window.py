@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the window decoder."""
+"""GOLDEN MODEL of the window decoder and its control, twins of ``hw.window.decoder`` and parts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -57,7 +57,7 @@ def window_control(config: WindowConfig, words: Sequence[int]) -> Iterator[tuple
 
 
 def window_decoder(config: WindowConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.window.decoder``: bus words in, one integer of ``n_out`` bits a slice.
+    """Twin of ``hw.window.decoder``: bus words in, one integer of ``n_out`` bits per slice.
 
     Bits of the last slice beyond the header's count have no meaning. ``columns`` are those of the
     network's rows, see :func:`xorloom.sw.spec.taps.columns`.

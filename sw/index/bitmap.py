@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bitmap index: one bit a weight, any mask."""
+"""Bitmap index: one bit per weight, any mask."""
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError
-from xorloom.sw.bits.framing import frame_payload, unframe_payload
+from xorloom.sw.bits.codec import IndexCodec
+from xorloom.sw.bits.framing import check_words, frame_payload, unframe_payload
 from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
 from xorloom.sw.spec.index_config import BitmapConfig
-from xorloom.sw.spec.layout import KIND_BITMAP, Header
+from xorloom.sw.spec.layout import Header
 
-__all__ = ["pack", "unpack"]
+__all__ = ["CODEC", "pack", "unpack"]
 
 
 def pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
@@ -24,7 +25,7 @@ def pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
     words = -(-count // config.bus_bits)
     packed = pack_bool(mask.reshape(-1)[:count], spare_words=8)
     payload = packed.view(np.uint8)[: words * config.bus_bytes].tobytes()
-    return frame_payload(Header(KIND_BITMAP, count, 0, words), payload, config.bus_bytes)
+    return frame_payload(Header(config.kind, count, 0, words), payload, config.bus_bytes)
 
 
 def unpack(data: bytes, count: int, config: BitmapConfig, where: str = "index") -> np.ndarray:
@@ -39,7 +40,7 @@ def unpack(data: bytes, count: int, config: BitmapConfig, where: str = "index") 
     FormatError
         If the stream is truncated, damaged, or of another size.
     """
-    header, payload = unframe_payload(data, config.bus_bytes, KIND_BITMAP, where)
+    header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
     if header.network:
         raise FormatError(f"{where}: network id must be 0 for a bitmap, found {header.network:08x}")
     if header.count != count or header.words != -(-count // config.bus_bits):
@@ -50,3 +51,15 @@ def unpack(data: bytes, count: int, config: BitmapConfig, where: str = "index") 
     mask = np.zeros((-(-count // config.n_out), config.n_out), np.bool_)
     mask.reshape(-1)[:count] = unpack_bool(raw, count)
     return mask
+
+
+def _due(_data: bytes, header: Header, config: BitmapConfig, where: str) -> np.ndarray:
+    check_words(header, header.count, config.bus_bits, where)
+    return np.arange(header.words) * config.bus_bits // config.n_out
+
+
+def _configure(n_out: int, bus_bits: int, **_wishes: object) -> BitmapConfig:
+    return BitmapConfig(n_out=n_out, bus_bits=bus_bits)
+
+
+CODEC = IndexCodec(pack=pack, unpack=unpack, due=_due, configure=_configure)

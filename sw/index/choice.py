@@ -1,43 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses index codec, rate, density and weight order for what a user asks for."""
+"""Choice of index codec, rate, density and weight order for what a user asks for."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.codec import index_codec
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
-from xorloom.sw.spec.index_config import (
-    BitmapConfig,
-    EntropyConfig,
-    IndexConfig,
-    LowrankConfig,
-    TrellisConfig,
-)
-from xorloom.sw.spec.weight_format import INDEX_CODECS, MASK_CHOOSERS, mask_lanes
+from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.orders import beats
 
-from .lowrank import codec as index_lowrank
 from .plane import choose_index
 from .rate_distortion import binary_entropy, share_bound
-from .trellis import choose as index_trellis
 
 __all__ = ["OperatingPoint", "best_order", "index_config", "operating_point", "top_share"]
 
-RATES = (0.03, 0.5)
-"""Rates of the trellis index."""
 _SAMPLE = 1 << 19
 """Weights on which an order or an operating point is chosen."""
-_TRIAL_WINDOW = 10
-"""Window of the trellis in trials: quick, and as good a judge."""
 _VALUE_EFFICIENCY = 0.975
 """What the value plane is sure to reach, see README."""
 _ENTROPY_EFFICIENCY = 0.98
 _TRELLIS_EFFICIENCY = 0.9
 _GRID = 48
-_CHUNK = 8
-"""Mask bits that the entropy index codes at once."""
 
 
 def index_config(
@@ -56,13 +43,13 @@ def index_config(
     Parameters
     ----------
     codec : str
-        One of :data:`xorloom.sw.spec.weight_format.INDEX_CODECS`.
+        One of :data:`xorloom.sw.spec.codecs.INDEX_CODECS`.
     value : WindowConfig or BlockConfig
     planes : int
     density : float
         Share of kept weights.
     rate : float, optional
-        Index bits a weight, for codecs that choose the mask.
+        Index bits per weight, for codecs that choose the mask.
     window, classes : int
         Of the trellis.
     importance : array, optional
@@ -76,50 +63,21 @@ def index_config(
     n_out, bus_bits = mask_lanes(value, planes), value.bus_bits
     if codec not in INDEX_CODECS:
         raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
-    if not issubclass(INDEX_CODECS[codec], MASK_CHOOSERS):
-        if rate is not None:
-            raise ConfigError(
-                f"the {codec} index stores any mask at a rate of its own: index bits go with the "
-                "trellis and lowrank index"
-            )
-        if codec == "bitmap":
-            return BitmapConfig(n_out=n_out, bus_bits=bus_bits)
-        if n_out % _CHUNK:
-            raise ConfigError(
-                f"the entropy index needs slices of whole {_CHUNK}-weight chunks, not "
-                f"{n_out} (with {planes} planes, make n_out a multiple of {_CHUNK * planes})"
-            )
-        lanes = math.gcd(n_out // _CHUNK, EntropyConfig.lanes)
-        return EntropyConfig(n_out=n_out, lanes=lanes, bus_bits=bus_bits)
-    if codec == "lowrank":
-        if importance is None or rate is None:
-            return LowrankConfig(n_out=n_out, bus_bits=bus_bits)
-        slices = beats(importance, "strided", n_out)
-        return index_lowrank.search(
-            slices, importance.size, rate, density, n_out, bus_bits=bus_bits, local_search=False
-        )
-    rate = rate if rate is not None else 1 / 6
-    if not RATES[0] <= rate <= RATES[1]:
+    if rate is not None and not INDEX_CODECS[codec].chooses_mask:
         raise ConfigError(
-            f"index bits must be between {RATES[0]} and {RATES[1]} bits a weight for the trellis "
-            f"index, not {rate} (more: the entropy or bitmap index stores the ideal mask)"
+            f"the {codec} index stores any mask at a rate of its own: index bits go with the "
+            "trellis and lowrank index"
         )
-    config = TrellisConfig(
-        n_in=1,
-        n_out=n_out,
+    return index_codec(codec).configure(
+        n_out,
+        bus_bits,
+        planes=planes,
+        density=density,
+        rate=rate,
         window=window,
-        minterms=index_trellis.minterms_for(density, classes),
         classes=classes,
-        bus_bits=bus_bits,
+        importance=importance,
     )
-    fits = [replace(config, n_in=n) for n in range(1, n_out // 2 + 1)]
-    fits = [c for c in fits if c.rate <= rate + 1e-9]
-    if not fits:
-        raise ConfigError(
-            f"index bits {rate} are too few for slices of {n_out} weights with {classes} density "
-            "classes (use one class, a larger n_out, or more index bits)"
-        )
-    return fits[-1]
 
 
 def top_share(importance: np.ndarray, density: float) -> float:
@@ -129,26 +87,15 @@ def top_share(importance: np.ndarray, density: float) -> float:
     return float(flat[: round(density * flat.size)].sum()) / total if total else 1.0
 
 
-def _trial(config: IndexConfig) -> IndexConfig:
-    if isinstance(config, TrellisConfig):
-        return replace(config, window=min(config.window, _TRIAL_WINDOW))
-    return config
-
-
 def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> str:
-    """Return the weight order in which a codec keeps most, found on a sample.
-
-    With density classes a lane's run of weights should be of one row or column; without, slices
-    should mix them.
-    """
-    orders: Sequence[str] = ("skewed", "skewed-column")
-    if isinstance(config, TrellisConfig) and config.classes > 1:
-        orders = ("strided", "strided-column", *orders)
+    """Return the weight order in which a codec keeps most, found on a sample."""
+    codec = index_codec(config.codec)
+    orders = codec.orders(config)
     if importance.ndim < 2:
         orders = [order for order in orders if not order.endswith("column")]
     if len(orders) == 1 or not importance.size:
         return orders[0]
-    trial, found = _trial(config), {}
+    trial, found = codec.trial(config), {}
     for order in orders:
         slices = beats(importance, order, config.n_out)
         most = max(1, _SAMPLE // config.n_out)
@@ -162,7 +109,7 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where to spend a budget of bits a weight.
+    """Operating point: where to spend a budget of bits per weight.
 
     Parameters
     ----------
@@ -170,7 +117,7 @@ class OperatingPoint:
         ``trellis``, or ``entropy`` for the ideal mask.
     density : float
     rate : float
-        Index bits a weight.
+        Index bits per weight.
     share : float
         Share of all importance that is expected to be kept.
     """
@@ -193,7 +140,7 @@ def operating_point(
     importance : array, not negative
         Usually squares: then the share is kept energy.
     budget : float
-        Bits a weight for index and value plane.
+        Bits per weight for index and value plane.
     planes : int
         Bits a kept weight.
     codecs : sequence of str
@@ -215,15 +162,15 @@ def operating_point(
             points.append(OperatingPoint("entropy", density, left, top_share(flat, density)))
         if "bitmap" in codecs and left >= 1:
             points.append(OperatingPoint("bitmap", density, 1.0, top_share(flat, density)))
-        rate = min(left, RATES[1])
-        if "trellis" in codecs and rate >= RATES[0] and density > 1 / 64:
+        rate = min(left, TRELLIS_RATES[1])
+        if "trellis" in codecs and rate >= TRELLIS_RATES[0] and density > 1 / 64:
             share = share_bound(flat, density, rate * _TRELLIS_EFFICIENCY)
             points.append(
                 OperatingPoint("trellis", density, rate, share * top_share(flat, density))
             )
     if not points:
         raise ConfigError(
-            f"{budget:.3f} bits a weight are too few for index and {planes} planes (the least is "
-            f"about {RATES[0] + cost / 64:.3f})"
+            f"{budget:.3f} bits per weight are too few for index and {planes} planes (the least is "
+            f"about {TRELLIS_RATES[0] + cost / 64:.3f})"
         )
     return max(points, key=lambda point: point.share)

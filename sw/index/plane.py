@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The index of a tensor with any codec: masks to memory streams and back.
+"""Index of a tensor with any codec: masks to memory streams and back.
 
 An index stream covers the same slices as the value stream of the same number, in the same order.
 """
@@ -9,43 +9,45 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.bits.framing import split_streams
-from xorloom.sw.spec.index_config import (
-    EntropyConfig,
-    IndexConfig,
-    LowrankConfig,
-    TrellisConfig,
-)
-from xorloom.sw.spec.weight_format import (
-    MASK_CHOOSERS,
-)
-from xorloom.sw.tensors.orders import (
-    beats,
-    runs,
-    slice_count,
-    tensor_of,
-)
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.layout import frame_bytes
+from xorloom.sw.tensors.orders import beats, runs, slice_count, tensor_of
 
-from . import bitmap as index_bitmap
-from . import entropy as index_entropy
-from .lowrank import codec as index_lowrank
-from .trellis import choose as index_trellis
-from .trellis import stream as trellis_stream
-
-__all__ = ["ChosenIndex", "choose_index", "decode_index", "encode_index"]
+__all__ = ["ChosenIndex", "EncodedIndex", "choose_index", "decode_index", "encode_index"]
 
 
 @dataclass(frozen=True)
-class ChosenIndex:
-    """A mask that a codec chose, and its memory streams."""
+class EncodedIndex:
+    """Index of a tensor as it is stored.
+
+    Parameters
+    ----------
+    streams : bytes
+        Memory streams, back to back.
+    overhead_bits : int
+        Bits of their headers and CRCs.
+    """
+
+    streams: bytes
+    overhead_bits: int
+
+
+@dataclass(frozen=True)
+class ChosenIndex(EncodedIndex):
+    """Index whose codec chose the mask; ``mask`` has the tensor's shape."""
 
     mask: np.ndarray
-    streams: bytes
+
+
+def _overhead_bits(streams: int, config: IndexConfig) -> int:
+    return 8 * frame_bytes(config.bus_bytes) * streams
 
 
 def encode_index(
     mask: np.ndarray, config: IndexConfig, order: str, slices_per_stream: int
-) -> bytes:
+) -> EncodedIndex:
     """Write a given mask as memory streams.
 
     Parameters
@@ -64,20 +66,18 @@ def encode_index(
     CapacityError
         If a stream has 2**32 weights or more.
     """
-    if isinstance(config, MASK_CHOOSERS):
+    pack = index_codec(config.codec).pack
+    if pack is None:
         raise ConfigError(
             f"the {config.codec} index chooses the mask and cannot keep a given one exactly: "
             "use the bitmap or entropy index"
         )
     slices = beats(mask, order, config.n_out)
-    parts = []
-    for first, end, count in runs(mask.size, config.n_out, slices_per_stream):
-        part = slices[first:end]
-        if isinstance(config, EntropyConfig):
-            parts.append(index_entropy.pack(index_entropy.encode(part, config), count, config))
-        else:
-            parts.append(index_bitmap.pack(part, count, config))
-    return b"".join(parts)
+    parts = [
+        pack(slices[first:end], count, config)
+        for first, end, count in runs(mask.size, config.n_out, slices_per_stream)
+    ]
+    return EncodedIndex(b"".join(parts), _overhead_bits(len(parts), config))
 
 
 def choose_index(
@@ -106,30 +106,17 @@ def choose_index(
         If the codec stores given masks only, cannot reach the density, or the importance does not
         fit.
     """
-    if not isinstance(config, MASK_CHOOSERS):
+    choose = index_codec(config.codec).choose
+    if choose is None:
         raise ConfigError(f"the {config.codec} index stores a given mask: prune first")
     slices = beats(np.asarray(importance, np.float32), order, config.n_out)
     counts = [count for _, _, count in runs(importance.size, config.n_out, slices_per_stream)]
-    args = (slices, importance.size, density)
-    if isinstance(config, TrellisConfig):
-        path = index_trellis.choose(
-            *args, config, slices_per_stream=slices_per_stream, threads=threads
-        )
-        mask = path.mask
-        parts = [
-            trellis_stream.pack(stream, count, config)
-            for stream, count in zip(path.streams, counts, strict=True)
-        ]
-    else:
-        product = index_lowrank.choose(
-            *args, config, slices_per_stream=slices_per_stream, threads=threads
-        )
-        mask = product.mask
-        parts = [
-            index_lowrank.pack(part, count, config)
-            for part, count in zip(index_lowrank.split(product, config), counts, strict=True)
-        ]
-    return ChosenIndex(tensor_of(mask, order, importance.shape), b"".join(parts))
+    mask, parts = choose(slices, counts, density, config, slices_per_stream, threads)
+    return ChosenIndex(
+        b"".join(parts),
+        _overhead_bits(len(parts), config),
+        tensor_of(mask, order, importance.shape),
+    )
 
 
 def decode_index(
@@ -155,16 +142,9 @@ def decode_index(
         raise FormatError(
             f"{where}: {size} weights must be {expected} index streams, found {len(streams)}"
         )
+    unpack = index_codec(config.codec).unpack
     parts = [np.zeros((0, config.n_out), np.bool_)]
     parts_of = runs(size, config.n_out, slices_per_stream)
     for k, (stream, (_, _, count)) in enumerate(zip(streams, parts_of, strict=True)):
-        place = f"{where}: index stream {k}"
-        if isinstance(config, TrellisConfig):
-            parts.append(trellis_stream.unpack(stream, count, config, place))
-        elif isinstance(config, EntropyConfig):
-            parts.append(index_entropy.unpack(stream, count, config, place))
-        elif isinstance(config, LowrankConfig):
-            parts.append(index_lowrank.unpack(stream, count, config, place))
-        else:
-            parts.append(index_bitmap.unpack(stream, count, config, place))
+        parts.append(unpack(stream, count, config, f"{where}: index stream {k}"))
     return tensor_of(np.concatenate(parts), order, shape)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a mask keeps, and the most that any mask of its density and rate could keep.
+"""Rate-distortion bound: the most importance that a mask of some density and rate can keep.
 
-Choosing a mask is a rate-distortion problem: of all masks of density d that R bits a weight can
+Choosing a mask is a rate-distortion problem: of all masks of density d that R bits per weight can
 tell apart, find the one that keeps most importance. For weights without memory the best is
 P(keep | w) = 1 / (1 + exp(-(s w + a))), with a set by the density and the slope s by the rate.
 
@@ -155,7 +155,7 @@ def share_bound(importance: np.ndarray, density: float, rate: float) -> float:
     importance : array of any shape, not negative
     density : float in (0, 1)
     rate : float
-        Index bits a weight.
+        Index bits per weight.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def share_bound(importance: np.ndarray, density: float, rate: float) -> float:
 
 
 def rate_bound(importance: np.ndarray, density: float, kept: float) -> float:
-    """Return the fewest index bits a weight that keep a share, see :func:`share_bound`."""
+    """Return the fewest index bits per weight that keep a share, see :func:`share_bound`."""
     bins = _bins(importance)
     return max(0.0, _rate(_solve(bins, density, None, kept), density))
 
@@ -180,8 +180,8 @@ def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
 
     Returns
     -------
-    (kept, index bits a weight)
-        The index in whole bits a group. Weights beyond the last whole group count as kept.
+    (kept, index bits per weight)
+        The index in whole bits per group. Weights beyond the last whole group count as kept.
 
     Raises
     ------

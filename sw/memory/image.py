@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a decoder's memory holds: the weight streams of a model's tensors, back to back.
+"""Memory image: the weight streams of a model's tensors, back to back, as a decoder reads them.
 
 A tensor is one region, that is, one descriptor of the decoder's read master.
 """
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, check_range
+from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.model.container import INDEX, STREAM, Container
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, network_id, padded
@@ -27,7 +28,7 @@ _LENGTH_MAX = (1 << 32) - 1
 
 @dataclass(frozen=True)
 class Region:
-    """Where one tensor lies.
+    """Region of a memory image: where one tensor lies.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class Region:
 
 @dataclass(frozen=True)
 class MemoryImage:
-    """Bytes, and what they are.
+    """Memory image: its bytes, and the table of what they are.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class MemoryImage:
     @property
     def kind(self) -> int:
         """Kind of the index."""
-        return self.form.kind - 16
+        return self.form.index.kind
 
     def table(self) -> dict[str, Any]:
         """Return all but the bytes, JSON-able."""
@@ -169,9 +170,9 @@ def memory_image(
     names: Sequence[str] = (),
     *,
     align_bytes: int = 64,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Progress = no_progress,
 ) -> MemoryImage:
-    """Join the value and index streams of tensors, one region a tensor.
+    """Join the value and index streams of tensors, one region per tensor.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def memory_image(
         Tensors, in this order; none: all that are compressed, in the model's order.
     align_bytes : int, a power of two up to 2**20
     progress : callable
-        Called with the name of every tensor that is done.
+        Called after every tensor with ``image`` and its name.
 
     Raises
     ------
@@ -209,7 +210,7 @@ def memory_image(
         parts += [bytes(region.offset - at), data]
         regions.append(region)
         at = region.offset + region.length
-        progress(name)
+        progress("image", name)
     return MemoryImage(b"".join(parts), tuple(regions), form, align_bytes)
 
 

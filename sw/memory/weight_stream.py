@@ -3,7 +3,7 @@
 
 A decoder that reads weight streams does one linear read. The bus words of both strings stand in
 the order in which they fall due, and that is told by slices, so no stall can change it; a schedule
-of one bit a block of words says which string comes next. ``FORMAT.md``, "Weight streams", is
+of one bit per block of words says which string comes next. ``FORMAT.md``, "Weight streams", is
 normative.
 """
 
@@ -15,8 +15,6 @@ import numpy as np
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import frame_payload, split_streams, unframe_payload
 from xorloom.sw.spec.layout import (
-    INDEX_KINDS,
-    KIND_WINDOW,
     WEIGHT_HEADER_BYTES,
     Header,
     WeightHeader,
@@ -58,8 +56,8 @@ def join_streams(
         If a stream is damaged, or they do not belong together; ``where`` names them.
     """
     config, bus = form.value, form.value.bus_bytes
-    v_head, v_data = unframe_payload(value, bus, KIND_WINDOW, f"{where}: values")
-    i_head, i_data = unframe_payload(index, bus, INDEX_KINDS[form.index.codec], f"{where}: index")
+    v_head, v_data = unframe_payload(value, bus, config.kind, f"{where}: values")
+    i_head, i_data = unframe_payload(index, bus, form.index.kind, f"{where}: index")
     if (v_head.network, i_head.network) != (network_id(config), form.index_network):
         raise FormatError(f"{where}: network ids are not those of the decoder's parameters")
     weights = slice_weights(v_head.count, form, where)
@@ -184,11 +182,10 @@ def split_stream(data: bytes, form: WeightFormat, where: str = "stream") -> tupl
     if header.crc != crc:
         raise FormatError(f"{where}: CRC-32 must be {crc:08x}, found {header.crc:08x}")
     strings = _strings(data, header, form, where)
-    kind = INDEX_KINDS[form.index.codec]
     heads = (
-        Header(KIND_WINDOW, header.count, network_id(form.value), len(strings[0]) // bus),
+        Header(form.value.kind, header.count, network_id(form.value), len(strings[0]) // bus),
         Header(
-            kind,
+            form.index.kind,
             slice_weights(header.count, form, where),
             form.index_network,
             len(strings[1]) // bus,

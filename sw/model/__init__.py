@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole models: compress, container, decompress, verify."""
+"""Whole models: compress, container, decompress, inspect, verify."""

@@ -7,28 +7,39 @@
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError, check_range
-from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.base.host import spool_beside
+from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import INDEX_CODECS, check_index
+from xorloom.sw.spec.weight_format import check_index
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX, DTYPES, read_header, write_tensors
+from xorloom.sw.tensors.safetensors_file import (
+    DIMENSIONS_MAX,
+    DTYPES,
+    header_bytes,
+    read_header,
+    write_tensors,
+)
 from xorloom.sw.value.plane import ValueLayout
 
 __all__ = [
     "INDEX",
+    "MASK",
     "SCALE",
     "STREAM",
     "CompressedTensor",
     "Container",
+    "StoredTensor",
+    "content_crc32",
     "read_container",
     "write_container",
 ]
@@ -36,10 +47,12 @@ __all__ = [
 VERSION = 2
 STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 """Suffixes of the tensors that replace a compressed one."""
+MASK = ".mask"
+"""Suffix of the mask that comes back beside the user's own codes."""
+_CHUNK_BYTES = 1 << 20
 _KEY = "xorloom"
 _CRC_KEY = "xorloom_header_crc32"
 _CRC_BLANK = "00000000"
-_CODECS: dict[str, type[ValueConfig]] = {c.codec: c for c in (BlockConfig, WindowConfig)}
 _CRC_FIELD = f'"{_CRC_KEY}":"'.encode()
 
 
@@ -54,7 +67,7 @@ class CompressedTensor:
         The original's safetensors dtype.
     planes : int
     content_crc32 : int
-        CRC-32 of the packed mask followed by the codes, see ``compress.content_crc32``.
+        CRC-32 of the packed mask followed by the codes, see :func:`content_crc32`.
     quantizer : Quantizer or None
         ``None`` where the user brought codes.
     layout : ValueLayout
@@ -66,6 +79,34 @@ class CompressedTensor:
     content_crc32: int
     quantizer: Quantizer | None
     layout: ValueLayout = field(default_factory=ValueLayout)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor on its way into a file.
+
+    Parameters
+    ----------
+    name : str
+    parts : mapping of str to (dtype name, shape, bytes)
+        What is stored, by suffix of the name: ``STREAM``, ``INDEX`` and perhaps ``SCALE`` of a
+        compressed tensor, the empty suffix of one that passes through.
+    facts : CompressedTensor, optional
+        Of a compressed tensor.
+    """
+
+    name: str
+    parts: Mapping[str, tuple[str, tuple[int, ...], bytes]]
+    facts: CompressedTensor | None = None
+
+
+def content_crc32(mask: np.ndarray, codes: np.ndarray) -> int:
+    """Return the CRC-32 of what must survive.
+
+    That is the packed row-major mask, then the kept codes, one byte each.
+    """
+    packed = np.packbits(mask.reshape(-1), bitorder="little")
+    return zlib.crc32(codes[mask].tobytes(), zlib.crc32(packed.tobytes()))
 
 
 @dataclass(frozen=True)
@@ -164,8 +205,8 @@ def _seal(raw: bytes) -> bytes:
 
 
 def _layout(facts: Mapping[str, Any], codec: type[ValueConfig]) -> ValueLayout:
-    """Read a tensor's layout, which only the window codec has."""
-    if codec is BlockConfig:
+    """Read a tensor's layout, which is in the manifest if the codec has several."""
+    if not codec.has_layouts:
         return ValueLayout()
     limit = 1 << 32
     return ValueLayout(
@@ -203,45 +244,65 @@ def _compressed(facts: Mapping[str, Any], codec: type[ValueConfig]) -> Compresse
 
 
 def write_container(
-    path: Path,
-    config: ValueConfig,
-    index: IndexConfig,
-    tensors: Mapping[str, CompressedTensor],
-    data: Mapping[str, tuple[str, tuple[int, ...], bytes]],
+    path: Path, config: ValueConfig, index: IndexConfig, tensors: Iterable[StoredTensor]
 ) -> None:
     """Write a compressed model; the file appears whole or not at all.
 
+    The header goes first and holds sizes and CRCs of all that follows, so the data wait in an
+    unnamed file until all are known: memory holds one tensor at a time.
+
     Parameters
     ----------
-    data : mapping of name to (dtype name, shape, bytes)
-        Every tensor of the file, in order.
+    config : WindowConfig or BlockConfig
+    index : IndexConfig
+    tensors : iterable of StoredTensor
+        In file order; made one by one while the file is written.
 
     Raises
     ------
+    ConfigError
+        If two tensors of the file would have one name.
     OSError
         If the file cannot be written.
     """
-    manifest = {
-        "version": VERSION,
-        "codec": config.codec,
-        "config": config.to_dict(),
-        "index": {"codec": index.codec, "config": index.to_dict()},
-        "tensors": {
-            name: {
-                "shape": list(t.shape),
-                "dtype": t.dtype,
-                "planes": t.planes,
-                "content_crc32": t.content_crc32,
-                "quantizer": asdict(t.quantizer) if t.quantizer else None,
-            }
-            | (asdict(t.layout) if isinstance(config, WindowConfig) else {})
-            for name, t in tensors.items()
-        },
-        "crc32": {name: zlib.crc32(buffer) for name, (_, _, buffer) in data.items()},
+    facts: dict[str, dict[str, Any]] = {}
+    entries: dict[str, tuple[str, tuple[int, ...], int]] = {}
+    crcs: dict[str, int] = {}
+    with spool_beside(path) as spool:
+        for tensor in tensors:
+            for suffix, (dtype, shape, data) in tensor.parts.items():
+                name = tensor.name + suffix
+                if name in entries:
+                    raise ConfigError(f"{path}: tensor {name!r} comes twice: rename one")
+                entries[name] = (dtype, shape, len(data))
+                crcs[name] = zlib.crc32(data)
+                spool.write(data)
+            if tensor.facts is not None:
+                facts[tensor.name] = _facts(tensor.facts, config)
+        manifest = {
+            "version": VERSION,
+            "codec": config.codec,
+            "config": config.to_dict(),
+            "index": {"codec": index.codec, "config": index.to_dict()},
+            "tensors": facts,
+            "crc32": crcs,
+        }
+        metadata = {_KEY: json.dumps(manifest, separators=(",", ":")), _CRC_KEY: _CRC_BLANK}
+        spool.seek(0)
+        chunks = iter(lambda: spool.read(_CHUNK_BYTES), b"")
+        write_tensors(path, _seal(header_bytes(entries, metadata)), chunks)
+
+
+def _facts(tensor: CompressedTensor, config: ValueConfig) -> dict[str, Any]:
+    """Return a tensor's entry of the manifest."""
+    facts = {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "planes": tensor.planes,
+        "content_crc32": tensor.content_crc32,
+        "quantizer": asdict(tensor.quantizer) if tensor.quantizer else None,
     }
-    metadata = {_KEY: json.dumps(manifest, separators=(",", ":")), _CRC_KEY: _CRC_BLANK}
-    entries = {name: (dtype, shape, len(buffer)) for name, (dtype, shape, buffer) in data.items()}
-    write_tensors(path, entries, (buffer for _, _, buffer in data.values()), metadata, _seal)
+    return facts | (asdict(tensor.layout) if config.has_layouts else {})
 
 
 def read_container(path: Path) -> Container:
@@ -271,7 +332,7 @@ def read_container(path: Path) -> Container:
                 f"{path}: file version {version} is not the supported {VERSION}: "
                 "compress the model again, or use the xorloom that wrote it"
             )
-        codec = _CODECS.get(manifest["codec"])
+        codec = VALUE_CODECS.get(manifest["codec"])
         if codec is None:
             raise FormatError(f"{path}: unknown value codec {manifest['codec']!r}")
         config = codec.from_dict(manifest["config"])

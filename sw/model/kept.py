@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the masks of a compressed model keep, beside the bound and beside N:M patterns."""
+"""Kept weights: what the masks of a compressed model keep, beside the bound and N:M patterns."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xorloom.sw.index.rate_distortion import kept_share, nm_share, share_bound
 from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.quantize import Quantized
 
-from .container import read_container
-from .decompress import tensor_bits, verify_tensor
+from .metrics import TensorBits
 
-__all__ = ["KEPT_COLUMNS", "best_pattern", "kept_row", "kept_rows"]
+__all__ = ["KEPT_COLUMNS", "KeptReport", "best_pattern", "kept_row"]
 
 PATTERNS = ((1, 2), (1, 4), (2, 8), (1, 8), (4, 32), (1, 16), (4, 64), (1, 32), (1, 64))
 """N:M patterns to compare with."""
 KEPT_COLUMNS = (
-    *("tensor", "density", "index_bits", "kept", "kept_bound", "energy", "energy_total"),
-    *("pattern", "pattern_energy_total"),
+    "tensor",
+    "density",
+    "index_bits",
+    "kept",
+    "kept_bound",
+    "energy",
+    "energy_total",
+    "pattern",
+    "pattern_energy_total",
 )
 
 
@@ -29,7 +35,7 @@ def best_pattern(weights: np.ndarray, budget: float, planes: int) -> tuple[str, 
     ----------
     weights : array of any shape
     budget : float
-        Bits a weight, index and ``planes`` bits a kept weight.
+        Bits per weight: index, and ``planes`` bits per kept weight.
     """
     best = ("none", 0.0)
     for n, m in PATTERNS:
@@ -44,7 +50,7 @@ def best_pattern(weights: np.ndarray, budget: float, planes: int) -> tuple[str, 
 def kept_row(
     name: str, weights: np.ndarray, mask: np.ndarray, index_bits: float, planes: int
 ) -> dict[str, Any]:
-    """Measure one mask; ``index_bits`` are all that its index takes, a weight.
+    """Measure one mask; ``index_bits`` are all bits that its index takes, per weight.
 
     ``kept`` and ``energy`` are shares of what as many of the largest weights have, ``kept_bound``
     is the most that a mask of that density and rate can keep if weights have no memory;
@@ -66,12 +72,26 @@ def kept_row(
     }
 
 
-def kept_rows(source: Mapping[str, ModelTensor], compressed: Path) -> list[dict[str, Any]]:
-    """Measure every mask of a compressed model against the original weights."""
-    container = read_container(compressed)
-    rows = []
-    for name, info in container.tensors.items():
-        mask = verify_tensor(container, name).mask
-        index = tensor_bits(container, name).index / max(1, mask.size)
-        rows.append(kept_row(name, source[name].weights(), mask, index, info.planes))
-    return rows
+class KeptReport:
+    """What all masks keep, row by row as a model is compressed: goes in as ``done``.
+
+    Parameters
+    ----------
+    source : mapping of name to ModelTensor
+        The original weights.
+
+    Members
+    -------
+    rows : list of dict
+        See :func:`kept_row`.
+    """
+
+    def __init__(self, source: Mapping[str, ModelTensor]) -> None:
+        self._source = source
+        self.rows: list[dict[str, Any]] = []
+
+    def __call__(self, name: str, quantized: Quantized, bits: TensorBits) -> None:
+        """Add a tensor's row."""
+        index = bits.index / max(1, bits.weights)
+        weights = self._source[name].weights()
+        self.rows.append(kept_row(name, weights, quantized.mask, index, bits.planes))

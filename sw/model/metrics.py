@@ -70,7 +70,7 @@ class TensorBits:
         return self.index + self.seeds + self.control + self.scales + self.overhead
 
     def per_weight(self) -> dict[str, float]:
-        """Bits a weight, by part, with total, bounds and value-plane efficiency."""
+        """Bits per weight, by part, with total, bounds and value-plane efficiency."""
         n = max(1, self.weights)
         parts = ("index", "seeds", "control", "scales", "overhead")
         row: dict[str, float] = {name: getattr(self, name) / n for name in parts}
@@ -84,5 +84,5 @@ class TensorBits:
         return row
 
     def to_dict(self) -> dict[str, Any]:
-        """Return totals and bits a weight for JSON."""
+        """Return totals and bits per weight for JSON."""
         return asdict(self) | {"bits_per_weight": self.per_weight()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user asks of the index on the command line, made into a density and parameters."""
+"""Index request: what a user asks of the index, made into a density and parameters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import index_config, operating_point
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
-from xorloom.sw.spec.weight_format import INDEX_CODECS, mask_lanes
+from xorloom.sw.spec.layout import frame_bytes
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.window.codec import STREAM_BITS
@@ -30,9 +31,9 @@ class IndexRequest:
     ----------
     codec : str, optional
     rate : float, optional
-        Index bits a weight.
+        Index bits per weight.
     budget : float, optional
-        Bits a weight, everything counted.
+        Bits per weight, everything counted.
     density, sparsity : float, optional
         At most one of them.
     window, classes : int
@@ -114,12 +115,12 @@ def _fixed_bits(
     quantizer: Quantizer,
     classes: int,
 ) -> float:
-    """Return the bits a weight that scales, headers and CRCs take, rounded up.
+    """Return the bits per weight that scales, headers and CRCs take, rounded up.
 
-    So do density classes of a stream's last period, which may be short: two bits a lane, in chunks
-    of at most half a bit a lane.
+    So do density classes of a stream's last period, which may be short: two bits per lane, in
+    chunks of at most half a bit per lane.
     """
-    edges = 8 * (padded(HEADER_BYTES, value.bus_bytes) + padded(CRC_BYTES, value.bus_bytes))
+    edges = 8 * frame_bytes(value.bus_bytes)
     padding = value.bus_bits
     short = 5 * mask_lanes(value, quantizer.planes) // 2 if classes > 1 else 0
     total = 0

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen parameters shared by encoder, golden model and RTL."""
+"""Parameters of the value decoders, shared by encoder, golden model and RTL; frozen."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from xorloom.sw.base.errors import ConfigError, check_range
 
-from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, window_network
+from .taps import N_IN_MAX, N_OUT_MAX, WindowNetwork, block_network, columns, window_network
 
 __all__ = [
     "BUS_BITS",
@@ -38,10 +38,12 @@ def check_bus(bus_bits: object) -> int:
 
 
 class DecoderConfig:
-    """What the frozen parameter sets of both value codecs have in common."""
+    """Parameters of one decoder build: what the frozen classes of all codecs have in common."""
 
-    codec: str
-    """Name of the value codec, in files and on the command line."""
+    codec: ClassVar[str]
+    """Name of the codec: in files, on the command line, and of its modules in every layer."""
+    kind: ClassVar[int]
+    """Number of the codec in the headers of memory streams."""
     bus_bits: int
 
     def _check(self, limits: Mapping[str, tuple[Any, ...]]) -> None:
@@ -87,18 +89,18 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class BlockConfig(DecoderConfig):
-    """The block codec of Kwon et al. as one decoder build: network, lanes and stream layout.
+    """Block decoder of Kwon et al.: network, lanes and stream layout of one build.
 
     Parameters
     ----------
     n_in : int, 1 to 64
-        Seed bits a slice.
+        Seed bits per slice.
     n_out : int, 1 to 32768
         Slice bits: one bit of ``n_out`` consecutive weights.
     lanes : int, 1 to 64
         Slices decoded side by side; ``lanes`` slices are a *group* and leave in one beat.
     patches_per_cycle : int, 1 to 16
-        Patches that each lane applies a cycle; a slice with more takes more cycles.
+        Most patches per lane and cycle; a slice with more takes more cycles.
     bus_bits : int, one of 32, 64, 128, 256, 512
         Width of a memory-stream word.
     block_groups : int, 2 to 65536
@@ -113,6 +115,9 @@ class BlockConfig(DecoderConfig):
     """
 
     codec = "block"
+    kind = 2
+    has_layouts = False
+    """Whether a tensor's weights can lie in several orders and streams."""
 
     n_in: int = 20
     n_out: int = 200
@@ -125,7 +130,7 @@ class BlockConfig(DecoderConfig):
     def __post_init__(self) -> None:
         self._check(
             {
-                "n_in": (1, N_IN_MAX, "use more lanes for more bits a cycle"),
+                "n_in": (1, N_IN_MAX, "use more lanes for more bits per cycle"),
                 "n_out": (1, N_OUT_MAX),
                 "lanes": (1, 64),
                 "patches_per_cycle": (1, 16),
@@ -145,23 +150,34 @@ class BlockConfig(DecoderConfig):
         return block_network(self.n_in, self.n_out, self.network_seed)
 
     @property
+    def columns(self) -> tuple[int, ...]:
+        """Network columns, see :func:`xorloom.sw.spec.taps.columns`."""
+        return columns(self.rows, self.n_in)
+
+    @property
+    def slices_per_beat(self) -> int:
+        """Slices that leave the decoder in one beat."""
+        return self.lanes
+
+    @property
     def identity(self) -> str:
-        """Text that tells one network from another; :func:`.layout.network_id` hashes it."""
+        """Text that tells one network from another, as in :class:`DecoderConfig`."""
         return f"{self.n_in},{self.n_out},{self.network_seed}"
 
 
 @dataclass(frozen=True)
 class WindowConfig(DecoderConfig):
-    """The window codec as one decoder build.
+    """Window decoder: the parameters of one build.
 
-    A window of ``window`` seed bits moves ``n_in`` bits a step over one continuous seed stream. An
-    output is the XOR of ``own_taps`` window bits and ``shared_taps`` shared parities, each the XOR
-    of ``parity_taps`` window bits; own_taps 7 and shared_taps 0 is a network of plain 7-input XORs.
+    A window of ``window`` seed bits moves ``n_in`` bits per step over one continuous seed stream.
+    An output is the XOR of ``own_taps`` window bits and ``shared_taps`` shared parities, each the
+    XOR of ``parity_taps`` window bits; own_taps 7 and shared_taps 0 is a network of plain 7-input
+    XORs.
 
     Parameters
     ----------
     n_in : int, a power of two, 8 to 256
-        Seed bits a step, that is, a cycle.
+        Seed bits per step, that is, per cycle.
     n_out : int, a multiple of 64, 64 to 2048
         Slice bits: all planes of ``n_out // planes`` weights.
     window : int, a multiple of 64 and of ``n_in``, 64 to 2048
@@ -174,7 +190,7 @@ class WindowConfig(DecoderConfig):
     frame : int, a power of two, 16 to 1024
         Slices that share one rate word.
     patches : int, 0 or 1
-        Patches a slice may have.
+        Patches that a slice may have.
     bus_bits : int, one of 32, 64, 128, 256, 512
         Width of a memory-stream word.
     network_seed : int, 0 to 2**64 - 1
@@ -187,6 +203,9 @@ class WindowConfig(DecoderConfig):
     """
 
     codec = "window"
+    kind = 3
+    has_layouts = True
+    """Whether a tensor's weights can lie in several orders and streams."""
 
     n_in: int = 16
     n_out: int = 512
@@ -203,7 +222,7 @@ class WindowConfig(DecoderConfig):
     def __post_init__(self) -> None:
         self._check(
             {
-                "n_in": (8, 256, "more bits a cycle need several decoders"),
+                "n_in": (8, 256, "more bits per cycle need several decoders"),
                 "n_out": (64, 2048),
                 "window": (64, 2048),
                 "own_taps": (1, 32),
@@ -293,6 +312,16 @@ class WindowConfig(DecoderConfig):
             self.parity_taps,
             self.network_seed,
         )
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Network columns, see :func:`xorloom.sw.spec.taps.columns`."""
+        return columns(self.network.rows, self.window)
+
+    @property
+    def slices_per_beat(self) -> int:
+        """Slices that leave the decoder in one beat."""
+        return 1
 
 
 def lanes_for(n_in: int, bus_bits: int) -> int:

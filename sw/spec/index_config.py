@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frozen parameters of the index codecs, shared by encoder, golden model and RTL."""
+"""Parameters of the index decoders, shared by encoder, golden model and RTL; frozen."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xorloom.sw.base.errors import ConfigError
 
@@ -10,6 +11,7 @@ from .trellis_code import TrellisCode, trellis_code
 
 __all__ = [
     "N_OUT_MAX",
+    "TRELLIS_RATES",
     "BitmapConfig",
     "EntropyConfig",
     "IndexConfig",
@@ -18,21 +20,44 @@ __all__ = [
 ]
 
 N_OUT_MAX = 2048
-"""Most mask bits a beat: the longest slice of the window codec."""
+"""Most mask bits per beat: the longest slice of the window codec."""
+TRELLIS_RATES = (0.03, 0.5)
+"""Stored bits per mask bit that the trellis index is made for."""
+
+
+class IndexConfig(DecoderConfig):
+    """Parameters of one index decoder: what the frozen classes of all index codecs have in common.
+
+    A subclass names every fact that other layers ask a codec for; :mod:`xorloom.sw.spec.codecs`
+    lists the subclasses.
+    """
+
+    n_out: int
+    chooses_mask: ClassVar[bool] = False
+    """Whether the codec chooses the mask itself; the others store any mask."""
+    has_network: ClassVar[bool] = True
+    """Whether headers of index streams bear a network id; it is 0 otherwise."""
+
+    @property
+    def slice_multiple(self) -> int:
+        """What the number of slices of a stream must be a multiple of."""
+        return 1
 
 
 @dataclass(frozen=True)
-class BitmapConfig(DecoderConfig):
-    """One stored bit a weight.
+class BitmapConfig(IndexConfig):
+    """Bitmap index: one stored bit per weight.
 
     Parameters
     ----------
     n_out : int, 1 to 32768
-        Mask bits a beat.
+        Mask bits per beat.
     bus_bits : int, one of 32, 64, 128, 256, 512
     """
 
     codec = "bitmap"
+    kind = 1
+    has_network = False
 
     n_out: int = 512
     bus_bits: int = 64
@@ -42,20 +67,20 @@ class BitmapConfig(DecoderConfig):
 
     @property
     def rate(self) -> float:
-        """Stored bits a mask bit."""
+        """Stored bits per mask bit."""
         return 1.0
 
 
 @dataclass(frozen=True)
-class TrellisConfig(DecoderConfig):
-    """A chosen mask near the rate-distortion bound, as the path of a trellis.
+class TrellisConfig(IndexConfig):
+    """Trellis index: a chosen mask near the rate-distortion bound, as the path of a trellis.
 
     Parameters
     ----------
     n_in : int, 1 to 1024
-        Seed bits a beat.
+        Seed bits per beat.
     n_out : int, 8 to 2048
-        Mask bits a beat; the rate is ``n_in / n_out``, at most 1.
+        Mask bits per beat; the rate is ``n_in / n_out``, at most 1.
     window : int, 6 to 16
         Seed bits that a mask bit can depend on; the encoder walks ``2**(window - 1)`` states.
     minterms : int, 1 to 15
@@ -76,6 +101,8 @@ class TrellisConfig(DecoderConfig):
     """
 
     codec = "trellis"
+    kind = 4
+    chooses_mask = True
 
     n_in: int = 84
     n_out: int = 512
@@ -102,7 +129,7 @@ class TrellisConfig(DecoderConfig):
             raise ConfigError(f"classes must be 1 or 4, not {self.classes}")
         if self.n_in > self.n_out:
             raise ConfigError(
-                f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit a "
+                f"n_in {self.n_in} must not exceed n_out {self.n_out} (a bitmap costs one bit per "
                 "mask bit)"
             )
 
@@ -113,8 +140,13 @@ class TrellisConfig(DecoderConfig):
 
     @property
     def rate(self) -> float:
-        """Stored bits a mask bit, in whole periods."""
+        """Stored bits per mask bit, in whole periods."""
         return self.n_in * (self.period + self.class_chunks) / (self.period * self.n_out)
+
+    @property
+    def slice_multiple(self) -> int:
+        """What the number of slices of a stream must be a multiple of: they share classes."""
+        return self.period if self.classes > 1 else 1
 
     @property
     def densities(self) -> tuple[float, ...]:
@@ -132,13 +164,13 @@ class TrellisConfig(DecoderConfig):
 
 
 @dataclass(frozen=True)
-class LowrankConfig(DecoderConfig):
-    """A chosen mask as boolean products of binary factors, one product a tile.
+class LowrankConfig(IndexConfig):
+    """Low-rank index: a chosen mask as boolean products of binary factors, one per tile.
 
     Parameters
     ----------
     n_out : int, 8 to 2048
-        Mask bits a beat.
+        Mask bits per beat.
     tile_slices : int, 2 to 1024
         Slices of a tile; the last tile row of a stream may have fewer.
     tile_lanes : int, 2 to n_out
@@ -154,6 +186,8 @@ class LowrankConfig(DecoderConfig):
     """
 
     codec = "lowrank"
+    kind = 5
+    chooses_mask = True
 
     n_out: int = 512
     tile_slices: int = 15
@@ -173,7 +207,7 @@ class LowrankConfig(DecoderConfig):
         if self.chunk_bits >= self.n_out:
             raise ConfigError(
                 f"tiles of {self.tile_slices} slices by {self.tile_lanes} lanes at rank "
-                f"{self.rank} cost {self.chunk_bits} bits a beat of {self.n_out}: use larger "
+                f"{self.rank} cost {self.chunk_bits} bits per beat of {self.n_out}: use larger "
                 "tiles, less rank or the bitmap codec"
             )
 
@@ -199,7 +233,7 @@ class LowrankConfig(DecoderConfig):
 
     @property
     def chunk_bits(self) -> int:
-        """Bits a slice."""
+        """Bits per slice."""
         return self.beat_bits + self.share_bits
 
     @property
@@ -214,8 +248,13 @@ class LowrankConfig(DecoderConfig):
 
     @property
     def rate(self) -> float:
-        """Stored bits a mask bit, without a stream's preamble."""
+        """Stored bits per mask bit, without a stream's preamble."""
         return self.chunk_bits / self.n_out
+
+    @property
+    def slice_multiple(self) -> int:
+        """What the number of slices of a stream must be a multiple of: they share tiles."""
+        return self.tile_slices
 
     def chunks(self, slices: int) -> int:
         """Chunks of a stream of so many slices."""
@@ -223,13 +262,15 @@ class LowrankConfig(DecoderConfig):
 
 
 @dataclass(frozen=True)
-class EntropyConfig(DecoderConfig):
-    """Any mask, near its entropy: 8-bit chunks in table-driven ANS, a state for every lane.
+class EntropyConfig(IndexConfig):
+    """Entropy index: any mask near its entropy, as 8-bit chunks in table-driven ANS.
+
+    Every lane has a state of its own.
 
     Parameters
     ----------
     n_out : int, a multiple of 8 * ``lanes``, 8 to 2048
-        Mask bits a beat.
+        Mask bits per beat.
     lanes : int, 1 to 64
         Chunks decoded side by side; a beat takes ``n_out / (8 * lanes)`` steps.
     states : int, a power of two, 16 to 256
@@ -243,6 +284,7 @@ class EntropyConfig(DecoderConfig):
     """
 
     codec = "entropy"
+    kind = 6
 
     n_out: int = 512
     lanes: int = 16
@@ -266,7 +308,7 @@ class EntropyConfig(DecoderConfig):
 
     @property
     def steps(self) -> int:
-        """Steps a beat."""
+        """Steps per beat."""
         return self.n_out // (8 * self.lanes)
 
     @property
@@ -283,7 +325,3 @@ class EntropyConfig(DecoderConfig):
     def symbol_order(self) -> tuple[int, ...]:
         """All chunk values by their number of ones, then by value."""
         return tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))
-
-
-IndexConfig = BitmapConfig | EntropyConfig | LowrankConfig | TrellisConfig
-"""Parameters of one index decoder."""

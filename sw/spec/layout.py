@@ -17,14 +17,7 @@ __all__ = [
     "COUNT_OFFSET_BITS",
     "CRC_BYTES",
     "HEADER_BYTES",
-    "INDEX_KINDS",
-    "KIND_BITMAP",
-    "KIND_BLOCK",
-    "KIND_ENTROPY",
-    "KIND_LOWRANK",
-    "KIND_TRELLIS",
     "KIND_WEIGHTS",
-    "KIND_WINDOW",
     "MAGIC",
     "VERSION",
     "WEIGHT_HEADER_BYTES",
@@ -33,6 +26,8 @@ __all__ = [
     "Header",
     "WeightHeader",
     "control_threshold_bits",
+    "frame_bytes",
+    "last_slice_bits",
     "network_id",
     "padded",
     "schedule_block_words",
@@ -42,20 +37,8 @@ __all__ = [
 
 MAGIC = b"XL"
 VERSION = 1
-KIND_BITMAP = 1
-KIND_BLOCK = 2
-KIND_WINDOW = 3
-KIND_TRELLIS = 4
-KIND_LOWRANK = 5
-KIND_ENTROPY = 6
 KIND_WEIGHTS = 16
 """Added to the kind of its index: a weight stream, values and index in one."""
-INDEX_KINDS = {
-    "bitmap": KIND_BITMAP,
-    "trellis": KIND_TRELLIS,
-    "lowrank": KIND_LOWRANK,
-    "entropy": KIND_ENTROPY,
-}
 WEIGHT_HEADER_BYTES = 24
 HEADER_BYTES = 16
 CRC_BYTES = 4
@@ -79,6 +62,16 @@ def padded(n_bytes: int, bus_bytes: int) -> int:
     return -(-n_bytes // bus_bytes) * bus_bytes
 
 
+def frame_bytes(bus_bytes: int) -> int:
+    """Bytes that a memory stream has around its payload: header and CRC, in whole bus words."""
+    return padded(HEADER_BYTES, bus_bytes) + padded(CRC_BYTES, bus_bytes)
+
+
+def last_slice_bits(count: int, n_out: int) -> int:
+    """Bits that count in the last of the slices, or mask beats, of a stream of ``count`` bits."""
+    return (count - 1) % n_out + 1
+
+
 def seed_bits_per_group(config: BlockConfig) -> int:
     """Seed bits that a group consumes, in its first cycle."""
     return config.lanes * config.n_in
@@ -96,7 +89,7 @@ def network_id(config: DecoderConfig) -> int:
 
 def weights_network_id(value: DecoderConfig, planes: int, index: DecoderConfig) -> int:
     """CRC-32 of all that a decoder of weight streams is made for, but the bus width."""
-    text = f"{value.identity}/{planes}/{INDEX_KINDS[index.codec]}/{index.identity}"
+    text = f"{value.identity}/{planes}/{index.kind}/{index.identity}"
     return zlib.crc32(text.encode("ascii"))
 
 
@@ -116,14 +109,14 @@ def _check_magic(magic: bytes, version: int, where: str) -> None:
 
 @dataclass(frozen=True)
 class Header:
-    """The 16 bytes that open a memory stream.
+    """Header of a memory stream: its first 16 bytes.
 
     Parameters
     ----------
     kind : int
-        ``KIND_BITMAP``, ``KIND_BLOCK`` or ``KIND_WINDOW``.
+        ``kind`` of the codec's configuration.
     count : int
-        Weights (bitmap), slices (block) or slice bits (window), 0 to 2**32 - 1.
+        Weights (index codecs), slices (block) or slice bits (window), 0 to 2**32 - 1.
     network : int
         :func:`network_id`, 0 for a bitmap.
     words : int
@@ -170,7 +163,7 @@ class Header:
 
 @dataclass(frozen=True)
 class WeightHeader:
-    """The 24 bytes that open a weight stream.
+    """Header of a weight stream: its first 24 bytes.
 
     Parameters
     ----------

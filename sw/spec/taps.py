@@ -35,7 +35,7 @@ probability 0.29)."""
 
 
 def splitmix64(seed: int) -> Iterator[int]:
-    """Yield the SplitMix64 sequence of ``seed``, 64 bits a step.
+    """Yield the SplitMix64 sequence of ``seed``, 64 bits per step.
 
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
     the constants are those of ``java.util.SplittableRandom``.
@@ -83,7 +83,7 @@ def block_network(n_in: int, n_out: int, seed: int = 0) -> tuple[int, ...]:
     ConfigError
         If an argument is out of range.
     """
-    n_in = check_range("n_in", n_in, 1, N_IN_MAX, "use more lanes for more bits a cycle")
+    n_in = check_range("n_in", n_in, 1, N_IN_MAX, "use more lanes for more bits per cycle")
     n_out = check_range("n_out", n_out, 1, N_OUT_MAX)
     seed = check_range("network seed", seed, 0, _MASK64)
     generator = splitmix64(seed)
@@ -108,7 +108,7 @@ def columns(rows: tuple[int, ...], n_in: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class WindowNetwork:
-    """The window codec's network in two levels.
+    """Network of the window codec, in two levels.
 
     Parameters
     ----------

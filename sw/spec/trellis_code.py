@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trellis code of the index: which seed bits make a mask bit, and how.
+"""Trellis code: which seed bits make a mask bit of the trellis index, and how.
 
 ``FORMAT.md``, "Trellis code", is normative.
 """
@@ -30,7 +30,7 @@ GATE_TAPS = {1: 3, 4: 4}
 
 @dataclass(frozen=True)
 class TrellisCode:
-    """The code of one beat, ``n_out`` lanes.
+    """Trellis code of one beat of ``n_out`` lanes.
 
     Lane ``j`` sees the ``window`` seed bits that end with bit ``steps[j]`` of the beat. It looks up
     the value of its parities (the first is bit 0) in its table. For the mask bit to be 1, that must

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from xorloom.sw.base.errors import ConfigError, FormatError
 
 from .config import BlockConfig, ValueConfig, WindowConfig
-from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
+from .index_config import BitmapConfig, IndexConfig
 from .layout import (
-    INDEX_KINDS,
     KIND_WEIGHTS,
     WeightHeader,
     network_id,
@@ -17,24 +16,13 @@ from .layout import (
 )
 
 __all__ = [
-    "INDEX_CODECS",
-    "MASK_CHOOSERS",
     "WeightFormat",
     "check_counts",
     "check_index",
     "index_for",
     "mask_lanes",
-    "slice_multiple",
     "slice_weights",
 ]
-
-INDEX_CODECS: dict[str, type[IndexConfig]] = {
-    c.codec: c for c in (BitmapConfig, EntropyConfig, TrellisConfig, LowrankConfig)
-}
-
-
-MASK_CHOOSERS = (TrellisConfig, LowrankConfig)
-"""Codecs that choose the mask themselves; the others store any mask."""
 
 
 def mask_lanes(value: ValueConfig, planes: int) -> int:
@@ -68,16 +56,9 @@ def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
         )
 
 
-def slice_multiple(config: IndexConfig) -> int:
-    """Return what the slices of a stream must be a multiple of."""
-    if isinstance(config, LowrankConfig):
-        return config.tile_slices
-    return config.period if isinstance(config, TrellisConfig) and config.classes > 1 else 1
-
-
 @dataclass(frozen=True)
 class WeightFormat:
-    """What a decoder of weight streams is made for.
+    """Format of weight streams: what one decoder is made for.
 
     Parameters
     ----------
@@ -107,7 +88,7 @@ class WeightFormat:
     @property
     def kind(self) -> int:
         """Kind of its streams."""
-        return KIND_WEIGHTS + INDEX_KINDS[self.index.codec]
+        return KIND_WEIGHTS + self.index.kind
 
     @property
     def network(self) -> int:
@@ -117,7 +98,7 @@ class WeightFormat:
     @property
     def index_network(self) -> int:
         """Network id of the index streams."""
-        return 0 if isinstance(self.index, BitmapConfig) else network_id(self.index)
+        return network_id(self.index) if self.index.has_network else 0
 
 
 def slice_weights(count: int, form: WeightFormat, where: str = "stream") -> int:

@@ -7,7 +7,7 @@ from xorloom.sw.base.errors import ConfigError, check_range
 __all__ = ["PLANES_MAX", "check_codes"]
 
 PLANES_MAX = 8
-"""Bits a weight: codes are uint8."""
+"""Bits per weight: codes are uint8."""
 
 
 def check_codes(mask: np.ndarray, codes: np.ndarray, planes: int) -> None:

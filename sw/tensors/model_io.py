@@ -19,7 +19,7 @@ FORMATS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class ModelTensor:
-    """One tensor of a checkpoint, read when asked for.
+    """Tensor of a checkpoint, read when asked for.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.jit import njit
 
 __all__ = [
     "ORDERS",

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Magnitude pruning: weights to care masks that meet a sparsity exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["check_sparsity", "check_weights", "prune_global", "prune_rows", "prune_tensor"]
+__all__ = ["Cut", "check_sparsity", "check_weights", "global_cuts", "prune_rows", "prune_tensor"]
 
 
 def check_sparsity(sparsity: float) -> float:
@@ -89,20 +90,72 @@ def prune_rows(weights: np.ndarray, sparsity: float) -> np.ndarray:
     return np.stack([_keep_largest(row, count) for row in flat]).reshape(weights.shape)
 
 
-def prune_global(tensors: Sequence[np.ndarray], sparsity: float) -> list[np.ndarray]:
-    """Keep the largest magnitudes over all tensors together.
+@dataclass(frozen=True)
+class Cut:
+    """What a tensor keeps: all magnitudes above ``cut``, and the first ``equal`` that equal it."""
+
+    cut: np.float32
+    equal: int
+
+    def mask(self, weights: np.ndarray) -> np.ndarray:
+        """Return the mask of the tensor, bool of its shape."""
+        magnitude = np.abs(weights, dtype=np.float32).reshape(-1)
+        keep = magnitude > self.cut
+        keep[np.flatnonzero(magnitude == self.cut)[: self.equal]] = True
+        return keep.reshape(weights.shape)
+
+
+def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float) -> list[Cut]:
+    """Keep the largest magnitudes over all tensors together: find what each of them keeps.
+
+    Bits of a magnitude order like an integer, so the cut is found as its upper, then its lower 16
+    bits by counting: exact, and without an array of all magnitudes.
+
+    Parameters
+    ----------
+    magnitudes : callable
+        Returns the tensors' magnitudes, float32, one by one; called three times.
+    sparsity : float in [0, 1)
+        ``round(sparsity * size)`` of all weights are pruned.
 
     Raises
     ------
     ConfigError
-        If the sparsity is out of range or a weight is not finite.
+        If the sparsity is out of range.
     """
     check_sparsity(sparsity)
-    if not tensors:
-        return []
-    for weights in tensors:
-        check_weights(weights)
-    magnitude = np.concatenate([np.abs(weights).reshape(-1) for weights in tensors])
-    keep = _keep_largest(magnitude, _kept(magnitude.size, sparsity))
-    parts = np.split(keep, np.cumsum([weights.size for weights in tensors])[:-1])
-    return [part.reshape(weights.shape) for part, weights in zip(parts, tensors, strict=True)]
+
+    def patterns() -> Iterator[np.ndarray]:
+        for magnitude in magnitudes():
+            yield magnitude.astype(np.float32, copy=False).reshape(-1).view(np.uint32)
+
+    counts = _counts(bits >> 16 for bits in patterns())
+    upper, left = _nth_largest(counts, _kept(int(counts.sum()), sparsity))
+    counts = _counts(bits[bits >> 16 == upper] & 0xFFFF for bits in patterns())
+    lower, left = _nth_largest(counts, left)
+    cut = np.uint32(upper << 16 | lower)
+    cuts = []
+    for bits in patterns():
+        equal = min(left, int(np.count_nonzero(bits == cut)))
+        cuts.append(Cut(cut.view(np.float32), equal))
+        left -= equal
+    return cuts
+
+
+def _counts(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Return how often each 16-bit number comes."""
+    counts = np.zeros(1 << 16, np.int64)
+    for part in parts:
+        counts += np.bincount(part, minlength=counts.size)
+    return counts
+
+
+def _nth_largest(counts: np.ndarray, n: int) -> tuple[int, int]:
+    """Return the ``n``-th largest of 16-bit numbers, and how many of that number are in the ``n``.
+
+    The largest number if ``n`` is 0: in a magnitude that is NaN, and no weight is as large.
+    """
+    above = np.cumsum(counts[::-1])
+    place = int(np.searchsorted(above, n))
+    number = counts.size - 1 - place
+    return number, n - int(above[place] - counts[number])

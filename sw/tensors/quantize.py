@@ -30,7 +30,7 @@ _ROUNDS = 15
 
 @dataclass(frozen=True)
 class Quantizer:
-    """How to quantize.
+    """Quantizer: the method and its parameters.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Quantizer:
     scale : str
         ``tensor``, ``row`` (first axis) or ``group`` (runs of ``group`` weights, row-major).
     group : int
-        Weights a group.
+        Weights per group.
     scale_dtype : str
         ``float16`` or ``float32``.
 
@@ -77,7 +77,7 @@ class Quantizer:
 
     @property
     def terms(self) -> int:
-        """Scales a group."""
+        """Scales per group."""
         return self.planes if self.method in ("binary", "alternating") else 1
 
     def scale_bits(self, shape: tuple[int, ...]) -> int:
@@ -87,7 +87,7 @@ class Quantizer:
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantized weights.
+    """Quantized weights: mask, codes and scales.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _alternate(
 def _uniform(
     values: np.ndarray, group: np.ndarray, groups: int, planes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Levels +-1 to +-2**(planes - 1) times a scale: the best of 40 clip steps a group."""
+    """Levels +-1 to +-2**(planes - 1) times a scale: the best of 40 clip steps per group."""
     half = 1 << (planes - 1)
     largest = np.zeros(groups)
     np.maximum.at(largest, group, np.abs(values))

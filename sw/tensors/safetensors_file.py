@@ -15,9 +15,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.base.host import replace_on_success
+from xorloom.sw.base.host import replaced
 
-__all__ = ["DIMENSIONS_MAX", "DTYPES", "dtype_name", "read_header", "write_tensors"]
+__all__ = [
+    "DIMENSIONS_MAX",
+    "DTYPES",
+    "dtype_name",
+    "header_bytes",
+    "read_header",
+    "write_tensors",
+]
 
 DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),
@@ -117,31 +124,21 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]
     return header, metadata, raw, start
 
 
-def write_tensors(
-    path: Path,
-    entries: Mapping[str, tuple[str, tuple[int, ...], int]],
-    data: Iterable[memoryview | bytes],
-    metadata: Mapping[str, str],
-    seal: Any = None,
-) -> None:
-    """Write a safetensors file.
+def header_bytes(
+    entries: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]
+) -> bytes:
+    """Header of a file, without the length that goes before it.
 
     Parameters
     ----------
     entries : mapping of name to (dtype name, shape, bytes)
         In file order.
-    data : iterable of buffers
-        One for every entry, in the same order.
     metadata : mapping
-    seal : callable, optional
-        Gets the header's bytes and returns them with a checksum filled in, same length.
 
     Raises
     ------
     ConfigError
         If a tensor has the reserved name ``__metadata__``.
-    OSError
-        If the file cannot be written; nothing is left behind.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     if header.keys() & entries.keys():
@@ -151,10 +148,26 @@ def write_tensors(
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    raw += b" " * (-len(raw) % 8)
-    raw = seal(raw) if seal else raw
-    with replace_on_success(path) as file:
-        file.write(len(raw).to_bytes(_LENGTH_BYTES, "little"))
-        file.write(raw)
+    return raw + b" " * (-len(raw) % 8)
+
+
+def write_tensors(path: Path, header: bytes, data: Iterable[memoryview | bytes]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    header : bytes
+        Of :func:`header_bytes`.
+    data : iterable of buffers
+        The tensors' bytes, in the header's order.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    with replaced(path) as file:
+        file.write(len(header).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(header)
         for buffer in data:
             file.write(buffer)

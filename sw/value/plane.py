@@ -1,27 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The value plane of a tensor with either codec: codes to memory streams and back."""
+"""Value plane of a tensor with any codec: codes to memory streams and back."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xorloom.sw.base.errors import FormatError
+from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import StreamBits
-from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
-from xorloom.sw.tensors.orders import slice_count
-from xorloom.sw.value.window.codec import WindowStreams
-
-from .block import codec as block_codec
-from .block import stream
-from .window import codec as window_codec
-from .window import stream as window_stream
+from xorloom.sw.spec.config import ValueConfig
 
 __all__ = ["ValueLayout", "decode_value", "encode_value", "value_bits", "value_frames"]
 
 
 @dataclass(frozen=True)
 class ValueLayout:
-    """How a tensor's weights lie in its streams.
+    """Layout of a tensor: how its weights lie in its streams.
 
     Parameters
     ----------
@@ -53,33 +46,17 @@ def encode_value(
     CapacityError
         If the tensor does not fit the format or the window.
     """
-    if isinstance(config, BlockConfig):
-        slices = block_codec.encode(mask, codes, planes, config, threads)
-        return *stream.pack_block(slices, config), ValueLayout()
-    encoded = window_codec.encode(
-        mask,
-        codes,
-        planes,
-        config,
-        order=order,
-        slices_per_stream=slices_per_stream,
-        threads=threads,
+    data, bits, order, size = value_codec(config.codec).encode(
+        mask, codes, planes, config, order, slices_per_stream, threads
     )
-    layout = ValueLayout(encoded.order, encoded.slices_per_stream)
-    return *window_stream.pack_window(encoded, config), layout
+    return data, bits, ValueLayout(order, size)
 
 
-def _read_window(
-    data: bytes, weights: int, planes: int, config: WindowConfig, layout: ValueLayout, where: str
-) -> WindowStreams:
-    return window_stream.unpack_window(
-        data,
-        config,
-        order=layout.order,
-        weights=weights,
-        planes=planes,
-        slices_per_stream=layout.slices_per_stream,
-        where=where,
+def _read(
+    data: bytes, weights: int, planes: int, config: ValueConfig, layout: ValueLayout, where: str
+) -> Any:
+    return value_codec(config.codec).read(
+        data, weights, planes, config, layout.order, layout.slices_per_stream, where
     )
 
 
@@ -93,14 +70,8 @@ def decode_value(
     FormatError
         If a stream is damaged or does not fit the tensor; ``where`` names it.
     """
-    if isinstance(config, WindowConfig):
-        encoded = _read_window(data, mask.size, planes, config, layout, where)
-        return window_codec.decode(encoded, mask, planes, config, where)
-    slices = stream.unpack_block(data, config, where)
-    expected = slice_count(mask.size, config.n_out) * planes
-    if slices.seeds.size != expected:
-        raise FormatError(f"{where}: stream must hold {expected} slices, found {slices.seeds.size}")
-    return block_codec.decode(slices, mask, planes, config)
+    encoded = _read(data, mask.size, planes, config, layout, where)
+    return value_codec(config.codec).decode(encoded, mask, planes, config, where)
 
 
 def value_bits(
@@ -113,10 +84,8 @@ def value_bits(
     FormatError
         If a stream is damaged or does not fit the tensor.
     """
-    if isinstance(config, WindowConfig):
-        encoded = _read_window(data, weights, planes, config, layout, where)
-        return window_stream.window_bits(encoded, config)
-    return stream.block_bits(stream.unpack_block(data, config, where), config)
+    encoded = _read(data, weights, planes, config, layout, where)
+    return value_codec(config.codec).bits(encoded, config)
 
 
 def value_frames(
@@ -134,15 +103,5 @@ def value_frames(
     FormatError
         If a stream is damaged or does not fit the tensor.
     """
-    if isinstance(config, BlockConfig):
-        return None
-    encoded = _read_window(data, weights, planes, config, layout, where)
-    facts = np.concatenate([s.facts for s in encoded.streams] or [np.zeros((0, 2), np.int64)])
-    return {
-        "order": encoded.order,
-        "streams": len(encoded.streams),
-        "slices": slice_count(weights, window_codec.per_slice(config, planes)),
-        "frame_slices": config.frame,
-        "steps": (config.frame + (facts[:, 0] << config.rate_shift)).tolist(),
-        "patches": facts[:, 1].tolist(),
-    }
+    encoded = _read(data, weights, planes, config, layout, where)
+    return value_codec(config.codec).frames(encoded, weights, planes, config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the slice length and block size that store a value plane in the fewest bits."""
+"""Search of the value decoder: the parameters that store a value plane in the fewest bits."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,7 +36,7 @@ Plane = tuple[np.ndarray, np.ndarray, int]
 
 @dataclass(frozen=True)
 class SearchPoint:
-    """One setting and its cost on the searched weights: bits of each kind, and cycles."""
+    """Setting of the search and what it costs: bits of each kind, and cycles."""
 
     config: BlockConfig
     seeds: int
@@ -173,7 +173,7 @@ def search_window(planes: Sequence[Plane], config: WindowConfig) -> WindowConfig
 
 
 def window_for(density: float, config: WindowConfig) -> WindowConfig:
-    """Choose ``n_in``: as many bits a step as the mean slice can use, so that memory sets the pace.
+    """Choose ``n_in``: bits per step that the mean slice can use, so that memory sets the pace.
 
     A slice takes at least one step, so more than its kept bits would be stored for nothing;
     ``_HEADROOM`` of the mean leaves room for frames that keep less.

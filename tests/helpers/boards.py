@@ -10,8 +10,9 @@ import numpy as np
 from safetensors.numpy import save_file
 from xorloom.hw.boards.table import board_named
 from xorloom.sim.boards.demos import BoardDemo, BoardTimes, board_verilog, compress_for, expected_of
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.spec.config import WindowConfig
+
+from tests.helpers.weights import clustered_weights
 
 __all__ = ["DIVISOR", "SmallBoard", "small_board", "small_image"]
 

@@ -109,14 +109,14 @@ def good(form: WeightFormat, data: bytes, *, must: bool = True) -> Stream:
     return Stream(tuple(beats), True if must else None)
 
 
-def judge(frames: Sequence[Any], streams: Sequence[Stream], n_out: int = 64) -> str | None:
+def judge(packets: Sequence[Any], streams: Sequence[Stream], n_out: int = 64) -> str | None:
     """Return what is wrong with output packets, given what was sent, in order.
 
     Every packet is a stream that came out whole, or is closed by a beat that says it was given up;
     one that was given up may have left no packet.
     """
     given_up = 1 << n_out.bit_length()
-    packets = [tuple(tuple(beat) for beat in frame) for frame in frames]
+    packets = [tuple(tuple(beat) for beat in packet) for packet in packets]
     torn = [packet[-1][1:] == (0, given_up) for packet in packets]
     for packet, is_torn in zip(packets, torn, strict=True):
         if any(beat[2] & given_up for beat in (packet[:-1] if is_torn else packet)):

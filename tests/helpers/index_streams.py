@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 from xorloom.sw.bits.framing import frame_payload
-from xorloom.sw.index import entropy as index_entropy
+from xorloom.sw.index.entropy import stream as index_entropy
 from xorloom.sw.index.lowrank import codec as index_lowrank
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
@@ -14,7 +14,7 @@ from xorloom.sw.spec.index_config import (
     LowrankConfig,
     TrellisConfig,
 )
-from xorloom.sw.spec.layout import KIND_BITMAP, KIND_TRELLIS, Header, network_id
+from xorloom.sw.spec.layout import Header, network_id
 
 __all__ = ["index_stream"]
 
@@ -24,10 +24,10 @@ def index_stream(config: IndexConfig, count: int, seed: int = 1) -> bytes:
     if isinstance(config, EntropyConfig | LowrankConfig):
         return _encoded(config, count, seed)
     if isinstance(config, BitmapConfig):
-        kind, network, bits = KIND_BITMAP, 0, count
+        kind, network, bits = BitmapConfig.kind, 0, count
     else:
         bits = _trellis_bits(config, count)
-        kind, network = KIND_TRELLIS, network_id(config)
+        kind, network = TrellisConfig.kind, network_id(config)
     words = -(-bits // config.bus_bits)  # any bits are a stream
     body = random.Random(seed).getrandbits(bits) if bits else 0
     payload = body.to_bytes(words * config.bus_bytes, "little")

@@ -10,7 +10,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.flow.synth import yosys
+from xorloom.hw.flow.tools import yosys
 
 __all__ = [
     "BITS",

@@ -3,7 +3,7 @@
 
 from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.memory.weight_stream import join_streams
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
+from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, network_id, padded
 from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.index_streams import index_stream
@@ -24,7 +24,7 @@ def value_stream(form: WeightFormat, count: int, seed: int) -> bytes:
 
 
 def _header(form: WeightFormat, count: int, words: int) -> Header:
-    return Header(KIND_WINDOW, count, network_id(form.value), words)
+    return Header(form.value.kind, count, network_id(form.value), words)
 
 
 def weight_stream(form: WeightFormat, slices: int, tail: int, seed: int) -> bytes:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from xorloom.sw.golden.window import window_control, window_decoder
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
+from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, network_id, padded
 from xorloom.sw.spec.taps import columns
 
 __all__ = ["WindowStream", "header_words", "window_stream"]
@@ -77,7 +77,7 @@ class _Tape(Sequence[int]):
 
 def header_words(config: WindowConfig, count: int, words: int) -> list[int]:
     """Return the header's bus words; ``words`` is the payload's length."""
-    data = Header(KIND_WINDOW, count, network_id(config), words).pack()
+    data = Header(WindowConfig.kind, count, network_id(config), words).pack()
     data = data.ljust(padded(HEADER_BYTES, config.bus_bytes), b"\0")
     n = config.bus_bytes
     return [int.from_bytes(data[i : i + n], "little") for i in range(0, len(data), n)]

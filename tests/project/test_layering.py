@@ -21,7 +21,9 @@ ROOMS = {
     "xorloom.sw.base": ("xorloom.sw.base",),
     "xorloom.sw.spec": ("xorloom.sw.base", "xorloom.sw.spec"),
     "xorloom.sw.golden": ("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.golden"),
-    "xorloom.sw.tensors": ("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.tensors"),
+    "xorloom.sw.tensors": (
+        *("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.tensors", "xorloom.sw.bits.jit"),
+    ),
     "xorloom.sw.bits": ("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.bits"),
     "xorloom.sw": ("xorloom.sw",),
     "xorloom.hw.flow": ("xorloom.sw.base", "xorloom.sw.spec", "xorloom.hw.flow"),

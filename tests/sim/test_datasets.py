@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from xorloom.sim import datasets
-from xorloom.sim.datasets import clustered_weights, iid, minilm
+from xorloom.sim.datasets import iid, minilm
 from xorloom.sw.base.errors import FormatError, ToolError
 from xorloom.sw.tensors.model_io import open_model
+
+from tests.helpers.weights import clustered_weights
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Software driver of the decoder: the sequence of register accesses, over any bus.
+"""Driver of the IP block in Python: the sequence of register accesses, over any bus.
 
-The same in C is in ``driver_c``.
+:mod:`xorloom.hw.ip.driver.c` has the same in C.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,11 +24,11 @@ STICKY = {"DONE": 1, "ERROR": 1, "IDLE": 1}
 
 
 class DriverError(XorloomError, RuntimeError):
-    """The decoder is not there or does not come to an end."""
+    """There is no decoder, or it does not finish."""
 
 
 class DecoderFault(DriverError):  # noqa: N818 (not a mistake of the caller's)
-    """The decoder gave up a stream or refused a start, for ``cause``."""
+    """The decoder gave up a stream or refused a start; ``cause`` says why."""
 
     def __init__(self, cause: Cause, where: str = "") -> None:
         super().__init__(f"decoder stopped{where}: {cause.name}, {CAUSES[cause]}")
@@ -36,7 +36,7 @@ class DecoderFault(DriverError):  # noqa: N818 (not a mistake of the caller's)
 
 
 class RegisterBus(Protocol):
-    """How registers are reached; offsets are bytes."""
+    """Access to the registers; offsets are in bytes."""
 
     async def read(self, offset: int) -> int:
         """Read a register."""
@@ -47,7 +47,7 @@ class RegisterBus(Protocol):
 
 @dataclass(frozen=True)
 class DecoderInfo:
-    """How a decoder was built; see ``CONFIG``, ``SHAPE``, ``KINDS``, ``NETWORK`` of the map."""
+    """How a decoder was built: the registers CONFIG, SHAPE, KINDS and NETWORK."""
 
     bus_bits: int
     n_out: int
@@ -62,7 +62,7 @@ class DecoderInfo:
 
 @dataclass(frozen=True)
 class Status:
-    """What ``STATUS`` says."""
+    """The fields of the register STATUS."""
 
     busy: bool
     done: bool
@@ -73,15 +73,17 @@ class Status:
 
 
 class Driver:
-    """Starts streams and waits for them.
+    """Driver: starts streams and waits for them.
+
+    Example: ``await Driver(bus).decode([(0x1000, 4096), (0x8000, 512)])``.
 
     Parameters
     ----------
     bus : RegisterBus
     interrupt : callable, optional
-        Returns when the interrupt line is 1. Without, :meth:`wait` polls.
+        Returns when the interrupt line is 1. Without it, :meth:`wait` polls.
     polls : int
-        Reads of ``STATUS`` in one wait, after which the decoder is called stuck.
+        Reads of ``STATUS`` after which a wait fails.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Driver:
         await self._bus.write(MAP[name].offset, MAP[name].pack(**fields))
 
     async def probe(self) -> DecoderInfo:
-        """Return how the decoder was built.
+        """Check the ID; return how the decoder was built.
 
         Raises
         ------
@@ -122,7 +124,7 @@ class Driver:
         return self._info
 
     async def status(self) -> Status:
-        """Look once."""
+        """Read STATUS once."""
         fields = {name.lower(): value for name, value in (await self._read("STATUS")).items()}
         flags = {name: bool(fields[name]) for name in ("busy", "done", "error", "idle")}
         return Status(**flags, cause=Cause(fields["cause"]), queue_space=fields["queue_space"])
@@ -149,7 +151,7 @@ class Driver:
         await self._write("CONTROL", START=1)
 
     async def wait(self) -> Status:
-        """Wait until all that was started is over.
+        """Wait until everything that was started has ended.
 
         Raises
         ------
@@ -162,7 +164,7 @@ class Driver:
             await self._write("IRQ_ENABLE", ERROR=1, IDLE=1)
         for _ in range(self._polls):
             if self._interrupt is not None:
-                # Before the look, so that an end after it is not forgotten.
+                # Cleared before STATUS is read, so that an end after the read is not lost.
                 await self._write("STATUS", IDLE=1)
             status = await self.status()
             if status.error:
@@ -174,11 +176,11 @@ class Driver:
         raise DriverError(f"decoder still busy after {self._polls} reads of STATUS")
 
     async def clear(self) -> None:
-        """Forget what ``STATUS`` remembers, errors too."""
+        """Clear the sticky bits of STATUS, including errors."""
         await self._write("STATUS", **STICKY)
 
     async def abort(self) -> None:
-        """Give up all that is queued or in work, wait until it is, forget errors."""
+        """Give up everything, wait until the decoder is idle, clear errors."""
         await self._write("CONTROL", ABORT=1)
         for _ in range(self._polls):
             if not (await self.status()).busy:
@@ -196,12 +198,12 @@ class Driver:
     async def decode(self, descriptors: Iterable[tuple[int, int]]) -> int:
         """Decode memory streams, given as address and length; keep the queue full.
 
-        After an error all is given up, and the next call works.
+        After an error everything is given up, and the next call works.
 
         Returns
         -------
         int
-            How many there were.
+            How many streams were decoded.
 
         Raises
         ------

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams and simulation of the baseline formats."""
+"""Baseline formats: their streams and the simulation of their decoders."""

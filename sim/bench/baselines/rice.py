@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rice-coded baseline streams: strings of the lanes, and the order of their words.
+"""Rice-coded baseline streams: the bits of each lane, and the order of their words.
 
-The order is that in which the lanes use up their words, so encoder and decoder walk through the
-steps of :class:`xorloom.hw.baselines.rice.BaselineRice`.
+Words follow in the order in which lanes use them up. Encoder and decoder find it by the steps of
+:class:`xorloom.hw.baselines.rice.BaselineRice`.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = ["rice_weights", "rice_words"]
 
 
 class _Lane:
-    """What a lane holds after a step; see ``BaselineRiceLane`` for the names."""
+    """State of a lane after a step, with the names of ``BaselineRiceLane``."""
 
     def __init__(self, planes: int, shift: int, places: int, units: int) -> None:
         self.planes, self.shift, self.places, self.units = planes, shift, places, units
@@ -32,7 +32,7 @@ class _Lane:
         self.codes: list[int] = []
 
     def load(self, word: int, bits: int) -> None:
-        """Append a word to the bits that are left."""
+        """Append a word to the remaining bits."""
         self.buffer |= word << self.held
         self.held += bits
 
@@ -61,7 +61,7 @@ class _Lane:
         return self.use(ones + 1 + self.planes + self.shift)
 
     def step(self) -> bool:
-        """Place a symbol and decode another, if there is room; return whether it asks."""
+        """Place a symbol and decode the next, if there is room; return whether a word is asked."""
         if self.at >= self.places:
             if self.level == RICE_DEPTH:
                 return False
@@ -79,7 +79,7 @@ class _Lane:
 
 
 def _walk(lanes: list[_Lane], slices: int, bus_bits: int, word_of: Callable[[int], int]) -> None:
-    """Do the steps that ``slices`` slices take; ``word_of(lane)`` gives a lane its next word."""
+    """Run the steps of ``slices`` slices; ``word_of(lane)`` returns the next word of a lane."""
     for n, lane in enumerate(lanes):
         lane.load(word_of(n), bus_bits)
     # The first step only fills the shifter.
@@ -99,7 +99,7 @@ def _walk(lanes: list[_Lane], slices: int, bus_bits: int, word_of: Callable[[int
 
 
 def _string(gaps: np.ndarray, codes: np.ndarray, planes: int, shift: int) -> np.ndarray:
-    """Bits of one lane: of every symbol quotient, code and remainder."""
+    """Return the bits of one lane: quotient, code and remainder of every symbol."""
     quotient = gaps >> shift
     lengths = quotient + 1 + planes + shift
     ends = np.cumsum(lengths)
@@ -119,7 +119,7 @@ def _string(gaps: np.ndarray, codes: np.ndarray, planes: int, shift: int) -> np.
 def rice_words(
     mask: np.ndarray, codes: np.ndarray, config: "BaselineConfig"
 ) -> tuple[np.ndarray, int]:
-    """Return payload words, as rows of bytes, and the bits of a remainder that make them fewest."""
+    """Return payload words as rows of bytes, and the remainder bits that need fewest words."""
     check_rice(config.n_out, config.planes, config.lanes)
     places = config.n_out // config.lanes
     shape = (-1, config.lanes, places)
@@ -159,7 +159,7 @@ def rice_words(
 def rice_weights(
     words: np.ndarray, count: int, config: "BaselineConfig", shift: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mask and codes of the slices.
+    """Return mask and codes of all slices.
 
     Raises
     ------

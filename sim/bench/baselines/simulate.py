@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates baseline decoders on the memory model, by the same reader as the decoder."""
+"""Simulation of baseline decoders on the memory model, behind the IP block's read master."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,8 +13,9 @@ from xorloom.hw.baselines.csr import BaselineCsr
 from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.baselines.shell import BaselineShell
-from xorloom.hw.units import component_verilog
-from xorloom.sim.simulate.bus import BusResult, Packet, beat_bytes_of, run_job
+from xorloom.hw.flow.export import component_verilog
+from xorloom.sim.simulate.bus import BusResult, beat_bytes_of, run_job
+from xorloom.sim.simulate.packets import Packet, ones
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.layout import padded
 
@@ -35,7 +36,7 @@ _CORES: dict[str, Any] = {
 def baseline_top(
     name: str, config: BaselineConfig, outstanding: int = 4, max_burst: int = 256
 ) -> str:
-    """Return the Verilog of a baseline behind the same reader."""
+    """Return the Verilog of a baseline decoder behind the IP block's read master."""
     if name not in BASELINES:
         raise ConfigError(f"a baseline is one of {', '.join(BASELINES)}, not {name!r}")
     widths = {"bus_bits": config.bus_bits, "n_out": config.n_out, "planes": config.planes}
@@ -71,7 +72,7 @@ def simulate_baseline(
         What each stream must yield; at least one weight.
     config : BaselineConfig
     memory, clock_mhz, sink, seed, outstanding, max_burst
-        See :func:`simulate_bus`.
+        See :func:`xorloom.sim.simulate.bus.simulate_bus`.
 
     Returns
     -------
@@ -86,12 +87,12 @@ def simulate_baseline(
         If the simulator is missing or crashes.
     """
     n_out, planes = config.n_out, config.planes
-    whole = (1 << n_out * (planes + 1)) - 1
-    frames = []
+    whole = ones(n_out * (planes + 1))
+    packets = []
     for mask, codes in weights:
         cut = beat_bytes_of(mask, codes, n_out, planes, n_out * planes)
-        # What stands beyond the count is zero, so all bits of all beats count.
-        frames.append(Packet(cut.tobytes(), mask.size, whole))
+        # Bits beyond the count are zero, so all bits of all beats count.
+        packets.append(Packet(cut.tobytes(), mask.size, whole))
     job = {
         "registers": False,
         "memory": memory,
@@ -106,4 +107,12 @@ def simulate_baseline(
     head = padded(BASELINE_HEADER_BYTES, config.word_bytes)
     payload_bits = 8 * sum(len(stream) - head for stream in streams)
     image = [b"".join(streams)]
-    return run_job(text, f"baseline_{name}", image, frames, job, config.bus_bits, payload_bits)
+    return run_job(
+        text,
+        f"baseline_{name}",
+        image,
+        packets,
+        job,
+        bus_bits=config.bus_bits,
+        payload_bits=payload_bits,
+    )

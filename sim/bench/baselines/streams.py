@@ -20,7 +20,7 @@ __all__ = ["BASELINES", "decode_baseline", "encode_baseline"]
 
 
 def _pack(bits: np.ndarray, config: BaselineConfig) -> np.ndarray:
-    """Bits to bus words, as rows of bytes; zeros fill the last."""
+    """Return bits as bus words, in rows of bytes; zeros fill the last."""
     padded = np.zeros(-(-bits.size // config.bus_bits) * config.bus_bits, bool)
     padded[: bits.size] = bits
     return np.packbits(padded, bitorder="little").reshape(-1, config.word_bytes)
@@ -31,7 +31,7 @@ def _unpack(words: np.ndarray) -> np.ndarray:
 
 
 def _planes(codes: np.ndarray, planes: int) -> np.ndarray:
-    """Bits of codes: (weights, planes)."""
+    """Return the bits of codes, of shape (weights, planes)."""
     return (codes[:, None] >> np.arange(planes) & 1).astype(bool)
 
 
@@ -52,7 +52,7 @@ def _dense_back(
 
 
 def _bitmask_order(kept: np.ndarray, config: BaselineConfig) -> np.ndarray:
-    """Which words of a payload are mask words, given the kept weights of each mask word."""
+    """Return which words of a payload are mask words, given the kept weights of each mask."""
     needed = -(-np.cumsum(kept) // config.bus_bits)
     fresh = np.flatnonzero(np.diff(needed, prepend=0))
     rank = np.repeat(fresh + BITMASK_LAG, config.planes)
@@ -73,7 +73,7 @@ def _bitmask(mask: np.ndarray, codes: np.ndarray, config: BaselineConfig) -> np.
 def _bitmask_back(
     words: np.ndarray, count: int, config: BaselineConfig, _parameter: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Word by word, as the hardware: what a word is follows from the mask words before it."""
+    """Decode word by word, as the hardware: earlier mask words tell what a word holds."""
     total = count // config.bus_bits
     bits = _unpack(words).reshape(-1, config.bus_bits)
     mask_words: list[int] = []
@@ -107,7 +107,7 @@ def _csr(mask: np.ndarray, codes: np.ndarray, config: BaselineConfig) -> np.ndar
         words.append(head)
         if not kept.size:
             continue
-        # What is too much in the last word repeats the last index.
+        # Spare places of the last word repeat the last index.
         kept = np.concatenate([kept, np.repeat(kept[-1:], -kept.size % lanes)])
         bits = _planes(codes[first + kept], config.planes)
         index = kept.astype("<u2").view(np.uint8).reshape(-1, config.word_bytes)
@@ -202,7 +202,7 @@ def decode_baseline(
     ConfigError
         If there is no such baseline.
     FormatError
-        If the stream's length is not what its header says.
+        If the length of the stream differs from what its header says.
     """
     _check_name(name)
     size = -(-BASELINE_HEADER_BYTES // config.word_bytes) * config.word_bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The points of a sweep: every combination of parameters that makes a decoder."""
+"""Grid of a sweep: all combinations of parameters that make a decoder."""
 
 import itertools
 import random
@@ -22,15 +22,15 @@ _TAPS = re.compile(r"(\d+)\+(\d+)x(\d+)")
 
 @dataclass(frozen=True)
 class Grid:
-    """Values to combine, of each parameter.
+    """Grid: the values of each parameter, which are combined.
 
     Parameters
     ----------
     value : value codecs, ``window`` or ``block``.
     n_in, n_out : of the window codec.
     window : window bits; 0: ``n_out``, at least 512.
-    taps : ``OWN+SHAREDxPARITY``: own window bits of an output, its shared parities, and window bits
-        of a parity; ``7+0x4`` shares none.
+    taps : ``OWN+SHAREDxPARITY``: own window bits per output, shared parities per output, and window
+        bits per parity; ``7+0x4`` has no parities.
     index, index_bits : index codecs, and rates of those that choose the mask.
     bus_bits, planes : of both codecs.
     block_n_in, block_n_out, lanes : of the block codec, which goes with the bitmap index; lanes 0:
@@ -68,7 +68,7 @@ FULL = Grid(
 
 @dataclass(frozen=True)
 class Point:
-    """One decoder: its parameters as in the grid, zeros replaced, and its configurations."""
+    """Point of a grid: a decoder's parameters, with zeros replaced, and its configurations."""
 
     parameters: dict[str, Any]
     value: ValueConfig
@@ -102,7 +102,7 @@ def _block(choice: dict[str, Any]) -> BlockConfig:
 
 
 def _choices(grid: Grid) -> Iterator[dict[str, Any]]:
-    """Yield every combination, without those that only repeat another."""
+    """Yield every combination once: parameters without effect are not varied."""
     values = asdict(grid)
     for codec in grid.value:
         if codec == "window":
@@ -137,7 +137,7 @@ def points(
     importance: np.ndarray | None = None,
     at_most: int | None = None,
 ) -> tuple[list[Point], Counter[str]]:
-    """Return the decoders of a grid, and how many combinations make none, by reason.
+    """Return the decoders of a grid, and the number of combinations that make none, by reason.
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ def points(
     density : float
         Share of kept weights.
     importance : array, optional
-        On which the low-rank index searches its tile.
+        Sample on which the tile of the low-rank index is searched.
     at_most : int, optional
-        Take a subset of so many, always the same of a grid.
+        Most points; a grid always yields the same subset.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def points(
             continue
         own = {n: v for n, v in value.to_dict().items() if n in ("window", "lanes")}
         point = Point(choice | own, value, index, choice["planes"])
-        if point not in found:  # a window of 0 may be one that was asked for
+        if point not in found:  # a window of 0 may stand for one that is in the grid as well
             found.append(point)
     if not found:
         reason = next(iter(skipped), "a parameter has no values")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pareto fronts: which rows no other row beats in everything."""
+"""Pareto fronts: the rows that no other row dominates."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def check_objectives(names: Sequence[str]) -> None:
 
 
 def _score(row: Mapping[str, Any], names: Sequence[str]) -> tuple[float, ...]:
-    """Return what is to be large; a missing value is worse than any."""
+    """Return a row's values, signed so that more is better; a missing one is the worst."""
     return tuple(
         -math.inf if row.get(name) is None else OBJECTIVES[name] * float(row[name])
         for name in names
@@ -42,11 +42,12 @@ def _score(row: Mapping[str, Any], names: Sequence[str]) -> tuple[float, ...]:
 
 
 def pareto(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[bool]:
-    """Tell of every row whether it is on the front.
+    """Return for every row whether it is on the front.
 
-    A row is if no other is at least as good in all objectives and better in one; rows that are
-    equal in all of them are on it together. An objective that no row has a value of (no Fmax was
-    measured) does not count; where only some have, a missing value is worse than any.
+    A row is on the front if no other row is at least as good in all objectives and better in one.
+    Rows that are equal in all objectives are on it together. An objective without any value (no
+    Fmax was measured) does not count; where only some rows have a value, a missing one is the
+    worst.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def pareto(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[bool
     check_objectives(names)
     scores = [_score(row, names) for row in rows]
     front: list[tuple[float, ...]] = []
-    # Whoever beats a score comes before it in this order, and the front's own beat for the rest.
+    # In this order, a row that dominates another comes first: comparing with the front is enough.
     for score in sorted(set(scores), reverse=True):
         if not any(all(a >= b for a, b in zip(best, score, strict=True)) for best in front):
             front.append(score)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.extras import require
+from xorloom.sw.base.host import replaced
 
 from .pareto import pareto
 
@@ -22,19 +24,22 @@ _AREA, _BITS = "lut_per_weight", "bits_per_weight"
 
 
 def check_plot(path: Path) -> None:
-    """Check the name of a picture.
+    """Check that a picture of this name can be drawn.
 
     Raises
     ------
     ConfigError
-        If it does not tell the format.
+        If the name does not tell the format.
+    ToolError
+        If Matplotlib is not installed.
     """
     if path.suffix not in (".png", ".svg"):
         raise ConfigError(f"a plot's name ends in .png or .svg, not {path.name!r}")
+    require("matplotlib")
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw bits a weight over LUTs for a weight a cycle, coloured by codec.
+    """Draw bits per weight over LUTs per weight per cycle, coloured by codec.
 
     What the masks keep is written beside each point. Two lines are fronts in these two objectives:
     of all decoders, and of those that keep any given mask.
@@ -81,8 +86,8 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
             zorder=2,
         )
     axes.set(
-        xlabel="LUTs for a weight a cycle",
-        ylabel="bits a weight, everything counted",
+        xlabel="LUTs per weight per cycle",
+        ylabel="bits per weight, everything counted",
         title=title,
         xscale="log",
         ylim=(0, None),
@@ -92,10 +97,6 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     axes.tick_params(axis="x", which="both", labelsize=8)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8, title="numbers: magnitude kept; edged: Pareto in all", title_fontsize=8)
-    partial = path.with_name("." + path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(partial, dpi=110, format=path.suffix[1:])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as file:
+        figure.savefig(file, dpi=110, format=path.suffix[1:])

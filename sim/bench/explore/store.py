@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sweep has measured so far: one JSON object a line, so that it can be interrupted."""
+"""Store of a sweep's results: one JSON object per line, so that a sweep can be interrupted."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.host import write_whole
 
 __all__ = ["Store"]
 
@@ -18,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Results by key, in a JSON-lines file that is only appended to.
+    """Store of results by key: a JSON-lines file that is only appended to.
 
     A line is written whole and forced to the disk before the sweep goes on; a last line without
     its end, left by a crash, is dropped. ``errors`` are of this run only: what failed is not in
@@ -79,9 +80,7 @@ class Store:
             _log.warning(f"{self._path}: dropped a last line that was cut off")
         if rest or not lines:
             text = whole + b"\n" if lines else json.dumps(header).encode() + b"\n"
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_bytes(text)
-            partial.replace(self._path)
+            write_whole(self._path, text)
 
     def _line(self, line: bytes, number: int) -> dict[str, Any]:
         try:

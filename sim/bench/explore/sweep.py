@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweeps decoders over a model's real layers: encodes, synthesizes, and puts both together."""
+"""Sweep of decoders over a model's layers: encode, synthesize, and put both together."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -17,15 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.flow.export import tool_versions
+from xorloom.hw.flow.place import check_family
 from xorloom.hw.flow.synth import synthesize
-from xorloom.hw.units import generate_unit, tool_versions
+from xorloom.hw.flow.targets import check_target
+from xorloom.hw.units import generate_unit
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sim.bandwidth.presets import model_cycles
 from xorloom.sim.simulate.index import index_steps
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, XorloomError
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.base.progress import Progress, no_progress
+from xorloom.sw.model.codec import decode_tensor
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
-from xorloom.sw.model.decompress import decode_tensor, tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
 from xorloom.sw.tensors.model_io import ModelTensor, open_model
@@ -40,7 +46,7 @@ __all__ = ["Sweep", "count_jobs", "cut_rows", "data_facts", "run_sweep", "sweep_
 
 @dataclass(frozen=True)
 class Sweep:
-    """What all points of a sweep have in common.
+    """Settings that all points of a sweep have in common.
 
     Parameters
     ----------
@@ -48,14 +54,14 @@ class Sweep:
         ``.npz`` of the matrices, see :func:`cut_rows`.
     density : float
     quantizer : Quantizer
-        Its planes are each point's own.
+        Its number of planes is replaced by each point's.
     target : str
         Of :func:`xorloom.hw.flow.synth.synthesize`.
     seeds : int
     memory : str
         See :func:`xorloom.sim.bandwidth.presets.memory`.
     clock_mhz : float, optional
-        The clock is no faster than this; it is this where no Fmax was measured.
+        Upper limit of the clock; the clock itself where no Fmax was measured.
     """
 
     weights: Path
@@ -69,7 +75,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class _Job:
-    """Something to measure, in a process of its own: an encoding, or else a synthesis."""
+    """Job for a worker process: an encoding, or else a synthesis."""
 
     key: str
     sweep: Sweep
@@ -173,7 +179,7 @@ def _synthesize(job: _Job) -> dict[str, Any]:
 
 
 def _measure(job: _Job) -> dict[str, Any]:
-    """Do a job; what cannot be done or fails is a result as well."""
+    """Do a job; return its result, or why it cannot be done or failed."""
     try:
         return {"key": job.key} | (_encode(job) if job.index is not None else _synthesize(job))
     except (ConfigError, CapacityError) as error:
@@ -183,7 +189,7 @@ def _measure(job: _Job) -> dict[str, Any]:
 
 
 def _own_group() -> None:
-    """Let Ctrl-C reach the sweep only, which ends its workers and their tools."""
+    """Ignore Ctrl-C in a worker: the sweep gets it, and ends its workers and their tools."""
     os.setsid()
 
 
@@ -198,7 +204,7 @@ def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             with suppress(ProcessLookupError):
-                # Not if it did not come to be the leader of its group.
+                # A worker that has no group of its own yet is in ours.
                 if process.pid and os.getpgid(process.pid) == process.pid:
                     os.killpg(process.pid, signal.SIGTERM)
         raise
@@ -206,7 +212,7 @@ def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _jobs(points: Sequence[Point], sweep: Sweep, store: Store) -> dict[str, _Job]:
-    """Return what is to be measured, by key."""
+    """Return the jobs whose results the store lacks, by key."""
     jobs: dict[str, _Job] = {}
     for point in points:
         for job in (_encoding_job(point, sweep), *_synthesis_jobs(point, sweep)):
@@ -226,25 +232,29 @@ def run_sweep(
     store: Store,
     *,
     workers: int | None = None,
-    progress: Callable[..., None] = lambda *what: None,
+    progress: Progress = no_progress,
 ) -> None:
-    """Measure what the store does not have yet; every result is in it at once.
+    """Measure what the store does not have yet; each result is stored as soon as it is there.
 
-    Points share work: an encoding depends on what the stream depends on, a synthesis on one part
-    of the decoder.
+    Points share work: those with the same stream share an encoding, those with the same value
+    decoder or index core a synthesis.
 
     Parameters
     ----------
     workers : int, optional
         Processes; by default as many as cores.
     progress : callable
-        Called at every result.
+        Called after every result.
 
     Raises
     ------
     ToolError
-        If a process dies; one that reports what went wrong is a result with an ``error``.
+        If nextpnr is missing, or a worker process dies. An error that a worker reports is a result
+        with ``error`` instead.
     """
+    family = check_target(sweep.target).family
+    if family is not None and sweep.seeds:
+        check_family(family)
     jobs = _jobs(points, sweep, store)
     if not jobs:
         return
@@ -259,11 +269,12 @@ def run_sweep(
                     "again with fewer --workers, it goes on where it was"
                 ) from error
             store.add(record)
-            progress(record["key"].partition("-")[0])
+            stage, _, what = record["key"].partition("-")
+            progress(stage, what)
 
 
 def _speed(encoding: dict[str, Any], bus_bits: int, clock: float, memory: str) -> float:
-    """Return millions of weights a second: what memory or decoder allows."""
+    """Return millions of weights per second: what memory or decoder allows."""
     rate = memory_named(memory).words_per_cycle(clock, bus_bits)
     cycles = model_cycles(encoding["words"], encoding["steps"], rate).total
     return float(encoding["weights"] / cycles * clock)
@@ -297,13 +308,13 @@ def _row(
 def sweep_rows(
     points: Sequence[Point], sweep: Sweep, store: Store, objectives: Sequence[str]
 ) -> tuple[list[dict[str, Any]], Counter[str], int]:
-    """Return a row for each point that is measured, the reasons of skipped ones, and unmeasured.
+    """Return a row per measured point, why others were skipped, and how many are missing.
 
     A row has the point's parameters, ``bits_per_weight`` (everything stored), ``kept`` (magnitude,
     as a share of that of as many of the largest weights), ``lut``, ``ff``, ``nand2`` and
     ``fmax_mhz`` of value decoder and index core, ``weights_per_cycle`` of an ideal memory,
-    ``mweights_per_s``, ``lut_per_weight`` (a cycle) and ``pareto``. What was not measured is
-    ``None``.
+    ``mweights_per_s``, ``lut_per_weight`` (LUTs per weight per cycle) and ``pareto``. What was not
+    measured is ``None``.
     """
     rows: list[dict[str, Any]] = []
     skipped: Counter[str] = Counter()

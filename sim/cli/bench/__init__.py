@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""xorloom bench: one file per benchmark."""
+"""Commands of ``xorloom bench``, one file per subject."""

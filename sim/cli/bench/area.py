@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that measures area and Fmax: bench area."""
+"""Command ``bench area``: area and Fmax of decoders."""
 
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ def area(
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
     ratio: Annotated[
         bool,
-        typer.Option(help="Instead: window decoders beside the paper's blocks, a weight bit."),
+        typer.Option(help="Instead: window decoders beside the paper's blocks, per weight bit."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +48,7 @@ def area(
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    columns = ("design", "target", "LUT", "FF", "RAM", "NAND2", "a bit", "Fmax", "min", "seeds")
+    columns = ("design", "target", "LUT", "FF", "RAM", "NAND2", "per bit", "Fmax", "min", "seeds")
     cells = [
         (
             row["design"],
@@ -71,7 +71,10 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 def _print_ratios(rows: list[dict[str, Any]]) -> None:
     cells = [
         (
-            *(row["kind"], row["design"], row["paper"], row["target"]),
+            row["kind"],
+            row["design"],
+            row["paper"],
+            row["target"],
             f"{row['size_per_weight_bit']:.2f}",
             f"{row['paper_size_per_weight_bit']:.2f}",
             f"{row['ratio']:.2f}",
@@ -79,5 +82,5 @@ def _print_ratios(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    columns = ("kind", "design", "paper", "target", "a bit", "paper's", "ratio", "at S 0.9")
-    print_table("LUTs (gates: NAND2) a weight bit of the best cycle", columns, cells)
+    columns = ("kind", "design", "paper", "target", "per bit", "paper's", "ratio", "at S 0.9")
+    print_table("LUTs (gates: NAND2) per weight bit of the best cycle", columns, cells)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that measures decoders on memories: bench bus."""
+"""Command ``bench bus``: decoders on modelled memories."""
 
 from pathlib import Path
 from typing import Annotated
@@ -50,11 +50,12 @@ def bus(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Whole matrices through the decoder and what it is compared with, on modelled memories."""
+    """Send whole matrices through the decoder and its baselines, on modelled memories."""
     from xorloom.sim.bandwidth.presets import MEMORIES
     from xorloom.sim.bandwidth.roofline import plot_roofline
     from xorloom.sim.bench.bus import DESIGNS, build_designs, bus_rows, check_names
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.extras import require
     from xorloom.sw.spec.config import check_bus
 
     if quick and full:
@@ -62,6 +63,8 @@ def bus(
     if not clock > 0:
         raise ConfigError("the clock must be positive")
     check_bus(bus_bits)
+    if plot is not None:
+        require("matplotlib")
     designs, memories, cases, sparsities = (
         [name for name in DESIGNS if name != "xorloom-bitmap"],
         ["ideal", "ddr3-1600", "sdr-133"],
@@ -81,7 +84,10 @@ def bus(
         build_designs(designs, sparsities, bus_bits)
         rows = list(
             bus_rows(
-                *(designs, memories, cases, sparsities),
+                designs,
+                memories,
+                cases,
+                sparsities,
                 bus_bits=bus_bits,
                 clock_mhz=clock,
                 progress=step,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that make the README's index figures: bench index, index-speed, total."""
+"""Commands on the index: bench index, index-speed, total."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ __all__ = ["app"]
 Windows = Annotated[
     list[int] | None, typer.Option("--window", help="Of the trellis; repeat; default: 14.")
 ]
-Rate = Annotated[float, typer.Option(help="Index bits a weight of the trellis.")]
+Rate = Annotated[float, typer.Option(help="Index bits per weight of the trellis.")]
 
 
 @app.command()
@@ -34,7 +34,7 @@ def index(
     area: Annotated[bool, typer.Option(help="Synthesize the decoders (lut4_per_bit).")] = True,
     as_json: Json = False,
 ) -> None:
-    """What index codecs keep of a tensor's magnitude, beside the rate-distortion bound."""
+    """Magnitude that index codecs keep of a tensor, beside the rate-distortion bound."""
     import numpy as np
     from xorloom.sim import datasets
     from xorloom.sim.bench.index import CODECS, index_rows, matrices
@@ -47,7 +47,7 @@ def index(
     if tensor == "minilm":
         tensors = matrices(datasets.minilm())
     elif tensor == "gaussian":
-        rng = np.random.default_rng(2020)
+        rng = np.random.default_rng(datasets.SEED)
         tensors = {tensor: rng.standard_normal(weights, np.float32)}
     else:
         raise ConfigError(f"tensor must be minilm or gaussian, not {tensor!r}")
@@ -78,7 +78,7 @@ def index_speed(
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     as_json: Json = False,
 ) -> None:
-    """Speed of the trellis search in million weights a second, one pass on one core."""
+    """Speed of the trellis search in million weights per second, one pass on one core."""
     from xorloom.sim.bench.index import speed_rows
 
     windows = window or [10, 12, 14, 16]
@@ -99,7 +99,7 @@ def total(
     density: Annotated[float, typer.Option()] = 0.09,
     rate: Annotated[
         list[float] | None,
-        typer.Option(help="Index bits a weight of the trellis; repeat; default: 1/6 and 0.077."),
+        typer.Option(help="Index bits per weight of the trellis; repeat; default: 1/6 and 0.077."),
     ] = None,
     as_json: Json = False,
 ) -> None:

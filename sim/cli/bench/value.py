@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that make the README's figures: bench value, curve, speed."""
+"""Commands on the value plane: bench value, matrices, curve, speed, taps, scale, profile."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,7 @@ def value(
     ] = None,
     n_in: Annotated[
         list[int] | None,
-        typer.Option(help="Repeat; default: window: what fits; block: 20, 32, 60."),
+        typer.Option(help="Repeat; default: window: chosen to fit; block: 20, 32, 60."),
     ] = None,
     weights: Weights = 4_000_000,
     planes: Annotated[int, typer.Option(min=1, max=8)] = 1,
@@ -110,9 +110,12 @@ def curve(
 ) -> None:
     """The paper's curve: total bits against slice length for several seed widths."""
     from xorloom.sim.bench.value import curve_rows, plot_curve
+    from xorloom.sw.base.extras import require
     from xorloom.sw.tensors.prune import check_sparsity
 
     check_sparsity(sparsity)
+    if plot is not None:
+        require("matplotlib")
     n_ins = n_in or [10, 20, 32, 60]
     with progress_bar("bench", len(n_ins)) as step:
         rows = curve_rows(sparsity, n_ins, weights, progress=step)
@@ -127,7 +130,7 @@ def curve(
             for n in n_ins
         ]
         print_table(
-            f"fewest bits a weight, S = {sparsity}",
+            f"fewest bits per weight, S = {sparsity}",
             keys,
             [[row[key] for key in keys] for row in best],
         )
@@ -137,7 +140,9 @@ def curve(
 def speed(
     codec: Codecs = None,
     sparsity: Annotated[list[float] | None, typer.Option(help="Repeat; default: 0.9.")] = None,
-    n_in: Annotated[int | None, typer.Option(help="Default: window: what fits; block: 20.")] = None,
+    n_in: Annotated[
+        int | None, typer.Option(help="Default: window: chosen to fit; block: 20.")
+    ] = None,
     weights: Weights = 20_000_000,
     repeats: Annotated[int, typer.Option(min=1)] = 7,
     threads: Annotated[
@@ -145,7 +150,7 @@ def speed(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Encode and decode speed in million weights a second, median of several runs."""
+    """Encode and decode speed in million weights per second, median of several runs."""
     from xorloom.sim.bench.value import speed_config, speed_rows
     from xorloom.sw.tensors.prune import check_sparsity
 
@@ -199,9 +204,12 @@ def scale(
 ) -> None:
     """Time and memory of the window codec over the number of weights."""
     from xorloom.sim.bench.studies import plot_scale, scale_rows
+    from xorloom.sw.base.extras import require
     from xorloom.sw.tensors.prune import check_sparsity
 
     check_sparsity(sparsity)
+    if plot is not None:
+        require("matplotlib")
     sizes = weights or [1 << n for n in (20, 22, 24, 26, 28)]
     with progress_bar("bench", len(sizes)) as step:
         rows = scale_rows(sizes, sparsity, progress=step)
@@ -223,7 +231,7 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     as_json: Json = False,
 ) -> None:
-    """Where the window codec's time goes, stage by stage, on one core."""
+    """Time of each stage of the window codec, on one core."""
     from xorloom.sim.bench.studies import profile_rows
     from xorloom.sw.tensors.prune import check_sparsity
 

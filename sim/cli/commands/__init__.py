@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file per command."""
+"""Commands of ``xorloom``, one file per subject."""

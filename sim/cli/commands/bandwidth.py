@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that models memories: bandwidth."""
+"""Command ``bandwidth``: speed on modelled memories."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +13,21 @@ __all__ = ["COMMANDS", "bandwidth"]
 def bandwidth(
     model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
     bits_per_weight: Annotated[
-        float | None, typer.Option(help="Instead of a model: total stored bits a weight.")
+        float | None, typer.Option(help="Instead of a model: total stored bits per weight.")
     ] = None,
-    sparsity: Annotated[float, typer.Option(help="For --bits-per-weight: of the baselines.")] = 0.9,
-    planes: Annotated[int, typer.Option(help="For --bits-per-weight: of the baselines.")] = 1,
+    sparsity: Annotated[
+        float, typer.Option(help="Of the baselines, with --bits-per-weight.")
+    ] = 0.9,
+    planes: Annotated[int, typer.Option(help="Of the baselines, with --bits-per-weight.")] = 1,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz.")] = 100.0,
     bus_bits: Annotated[int, typer.Option(help="Memory word in bits.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Weights a second on real memories, beside dense, CSR and bitmask storage (a model)."""
+    """Weights per second on real memories, beside dense, CSR and bitmask storage (a model)."""
     from xorloom.sim.bandwidth.presets import bandwidth_rows, baseline_bits
     from xorloom.sw.base.errors import ConfigError, check_range
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.decompress import tensor_bits
+    from xorloom.sw.model.inspect import tensor_bits
     from xorloom.sw.spec.config import check_bus
     from xorloom.sw.tensors.codes import PLANES_MAX
     from xorloom.sw.tensors.prune import check_sparsity
@@ -70,7 +72,7 @@ def bandwidth(
             for row in rows
         ],
     )
-    typer.echo("bits a weight: " + ", ".join(f"{k} {v:.3f}" for k, v in cases.items()))
+    typer.echo("bits per weight: " + ", ".join(f"{k} {v:.3f}" for k, v in cases.items()))
 
 
 COMMANDS = (bandwidth,)

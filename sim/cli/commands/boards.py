@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that builds bitstreams: boards."""
+"""Command ``boards``: bitstreams of the board demonstrations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ def boards(
         typer.Option("--checkpoint", help="MiniLM-L6 in a file, instead of the downloaded one."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Most placement seeds, until the clock is reached.")
+        int, typer.Option(min=1, help="Most placement seeds to try, until the clock is reached.")
     ] = 8,
     jobs: Annotated[int, typer.Option(min=1, help="Boards built side by side.")] = 2,
     sources: Annotated[
@@ -34,7 +34,7 @@ def boards(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Build bitstreams that decode MiniLM weights in a loop and tell over a serial line."""
+    """Build bitstreams that decode MiniLM weights in a loop and report over a serial line."""
     from xorloom.sim.boards.build import BUILDABLE, build_boards
     from xorloom.sim.boards.sources import write_sources
     from xorloom.sim.datasets import minilm

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that sweeps decoders over a model: explore."""
+"""Command ``explore``: a sweep of decoders over a model."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +34,6 @@ _RESULTS = {
     "mweights_per_s": ("Mweights/s", ",.0f"),
     "lut_per_weight": ("LUT/(w/cycle)", ".2f"),
 }
-_DEMO = "encoder.layer.2.*.weight"
 
 
 def _many(text: str, *names: str) -> Any:
@@ -62,7 +60,7 @@ def explore(
         int | None, typer.Option(help="Only the first rows of each matrix; default: all.")
     ] = None,
     value: Annotated[list[str] | None, _many("Value codecs: window, block; repeat.")] = None,
-    n_in: Annotated[list[int] | None, _many("window: seed bits a step; repeat.")] = None,
+    n_in: Annotated[list[int] | None, _many("window: seed bits per step; repeat.")] = None,
     n_out: Annotated[list[int] | None, _many("window: slice bits; repeat.")] = None,
     window: Annotated[
         list[int] | None, _many("window: seed bits in view, 0: n_out, at least 512; repeat.")
@@ -74,24 +72,24 @@ def explore(
         list[str] | None, _many("trellis, entropy, lowrank, bitmap; repeat.", "--index")
     ] = None,
     index_bits: Annotated[
-        list[float] | None, _many("Index bits a weight of trellis and lowrank; repeat.")
+        list[float] | None, _many("Index bits per weight of trellis and lowrank; repeat.")
     ] = None,
     bus_bits: Annotated[list[int] | None, _many("Memory word; repeat.")] = None,
-    planes: Annotated[list[int] | None, _many("Bits a kept weight; repeat.")] = None,
-    block_n_in: Annotated[list[int] | None, _many("block: seed bits of a slice; repeat.")] = None,
+    planes: Annotated[list[int] | None, _many("Bits per kept weight; repeat.")] = None,
+    block_n_in: Annotated[list[int] | None, _many("block: seed bits per slice; repeat.")] = None,
     block_n_out: Annotated[list[int] | None, _many("block: slice bits; repeat.")] = None,
     lanes: Annotated[
-        list[int] | None, _many("block: slices a cycle, 0: as many as fit a word; repeat.")
+        list[int] | None, _many("block: slices per cycle, 0: as many as fit a word; repeat.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Start from the large grid.")] = False,
     points: Annotated[
-        int | None, typer.Option(help="At most so many points, always the same ones of a grid.")
+        int | None, typer.Option(help="Most points to measure; a grid always yields the same ones.")
     ] = None,
     target: Annotated[str, typer.Option(help="Synthesis target, see synth.")] = "ecp5",
     seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 1,
     memory: Annotated[str, typer.Option(help="Memory, see bandwidth.")] = "ideal",
     clock: Annotated[
-        float | None, typer.Option(help="Clock in MHz at most; without Fmax: the clock.")
+        float | None, typer.Option(help="Upper limit of the clock in MHz; without Fmax: the clock.")
     ] = None,
     objective: Annotated[
         list[str] | None,
@@ -106,7 +104,8 @@ def explore(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Sweep decoders over a model's matrices: bits a weight, LUTs, Fmax, speed, Pareto front."""
+    """Sweep decoders over a model's matrices: bits per weight, LUTs, Fmax, speed, Pareto front."""
+    import tempfile
     from dataclasses import replace
 
     import numpy as np
@@ -125,9 +124,9 @@ def explore(
         run_sweep,
         sweep_rows,
     )
-    from xorloom.sim.datasets import minilm
+    from xorloom.sim.datasets import DEMO_TENSORS, minilm
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.model.compress import select
+    from xorloom.sw.model.selection import select
     from xorloom.sw.tensors.model_io import open_model
     from xorloom.sw.tensors.prune import check_sparsity
     from xorloom.sw.tensors.quantize import Quantizer
@@ -163,7 +162,7 @@ def explore(
     changes: dict[str, Any] = {k: tuple(dict.fromkeys(v)) for k, v in given.items() if v}
     grid = replace(start, **changes)
     source = open_model(minilm() if model is None else model)
-    patterns = tuple(tensors or ([_DEMO] if model is None else []))
+    patterns = tuple(tensors or ([DEMO_TENSORS] if model is None else []))
     names = select(source, patterns, min_size)
     sample = np.abs(source[names[0]].weights()[:rows])
     chosen, skipped = grid_points(grid, density, importance=sample, at_most=points)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that writes a decoder for an FPGA engineer's flow: generate."""
+"""Command ``generate``: a decoder for an FPGA engineer's flow."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,9 @@ def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
     unit_options: UnitOptions,
     config: ConfigFile = None,
-    clock: Annotated[float, typer.Option(help="Clock that the constraints ask for, MHz.")] = 100.0,
+    clock: Annotated[
+        float, typer.Option(help="Clock that the constraints ask for, in MHz.")
+    ] = 100.0,
     unit: Annotated[
         str,
         typer.Option(
@@ -30,11 +32,11 @@ def generate(
         ),
     ] = "decoder",
 ) -> None:
-    """Write a decoder's Verilog and all that goes with it; the same parameters, the same bytes.
+    """Write a decoder's Verilog and its files; equal parameters give equal bytes.
 
-    Manifest, testbench with vectors, constraints, FuseSoC core, Tcl for Vivado and Quartus, an
-    instantiation, and, with an IP block, its registers as Markdown, C header and Python constants.
-    README.md in the folder tells how to use them.
+    The files are a manifest, a testbench with vectors, constraints, a FuseSoC core, Tcl for Vivado
+    and Quartus, an instantiation and, with an IP block, its registers as Markdown, C header and
+    Python constants. README.md in the folder tells how to use them.
     """
     from dataclasses import replace
 

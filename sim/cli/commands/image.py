@@ -63,7 +63,7 @@ def image(
 ) -> None:
     """Write the weight streams of a compressed model as a memory image, and a table beside it."""
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.base.host import replace_on_success
+    from xorloom.sw.base.host import write_all
     from xorloom.sw.memory.image import memory_image
     from xorloom.sw.model.container import read_container
 
@@ -75,15 +75,11 @@ def image(
     with progress_bar("image", len(tensor or container.tensors)) as step:
         made = memory_image(container, tensor or (), align_bytes=align, progress=step)
     facts = made.table() | {"registers": image_registers(made)}
-    texts = {table: json.dumps(facts, indent=2) + "\n"}
+    files: dict[Path, bytes | str] = {table: json.dumps(facts, indent=2) + "\n"}
     if c_header is not None:
-        texts[c_header] = made.c_header()
+        files[c_header] = made.c_header()
     # The image last: where it is, its table is too.
-    for path, text in texts.items():
-        with replace_on_success(path) as file:
-            file.write(text.encode())
-    with replace_on_success(output) as file:
-        file.write(made.data)
+    write_all(files | {output: made.data})
     if as_json:
         print_json(facts)
         return
@@ -103,7 +99,7 @@ def image(
     )
     typer.echo(
         f"for a decoder of {made.form.index.codec} indexes, network id {made.form.network:08x}, "
-        f"{made.form.planes} bits a weight, {made.form.value.bus_bits}-bit bus"
+        f"{made.form.planes} bits per weight, {made.form.value.bus_bits}-bit bus"
     )
     typer.echo(f"table: {table}")
 

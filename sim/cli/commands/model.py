@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands on models: compress, decompress, inspect, verify."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from xorloom.sw.model.metrics import TensorBits
+    from xorloom.sw.model.verify import Verdict
     from xorloom.sw.spec.config import ValueConfig
 
 __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
@@ -26,7 +28,7 @@ BITS_COLUMNS = (
 
 
 def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
-    """Return table rows of bits a weight, with the sum last."""
+    """Return table rows of bits per weight, with the sum last."""
     total = sum(list(bits.values())[1:], start=next(iter(bits.values())))
     rows: list[tuple[object, ...]] = []
     for name, b in [*bits.items(), ("all", total)]:
@@ -49,18 +51,22 @@ def _report(
     bits: "Mapping[str, TensorBits]",
     as_json: bool,
     kept: "Sequence[dict[str, Any]]" = (),
+    verdicts: "Sequence[Verdict]" = (),
 ) -> None:
     if as_json:
         report = {"codec": config.codec, "config": config.to_dict()} | _bits_json(bits)
-        print_json(report | ({"kept": list(kept)} if kept else {}))
+        report |= {"kept": list(kept)} if kept else {}
+        print_json(report | ({"verify": _verdicts_json(verdicts)} if verdicts else {}))
         return
-    print_table(f"{title}: bits a weight", BITS_COLUMNS, bits_rows(bits))
+    print_table(f"{title}: bits per weight", BITS_COLUMNS, bits_rows(bits))
     if kept:
         from xorloom.sw.model.kept import KEPT_COLUMNS
 
         rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
         print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)
     typer.echo(describe(config))
+    if verdicts:
+        _print_verdicts(verdicts)
 
 
 def describe(config: "ValueConfig") -> str:
@@ -126,11 +132,13 @@ def compress(
         ),
     ] = None,
     index_bits: Annotated[
-        float | None, typer.Option(help="Index bits a weight, where the index chooses the mask.")
+        float | None, typer.Option(help="Index bits per weight, where the index chooses the mask.")
     ] = None,
     bits_per_weight: Annotated[
         float | None,
-        typer.Option(help="All bits a weight: choose density and index for the most energy in it."),
+        typer.Option(
+            help="All bits per weight: choose density and index for the most energy in it."
+        ),
     ] = None,
     index_window: Annotated[
         int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
@@ -153,9 +161,9 @@ def compress(
     quantizer: Annotated[
         str, typer.Option(help="binary, alternating, ternary or uniform.")
     ] = "binary",
-    planes: Annotated[int, typer.Option(help="Bits a kept weight, 1 to 8.")] = 1,
+    planes: Annotated[int, typer.Option(help="Bits per kept weight, 1 to 8.")] = 1,
     scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
-    group: Annotated[int, typer.Option(help="Weights a group.")] = 128,
+    group: Annotated[int, typer.Option(help="Weights per group.")] = 128,
     scale_dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     tensors: Annotated[
         list[str] | None,
@@ -170,6 +178,9 @@ def compress(
     codes: Annotated[
         Path | None, typer.Option(help="Your own uint8 codes, by tensor name; need masks.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Then decode the file and check it, as verify does.")
+    ] = False,
     order: Annotated[
         str,
         typer.Option(
@@ -183,9 +194,11 @@ def compress(
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
     import numpy as np
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.model.compress import CompressSpec, compress_model, select
-    from xorloom.sw.model.kept import kept_rows
+    from xorloom.sw.model.compress import compress_model
+    from xorloom.sw.model.kept import KeptReport
     from xorloom.sw.model.request import IndexRequest
+    from xorloom.sw.model.selection import UserArrays, select
+    from xorloom.sw.model.spec import CompressSpec
     from xorloom.sw.tensors.model_io import open_model
     from xorloom.sw.tensors.quantize import Quantizer
 
@@ -218,21 +231,26 @@ def compress(
         index=index_of,
         importance=importance or ("magnitude" if bits_per_weight is None else "energy"),
     )
-    given = {n: c.astype(np.uint8) for n, c in _checked(_arrays(codes, "codes")).items()}
+    given = UserArrays(
+        masks=_arrays(masks, "mask"),
+        codes={n: c.astype(np.uint8) for n, c in _checked(_arrays(codes, "codes")).items()},
+        saliency=_arrays(saliency, "saliency", "f"),
+    )
+    kept = KeptReport(source)
     passes = 2 if spec.search and not spec.chooses else 1
-    count = len(select(source, spec.include, spec.min_size)) * passes
-    with progress_bar("compress", count) as step:
+    with progress_bar("compress", len(names) * passes) as step:
         config, bits = compress_model(
             source,
             output,
             spec,
-            masks=_arrays(masks, "mask"),
-            codes=given,
-            saliency=_arrays(saliency, "saliency", "f"),
+            names=names,
+            given=given,
             progress=step,
+            done=kept if spec.chooses else lambda name, quantized, bits: None,
         )
-    kept = kept_rows(source, output) if spec.chooses else []
-    _report(str(output), config, bits, as_json, kept)
+    verdicts = _verified(output, golden=False) if verify else []
+    _report(str(output), config, bits, as_json, kept.rows, verdicts)
+    _exit_if_failed(verdicts)
 
 
 def _checked(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
@@ -265,8 +283,7 @@ def inspect(
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.decompress import tensor_bits, tensor_frames
-    from xorloom.sw.model.fifo import FIFO_COLUMNS, fifo_rows
+    from xorloom.sw.model.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
 
     container = read_container(model)
     names = list(container.tensors) if tensor is None else [tensor]
@@ -289,7 +306,7 @@ def inspect(
         return
     _report(str(model), container.config, bits, as_json=False)
     if frames:
-        print_table("frames: steps a slice", _FRAME_COLUMNS, _frame_rows(frames))
+        print_table("frames: steps per slice", _FRAME_COLUMNS, _frame_rows(frames))
     if fifos:
         cells = [
             [row["tensor"], *(f"{row[key]:,.0f}" for key in FIFO_COLUMNS[1:])] for row in fifos
@@ -307,36 +324,38 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Decode everything and check it against the checksums of what was compressed."""
-    from xorloom.sw.base.errors import FormatError
+    verdicts = _verified(model, golden)
+    if as_json:
+        print_json(_verdicts_json(verdicts))
+    else:
+        _print_verdicts(verdicts, " with the fast decoder and the golden model" if golden else "")
+    _exit_if_failed(verdicts)
+
+
+def _verified(model: Path, golden: bool) -> "list[Verdict]":
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.decompress import verify_tensor
-    from xorloom.sw.model.verify import golden_codes
+    from xorloom.sw.model.verify import verify_model
 
     container = read_container(model)
-    rows, failures = [], 0
-    with progress_bar("verify", len(container.names)) as step:
-        for name in [*container.tensors, *container.untouched]:
-            try:
-                if name in container.tensors:
-                    decoded = verify_tensor(container, name)
-                    if golden and (golden_codes(container, name) != decoded.codes).any():
-                        raise FormatError(f"{name}: fast decoder and golden model differ")
-                else:
-                    container.raw(name)
-                rows.append({"tensor": name, "ok": True, "message": ""})
-            except FormatError as error:
-                failures += 1
-                rows.append({"tensor": name, "ok": False, "message": str(error)})
-            step(name)
-    if as_json:
-        print_json({"ok": not failures, "tensors": rows})
-    else:
-        for row in rows:
-            if not row["ok"]:
-                typer.echo(f"FAILED {row['message']}")
-        how = " with the fast decoder and the golden model" if golden else ""
-        typer.echo(f"{len(rows) - failures} of {len(rows)} tensors are bit-exact{how}")
-    if failures:
+    count = len(container.tensors) + len(container.untouched)
+    with progress_bar("verify", count) as step:
+        return verify_model(container, golden=golden, progress=step)
+
+
+def _verdicts_json(verdicts: "Sequence[Verdict]") -> dict[str, object]:
+    return {"ok": all(v.ok for v in verdicts), "tensors": [asdict(v) for v in verdicts]}
+
+
+def _print_verdicts(verdicts: "Sequence[Verdict]", how: str = "") -> None:
+    for verdict in verdicts:
+        if not verdict.ok:
+            typer.echo(f"FAILED {verdict.message}")
+    good = sum(verdict.ok for verdict in verdicts)
+    typer.echo(f"{good} of {len(verdicts)} tensors are bit-exact{how}")
+
+
+def _exit_if_failed(verdicts: "Sequence[Verdict]") -> None:
+    if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
 
 

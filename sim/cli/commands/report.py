@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that draws: report."""
+"""Command ``report``: one HTML page of results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ def report(
         list[Path],
         typer.Argument(
             help="JSON that commands printed with --json, or folders of it. Of two files of the "
-            "same command the later one counts."
+            "same command, the later one counts."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .html file.")] = Path(
@@ -22,7 +22,7 @@ def report(
     ),
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "xorloom report",
 ) -> None:
-    """Make one self-contained HTML page, with charts, of what other commands found out."""
+    """Make one self-contained HTML page, with charts, of the results of other commands."""
     from xorloom.sim.report.page import write_report
 
     count = write_report(files, output, title)

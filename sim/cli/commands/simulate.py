@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that simulates generated Verilog on whole tensors: simulate."""
+"""Command ``simulate``: generated Verilog on whole tensors."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,13 +33,13 @@ def simulate(
     planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
     memory: Annotated[
         str | None,
-        typer.Option(help="Let words arrive like this memory, see bandwidth; not of index."),
+        typer.Option(help="Let words arrive as from this memory, see bandwidth; not for index."),
     ] = None,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz, for --memory.")] = 100.0,
     source: Annotated[
         str,
         typer.Option(
-            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not of ip."
+            help="Input stalls: none, random, bursts, slow, or a pattern of . and x; not for ip."
         ),
     ] = "none",
     sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
@@ -49,7 +49,7 @@ def simulate(
         typer.Option(help="Write a waveform, .fst (with names of states) or .vcd, and its view."),
     ] = None,
     waves_cycles: Annotated[
-        int | None, typer.Option(help="Put only so many clock cycles in the waveform.")
+        int | None, typer.Option(help="Clock cycles in the waveform; default: all.")
     ] = None,
     timeline: Annotated[
         bool,
@@ -61,7 +61,7 @@ def simulate(
     options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
-    """Simulate the generated Verilog on whole tensors: bit-exact, cycles beside the model."""
+    """Simulate generated Verilog on whole tensors: every bit checked, cycles beside the model."""
     from xorloom.sim.simulate.cases import Case, iid_case, model_case
     from xorloom.sim.simulate.decoder import simulate_case
     from xorloom.sim.simulate.waves.fst import check_waves
@@ -74,7 +74,13 @@ def simulate(
     if unit in ("ip", "index"):
         with progress_bar("simulate", 1):
             row = _indexed_row(
-                *(unit, model, tensor or [], memory, clock, source, sink),
+                unit,
+                model,
+                tensor or [],
+                memory,
+                clock,
+                source,
+                sink,
                 refused={"--iid": iid, "--timeline": timeline or None},
                 how={"simulator": simulator, "waves": waves, "waves_cycles": waves_cycles},
             )
@@ -130,14 +136,14 @@ def _indexed_row(
     refused: dict[str, object],
     how: dict[str, Any],
 ) -> dict[str, Any]:
-    """Simulate a decoder with an index on a model; ``refused`` are options it does not take.
+    """Simulate a decoder with an index on a model.
 
-    ``how`` is passed on.
+    ``refused`` are options that the unit does not take, ``how`` is passed on to the simulation.
 
     Raises
     ------
     ConfigError
-        If no model, or an option is given that does not go with the unit.
+        If no model is given, or an option that does not go with the unit.
     """
     from xorloom.sim.simulate.index import simulate_model
     from xorloom.sim.simulate.ip import simulate_image
@@ -175,7 +181,7 @@ def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
         ("cycles", f"{row['cycles']:,}"),
         ("model", f"{row['model_cycles']:,} cycles (ideal memory)"),
         ("measured / model", f"{row['cycles_to_model']:.3f}"),
-        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+        ("weights per cycle", f"{row['weights_per_cycle']:.1f}"),
     ]
     if row["unit"] == "ip":
         lost = ", ".join(f"{name} {n:,}" for name, n in row["stall_cycles"].items())
@@ -200,7 +206,7 @@ def _simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
         ),
         ("measured / model", f"{row['cycles_to_model']:.3f}"),
         ("bus utilisation", f"{100 * row['bus_utilisation']:.1f} %"),  # type: ignore[operator]
-        ("weights a cycle", f"{row['weights_per_cycle']:.1f}"),
+        ("weights per cycle", f"{row['weights_per_cycle']:.1f}"),
         ("decoder made the bus wait", f"{row['input_waits']:,} cycles"),
         ("memory made the decoder wait", f"{row['starved']:,} cycles"),
         ("consumer made the decoder wait", f"{row['output_waits']:,} cycles"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that synthesizes: synth."""
+"""Command ``synth``: area and Fmax of a decoder or a part of it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,20 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["ASIC_COLUMNS", "COMMANDS", "SYNTH_COLUMNS", "asic_rows", "synth", "synth_rows"]
 
 SYNTH_COLUMNS = (
-    *("design", "target", "LUT", "FF", "NAND2 eq.", "Fmax MHz", "min MHz", "seeds"),
+    "design",
+    "target",
+    "LUT",
+    "FF",
+    "NAND2 eq.",
+    "Fmax MHz",
+    "min MHz",
+    "seeds",
     "critical path",
 )
 ASIC_COLUMNS = (
-    *(
-        "design",
-        "library",
-        "area",
-        "NAND2 eq.",
-        "FF",
-        "of area in FF",
-        "gate delay ns",
-        "area then",
-    ),
+    "design",
+    "library",
+    "area",
+    "NAND2 eq.",
+    "FF",
+    "of area in FF",
+    "gate delay ns",
+    "area then",
 )
 
 
@@ -68,7 +73,7 @@ def synth(
     ] = False,
     config: ConfigFile = None,
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Take and keep results by content.")
+        bool, typer.Option("--cache/--no-cache", help="Reuse and keep results, by content.")
     ] = True,
     *,
     options: ConfigOptions,

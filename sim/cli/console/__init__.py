@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What commands share: options, configuration files, printing."""
+"""Parts that commands share: options, configuration files, printing."""

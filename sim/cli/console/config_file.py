@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoder parameters from a TOML file, beside flags, and back into one."""
+"""Configuration files: decoder parameters in TOML, read beside flags, and written."""
 
-import difflib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -22,7 +20,7 @@ __all__ = ["ConfigFile", "blame_file", "config_text", "read_config"]
 
 
 def _keys() -> dict[str, tuple[Any, Any]]:
-    """Return the type of every key, and what its flag says of its range."""
+    """Return the type and the flag of every key; the flag has its range."""
     kinds: dict[str, tuple[Any, Any]] = {"unit": (str, None), "clock": (float, None)}
     for field in (*fields(ConfigOptions), *fields(UnitOptions)):
         kind, option = get_args(field.type)
@@ -32,8 +30,9 @@ def _keys() -> dict[str, tuple[Any, Any]]:
 
 
 KEYS = _keys()
-"""Keys of a file, as names of parameters: flags without dashes, ``_`` for ``-``. A command takes
-those that are its own, so that one file serves all."""
+"""Keys of a file: names of parameters, as flags without dashes and with ``_`` for ``-``.
+
+A command takes the keys that it has flags for, so that one file serves all commands."""
 _TYPES: dict[Any, tuple[str, type | tuple[type, ...]]] = {
     int: ("an integer", int),
     float: ("a number", (int, float)),
@@ -43,13 +42,16 @@ _TYPES: dict[Any, tuple[str, type | tuple[type, ...]]] = {
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return what a file says, by the parameters' names.
+    """Return the values of a file by names of parameters.
 
     Raises
     ------
     ConfigError
-        If it is not there, not TOML, or has an unknown key.
+        If the file is missing, is not TOML, or has an unknown key.
     """
+    import difflib
+    import tomllib
+
     from xorloom.sw.base.errors import ConfigError
 
     try:
@@ -78,7 +80,7 @@ def _key(name: str) -> str:
 
 
 def _check(path: Path, name: str, value: Any) -> None:
-    """Check one value as its flag would be."""
+    """Check one value as that of its flag is checked."""
     from xorloom.sw.base.errors import ConfigError
 
     kind, option = KEYS[name]
@@ -96,7 +98,7 @@ def _check(path: Path, name: str, value: Any) -> None:
 
 
 def _load(context: typer.Context, path: Path | None) -> Path | None:
-    """Make what the file says the defaults of this run's flags."""
+    """Make the values of the file the defaults of this run's flags."""
     if path is not None:
         values = read_config(path)
         for name, value in values.items():
@@ -117,12 +119,12 @@ ConfigFile = Annotated[
         help="Take parameters from a TOML file; keys are flags without --. Flags win.",
     ),
 ]
-"""Type of a command's ``--config``, which changes the defaults of its other options."""
+"""Type of the option ``--config``, which changes the defaults of the others."""
 
 
 @contextmanager
 def blame_file(context: typer.Context) -> Iterator[None]:
-    """Say in which file a refused parameter stands, if it came out of one."""
+    """Name the file in the error of a refused parameter, if it came from one."""
     from xorloom.sw.base.errors import ConfigError
 
     try:
@@ -139,7 +141,7 @@ def blame_file(context: typer.Context) -> Iterator[None]:
 
 
 def _toml(value: Any) -> str:
-    """Return a string, number or list of them; JSON's escapes are TOML's, too."""
+    """Return a string, number or list as TOML, which has JSON's escapes."""
     return json.dumps(value) if isinstance(value, str | list) else repr(value)
 
 
@@ -152,7 +154,7 @@ def config_text(
     clock_mhz: float,
     folder: Path,
 ) -> str:
-    """Return a file that tells all parameters of a unit, also those that were not given.
+    """Return the text of a file with all parameters of a unit, also those that were not given.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def config_text(
         Made of ``options`` and ``unit``.
     clock_mhz : float
     folder : Path
-        Where the file will lie: the path of a model is relative to it.
+        Folder of the file: the path of a model is relative to it.
     """
     values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
     if options.model is not None:

@@ -1,38 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share, and how they print."""
+"""Options that several commands share, made from the engine's parameters."""
 
 import functools
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from xorloom.sim.generate.options import ConfigOptions, UnitOptions
+import typer
+from xorloom.sim.generate.options import ConfigOptions, Option, UnitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 __all__ = ["config_options", "unit_options"]
 
 
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`ConfigOptions` as options, but those named.
+    """Return a decorator that gives a command the fields of ``ConfigOptions`` as flags.
 
-    The command takes them as one argument, ``options``.
+    See :class:`xorloom.sim.generate.options.ConfigOptions`. Fields named in ``without`` are left
+    out. The command takes all as one argument, ``options``::
+
+        @config_options("model")
+        def compress(*, options: ConfigOptions) -> None: ...
     """
     return _options_of(ConfigOptions, "options", without)
 
 
 def unit_options() -> "Callable[[Callable[..., None]], Callable[..., None]]":
-    """Give a command all fields of :class:`UnitOptions`, as one argument, ``unit_options``."""
+    """Return the same for ``UnitOptions``, as one argument, ``unit_options``.
+
+    See :class:`xorloom.sim.generate.options.UnitOptions`.
+    """
     return _options_of(UnitOptions, "unit_options", ())
+
+
+def _flag(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter with a flag of typer in place of its ``Option``."""
+    kind, option = get_args(parameter.annotation)
+    assert isinstance(option, Option), parameter
+    flag = typer.Option(
+        help=option.help,
+        show_default=option.default or True,
+        min=option.min,
+        max=option.max,
+    )
+    return parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=Annotated[kind, flag])
 
 
 def _options_of(
     kind: "Callable[..., object]", argument: str, without: Sequence[str]
 ) -> "Callable[[Callable[..., None]], Callable[..., None]]":
     known = inspect.signature(kind).parameters.values()
-    fields = [p.replace(kind=p.KEYWORD_ONLY) for p in known if p.name not in without]
+    fields = [_flag(p) for p in known if p.name not in without]
 
     def decorate(command: "Callable[..., None]") -> "Callable[..., None]":
         signature = inspect.signature(command)

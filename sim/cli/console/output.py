@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands print: JSON, tables, progress."""
+"""Printing of commands: JSON, tables, progress."""
 
 import json
 import logging
@@ -17,12 +17,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def command_line() -> str:
-    """Return the command that is running, as one types it for a table."""
+    """Return the running command as one types it, without ``--json``."""
     return shlex.join(["xorloom", *(word for word in sys.argv[1:] if word != "--json")])
 
 
 def with_command(value: Any) -> Any:
-    """Say in a result, or in every row of one, which command made it; a row's own stays."""
+    """Add the running command to a result, or to each of its rows that names none."""
     command = {"command": command_line()}
     if isinstance(value, list):
         return [command | row for row in value]
@@ -30,7 +30,7 @@ def with_command(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Write a result to stdout as JSON, with its command: what ``xorloom report`` reads."""
+    """Write a result with its command to stdout, as JSON that ``xorloom report`` reads."""
     typer.echo(json.dumps(with_command(value), indent=2))
 
 
@@ -58,7 +58,7 @@ def _numeric(cell: object) -> bool:
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """Show progress on stderr (only on a terminal); yields the function that makes a step."""
+    """Show progress on stderr, if that is a terminal; yield the call-back for its steps."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

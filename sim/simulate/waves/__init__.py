@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waveforms: VCD, FST and viewer set-up."""
+"""Waveforms: VCD, FST, and views for waveform viewers."""

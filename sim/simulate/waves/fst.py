@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what a simulator dumped as FST, with names of states in it, or as VCD."""
+"""Waveform files: a simulator's dump as FST, with names of states in it, or as VCD."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from pylibfst import ffi, lib
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.host import replaced_paths
 
 from .names import StateNames
 from .vcd import Header, Variable, cut, first_rise, read_header
@@ -16,15 +17,15 @@ from .vcd import Header, Variable, cut, first_rise, read_header
 __all__ = ["WAVES", "Waveform", "check_waves", "fst_to_vcd", "write_waveform"]
 
 WAVES = (".fst", ".vcd")
-"""What :func:`write_waveform` writes."""
+"""Formats that :func:`write_waveform` writes."""
 _BEAT = "m_axis_tvalid"
-"""Port of every decoder that tells that it offers a beat."""
+"""Port of every decoder that is 1 while it offers a beat."""
 _SCALARS = frozenset(b"01xzXZ")
 
 
 @dataclass(frozen=True)
 class Waveform:
-    """What a written waveform holds.
+    """Contents of a written waveform.
 
     Parameters
     ----------
@@ -33,9 +34,9 @@ class Waveform:
     ticks : int
         Time of the last change.
     first_beat : int, optional
-        Ticks to the first beat that the decoder offers.
+        Time of the first beat that the decoder offers, in ticks.
     named : frozenset of str
-        Variables whose states have names in it.
+        Variables with names for their states.
     """
 
     path: Path
@@ -46,7 +47,7 @@ class Waveform:
 
 
 def check_waves(path: Path, cycles: int | None = None) -> None:
-    """Check the name of a waveform, and of how many clock cycles it is to be.
+    """Check the name of a waveform, and its number of clock cycles.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def fst_to_vcd(source: Path, target: Path) -> None:
     Raises
     ------
     FormatError
-        If it is no FST file.
+        If it is not an FST file.
     """
     reader = lib.fstReaderOpen(str(source).encode())
     if reader == ffi.NULL:
@@ -78,19 +79,8 @@ def fst_to_vcd(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary that becomes ``path`` if all goes well."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
 def _fst(path: Path, timescale: bytes) -> Iterator[object]:
-    """Yield a writer of an FST file; nothing in it tells when it was made."""
+    """Yield a writer of an FST file without a date: the same waveform gives the same bytes."""
     writer = lib.fstWriterCreate(str(path).encode(), 1)
     if writer == ffi.NULL:
         raise ConfigError(f"{path.parent}: the waveform cannot be written there")
@@ -151,7 +141,7 @@ def _define(
 def _changes(
     lines: Iterator[bytes], writer: object, handles: Mapping[bytes, tuple[int, int]]
 ) -> int:
-    """Write changes; return the last one's time."""
+    """Write changes; return the time of the last one."""
     emit, time = lib.fstWriterEmitValueChange, 0
     for line in lines:
         head = line[0]
@@ -170,7 +160,7 @@ def _changes(
 
 
 def _copy(lines: Iterator[bytes], target: BinaryIO) -> int:
-    """Write changes as they are; return the last one's time."""
+    """Write changes unchanged; return the time of the last one."""
     time = 0
     for line in lines:
         if line[:1] == b"#":
@@ -186,10 +176,11 @@ def write_waveform(
     names: Mapping[str, StateNames],
     stop: int | None = None,
 ) -> Waveform:
-    """Write a simulator's dump in the format that the target's name tells.
+    """Write a simulator's dump in the format of the target's name.
 
-    VCD is what the simulators' dumps have in common: FST is turned into it first. FST gets the
-    names of states and leaves out made-up wires; VCD cannot hold names and keeps all wires.
+    A dump in FST is first turned into VCD, which all simulators share. The FST that is written has
+    names of states, and leaves out wires that tools made up; VCD cannot hold names, and keeps all
+    wires.
 
     Parameters
     ----------
@@ -215,7 +206,7 @@ def write_waveform(
         vcd = source.with_name(source.name + ".vcd")
         fst_to_vcd(source, vcd)
         source = vcd
-    with source.open("rb") as file, _partial(target) as partial:
+    with source.open("rb") as file, replaced_paths(target) as (partial,):
         header = read_header(file, source)
         body = file.tell()
         variables = {item.variable: item.key for item in header.variables if item.variable}

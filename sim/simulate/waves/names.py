@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of states and causes, read off the enum attributes of exported Verilog."""
+"""Names of states and causes, from the enum attributes of exported Verilog."""
 
 import re
 from collections.abc import Mapping

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads VCD as Verilator and the FST library write it: a definition or a change on each line."""
+"""VCD reader for files of Verilator and the FST library: one definition or change per line."""
 
 import re
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from xorloom.sw.base.errors import FormatError
 __all__ = ["Header", "Item", "Variable", "cut", "first_rise", "read_header"]
 
 _UNNAMED = re.compile(rb"\$|_\d+_$")
-"""Wires that Amaranth and Yosys made up, and Verilator's ``$rootio``, the top's ports once more."""
+"""Wires that Amaranth and Yosys made up, and ``$rootio``: Verilator's copy of the top's ports."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A signal of a waveform: full name with dots, and bits."""
+    """Signal of a waveform: full name with dots, and number of bits."""
 
     name: str
     bits: int
@@ -30,9 +30,9 @@ class Variable:
 
 @dataclass(frozen=True)
 class Item:
-    """A definition: a scope opens (``scope``), a scope closes (neither), or a variable.
+    """Definition: a scope opens (``scope``), a scope closes (neither), or a variable.
 
-    ``key`` is what stands for the variable in changes, ``word`` its name without scopes.
+    ``key`` stands for the variable in changes; ``word`` is its name without scopes.
     """
 
     word: bytes = b""
@@ -47,9 +47,9 @@ class Item:
 
 @dataclass
 class Header:
-    """Definitions of a VCD: all lines as they were, and what counts of them.
+    """Definitions of a VCD: all lines unchanged, and the items that count.
 
-    Left out are made-up wires, and ports that are there a second time.
+    Items leave out wires that tools made up, and second copies of ports.
     """
 
     lines: list[bytes] = field(default_factory=list)
@@ -68,7 +68,7 @@ def read_header(source: BinaryIO, name: Path) -> Header:
     Raises
     ------
     FormatError
-        If they have no end.
+        If the definitions have no end.
     """
     header, path, skipped = Header(), list[str](), 0
     awaits_scale = False

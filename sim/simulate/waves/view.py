@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views beside a waveform: what to show, for GTKWave (``.gtkw``) and Surfer (``.sucl``)."""
+"""Views of a waveform: the signals to show, for GTKWave (``.gtkw``) and Surfer (``.sucl``)."""
 
 import math
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from vcd.gtkw import GTKWFlag, GTKWSave
+from xorloom.sw.base.host import write_all
 
 from .fst import Waveform
 from .vcd import Variable
@@ -28,9 +29,13 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "parser",
         (
-            *("*decoder.parser.phase", "*decoder.parser.cause", "*decoder.parser.fault"),
-            *("*decoder.parser.opens", "*decoder.parser.count"),
-            *("*decoder.frames.head", "*decoder.frames.left"),
+            "*decoder.parser.phase",
+            "*decoder.parser.cause",
+            "*decoder.parser.fault",
+            "*decoder.parser.opens",
+            "*decoder.parser.count",
+            "*decoder.frames.head",
+            "*decoder.frames.left",
         ),
     ),
     (
@@ -47,31 +52,35 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "index",
         (
-            *("*.table.table_state", "*.core.hungry", "*.core.stepping"),
-            *("*.trellis.core.chunk", "*.trellis.core.o__valid"),
-            *("*.unit.core.o__valid", "*.unit.core.o__ready"),
+            "*.table.table_state",
+            "*.core.hungry",
+            "*.core.stepping",
+            "*.trellis.core.chunk",
+            "*.trellis.core.o__valid",
+            "*.unit.core.o__valid",
+            "*.unit.core.o__ready",
         ),
     ),
     ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.proceed")),
     ("slices out", ("m_axis_*",)),
 )
-"""What is shown: groups of patterns of names below the top module, in this order."""
+"""Groups of signals that are shown, in this order: patterns of names below the top module."""
 _DECIMAL = ("count", "left", "place", "rate", "debt", "tuser", "level", "flying")
 _CLOSED = ("registers", "memory reads")
 _ENUM = 1 << 32
-"""GTKWave's flag for names of states, which pyvcd lacks."""
+"""GTKWave's flag for names of states; pyvcd does not have it."""
 _CLOCKS = 60
 """Clock cycles to show around the first beat."""
 _PIXELS = 900
 _ZOOM_PIXELS = 200
-"""Pixels that GTKWave's zoom is for, as measured with GTKWave 3.3.104."""
+"""Pixels that GTKWave's zoom refers to, as measured with GTKWave 3.3.104."""
 
 
 def view_groups(variables: tuple[Variable, ...]) -> dict[str, list[Variable]]:
-    """Return the groups that a waveform has anything for, and their variables.
+    """Return the groups that are not empty, and their variables.
 
-    A variable is in the first group that it fits in. Names with a dollar sign are of signals that
-    Amaranth has twice.
+    A variable is in the first group that it fits. Names with a dollar sign belong to signals that
+    Amaranth has twice; they are left out.
     """
     groups: dict[str, list[Variable]] = {}
     shown: set[str] = set()
@@ -89,7 +98,7 @@ def view_groups(variables: tuple[Variable, ...]) -> dict[str, list[Variable]]:
 def _flags(variable: Variable, named: bool) -> int:
     """Return how GTKWave is to show a variable: with names, decimal or hexadecimal."""
     if named:
-        return _ENUM | _trace(GTKWFlag.bin)  # GTKWave looks names up by bits
+        return _ENUM | _trace(GTKWFlag.bin)  # GTKWave looks up names of states by bits
     word = variable.name.rpartition(".")[2]
     decimal = variable.bits > 1 and word.endswith(_DECIMAL)
     return _trace(GTKWFlag.dec if decimal else GTKWFlag.hex)
@@ -165,10 +174,6 @@ def write_views(waveform: Waveform, clock_ticks: int) -> tuple[Path, ...]:
         ".gtkw": _gtkwave(waveform, clock_ticks),
         ".sucl": "\n".join(_surfer(waveform, clock_ticks)) + "\n",
     }
-    paths = []
-    for suffix, text in texts.items():
-        path = waveform.path.with_suffix(suffix)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        paths.append(partial.replace(path))
-    return tuple(paths)
+    files = {waveform.path.with_suffix(suffix): text for suffix, text in texts.items()}
+    write_all(files)
+    return tuple(files)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers, monitors and models of peripherals."""
+"""Parts of testbenches: drivers, monitors and models of peripherals."""

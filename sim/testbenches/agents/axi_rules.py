@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches a read master in a testbench: rules of AXI, offers that have to stay, beats and words."""
+"""Monitor of a read master: rules of AXI, offers that must stay, beats and words."""
 
 from collections import deque
 from typing import Any
@@ -8,7 +8,7 @@ __all__ = ["AxiRules"]
 
 
 class AxiRules:
-    """Watches the read channels and the words, every clock; the first fault stays in ``fault``."""
+    """Monitor of read channels and words at every clock; the first fault stays in ``fault``."""
 
     def __init__(self, dut: Any, job: dict[str, Any]) -> None:
         self._dut, self._job = dut, job
@@ -47,7 +47,7 @@ class AxiRules:
             self._wrong(f"{len(self.flying)} bursts in flight")
 
     def sample(self) -> None:
-        """Look at the clock edge that just came."""
+        """Check the signals at the clock edge that has just come."""
         dut, before = self._dut, self._before
         self.clock += 1
         if dut.rst.value:

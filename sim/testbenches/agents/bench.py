@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What testbenches share: jobs, clock and reset, AXI4-Stream models, stall patterns, counters."""
+"""Bench that testbenches share: jobs, clock and reset, AXI4-Stream models, stalls, counters."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ def report(result: dict[str, Any]) -> None:
 
 
 def stalls(pattern: str, seed: int) -> Iterator[bool] | None:
-    """Return a pause generator, one value a clock.
+    """Return a generator of pauses, one value per clock; ``None``: no pauses.
 
     ``none``; ``random`` (half of the clocks); ``bursts`` (runs of up to 20 either way); ``slow``
     (one clock in eight goes); or a string of ``.`` (go) and ``x`` (wait) that is repeated.
@@ -56,7 +56,7 @@ def stalls(pattern: str, seed: int) -> Iterator[bool] | None:
 class Bench:
     """Clock, reset, AXI4-Stream sources and a sink, and cycle counters around one DUT.
 
-    Counts of input events are sums over the inputs.
+    Events of inputs are summed over all inputs.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Bench:
         models = [(model, "source") for model in self.sources] + [(self.sink, "sink")]
         for number, (model, key) in enumerate(models):
             model.log.setLevel(logging.WARNING)
-            # One source and the sink keep the seed: their patterns are those of earlier runs.
+            # The first source and the sink keep the seed, so that results stay what they were.
             offset = number if number < len(self.sources) else 0
             pattern = stalls(self._job.get(key, "none"), seed + offset)
             if pattern is not None:
@@ -125,6 +125,6 @@ class Bench:
                 since["input_waits"] += in_valid and not in_ready
                 since["starved"] += in_ready and not in_valid
             since["output_waits"] += out_valid and not out_ready
-            if out_valid and out_ready:  # what comes after the last output does not count
+            if out_valid and out_ready:  # clocks after the last output do not count
                 counts.update(since)
             await ReadOnly()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An SPI flash for testbenches: read and wake-up in mode 0, with the rules of its data sheet."""
+"""SPI flash model: read and wake-up in mode 0; it checks the rules of the data sheet."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _WAKE_NS, _DESELECT_NS, _HALF_PERIOD_NS = 3000, 50, 9
 
 
 class FlashModel:
-    """Answers READ (03h) and WAKE-UP (ABh). Asleep at first, as an iCE40 leaves it.
+    """SPI flash: answers READ (03h) and WAKE-UP (ABh). It sleeps at first, as an iCE40 leaves it.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class FlashModel:
         self._sclk, self._cs_n, self._copi, self._cipo = sclk, cs_n, copi, cipo
         self.contents, self._address = contents, address
         self.answers = True
-        """If false, the flash is as good as not there: the line stays up."""
+        """If false, the flash does not answer: the line stays high."""
         self.errors: list[str] = []
-        """Rules that were broken."""
+        """Broken rules, as texts."""
         self.reads = 0
-        """Read commands so far."""
+        """Number of read commands so far."""
         self._awake_at: float | None = None
         cipo.value = 1
         cocotb.start_soon(self._run())
@@ -59,7 +59,7 @@ class FlashModel:
             idle_since = _now()
 
     async def _transaction(self) -> None:
-        """Serve what comes until chip select rises."""
+        """Serve one command, until chip select rises."""
         came: list[int] = []
         address, sent, edge = 0, 0, -1e9
         awake = self._awake_at is not None and _now() >= self._awake_at + _WAKE_NS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A serial receiver for testbenches: checks framing, gives lines of text."""
+"""UART receiver: checks framing, returns lines of text."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["UartReceiver"]
 
 
 class UartReceiver:
-    """Receives 8N1 from a line, sampled in the middle of every bit.
+    """UART receiver of 8N1 characters, sampled in the middle of every bit.
 
     Parameters
     ----------
@@ -26,22 +26,22 @@ class UartReceiver:
         self._bytes: Queue[int] = Queue()
         self._task: Any = None
         self.errors: list[str] = []
-        """What was wrong with the framing."""
+        """Errors of framing, as texts."""
         self.start()
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Start listening."""
         self._task = cocotb.start_soon(self._receive())
 
     def stop(self) -> None:
-        """Listen no more, and forget what no line was made of."""
+        """Stop listening, and drop a line that is not complete."""
         self._task.cancel()
         self._bytes = Queue()
 
     async def line(self) -> str:
         """Return the next line, without its end.
 
-        A line that is not ended by CR LF, or has other than printable characters, is an error.
+        A line that does not end in CR LF, or has characters that cannot be printed, is an error.
         """
         text = bytearray()
         while not text.endswith(b"\n"):

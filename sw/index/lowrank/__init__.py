@@ -1,2 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Low-rank index: a chosen mask as a tile-wise Boolean product."""
+"""Low-rank index: its record, for :mod:`xorloom.sw.bits.codec`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from xorloom.sw.bits.codec import IndexCodec
+from xorloom.sw.bits.framing import check_words
+from xorloom.sw.spec.index_config import LowrankConfig
+from xorloom.sw.spec.layout import Header
+from xorloom.sw.tensors.orders import beats
+
+from .codec import choose, pack, search, split, unpack
+
+__all__ = ["CODEC"]
+
+
+def _choose(
+    importance: np.ndarray,
+    counts: Sequence[int],
+    density: float,
+    config: LowrankConfig,
+    slices_per_stream: int,
+    threads: int | None,
+) -> tuple[np.ndarray, list[bytes]]:
+    product = choose(
+        importance,
+        sum(counts),
+        density,
+        config,
+        slices_per_stream=slices_per_stream,
+        threads=threads,
+    )
+    streams = zip(split(product, config), counts, strict=True)
+    return product.mask, [pack(stream, count, config) for stream, count in streams]
+
+
+def _due(_data: bytes, header: Header, config: LowrankConfig, where: str) -> np.ndarray:
+    slices = -(-header.count // config.n_out)
+    check_words(header, config.chunks(slices) * config.chunk_bits, config.bus_bits, where)
+    chunk = np.arange(header.words) * config.bus_bits // config.chunk_bits
+    return np.maximum(0, chunk - config.preamble_chunks)
+
+
+def _configure(
+    n_out: int,
+    bus_bits: int,
+    *,
+    density: float,
+    rate: float | None,
+    importance: np.ndarray | None,
+    **_wishes: object,
+) -> LowrankConfig:
+    if importance is None or rate is None:
+        return LowrankConfig(n_out=n_out, bus_bits=bus_bits)
+    slices = beats(importance, "strided", n_out)
+    return search(
+        slices, importance.size, rate, density, n_out, bus_bits=bus_bits, local_search=False
+    )
+
+
+CODEC = IndexCodec(choose=_choose, unpack=unpack, due=_due, configure=_configure)

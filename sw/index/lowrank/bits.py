@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.spec.index_config import LowrankConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
+from xorloom.sw.spec.layout import frame_bytes
 
 __all__ = ["LowrankBits", "bits_of", "sets_of", "stream_bits"]
 
 
 @dataclass(frozen=True)
 class LowrankBits:
-    """Where the bits of a stream go.
+    """Bits of a stream by what they are for.
 
     ``padding`` is that of shares and preamble, and the last tile row's empty shares; ``overhead``
     is header, CRC and padding to bus words; ``words`` is payload bus words.
@@ -33,10 +33,9 @@ def stream_bits(slices: int, config: LowrankConfig) -> LowrankBits:
     """Count the bits of one memory stream of so many slices."""
     chunks = config.chunks(slices) * config.chunk_bits
     words = -(-chunks // config.bus_bits)
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
     rows = -(-slices // config.tile_slices)
     factors = slices * config.beat_bits + rows * config.lane_bits
-    overhead = words * config.bus_bits - chunks + 8 * edges
+    overhead = words * config.bus_bits - chunks + 8 * frame_bytes(config.bus_bytes)
     return LowrankBits(factors, chunks - factors, overhead, words)
 
 

@@ -16,7 +16,7 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.spec.index_config import LowrankConfig
-from xorloom.sw.spec.layout import KIND_LOWRANK, Header, network_id
+from xorloom.sw.spec.layout import Header, network_id
 
 from . import kernels
 from .bits import LowrankBits, bits_of, sets_of, stream_bits
@@ -46,7 +46,7 @@ _OTHERS = (
 
 @dataclass(frozen=True)
 class LowrankChoice:
-    """A mask and its factors.
+    """Chosen mask and its factors.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def pack(encoded: LowrankChoice, count: int, config: LowrankConfig) -> bytes:
     if count >= 1 << 32:
         raise CapacityError(f"index of {count} weights does not fit 32 bits: split the tensor")
     slices, rows = encoded.beat.shape[0], encoded.lane.shape[0]
-    header = Header(KIND_LOWRANK, count, network_id(config), stream_bits(slices, config).words)
+    header = Header(config.kind, count, network_id(config), stream_bits(slices, config).words)
     chunks = np.zeros((config.chunks(slices), config.chunk_bits), np.uint8)
     if slices:
         head, span, share = config.preamble_chunks, config.tile_slices, config.share_bits
@@ -275,7 +275,7 @@ def unpack(data: bytes, count: int, config: LowrankConfig, where: str = "index")
     FormatError
         If the stream is truncated, damaged, or made for other parameters or another size.
     """
-    header, payload = unframe_payload(data, config.bus_bytes, KIND_LOWRANK, where)
+    header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
     if header.network != network_id(config):
         raise FormatError(
             f"{where}: network id must be {network_id(config):08x} for the parameters "
@@ -366,7 +366,7 @@ def search(
     importance, live, slices_per_stream
         As in :func:`choose`.
     rate : float
-        Bits a weight.
+        Bits per weight.
 
     Raises
     ------

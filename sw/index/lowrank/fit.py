@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fits the factors of all low-rank tiles of a tensor to a number of kept weights."""
+"""Fit of the factors of all low-rank tiles of a tensor to a number of kept weights."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ _SPAN = 64
 
 @dataclass
 class Fit:
-    """Factors on their way, and how the kernels are called on all tiles."""
+    """Fit at work: the factors so far, and how the kernels are called on all tiles."""
 
     x: np.ndarray
     tiles: Tiles
@@ -103,8 +103,8 @@ class Fit:
 def _picks(gains: np.ndarray, missing: int) -> list[tuple[int, int]]:
     """Choose (tile, change) pairs that bring the count nearer.
 
-    Changes the right way that lose least a weight, at most one a tile; without any, two that sum
-    up to what is missing.
+    Changes the right way that lose least per weight, at most one per tile; without any, two that
+    sum up to what is missing.
     """
     sign = 1 if missing > 0 else -1
     sizes = np.arange(1, min(_SPAN, abs(missing)) + 1)

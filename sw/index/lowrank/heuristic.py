@@ -2,7 +2,7 @@
 """Kernel of the low-rank heuristic: thresholds on a non-negative factorization of every tile."""
 
 import numpy as np
-from numba import njit
+from xorloom.sw.bits.jit import njit
 
 from .kernels import Tiles, load_tile, random, random_state
 
@@ -117,7 +117,7 @@ def heuristic(
     goals : (tiles,) int64
         Weights to keep in every tile.
     lane, beat, counts : out
-        As in :func:`local_search`.
+        As in :func:`xorloom.sw.index.lowrank.kernels.local_search`.
     """
     rank = tiles.rank
     tall = 1

@@ -9,7 +9,7 @@ deterministic: random numbers depend on the seed and on the tile's number only.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from xorloom.sw.bits.jit import njit
 
 __all__ = [
     "EXACT_RANK",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trellis index: chooses a mask near the rate-distortion bound.
+"""Choice of the trellis index: a mask near the rate-distortion bound.
 
 Every string of seed bits decodes to some mask. The encoder looks for the one whose kept weights
 are worth most: a kept weight is worth its importance less a price, and the price is set so that
@@ -35,7 +35,7 @@ _DITHER = 1 / 64
 
 @dataclass(frozen=True)
 class TrellisChoice:
-    """A chosen mask.
+    """Chosen mask and the streams that hold it.
 
     Parameters
     ----------

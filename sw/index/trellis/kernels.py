@@ -8,7 +8,7 @@ top. A window's *pattern* is the mask bits of all lanes of a step, eight a byte.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from xorloom.sw.bits.jit import njit
 
 from .vector import LANES, add_compare_select, add_gains, set_gains
 

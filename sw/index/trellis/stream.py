@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One stream of the trellis index: seed bits for a price, memory stream, and back."""
+"""Streams of the trellis index: seed bits for a price, the memory stream, and back."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -8,7 +8,7 @@ import numpy as np
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.spec.index_config import TrellisConfig
-from xorloom.sw.spec.layout import KIND_TRELLIS, Header, network_id
+from xorloom.sw.spec.layout import Header, network_id
 from xorloom.sw.spec.trellis_code import GATE_TAPS
 
 from .kernels import LANES, Trellis, decode, lane_tables, search, set_patterns
@@ -28,7 +28,7 @@ _OUTLIER = 8.0
 
 @dataclass(frozen=True)
 class TrellisStream:
-    """One stream's seed bits.
+    """Seed bits of one stream, and its lanes' classes.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def pack(stream: TrellisStream, count: int, config: TrellisConfig) -> bytes:
         field[:, : 2 * config.n_out : 2] = stream.classes & 1
         field[:, 1 : 2 * config.n_out : 2] = stream.classes >> 1
         bits[:n_bits][places] = field.reshape(-1)
-    header = Header(KIND_TRELLIS, count, network_id(config), words)
+    header = Header(config.kind, count, network_id(config), words)
     payload = np.packbits(bits, bitorder="little").tobytes()
     return frame_payload(header, payload, config.bus_bytes)
 
@@ -216,7 +216,7 @@ def unpack(data: bytes, count: int, config: TrellisConfig, where: str) -> np.nda
         If the stream is truncated, damaged, made for another code, or of another size; ``where``
         names it.
     """
-    header, payload = unframe_payload(data, config.bus_bytes, KIND_TRELLIS, where)
+    header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
     if header.network != network_id(config):
         raise FormatError(
             f"{where}: network id must be {network_id(config):08x} for the parameters "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block codec of Kwon et al.: care mask and codes to seeds and patches, and back.
+"""Block codec of Kwon et al.: care mask and codes to seeds and patches, and back.
 
 Weights are taken in row-major order, ``n_out`` to a slice; the last slice is filled up with don't
 cares. With q planes, slice ``s * q + b`` holds plane ``b`` of weights ``s * n_out`` onwards.
@@ -22,7 +22,7 @@ __all__ = ["BlockSlices", "decode", "encode"]
 
 @dataclass(frozen=True)
 class BlockSlices:
-    """Encoded slices, in emission order.
+    """Slices of a value plane, encoded, in the order in which they leave the decoder.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _tables(config: BlockConfig) -> np.ndarray:
 
 
 def decode(slices: BlockSlices, mask: np.ndarray, planes: int, config: BlockConfig) -> np.ndarray:
-    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned: the fast twin of ``decoder``."""
+    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does."""
     words = np.zeros((planes, -(-slices.seeds.size * config.n_out // planes // 64) + 2), np.uint64)
     decode_slices(
         slices.seeds, slices.n_patch, slices.patches, _tables(config), config.n_out, planes, words

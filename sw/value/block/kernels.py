@@ -2,8 +2,8 @@
 """Numba kernels of the block codec: Algorithm 1 over slices, and table-driven decoding."""
 
 import numpy as np
-from numba import njit
 from xorloom.sw.bits.gf2 import get_bits, highest_bit, lowest_bit, parity
+from xorloom.sw.bits.jit import njit
 
 __all__ = ["decode_slices", "encode_slices"]
 

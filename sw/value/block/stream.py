@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory streams: header, bus words, CRC-32. Bytes to slices or mask, and back.
+"""Memory streams of the block codec: slices to header, bus words and CRC-32, and back.
 
 A stream is what a decoder reads from memory, one linear run of bus words. ``FORMAT.md`` is
 normative; positions come from ``layout``.
@@ -14,14 +14,11 @@ from xorloom.sw.bits.gf2 import pack_fields
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
     CONTROL_AHEAD,
-    CRC_BYTES,
-    HEADER_BYTES,
-    KIND_BLOCK,
     WIDTH_FIELD_BITS,
     Header,
     control_threshold_bits,
+    frame_bytes,
     network_id,
-    padded,
     seed_bits_per_group,
 )
 
@@ -33,7 +30,7 @@ __all__ = ["block_bits", "pack_block", "unpack_block"]
 
 @dataclass(frozen=True)
 class _Plan:
-    """A laid-out stream before its bytes are written."""
+    """Plan of a stream: what stands where, before the bytes are written."""
 
     n_patch: np.ndarray
     widths: np.ndarray
@@ -70,8 +67,8 @@ def _plan(slices: BlockSlices, config: BlockConfig) -> _Plan:
         config.position_bits,
         kinds,
     )
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
-    overhead = words * config.bus_bits + edges * 8 - seeds - control - patches
+    total = words * config.bus_bits + 8 * frame_bytes(config.bus_bytes)
+    overhead = total - seeds - control - patches
     bits = StreamBits(seeds, control, patches, overhead, words, steps)
     return _Plan(n_patch, widths, kinds[:words], bits)
 
@@ -122,7 +119,7 @@ def pack_block(slices: BlockSlices, config: BlockConfig) -> tuple[bytes, StreamB
         words = np.zeros(n_bytes // 8 + 2, np.uint64)
         pack_fields(values, widths, words)
         payload[chosen] = words.view(np.uint8)[:n_bytes].reshape(-1, config.bus_bytes)
-    header = Header(KIND_BLOCK, slices.seeds.size, network_id(config), plan.bits.words)
+    header = Header(config.kind, slices.seeds.size, network_id(config), plan.bits.words)
     return frame_payload(header, payload.tobytes(), config.bus_bytes), plan.bits
 
 
@@ -144,7 +141,7 @@ def unpack_block(data: bytes, config: BlockConfig, where: str = "stream") -> Blo
     FormatError
         If the stream is truncated, damaged, or made for another network or layout.
     """
-    header, payload = unframe_payload(data, config.bus_bytes, KIND_BLOCK, where)
+    header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
     if header.network != network_id(config):
         raise FormatError(
             f"{where}: network id must be {network_id(config):08x} for n_in {config.n_in}, "

@@ -5,7 +5,7 @@ The order is defined by logical emissions, never by cycles; see ``FORMAT.md``, "
 """
 
 import numpy as np
-from numba import njit
+from xorloom.sw.bits.jit import njit
 
 __all__ = ["CONTROL", "OK", "PATCH", "SEED", "order_patches", "parse", "schedule"]
 

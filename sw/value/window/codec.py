@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The window codec: care mask and codes to seed streams, and back.
+"""Window codec: care mask and codes to seed streams, and back.
 
 A window slides over one continuous stream of seed bits, and every output is the XOR of a few
 window bits. How many steps the window makes between slices follows the number of kept bits, so
-any mask is stored at nearly one bit a kept bit and decoded at a fixed rate, without patches.
+any mask is stored at nearly one bit per kept bit and decoded at a fixed rate, without patches.
 """
 
 import math
@@ -28,9 +28,10 @@ from xorloom.sw.tensors.orders import (
     slice_count,
 )
 
-from . import decode_kernels as kernels
-from . import kernels as window_kernels
-from .kernels import Basis, Geometry, encode_stream, solve
+from . import decoding as kernels
+from .elimination import Basis, solve
+from .geometry import geometry
+from .rate_control import FULL, STUCK, encode_stream
 
 __all__ = [
     "STREAM_BITS",
@@ -51,7 +52,7 @@ STREAM_BITS = 1 << 19
 
 @dataclass(frozen=True)
 class SeedStream:
-    """One stream's seeds, rate words included.
+    """Seed stream: the seeds of one stream, rate words included.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class SeedStream:
 
 @dataclass(frozen=True)
 class WindowStreams:
-    """A tensor's value plane.
+    """Value plane of a tensor, as seed streams.
 
     Parameters
     ----------
@@ -135,20 +136,6 @@ def stream_counts(
     return counts
 
 
-def _geometry(config: WindowConfig) -> Geometry:
-    return Geometry(
-        config.n_in,
-        config.window,
-        config.frame,
-        config.preload_steps,
-        config.rate_bits,
-        config.rate_shift,
-        config.frame_steps_max,
-        config.patch_bits if config.patches else 0,
-        (config.frame - 1).bit_length(),
-    )
-
-
 @lru_cache(maxsize=4)
 def _taps(config: WindowConfig) -> np.ndarray:
     """Network rows as words, shifted to every place that a window can begin at in a word."""
@@ -178,7 +165,7 @@ def _encode_one(
     care: np.ndarray, value: np.ndarray, count: int, config: WindowConfig, target: int
 ) -> SeedStream:
     """Encode one stream of packed slices (slices, n_out / 64)."""
-    shape = _geometry(config)
+    shape = geometry(config)
     slices = care.shape[0]
     facts = np.zeros((-(-slices // config.frame), 3), np.int64)
     kept = int(np.bitwise_count(care).sum())
@@ -188,10 +175,10 @@ def _encode_one(
         status, place = encode_stream(
             care, value, _taps(config), shape, target, config.window // 24, basis, facts
         )
-        if status != window_kernels.FULL:
+        if status != FULL:
             break
         n_bits *= 2
-    if status == window_kernels.STUCK:
+    if status == STUCK:
         raise CapacityError(
             f"slices {place * config.frame} to {place * config.frame + config.frame - 1} keep too "
             f"many weights for window {config.window} and n_out {config.n_out} "
@@ -321,7 +308,7 @@ def _walk(
     ends, flips = np.zeros(slices, np.int64), np.zeros(slices, np.int64)
     facts = np.zeros((-(-slices // config.frame), 2), np.int64)
     status, place = kernels.walk(
-        seeds, n_chunks, _geometry(config), config.n_out, ends, flips, facts
+        seeds, n_chunks, geometry(config), config.n_out, ends, flips, facts
     )
     if status == kernels.BAD_RATE:
         raise FormatError(
@@ -366,7 +353,7 @@ def decode(
     config: WindowConfig,
     where: str = "stream",
 ) -> np.ndarray:
-    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned: the fast twin of ``decoder``.
+    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does.
 
     Raises
     ------
@@ -385,7 +372,7 @@ def decode(
             ends,
             flips,
             first,
-            _geometry(config),
+            geometry(config),
             *_network(config),
             places,
             planes,

@@ -11,7 +11,7 @@ import numpy as np
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import StreamBits, frame_payload, split_streams, unframe_payload
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, KIND_WINDOW, Header, network_id, padded
+from xorloom.sw.spec.layout import Header, frame_bytes, network_id
 from xorloom.sw.tensors.orders import slice_count
 
 from .codec import SeedStream, WindowStreams, per_slice, read_stream, stream_counts
@@ -24,13 +24,12 @@ def _one_bits(stream: SeedStream, config: WindowConfig) -> StreamBits:
     control = frames * (config.rate_bits + config.patches)
     patches = stream.n_patches * config.patch_bits
     words = -(-stream.chunks * config.n_in // config.bus_bits)
-    edges = padded(HEADER_BYTES, config.bus_bytes) + padded(CRC_BYTES, config.bus_bytes)
     seeds = stream.chunks * config.n_in
     return StreamBits(
         seeds=seeds - control - patches,
         control=control,
         patches=patches,
-        overhead=words * config.bus_bits - seeds + 8 * edges,
+        overhead=words * config.bus_bits - seeds + 8 * frame_bytes(config.bus_bytes),
         words=words,
         steps=stream.chunks,
     )
@@ -54,7 +53,7 @@ def pack_window(encoded: WindowStreams, config: WindowConfig) -> tuple[bytes, St
         words = -(-stream.chunks * config.n_in // config.bus_bits)
         payload = stream.seeds.view(np.uint8)[: words * config.bus_bytes].tobytes()
         payload = payload.ljust(words * config.bus_bytes, b"\0")
-        header = Header(KIND_WINDOW, stream.count, network_id(config), words)
+        header = Header(config.kind, stream.count, network_id(config), words)
         parts.append(frame_payload(header, payload, config.bus_bytes))
     return b"".join(parts), window_bits(encoded, config)
 
@@ -88,7 +87,7 @@ def unpack_window(
     streams = []
     for k, (part, count) in enumerate(zip(parts, counts, strict=True)):
         place = f"{where}: stream {k}"
-        header, payload = unframe_payload(part, config.bus_bytes, KIND_WINDOW, place)
+        header, payload = unframe_payload(part, config.bus_bytes, config.kind, place)
         if header.network != network_id(config):
             raise FormatError(
                 f"{place}: network id must be {network_id(config):08x} for the parameters "

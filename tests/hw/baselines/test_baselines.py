@@ -10,7 +10,7 @@ from xorloom.hw.baselines.bitmask import BaselineBitmask
 from xorloom.hw.baselines.csr import BaselineCsr
 from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.streams import decode_baseline, encode_baseline
 from xorloom.sim.datasets import iid

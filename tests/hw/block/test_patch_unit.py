@@ -153,7 +153,7 @@ def test_patch_unit_latency_and_rate_are_as_stated() -> None:
     rng = random.Random(1)
     beats = [b for n in range(10) for b in beats_of(n, (1, 2), 1, n, rng)]
     run = drive(pair, beats, 10)
-    assert run.in_at == list(range(20)), "one beat a cycle"
+    assert run.in_at == list(range(20)), "one beat per cycle"
     assert run.offered_at == [t + pair.unit.latency for t in run.in_at[1::2]]
 
 

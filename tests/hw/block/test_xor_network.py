@@ -52,8 +52,8 @@ def test_xor_network_latency_and_rate_are_as_stated(stages: int) -> None:
     run = drive(dut, [{"seed": s, "user": {}} for s in range(20)], 20)
     measured = {out - into for into, out in zip(run.in_at, run.offered_at, strict=True)}
     assert measured == {dut.latency}
-    assert run.in_at == list(range(20)), "one seed a cycle"
-    assert run.out_at == [t + dut.latency for t in run.in_at], "one slice a cycle"
+    assert run.in_at == list(range(20)), "one seed per cycle"
+    assert run.out_at == [t + dut.latency for t in run.in_at], "one slice per cycle"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -48,7 +48,7 @@ def test_board_rom_gives_all_words_in_order_every_time(count, bank_words, stall)
     runs, clocks = passes_of(words, bank_words, stall)
     expected = [(word, k == count - 1) for k, word in enumerate(words)]
     assert runs == [expected, expected]
-    if not stall:  # a word a cycle after the way through banks and queue
+    if not stall:  # one word per cycle after the latency of banks and queue
         assert max(clocks) <= count + 11
 
 

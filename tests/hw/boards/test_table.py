@@ -8,8 +8,9 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
-from xorloom.hw.boards.fit import cell_use, check_fit, check_image
+from xorloom.hw.boards.fit import check_fit, check_image
 from xorloom.hw.boards.table import BOARDS, Pll, board_named
+from xorloom.hw.flow.devices import Resources
 from xorloom.hw.units import generate_unit
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.spec.config import WindowConfig
@@ -141,21 +142,12 @@ def test_boards_unknown_name():
         board_named("de10")
 
 
-def test_board_fit_counts_cells_of_all_families():
-    ecp5 = {"LUT4": 10, "CCU2C": 3, "TRELLIS_FF": 7, "DP16KD": 2, "TRELLIS_DPR16X4": 2}
-    assert cell_use(ecp5, "ecp5") == {"lut": 28, "ff": 7, "bram": 2}
-    ice40 = {"SB_LUT4": 5, "SB_DFFESR": 2, "SB_DFF": 1, "SB_RAM40_4K": 1, "SB_CARRY": 9}
-    assert cell_use(ice40, "ice40") == {"lut": 5, "ff": 3, "bram": 1}
-    gowin = {"LUT1": 1, "LUT4": 2, "ALU": 3, "MUX2_LUT5": 9, "DFFRE": 4, "SDPX9B": 5, "pROM": 1}
-    assert cell_use(gowin, "gowin") == {"lut": 6, "ff": 4, "bram": 6}
-
-
 def test_board_fit_says_by_how_much_a_design_is_too_large():
     board = board_named("icebreaker")
-    check_fit(board, {"lut": 5280, "ff": 5280, "bram": 30})
+    check_fit(board, Resources(lut=5200, lut_ram=80, ff=5280, ram=30))
     text = r"icebreaker: the design takes 5300 LUT4 of 5280 \(20 too many\), 31 block RAMs of 30 "
     with pytest.raises(CapacityError, match=text + r"\(1 too many\): lower n_out"):
-        check_fit(board, {"lut": 5300, "ff": 10, "bram": 31})
+        check_fit(board, Resources(lut=5200, lut_ram=100, ff=10, ram=31))
 
 
 def test_board_fit_says_by_how_much_an_image_is_too_long():

@@ -69,18 +69,18 @@ def test_uart_tx_sends_start_data_low_bit_first_and_stop(divisor):
             line.append(bit)
 
     simulate(dut, bench)
-    frames = []
+    characters = []
     while 0 in line:
         line = line[line.index(0) :]
         bits = [line[k * divisor : (k + 1) * divisor] for k in range(10)]
         assert all(len(set(bit)) == 1 for bit in bits)
-        frames.append([bit[0] for bit in bits])
+        characters.append([bit[0] for bit in bits])
         line = line[10 * divisor :]
-    assert [frame[0] for frame in frames] == [0] * len(data)
-    assert [frame[9] for frame in frames] == [1] * len(data)
-    assert [sum(bit << k for k, bit in enumerate(frame[1:9])) for frame in frames] == data
+    assert [bits[0] for bits in characters] == [0] * len(data)
+    assert [bits[9] for bits in characters] == [1] * len(data)
+    assert [sum(bit << k for k, bit in enumerate(bits[1:9])) for bits in characters] == data
 
 
-def test_uart_tx_needs_two_cycles_a_bit():
+def test_uart_tx_needs_two_cycles_per_bit():
     with pytest.raises(ConfigError, match=r"2 cycles or more, not 1 \(lower the baud\)"):
         UartTx(1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from xorloom.hw.bus.axi_burst import AxiBurst
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.simulate.runner import build, run
 from xorloom.sw.base.errors import ConfigError
 
@@ -127,7 +127,7 @@ def check_streaming(burst_of_512: int, **parameters: int) -> None:
         {"descriptors": [(0x10000, 8)] * 9},
     ]
     counts = simulate_cases(cases, bus_bits=64, **parameters)
-    assert [c["span"] for c in counts[:3]] == [512, 4 * 512, 100], "a word a cycle"
+    assert [c["span"] for c in counts[:3]] == [512, 4 * 512, 100], "one word per cycle"
     assert counts[0]["bursts"] == burst_of_512
     assert counts[3]["span"] == 8 * 4 + 1, "four cycles for a descriptor of one burst"
 

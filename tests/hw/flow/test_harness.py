@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame around a netlist: it is what it should be, and takes nothing out of the design."""
+"""Harness around a netlist: it has the right cells and removes nothing from the design."""
 
 import json
 from pathlib import Path

@@ -114,16 +114,18 @@ def test_read_library_finds_the_smallest_nand_by_function(tmp_path, zipped):
 
 @pytest.mark.synth
 def test_synthesize_asic_counts_a_literal_design(tmp_path):
-    steps: list[str] = []
+    steps: list[tuple[str, ...]] = []
     library = read_library(library_file(tmp_path, TINY))
-    report = synthesize_asic(TWO_NANDS, "top", library, progress=steps.append, cache=False)
+    report = synthesize_asic(
+        TWO_NANDS, "top", library, progress=lambda *step: steps.append(step), cache=False
+    )
     assert report.area == 2 + 2 + 10
     assert report.nand2 == 7
     assert report.sequential == pytest.approx(10 / 14)
     assert (report.ff, report.lut, report.target) == (1, None, "tiny")
     # ABC asks for several sizes of every gate; without, there is no delay, and still an area.
     assert (report.delay_ns, report.fast_area) == (None, None)
-    assert steps == ["yosys tiny"]
+    assert steps == [("yosys", "tiny")]
 
 
 @pytest.mark.parametrize(

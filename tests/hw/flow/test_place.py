@@ -68,9 +68,9 @@ def make_netlist(folder: Path, passes: str) -> Path:
     return path
 
 
-def framed(folder: Path, family: str) -> Path:
+def wrapped(folder: Path, family: str) -> Path:
     netlist = json.loads(make_netlist(folder, BOARDS[family].passes).read_text())
-    path = folder / "framed.json"
+    path = folder / "wrapped.json"
     path.write_text(json.dumps(wrap(netlist, "top", family)))
     return path
 
@@ -81,12 +81,14 @@ def framed(folder: Path, family: str) -> Path:
     [name if name != "nexus" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
 )
 def test_place_and_pack_every_family(family: str, tmp_path: Path) -> None:
-    board, netlist = BOARDS[family], framed(tmp_path, family)
+    board, netlist = BOARDS[family], wrapped(tmp_path, family)
     pins = tmp_path / "pins.txt"
     pins.write_text(board.pins or "")
     routed, log = tmp_path / "made" / "routed", tmp_path / "nextpnr.log"
     placed = place(
-        *(netlist, family, board.device),
+        netlist,
+        family,
+        board.device,
         constraints=pins,
         seed=3,
         freq_mhz=50,
@@ -132,7 +134,9 @@ def test_place_fails_below_its_clock_if_told_to(tmp_path: Path) -> None:
     device = ("--25k", "--package", "CABGA256", "--speed", "6")
     with pytest.raises(ToolError, match=r"nextpnr-ecp5 failed .* \(FAIL at 2000\.00 MHz\)"):
         place(
-            *(netlist, "ecp5", device),
+            netlist,
+            "ecp5",
+            device,
             out_of_context=True,
             freq_mhz=2000,
             timing_allow_fail=False,

@@ -10,14 +10,13 @@ from xorloom.hw.flow import synth
 from xorloom.hw.flow.critical_path import path_text, unit_name, wire_share
 from xorloom.hw.flow.place import Segment
 from xorloom.hw.flow.synth import (
-    TARGETS,
     SynthReport,
     area_by_unit,
     synthesize,
     synthesize_all,
-    yosys,
 )
-from xorloom.hw.flow.targets import QUICK
+from xorloom.hw.flow.targets import QUICK, TARGETS
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.units import generate_unit
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
@@ -34,7 +33,7 @@ def unit_report(unit: str, config: BlockConfig, target: str, seeds: int = 0) -> 
 
 
 @pytest.mark.synth
-def test_synthesize_patch_correction_costs_about_one_lut_a_bit() -> None:
+def test_synthesize_patch_correction_costs_about_one_lut_per_bit() -> None:
     network, lane = (unit_report(unit, PAPER, "ecp5") for unit in ("network", "lane"))
     assert network.lut is not None
     assert lane.lut is not None
@@ -81,7 +80,7 @@ def test_window_decoder_with_framing_stays_small(patches: int, limit: float) -> 
 
 
 @pytest.mark.synth
-def test_window_network_costs_one_lut_a_parity_and_one_a_bit() -> None:
+def test_window_network_costs_one_lut_per_parity_and_one_per_bit() -> None:
     config = WindowConfig()
     verilog = generate_unit("network", config)
     report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
@@ -113,11 +112,13 @@ def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> No
     ],
 )
 def test_synthesize_counts_are_sane_on_every_target(target: str) -> None:
-    steps: list[str] = []
+    steps: list[tuple[str, ...]] = []
     verilog = generate_unit("decoder", SMALL)
-    report = synthesize(verilog.text, verilog.name, target, seeds=0, progress=steps.append)
+    report = synthesize(
+        verilog.text, verilog.name, target, seeds=0, progress=lambda *step: steps.append(step)
+    )
     assert (report.design, report.target) == (verilog.name, target)
-    assert steps == [f"yosys {target}"]
+    assert steps == [("yosys", target)]
     # Two 16-bit slices held in three ranks of registers, gearboxes of several 32-bit words.
     assert 400 < report.ff < 2000
     assert (report.fmax_mhz, report.fmax_min_mhz, report.seeds) == (None, None, 0)
@@ -151,10 +152,15 @@ def test_synthesize_counts_a_literal_design(target: str) -> None:
 
 @pytest.mark.synth
 def test_synthesize_reports_fmax_over_placement_seeds() -> None:
-    steps: list[str] = []
+    steps: list[tuple[str, ...]] = []
     verilog = generate_unit("network", SMALL)
     report = synthesize(
-        verilog.text, verilog.name, "ecp5", seeds=1, progress=steps.append, cache=False
+        verilog.text,
+        verilog.name,
+        "ecp5",
+        seeds=1,
+        progress=lambda *step: steps.append(step),
+        cache=False,
     )
     assert report.seeds == 1
     assert re.fullmatch(r"\S+ -> \S+: [\d.]+ ns, \d+ % wires", report.critical_path)
@@ -163,7 +169,7 @@ def test_synthesize_reports_fmax_over_placement_seeds() -> None:
     assert report.fmax_mhz is not None
     assert report.fmax_mhz == report.fmax_min_mhz
     assert 50 < report.fmax_mhz < 2000
-    assert steps == ["yosys ecp5", "nextpnr seed 1"]
+    assert steps == [("yosys", "ecp5"), ("nextpnr", "seed 1")]
 
 
 def test_synthesize_refuses_an_unknown_target() -> None:

@@ -11,9 +11,10 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.flow.synth import synthesize, yosys
+from xorloom.hw.flow.export import component_verilog
+from xorloom.hw.flow.synth import synthesize
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.lowrank import IndexLowrank
-from xorloom.hw.units import component_verilog
 from xorloom.sw.golden.lowrank import index_lowrank
 from xorloom.sw.spec.index_config import LowrankConfig
 
@@ -47,7 +48,7 @@ def test_index_lowrank_equals_its_twin(config: LowrankConfig, stalls: tuple[floa
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.identity)
-def test_index_lowrank_gives_a_slice_a_cycle(config: LowrankConfig) -> None:
+def test_index_lowrank_gives_a_slice_per_cycle(config: LowrankConfig) -> None:
     slices = 3 * config.tile_slices
     dut = IndexLowrank(config)
     run = drive(dut, chunks_of(config, slices, 3), slices)

@@ -75,7 +75,7 @@ def test_index_decoder_equals_golden_model_under_stalls(
     decode(config, [12 * n, 1, 0, n, 0, 0, 3 * n + 1, n - 1, 17 * n], source=source, sink=sink)
 
 
-def test_index_decoder_makes_a_beat_a_cycle() -> None:
+def test_index_decoder_makes_a_beat_per_cycle() -> None:
     config = TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=64)
     for beats in (10, 60):
         run = decode(config, [beats * 64])

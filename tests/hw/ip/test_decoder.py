@@ -9,7 +9,7 @@ import pytest
 from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.weights import weight_decoder
-from xorloom.sw.index import entropy as index_entropy
+from xorloom.sw.index.entropy import stream as index_entropy
 from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import (
@@ -170,7 +170,7 @@ def hostile(
 
 @pytest.mark.parametrize("name", ["trellis", "entropy"])
 def test_decoder_never_waits_for_words_that_come_later(name: str) -> None:
-    """A slice that takes a whole window of its own, and an index of a few bits a slice."""
+    """A slice that takes a whole window of its own, and an index of a few bits per slice."""
     value = value_config(32, window=1024, n_in=32)
     streams = [hostile(value, name, 40, "turns", "turns")]
     check(value, (name,), 1, streams, stalls=((0.0, 0.3),))

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
-from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import Build, build, run
 
 from tests.helpers.decoder import BITMAP, FORMATS, TRELLIS, VALUE, Stream, edited, good, judge
@@ -72,7 +72,7 @@ class Cases:
                 end = phase.get("end", 0)
                 cause = end if isinstance(end, str) else phase["cause"]
                 assert cause in causes, f"{where}: {phase}, not of {causes}"
-                wrong = judge(phase["frames"], streams)
+                wrong = judge(phase["packets"], streams)
                 assert wrong is None, f"{where}: {wrong}"
         return result["cases"]
 

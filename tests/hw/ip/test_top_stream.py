@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
-from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import Build, build, run
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES
 
@@ -84,7 +84,7 @@ class Cases:
             for number, (phase, (streams, causes)) in enumerate(zip(found, wanted, strict=True)):
                 where = f"{case['name']}, phase {number}"
                 assert phase["cause"] in causes, f"{where}: {phase}"
-                wrong = judge(phase["frames"], streams)
+                wrong = judge(phase["packets"], streams)
                 assert wrong is None, f"{where}: {wrong}"
         return result
 

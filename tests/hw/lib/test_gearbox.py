@@ -88,7 +88,7 @@ def test_gearbox_equals_bit_queue(
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "-".join(map(str, s)))
-def test_gearbox_takes_a_word_a_cycle_while_it_is_drained(
+def test_gearbox_takes_a_word_per_cycle_while_it_is_drained(
     shape: tuple[int, int, int, int],
 ) -> None:
     bus, unit, look, enough = shape

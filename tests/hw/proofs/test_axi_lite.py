@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_lite import AxiLite, axil_members
-from xorloom.hw.flow.synth import yosys
+from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import ToolError
 
 BITS = 4

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_burst import AxiBurst
 from xorloom.hw.bus.axi_reader import AxiReader
 from xorloom.hw.bus.byte_aligner import ByteAligner
-from xorloom.hw.flow.synth import yosys
+from xorloom.hw.flow.tools import yosys
 from xorloom.sw.base.errors import ToolError
 
 BUS, ADDRESS_BITS, MAX_BURST, OUTSTANDING = 32, 16, 4, 2

@@ -18,7 +18,7 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.patch_unit import PatchUnit
 from xorloom.hw.block.xor_network import XorNetwork
-from xorloom.hw.flow.synth import yosys
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.bitmap import IndexBitmap
 from xorloom.hw.index.entropy import IndexEntropy
 from xorloom.hw.index.trellis import IndexTrellis

@@ -14,7 +14,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.flow.synth import yosys
+from xorloom.hw.flow.tools import yosys
 from xorloom.hw.lib.slice_pipe import SlicePipe
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.base.errors import ToolError

@@ -3,9 +3,6 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
 from xorloom.sw.spec.layout import network_id, weights_network_id
 
 from tests.helpers.cli import refuses, xorloom
+from tests.hw.verilog.any_process import printed
 
 SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 WINDOW = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
@@ -67,17 +65,7 @@ def test_generate_ip_gives_same_bytes_in_any_process() -> None:
         f"v = generate_unit('ip', {WINDOW!r}, indexes={INDEXES!r}, planes=2);"
         "print(hashlib.sha256(v.text.encode()).hexdigest())"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("0", "1")
-    ]
-    assert outputs[0] == outputs[1]
+    assert len(printed(code).strip()) == 64
 
 
 def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
-from xorloom.hw.units import component_verilog
 from xorloom.sim.simulate.runner import build, run
 
 from tests.helpers.decoder import BITMAP, FORMATS, TRELLIS, VALUE, good, judge
@@ -68,5 +68,5 @@ def test_axi_decoder_decodes_in_icarus() -> None:
     first, second = result["cases"][0]
     streams = [good(*pair) for pair in pairs]
     assert (first["cause"], second["cause"]) == ("TRUNCATED", "NONE")
-    assert judge(second["frames"], streams) is None
-    assert judge(first["frames"][-2:], streams) is None
+    assert judge(second["packets"], streams) is None
+    assert judge(first["packets"][-2:], streams) is None

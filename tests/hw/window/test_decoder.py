@@ -112,7 +112,7 @@ def test_window_decoder_equals_golden_model_under_stalls(
 
 
 @pytest.mark.parametrize("name", ["n_in_is_bus", "n_in_is_wide_bus", "n_in_half_of_bus", "patches"])
-def test_window_decoder_makes_one_step_a_cycle(name: str) -> None:
+def test_window_decoder_makes_one_step_per_cycle(name: str) -> None:
     config = CONFIGS[name]
     overheads = set()
     for count in (20, 50, 90):
@@ -129,13 +129,13 @@ def test_window_decoder_makes_one_step_a_cycle(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["n_in_is_bus", "patches"])
-@pytest.mark.parametrize("framed", [False, True])
-def test_window_decoder_latency_is_what_it_says(name: str, framed: bool) -> None:
+@pytest.mark.parametrize("deframed", [False, True])
+def test_window_decoder_latency_is_what_it_says(name: str, deframed: bool) -> None:
     config = CONFIGS[name]
     assert config.n_in == config.bus_bits
     stream = window_stream(config, 30 * config.n_out, 7)
     head = len(header_words(config, 0, 0))
-    if framed:
+    if deframed:
         dut: Any = WindowDecoder(config)
         run = drive(dut, stream.words, 30)
     else:
@@ -144,13 +144,13 @@ def test_window_decoder_latency_is_what_it_says(name: str, framed: bool) -> None
         words = [{"data": word, "mark": 0} for word in stream.words[head:-1]]
         run = drive(dut, [count, *words, {"data": 0, "mark": 1}], 30)
         head = 1
-    # The chunk after a slice's last is in the word register one cycle and moves the slice out;
-    # before that it is in the framing for one.
+    # The chunk after the last one of a slice is in the word register for one cycle and moves the
+    # slice out; before that it is in the deframer for one.
     for (_, step), offered in zip(golden_slices(config, stream), run.out_at, strict=True):
-        assert offered - run.in_at[head + step] == 1 + framed + dut.latency
+        assert offered - run.in_at[head + step] == 1 + deframed + dut.latency
 
 
-def test_window_decoder_gives_a_slice_a_cycle_at_rate_zero() -> None:
+def test_window_decoder_gives_a_slice_per_cycle_at_rate_zero() -> None:
     config = small(n_in=32)
     chunks = config.preload_steps + 40
     words = [*header_words(config, 40 * 64, chunks), *[0x5A5A0000] * chunks, 0]

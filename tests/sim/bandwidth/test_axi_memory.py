@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from xorloom.hw.bus.axi_reader import AxiReader
-from xorloom.hw.units import component_verilog
+from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.bandwidth.axi_memory import CAUSES
 from xorloom.sim.bandwidth.presets import MEMORIES, memory
 from xorloom.sim.simulate.runner import build, run

@@ -44,7 +44,7 @@ def test_ratio_rows_divide_sizes_and_count_what_seeds_carry():
     ]
     small, large = ratio_rows(rows)
     assert (small["ratio"], large["ratio"]) == (4.5, 9.0)
-    # 32 seed bits a cycle fill 320 of the slice's bits at 90 % sparsity.
+    # 32 seed bits per cycle fill 320 of the slice's bits at 90 % sparsity.
     assert small["sustained_ratio"] == pytest.approx(4.5 * 320 / 512)
     assert large["sustained_ratio"] == pytest.approx(9.0 * 320 / 1024)
 

@@ -6,8 +6,10 @@ import pytest
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.streams import BASELINES, decode_baseline, encode_baseline
-from xorloom.sim.datasets import clustered_weights, iid
+from xorloom.sim.datasets import iid
 from xorloom.sw.base.errors import ConfigError, FormatError
+
+from tests.helpers.weights import clustered_weights
 
 CONFIGS = [
     BaselineConfig(),

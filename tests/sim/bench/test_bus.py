@@ -23,7 +23,7 @@ KEYS = ("design", "memory", "bus_bits", "case", "cycles", "bus_utilisation", "we
 
 
 def measured(words: int, weights: int, memory: str = "ideal", **_: Any) -> BusResult:
-    """Stand in for a simulation: a word a clock, or every other."""
+    """Stand in for a simulation: one word per clock, or every other."""
     waits = {"latency": 0, "refresh": 0, "row": 0, "rate": 0 if memory == "ideal" else words}
     cycles = words + sum(waits.values())
     counters = {"starved": 0, "blocked": 0, "stalled": 0}
@@ -34,7 +34,7 @@ def measured(words: int, weights: int, memory: str = "ideal", **_: Any) -> BusRe
 
 @pytest.fixture
 def no_simulator(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
-    """Streams are made, but not simulated; return the runs, and their stored bits a weight."""
+    """Streams are made, but not simulated; return the runs, and their stored bits per weight."""
     runs: list[tuple[str, float]] = []
     weights = sum(matrix.size for matrix in case_weights("gaussian-64k"))
 
@@ -56,9 +56,15 @@ def no_simulator(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 
 
 def test_bench_bus_rows_tell_what_was_measured(no_simulator: list[tuple[str, float]]) -> None:
-    steps: list[str] = []
+    steps: list[tuple[str, ...]] = []
     rows = list(
-        bus_rows(DESIGNS, ["ideal", "sdr-133"], ["gaussian-64k"], [0.9], progress=steps.append)
+        bus_rows(
+            DESIGNS,
+            ["ideal", "sdr-133"],
+            ["gaussian-64k"],
+            [0.9],
+            progress=lambda *step: steps.append(step),
+        )
     )
     assert len(rows) == len(steps) == len(no_simulator) == 2 * len(DESIGNS)
     for row, (codec, stored) in zip(rows, no_simulator, strict=True):
@@ -113,7 +119,7 @@ def test_bench_bus_decoders_are_faster_than_their_bus(sparsity: float, bus_bits:
 
 
 def test_bench_bus_refuses_a_bus_no_decoder_keeps_up_with() -> None:
-    with pytest.raises(ConfigError, match="no xorloom decoder keeps up with 512 bits a cycle"):
+    with pytest.raises(ConfigError, match="no xorloom decoder keeps up with 512 bits per cycle"):
         bus_configs("xorloom", 0.02, 512)
 
 

@@ -22,10 +22,11 @@ from xorloom.sim.bench.explore.plot import check_plot, draw
 from xorloom.sim.bench.explore.store import Store
 from xorloom.sim.bench.explore.sweep import Sweep, cut_rows, run_sweep, sweep_rows
 from xorloom.sim.cli.main import app
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
 from xorloom.sw.tensors.model_io import from_arrays, open_model
 from xorloom.sw.tensors.quantize import Quantizer
+
+from tests.helpers.weights import clustered_weights
 
 GOALS = ("bits_per_weight", "kept", "lut", "fmax_mhz", "mweights_per_s")
 SMALL = Grid(value=("window",), n_in=(16,), n_out=(128,), index=("bitmap",))

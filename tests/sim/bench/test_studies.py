@@ -49,9 +49,10 @@ def test_tap_rows_report_progress_and_area(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(studies, "_candidates", lambda: candidates)
     luts = {"ecp5": 1024, "xilinx7": 512}
     monkeypatch.setattr(studies, "_network_luts", lambda config, target: luts[target])
-    seen: list[str] = []
-    one, two = tap_rows([0.9], 3_000, progress=seen.append)
-    assert seen == [one["network"], two["network"]] == ["one", "two"]
+    seen: list[tuple[str, ...]] = []
+    one, two = tap_rows([0.9], 3_000, progress=lambda *step: seen.append(step))
+    assert [one["network"], two["network"]] == ["one", "two"]
+    assert seen == [("network", "one"), ("network", "two")]
     assert (one["lut4"], one["lut6"]) == (2.0, 1.0)
 
 
@@ -76,9 +77,9 @@ def test_placed_config_places_own_taps_only(placement: str) -> None:
 
 
 def test_scale_rows_measure_in_a_process_of_their_own() -> None:
-    seen: list[str] = []
-    rows = scale_rows([2_000, 50_000], 0.9, progress=seen.append)
-    assert seen == ["2,000 weights", "50,000 weights"]
+    seen: list[tuple[str, ...]] = []
+    rows = scale_rows([2_000, 50_000], 0.9, progress=lambda *step: seen.append(step))
+    assert seen == [("scale", "2,000 weights"), ("scale", "50,000 weights")]
     for size, row in zip((2_000, 50_000), rows, strict=True):
         assert set(row) == {
             *("weights", "sparsity", "streams", "lossless"),

@@ -15,10 +15,11 @@ from xorloom.sim.bench.value import (
     value_rows,
     window_value_rows,
 )
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
 from xorloom.sw.tensors.orders import ORDERS
+
+from tests.helpers.weights import clustered_weights
 
 WEIGHTS = 20_000
 
@@ -32,8 +33,10 @@ def test_lanes_for_fill_one_bus_word_with_seeds(n_in: int, bus_bits: int, lanes:
 
 @pytest.mark.parametrize("planes", [1, 2])
 def test_value_rows_count_everything(planes: int) -> None:
-    steps: list[str] = []
-    rows = value_rows([0.8, 0.9], [8, 20], WEIGHTS, planes, progress=steps.append)
+    steps: list[tuple[str, ...]] = []
+    rows = value_rows(
+        [0.8, 0.9], [8, 20], WEIGHTS, planes, progress=lambda *step: steps.append(step)
+    )
     assert [(row["sparsity"], row["n_in"]) for row in rows] == [
         (0.8, 8),
         (0.8, 20),
@@ -94,9 +97,9 @@ def test_plot_curve_draws_a_picture(suffix: str, magic: bytes, tmp_path: Path) -
 
 @pytest.mark.parametrize("planes", [1, 3])
 def test_window_value_rows_count_everything(planes: int) -> None:
-    steps: list[str] = []
+    steps: list[tuple[str, ...]] = []
     rows = window_value_rows(
-        [0.8, 0.9], [16, 32], WEIGHTS, planes, area=False, progress=steps.append
+        [0.8, 0.9], [16, 32], WEIGHTS, planes, area=False, progress=lambda *step: steps.append(step)
     )
     assert [(row["sparsity"], row["n_in"]) for row in rows] == [
         (0.8, 16),
@@ -148,9 +151,11 @@ def test_matrix_rows_take_the_large_encoder_matrices_only(tmp_path: Path) -> Non
         "embeddings.weight": clustered_weights(400, 400, seed=4),
     }
     save_file(arrays, tmp_path / "m.safetensors")
-    steps: list[str] = []
-    rows = matrix_rows(tmp_path / "m.safetensors", [0.9], ["window", "block"], steps.append)
-    assert steps == ["S 0.9 window", "S 0.9 block"]
+    steps: list[tuple[str, ...]] = []
+    rows = matrix_rows(
+        tmp_path / "m.safetensors", [0.9], ["window", "block"], lambda *step: steps.append(step)
+    )
+    assert steps == [("window", "S 0.9"), ("block", "S 0.9")]
     for codec, row in zip(("window", "block"), rows, strict=True):
         assert set(row) == {
             *("codec", "matrices", "sparsity", "n_in", "n_out", "planes", "weights", "orders"),
@@ -182,8 +187,8 @@ def test_speed_config_is_the_one_that_fits() -> None:
     "config", [WindowConfig(n_in=16), BlockConfig(n_in=8, n_out=70)], ids=["window", "block"]
 )
 def test_speed_rows_report_median_between_extremes(config: WindowConfig | BlockConfig) -> None:
-    steps: list[str] = []
-    rows = speed_rows(config, 0.9, WEIGHTS, 3, progress=steps.append)
+    steps: list[tuple[str, ...]] = []
+    rows = speed_rows(config, 0.9, WEIGHTS, 3, progress=lambda *step: steps.append(step))
     assert [row["what"] for row in rows] == ["encode", "decode"]
     assert len(steps) == 4, "one run more, which compiles"
     for row in rows:

@@ -47,13 +47,13 @@ def stubbed(monkeypatch, tmp_path):
 
 def test_build_board_tries_seeds_until_the_clock_is_reached(stubbed, tmp_path):
     told = []
-    report = build_board("icebreaker", tmp_path, tmp_path, progress=told.append)
+    report = build_board("icebreaker", tmp_path, tmp_path, progress=lambda *step: told.append(step))
     assert report.seeds == {1: 20.0, 2: 29.9, 3: 30.1}
     assert (report.clock_mhz, report.fmax_mhz) == (30, 30.1)
     assert (report.lut, report.ff, report.bram) == ((100, 5280), (50, 5280), (0, 30))
     assert stubbed[2] == [("icebreaker.routed", "ice40", "icebreaker.bin", "")]
-    assert "nextpnr seed 2: 29.9 MHz, 30 MHz missed" in told
-    assert "nextpnr seed 3: 30.1 MHz, 30 MHz met" in told
+    assert ("nextpnr", "seed 2: 29.9 MHz, 30 MHz missed") in told
+    assert ("nextpnr", "seed 3: 30.1 MHz, 30 MHz met") in told
     written = json.loads((tmp_path / "icebreaker" / "report.json").read_text())
     assert written["crc"] == report.crc
     assert (tmp_path / "icebreaker" / "weights.bin").read_bytes() == small_image("icebreaker").data

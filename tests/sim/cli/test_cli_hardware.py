@@ -112,7 +112,7 @@ def test_bandwidth_reports_every_memory(model: Path) -> None:
     )
     table = xorloom("bandwidth", "--bits-per-weight", 0.5)[0]
     assert "DDR4-2400 x64" in table
-    assert "bits a weight: " in table
+    assert "bits per weight: " in table
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from xorloom.hw.ip.csr import MAP, identity
 from xorloom.sim.cli.commands.image import image_registers
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
 from xorloom.sw.spec.layout import network_id
 
 from tests.helpers.cli import refuses, xorloom
+from tests.helpers.weights import clustered_weights
 
 DECODER = ["--n-in", 8, "--n-out", 64, "--window", 64, "--frame", 16, "--bus-bits", 32]
 

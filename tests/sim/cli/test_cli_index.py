@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.model.kept import KEPT_COLUMNS
 from xorloom.sw.tensors.model_io import open_model
 
 from tests.helpers.cli import refuses, xorloom
+from tests.helpers.weights import clustered_weights
 
 DECODER = ["--n-in", 8, "--n-out", 128, "--window", 128, "--frame", 16, "--bus-bits", 32]
 TRELLIS = ["--index-window", 8]
@@ -147,7 +147,7 @@ def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) ->
         (["--bits-per-weight", 0.01], "too few for index and 1 planes"),
         (["--bits-per-weight", 0.3, "--index", "lowrank"], "bits per weight goes with the trellis"),
         (["--index", "lz"], "index must be one of bitmap, entropy, trellis, lowrank, not 'lz'"),
-        (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits a weight"),
+        (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits per weight"),
         (["--index-bits", 0.2, "--density", 0.6], "density must be between 0.016 and 0.469"),
         (["--density", 0], "density must be in (0, 1], not 0.0"),
         (["--index", "entropy", "--index-bits", 0.2], "stores any mask at a rate of its own"),

@@ -48,7 +48,7 @@ def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, mod
     }[codec]
     for word in ("first", "second", "all", "2,600", line):
         assert word in table
-    assert ("frames: steps a slice" in table) == (codec == "window")
+    assert ("frames: steps per slice" in table) == (codec == "window")
 
 
 @pytest.mark.parametrize("codec", ["window"], indirect=True)
@@ -144,7 +144,7 @@ def test_decompress_of_a_damaged_file_leaves_nothing_behind(damaged: Path, tmp_p
         (["--no-such-option"], "--no-such-option"),
         (["--n-out", "many"], "Invalid value for '--n-out'"),
         (["--n-in", "24"], "n_in must be a power of two, not 24"),
-        (["--n-in", "512"], "n_in must be between 8 and 256, not 512 (more bits a cycle need"),
+        (["--n-in", "512"], "n_in must be between 8 and 256, not 512 (more bits per cycle need"),
         (["--n-out", "100"], "n_out must be a multiple of 64, not 100"),
         (["--value", "huffman"], "value codec must be window or block, not 'huffman'"),
         (["--value", "block", "--n-in", "80"], "n_in must be between 1 and 64, not 80 (use more"),

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from xorloom.sim.simulate.runner import _verilator_environment
+from xorloom.sim.simulate.runner import verilator_environment
 
 from tests.helpers.cli import refuses, xorloom
 
@@ -46,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | _verilator_environment()
+    environment = os.environ | verilator_environment()
     # Tools of this interpreter's environment, such as fusesoc, also if it was not activated.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
@@ -319,7 +319,7 @@ def test_fusesoc_sets_up_every_synthesis_target(
 def test_nextpnr_takes_the_constraints(
     tool: str, passes: str, arguments: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    from xorloom.hw.flow.synth import yosys
+    from xorloom.hw.flow.tools import yosys
 
     folder, top = copied(folders["window"], tmp_path), TOPS["window"]
     yosys([f"read_verilog {top}.v", f"{passes} -top {top} -json n.json"], folder / "yosys.log")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from xorloom.sim.cli import options as cli_options
+from xorloom.sim.cli.console import output
 from xorloom.sim.cli.console.output import with_command
 from xorloom.sim.report.bits import PARTS, kept_figure
 from xorloom.sim.report.datapath import datapath_figure
@@ -174,10 +174,10 @@ def test_of_two_files_of_one_command_the_later_counts(tmp_path: Path) -> None:
 def test_tiles_are_the_key_figures(tmp_path: Path) -> None:
     pieces = read_pieces(written(tmp_path))
     found = {tile.name: tile for tile in tiles(pieces)}
-    assert found["bits a weight, all counted"].value == "0.290"
+    assert found["bits per weight, all counted"].value == "0.290"
     assert found["smaller"].value == "55 x"
     assert found["magnitude kept"].value == "79.0 %"
-    assert found["weights a cycle"].value == "246.6"
+    assert found["weights per cycle"].value == "246.6"
     assert found["MHz, median"].value == "199"
     assert found["decoded output"].value == "bit-exact"
     assert not found["decoded output"].bad
@@ -204,9 +204,9 @@ def test_datapath_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
     for text in (
         *("one linear stream of 64-bit words", "words to chunks of 32 bits"),
         *("the newest 512 seed bits", "256 shared", "XORs of 4 bits"),
-        *("1 window bit and 3 parities", "rate word a frame: 128 slices"),
+        *("1 window bit and 3 parities", "rate word per frame: 128 slices"),
         *("80 seed bits to", "trellis index", "3 lanes: XOR network"),
-        *("1 patch a lane and clock, 8 bits each", "600 bits a beat"),
+        *("1 patch per lane and clock, 8 bits each", "600 bits per beat"),
     ):
         assert text in texts
     patched = EXAMPLES["demo"] | {"config": EXAMPLES["demo"]["config"] | {"patches": 1}}
@@ -235,8 +235,14 @@ def test_timeline_shows_chunks_rate_word_and_slices(tmp_path: Path) -> None:
     assert figure.drawing.count('<rect class="clock rate"') == 1
     assert figure.drawing.count('<rect class="clock ') == 41
     assert figure.drawing.count("<svg") == 4
-    assert figure.drawing.count('id="pclk"') == 1
-    assert ">R</tspan>" in figure.drawing
+    assert figure.drawing.count(">R</text>") == 1
+    assert figure.drawing.count('class="lane"') == 3 * 7
+    # The rate word is the first chunk, the others follow in order.
+    assert re.findall('class="value"[^>]*>([^<]*)<', figure.drawing)[:4] == ["R", "1", "2", "3"]
+    # m_axis valid of clocks 0 to 11 rises in clock 9: low until there, then high every other one.
+    lows = re.findall('class="signal" points="([^"]*)"', figure.drawing)[4]
+    levels = [point.split(",")[1] for point in lows.split()[::2]]
+    assert levels == [*["116"] * 9, "104", "116", "104"]
     assert figure.commands == ("xorloom simulate --timeline",)
 
 
@@ -244,10 +250,10 @@ def test_timeline_without_its_signals_or_slices_is_refused(tmp_path: Path) -> No
     (piece,) = [p for p in read_pieces(written(tmp_path, "simulate")) if p.kind == "timeline"]
     lacking = replace(piece, rows=({"step": "01"},))
     with pytest.raises(FormatError, match=r"simulate.json: timeline has no in_valid, in_ready, o"):
-        timeline_figure(lacking, "t", 0)
+        timeline_figure(lacking, "t")
     never = replace(piece, rows=(timeline() | {"has_slice": "0" * 42},))
     with pytest.raises(FormatError, match="timeline shows no slice, expected a frame of them"):
-        timeline_figure(never, "t", 0)
+        timeline_figure(never, "t")
 
 
 def changed(name: str, **values: Any) -> Any:
@@ -335,7 +341,7 @@ def test_report_says_what_it_made(tmp_path: Path) -> None:
 
 def test_results_name_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["xorloom", "bench", "value", "--json", "-t", "a b"]
-    monkeypatch.setattr(cli_options.sys, "argv", words)
+    monkeypatch.setattr(output.sys, "argv", words)
     line = "xorloom bench value -t 'a b'"
     assert with_command({"command": "x", "a": 1}) == {"command": line, "a": 1}
     assert list(with_command({"a": 1})) == ["command", "a"]

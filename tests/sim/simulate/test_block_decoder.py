@@ -19,23 +19,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xorloom.sim.datasets import clustered_weights, iid, minilm
+from xorloom.sim.datasets import iid, minilm
 from xorloom.sim.simulate import decoder as simulate_module
 from xorloom.sim.simulate.cases import iid_case, model_case
 from xorloom.sim.simulate.decoder import simulate_case, simulate_streams
 from xorloom.sim.simulate.result import SimulationResult
 from xorloom.sw.base.errors import ConfigError, ToolError
+from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import decode_tensor
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import BlockConfig
-from xorloom.sw.spec.layout import KIND_BLOCK, Header, network_id, padded
+from xorloom.sw.spec.layout import Header, network_id, padded
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.value.block import codec as block_codec
 from xorloom.sw.value.block import stream
 
 from tests.helpers.cli import xorloom
 from tests.helpers.rtl import random_stream
+from tests.helpers.weights import clustered_weights
 
 DEFAULT = BlockConfig()
 BUS_32 = BlockConfig(
@@ -150,7 +151,7 @@ def test_decoder_recovers_from_reset_while_stalled() -> None:
 
 @pytest.mark.build
 def test_decoder_skips_a_stream_without_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    header = Header(KIND_BLOCK, 0, network_id(BUS_32), 0).pack()
+    header = Header(BlockConfig.kind, 0, network_id(BUS_32), 0).pack()
     empty = header + struct.pack("<I", zlib.crc32(header))
     live = random_stream(BUS_32, 9, 1)
     original = expected_bytes

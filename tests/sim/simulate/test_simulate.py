@@ -11,7 +11,7 @@ from xorloom.sim.simulate import decoder as simulate_module
 from xorloom.sim.simulate.cases import iid_case
 from xorloom.sim.simulate.decoder import simulate_case, simulate_streams
 from xorloom.sim.simulate.result import SimulationResult
-from xorloom.sim.testbenches.decoder import _first_mismatch
+from xorloom.sim.testbenches.decoder import first_mismatch
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.verify import expected_bytes
 from xorloom.sw.spec.config import BlockConfig
@@ -50,10 +50,10 @@ def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.Monkey
     original = expected_bytes
 
     def corrupted(data: bytes, config: BlockConfig) -> bytes:
-        frame = bytearray(original(data, config))
+        wrong = bytearray(original(data, config))
         at = group * -(-config.lanes * config.n_out // 8) * 8 + lane * config.n_out + bit
-        frame[at // 8] ^= 1 << (at % 8)
-        return bytes(frame)
+        wrong[at // 8] ^= 1 << (at % 8)
+        return bytes(wrong)
 
     monkeypatch.setattr(simulate_module, "expected_bytes", corrupted)
     result = simulate_streams([random_stream(BUS_32, 30, 1)], BUS_32)
@@ -70,23 +70,23 @@ def test_simulate_streams_reports_where_a_bit_differs(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.build
-def test_simulate_streams_reports_a_frame_of_another_length(
+def test_simulate_streams_reports_a_packet_of_another_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     original = expected_bytes
     monkeypatch.setattr(simulate_module, "expected_bytes", lambda *a: original(*a) + b"\0" * 11)
     result = simulate_streams([random_stream(BUS_32, 4, 1)], BUS_32)
-    assert result == "stream 0: frame of 22 bytes, expected 33"
+    assert result == "stream 0: packet of 22 bytes, expected 33"
 
 
 def test_first_mismatch_counts_from_bit_zero_of_lane_zero() -> None:
-    # 10 bits a slice, 2 lanes: 3 bytes a group; bit 13 of group 1 is bit 3 of lane 1.
+    # 10 bits per slice, 2 lanes: 3 bytes per group; bit 13 of group 1 is bit 3 of lane 1.
     want = bytes([1, 2, 3, 4, 5, 6])
     got = bytes([1, 2, 3, 4, 5 ^ 0x20, 7])
-    assert _first_mismatch(got, want, 10, 3) == (
+    assert first_mismatch(got, want, 10, 3) == (
         "beat 1 lane 1 slice bit 3: expected 0, got 1 (2 bytes differ)"
     )
-    assert _first_mismatch(want, want, 10, 3) is None
+    assert first_mismatch(want, want, 10, 3) is None
 
 
 @pytest.mark.build

@@ -12,7 +12,8 @@ from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.simulate import simulate_baseline
 from xorloom.sim.bench.baselines.streams import BASELINES, encode_baseline
 from xorloom.sim.datasets import iid
-from xorloom.sim.simulate.bus import BusResult, Packet, simulate_bus
+from xorloom.sim.simulate.bus import BusResult, simulate_bus
+from xorloom.sim.simulate.packets import Packet
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.memory.weight_stream import join_streams, join_tensor
 from xorloom.sw.spec.config import WindowConfig
@@ -23,7 +24,7 @@ from xorloom.sw.value.plane import encode_value
 from tests.helpers.index_streams import index_stream
 from tests.helpers.weight_streams import weight_stream
 
-# Two bits a weight, so that planes matter; one build serves all tests that are not slow.
+# Two bits per weight, so that planes matter; one build serves all tests that are not slow.
 VALUE = WindowConfig(n_in=32, n_out=128, window=128, shared=64, frame=16, bus_bits=32)
 INDEX = BitmapConfig(n_out=64, bus_bits=32)
 FORM = WeightFormat(VALUE, 2, INDEX)
@@ -86,15 +87,15 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
     packet_of = simulate_module.packet_of
 
     def corrupted(data: bytes, form: WeightFormat, *, golden: bool | None) -> tuple[Packet, int]:
-        frame, bits = packet_of(data, form, golden=golden)
+        packet, bits = packet_of(data, form, golden=golden)
         size = 24
         if what == "bit":
-            wrong = bytearray(frame.data)
+            wrong = bytearray(packet.data)
             wrong[2 * size + 1] ^= 4
-            return replace(frame, data=bytes(wrong)), bits
+            return replace(packet, data=bytes(wrong)), bits
         if what == "beat":
-            return replace(frame, data=frame.data[:-size]), bits
-        return replace(frame, user=7), bits
+            return replace(packet, data=packet.data[:-size]), bits
+        return replace(packet, user=7), bits
 
     monkeypatch.setattr(simulate_module, "packet_of", corrupted)
     told = decode(streams()[1:])
@@ -112,9 +113,9 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.build
 def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(streams()[1])
-    frame = simulate_module.packet_of(bytes(data), FORM)
+    packet = simulate_module.packet_of(bytes(data), FORM)
     data[16] ^= 1  # of the CRC
-    monkeypatch.setattr(simulate_module, "packet_of", lambda *_, **__: frame)
+    monkeypatch.setattr(simulate_module, "packet_of", lambda *_, **__: packet)
     told = decode([bytes(data)])
     assert isinstance(told, str)
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xorloom.sim.simulate.bus as simulate_module
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sim.simulate.ip import simulate_image
+from xorloom.sim.simulate.packets import Packet
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import tensor_steps
+from xorloom.sw.model.inspect import tensor_steps
 
 from tests.helpers.cli import refuses, xorloom
+from tests.helpers.weights import clustered_weights
 
 DECODER = ["--n-in", 16, "--n-out", 64, "--window", 64, "--frame", 16, "--bus-bits", 32]
 V, W = 64 * 40, 70 * 90 + 3
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Path:
-    """Two bits a weight and a bitmap; all quick tests share this decoder's build."""
+    """Two bits per weight and a bitmap; all quick tests share this decoder's build."""
     out = folder / "bitmap.safetensors"
     options = ("--index", "bitmap", "--planes", 2, "--sparsity", 0.7, "--min-size", 100)
     xorloom("compress", folder / "model.npz", "-o", out, *options, *DECODER)
@@ -89,10 +90,11 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packet_of = simulate_module.packet_of
 
-    def corrupted(*given: Any, **more: Any) -> tuple[simulate_module.Packet, int]:
-        packet, bits = packet_of(*given, **more)
-        wrong = packet.data[:1] + bytes([packet.data[1] ^ 4]) + packet.data[2:]
-        return replace(packet, data=wrong), bits
+    def corrupted(*given: Any, **how: Any) -> tuple[Packet, int]:
+        packet, bits = packet_of(*given, **how)
+        wrong = bytearray(packet.data)
+        wrong[1] ^= 4
+        return replace(packet, data=bytes(wrong)), bits
 
     monkeypatch.setattr(simulate_module, "packet_of", corrupted)
     out, _ = xorloom("simulate", model, "--unit", "ip", "-t", "v", "--json", code=1)

@@ -53,7 +53,7 @@ def test_simulate_index_reports_a_mismatch(where: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(simulate_module, "golden_index", corrupted)
     told = {
         "bit": r"stream 0: beat 3 bit 7: expected ([01]), got (?!\1)[01] \(1 bits differ\)",
-        "length": "stream 0: frame of 128 bytes, expected 124",
+        "length": "stream 0: packet of 128 bytes, expected 124",
     }[where]
     result = simulate_index([index_stream(BITMAP, 1000, 1)], BITMAP)
     assert isinstance(result, str)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from xorloom.sim.datasets import clustered_weights, iid
+from xorloom.sim.datasets import iid
 from xorloom.sim.simulate import decoder as simulate_module
 from xorloom.sim.simulate.cases import iid_case, model_case
 from xorloom.sim.simulate.decoder import simulate_case, simulate_streams
 from xorloom.sim.simulate.result import SimulationResult
 from xorloom.sw.bits.framing import split_streams
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.codec import decode_tensor
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.decompress import decode_tensor
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import Header
@@ -25,6 +26,8 @@ from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import encode_value, value_frames
+
+from tests.helpers.weights import clustered_weights
 
 W_NARROW = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
 W_EQUAL = WindowConfig(n_in=32, n_out=128, window=128, shared=32, frame=16, bus_bits=32)
@@ -132,10 +135,10 @@ def test_window_mismatch_is_reported_with_slice_and_bit(monkeypatch: pytest.Monk
     original = expected_bytes
 
     def corrupted(data: bytes, config: WindowConfig) -> bytes:
-        frame = bytearray(original(data, config))
+        wrong = bytearray(original(data, config))
         at = number * config.n_out + bit
-        frame[at // 8] ^= 1 << (at % 8)
-        return bytes(frame)
+        wrong[at // 8] ^= 1 << (at % 8)
+        return bytes(wrong)
 
     monkeypatch.setattr(simulate_module, "expected_bytes", corrupted)
     result = simulate_streams(window_streams(W_NARROW, 1000), W_NARROW)
@@ -158,11 +161,11 @@ def test_window_tuser_mismatch_is_reported(wrong: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.build
-def test_window_frame_of_another_length_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_packet_of_another_length_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     original = expected_bytes
     monkeypatch.setattr(simulate_module, "expected_bytes", lambda *a: original(*a) + b"\0" * 8)
     result = simulate_streams(window_streams(W_NARROW, 640), W_NARROW)
-    assert result == "stream 0: frame of 80 bytes, expected 88"
+    assert result == "stream 0: packet of 80 bytes, expected 88"
 
 
 @pytest.mark.build

@@ -2,12 +2,15 @@
 """Results on disk: made once a key, whole, and made again if damaged."""
 
 import json
+import logging
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_bytes, write_text
+from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -81,22 +84,6 @@ def test_cached_beside_others_leaves_no_partial_files() -> None:
     assert [path.name for path in (cache_folder() / "kind").iterdir()] == ["k.json"]
 
 
-def test_write_bytes_that_fails_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_bytes(path, b"old")
-
-    def no_replace(self: Path, target: Path) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "replace", no_replace)
-    with pytest.raises(OSError, match="disk full"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_texts_come_back_and_damage_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "text.gz"
     assert read_text(path) is None
@@ -110,3 +97,39 @@ def test_texts_come_back_and_damage_is_seen(tmp_path: Path) -> None:
 def test_digest_tells_parts_apart() -> None:
     assert digest("ab", "c") != digest("a", "bc") != digest("abc")
     assert digest("a", 1) == digest("a", "1")
+
+
+def test_cache_that_cannot_be_written_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", "/proc/xorloom")  # nobody can make a folder there
+    maker = Maker()
+    with caplog.at_level(logging.WARNING):
+        folder = cache_folder()
+        values = [cached("kind", "k", maker) for _ in range(2)]
+    assert values == [maker.value] * 2
+    assert maker.made == 1
+    assert (folder / "kind" / "k.json").is_file()
+    (record,) = caplog.records
+    assert record.message == (
+        "xorloom: /proc/xorloom cannot be written: results are kept until this command ends "
+        "(set XORLOOM_CACHE to a folder that can be written)"
+    )
+
+
+def test_replaced_cache_is_shared_with_children_and_goes_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", "/proc/xorloom")
+    code = (
+        "import subprocess, sys\nfrom xorloom.sw.base.cache import cache_folder\n"
+        "print(cache_folder(), flush=True)\n"
+        "subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    )
+    child = "from xorloom.sw.base.cache import cache_folder; print(cache_folder())"
+    command = [sys.executable, "-c", code, child]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = done.stdout.split()
+    assert first == second
+    assert not Path(first).exists()
+    assert done.stderr.count("cannot be written") == 1

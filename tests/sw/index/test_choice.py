@@ -3,9 +3,8 @@
 
 import numpy as np
 import pytest
-from xorloom.sim.datasets import clustered_weights
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.index import choice as index_choice
+from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.index.choice import best_order, index_config, operating_point, top_share
 from xorloom.sw.index.rate_distortion import nm_share, share_bound
 from xorloom.sw.model import kept as kept_module
@@ -15,6 +14,8 @@ from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.quantize import Quantizer
+
+from tests.helpers.weights import clustered_weights
 
 WINDOW = WindowConfig()
 
@@ -47,7 +48,7 @@ def test_trellis_rate_is_a_sixth_by_default():
 @pytest.mark.parametrize("rate", [0.029, 0.51, 0.0, -1.0, float("nan")])
 def test_trellis_rate_out_of_range_is_an_error(rate):
     text = (
-        rf"index bits must be between 0.03 and 0.5 bits a weight for the trellis index, not {rate}"
+        rf"index bits must be between 0.03 and 0.5 bits per weight for the trellis .*, not {rate}"
     )
     with pytest.raises(ConfigError, match=text):
         index_config("trellis", WINDOW, 1, density=0.09, rate=rate)
@@ -160,7 +161,7 @@ def test_operating_point_of_all_zero_weights_is_no_error():
 
 @pytest.mark.parametrize(("budget", "planes"), [(0.04, 1), (0.06, 4), (-1.0, 1), (float("nan"), 1)])
 def test_operating_point_of_too_few_bits_is_an_error(budget, planes):
-    text = f"{budget:.3f} bits a weight are too few for index and {planes} planes"
+    text = f"{budget:.3f} bits per weight are too few for index and {planes} planes"
     with pytest.raises(ConfigError, match=text):
         operating_point(gaussian(2000), budget, planes, ("trellis", "entropy", "bitmap"))
 
@@ -215,7 +216,7 @@ def test_request_of_a_budget_chooses_density_and_codec(model):
         ({"budget": 0.3, "density": 0.1}, "bits per weight chooses density and index bits: give"),
         ({"budget": 0.3, "sparsity": 0.9}, "bits per weight chooses density and index bits"),
         ({"budget": 0.3, "rate": 0.1}, "bits per weight chooses density and index bits"),
-        ({"budget": 0.02}, "bits a weight are too few for index and 1 planes"),
+        ({"budget": 0.02}, "bits per weight are too few for index and 1 planes"),
         ({"budget": 0.3, "codec": "lowrank"}, "bits per weight goes with the trellis, entropy or"),
         ({"codec": "bitmap", "rate": 0.2}, "the bitmap index stores any mask at a rate of its own"),
         ({"codec": "entropy", "rate": 0.2}, "the entropy index stores any mask at a rate"),
@@ -272,6 +273,6 @@ def test_kept_row_measures_a_mask():
 
 def test_trial_of_an_order_uses_a_small_window():
     config = TrellisConfig(window=14)
-    assert index_choice._trial(config).window == 10
-    assert index_choice._trial(TrellisConfig(window=8)).window == 8
-    assert index_choice._trial(LowrankConfig()) == LowrankConfig()
+    assert index_codec("trellis").trial(config).window == 10
+    assert index_codec("trellis").trial(TrellisConfig(window=8)).window == 8
+    assert index_codec("lowrank").trial(LowrankConfig()) == LowrankConfig()

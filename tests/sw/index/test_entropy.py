@@ -13,10 +13,10 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.entropy import entropy_decoder, entropy_states
-from xorloom.sw.index import entropy_kernels as kernels
-from xorloom.sw.index.entropy import encode, entropy_bits, fifo_bits, pack, unpack
+from xorloom.sw.index.entropy import kernels
+from xorloom.sw.index.entropy.stream import encode, fifo_bits, pack, unpack
 from xorloom.sw.spec.index_config import EntropyConfig
-from xorloom.sw.spec.layout import KIND_ENTROPY, Header, network_id
+from xorloom.sw.spec.layout import Header, network_id
 
 SMALL = EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)
 
@@ -38,7 +38,6 @@ def check(mask, config):
     data = stream(mask, config)
     assert (unpack(data, mask.size, config) == mask).all()
     assert entropy_decoder(config, bus_words(data, config.bus_bits)) == integers(mask)
-    assert entropy_bits(encode(mask, config), config).total == 8 * len(data)
     return data
 
 
@@ -72,7 +71,7 @@ def test_stored_bits_stay_near_the_entropy(density, lanes):
     mask = beats(density, 1152, config)  # a matrix of 589,824 weights
     d = float(mask.mean())
     entropy = -d * log2(d) - (1 - d) * log2(1 - d)
-    bits = entropy_bits(encode(mask, config), config).total / mask.size
+    bits = 8 * len(stream(mask, config)) / mask.size
     assert entropy - 0.001 < bits <= 1.01 * entropy + 0.001
 
 
@@ -108,14 +107,14 @@ def test_structured_mask_lists_its_values():
     assert len(set(encoded.table.listed)) == 36
     data = check(mask[:300], config)
     assert len(data)
-    assert entropy_bits(encoded, config).total / mask.size < log2(6) / 4 * 1.005
+    assert 8 * len(pack(encoded, mask.size, config)) / mask.size < log2(6) / 4 * 1.005
 
 
 def test_raw_chunks_are_these_bytes():
     # One class of all 256 values: rank of a value in the order by ones, 8 bits, no state.
     config = replace(SMALL, n_out=16)
     payload = bytes.fromhex("0000 f800") + bytes([0, 9, 255, 1])
-    header = Header(KIND_ENTROPY, 32, network_id(config), 2)
+    header = Header(EntropyConfig.kind, 32, network_id(config), 2)
     data = frame_payload(header, payload, 4)
     # Lane 0 takes unit 0 (ranks 0, 9), lane 1 unit 1 (ranks 255, 1): beats 0x00 0xff, 0x03 0x01.
     assert entropy_decoder(config, bus_words(data, 32)) == [0xFF00, 0x0103]
@@ -242,7 +241,7 @@ def test_truncated_streams_are_format_errors():
             unpack(data[:size], mask.size, SMALL)
     payload = data[16:-4]
     for words in range(len(payload) // 4):
-        header = Header(KIND_ENTROPY, mask.size, network_id(SMALL), words)
+        header = Header(EntropyConfig.kind, mask.size, network_id(SMALL), words)
         with pytest.raises(FormatError):
             unpack(frame_payload(header, payload[: 4 * words], 4), mask.size, SMALL)
 
@@ -251,7 +250,7 @@ def framed(units, count=32, config=SMALL, network=None):
     payload = np.array(units, "<u2").tobytes()
     payload += bytes(-len(payload) % 4)
     network = network_id(config) if network is None else network
-    return frame_payload(Header(KIND_ENTROPY, count, network, len(payload) // 4), payload, 4)
+    return frame_payload(Header(EntropyConfig.kind, count, network, len(payload) // 4), payload, 4)
 
 
 @pytest.mark.parametrize(

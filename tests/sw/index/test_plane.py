@@ -5,21 +5,16 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.framing import index_overhead, split_streams
+from xorloom.sw.golden.bitmap import bitmap_decoder
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.entropy import entropy_decoder
-from xorloom.sw.golden.index import bitmap_decoder, trellis_decoder
 from xorloom.sw.golden.lowrank import lowrank_decoder
+from xorloom.sw.golden.trellis import trellis_decoder
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.spec.weight_format import (
-    INDEX_CODECS,
-    MASK_CHOOSERS,
-    check_index,
-    index_for,
-    mask_lanes,
-    slice_multiple,
-)
+from xorloom.sw.spec.weight_format import check_index, index_for, mask_lanes
 from xorloom.sw.tensors.orders import ORDERS, beats
 from xorloom.sw.value.window.codec import stream_slices
 
@@ -37,8 +32,8 @@ GOLDEN = {
     "trellis": trellis_decoder,
     "lowrank": lowrank_decoder,
 }
-STORING = [name for name, config in CONFIGS.items() if not isinstance(config, MASK_CHOOSERS)]
-CHOOSING = [name for name, config in CONFIGS.items() if isinstance(config, MASK_CHOOSERS)]
+STORING = [name for name, config in CONFIGS.items() if not config.chooses_mask]
+CHOOSING = [name for name, config in CONFIGS.items() if config.chooses_mask]
 SHAPES = [(37, 29), (5, 3, 4, 11), (700,), (1, 65), (65, 1), (1,), (0,), (0, 7), (7, 0)]
 WINDOW = WindowConfig(n_in=8, n_out=64, window=64, frame=16, bus_bits=32)
 
@@ -52,7 +47,7 @@ def stored(name, array, order="row", size=0):
     config = CONFIGS[name]
     if name in STORING:
         mask = array > 1.5
-        return mask, encode_index(mask, config, order, size)
+        return mask, encode_index(mask, config, order, size).streams
     chosen = choose_index(array, 0.1, config, order, size)
     return chosen.mask, chosen.streams
 
@@ -61,7 +56,7 @@ def test_every_codec_is_known_by_its_name():
     assert {name: config.codec for name, config in INDEX_CODECS.items()} == {
         name: name for name in GOLDEN
     }
-    assert {type(CONFIGS[name]) for name in CHOOSING} == set(MASK_CHOOSERS)
+    assert CHOOSING == ["trellis", "classes", "lowrank"]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -101,12 +96,12 @@ def test_planes_divide_the_slice(codec, planes):
     config = INDEX_CODECS[codec](n_out=n_out, **extra)
     check_index(config, value, planes)
     importance = importance_of((20, 30))
-    if isinstance(config, MASK_CHOOSERS):
+    if config.chooses_mask:
         chosen = choose_index(importance, 0.1, config, "strided", 0)
         mask, streams = chosen.mask, chosen.streams
     else:
         mask = importance > 1
-        streams = encode_index(mask, config, "strided", 0)
+        streams = encode_index(mask, config, "strided", 0).streams
     assert (decode_index(streams, (20, 30), config, "strided", 0, "t") == mask).all()
 
 
@@ -158,14 +153,14 @@ def test_index_streams_cover_the_slices_of_the_value_streams(name):
 
 
 def test_index_overhead_counts_bus_words():
-    streams = encode_index(np.ones(100, np.bool_), BitmapConfig(n_out=64, bus_bits=256), "row", 1)
-    assert index_overhead(streams, 32, "t") == 2 * 8 * 64
+    found = encode_index(np.ones(100, np.bool_), BitmapConfig(n_out=64, bus_bits=256), "row", 1)
+    assert found.overhead_bits == index_overhead(found.streams, 32, "t") == 2 * 8 * 64
     assert index_overhead(b"", 32, "t") == 0
 
 
 def test_slice_multiple_is_what_a_codec_shares():
     expected = {"bitmap": 1, "entropy": 1, "trellis": 1, "classes": 16, "lowrank": 8}
-    assert {name: slice_multiple(config) for name, config in CONFIGS.items()} == expected
+    assert {name: config.slice_multiple for name, config in CONFIGS.items()} == expected
 
 
 @pytest.mark.parametrize("name", CHOOSING)

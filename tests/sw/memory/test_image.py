@@ -11,15 +11,17 @@ import pytest
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.memory.image import memory_image, weight_format
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
-from xorloom.sw.model.compress import CompressSpec, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import (
     INDEX,
+    SCALE,
     STREAM,
-    CompressedTensor,
     Container,
+    StoredTensor,
     read_container,
     write_container,
 )
+from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig
 from xorloom.sw.tensors.model_io import open_model
@@ -64,9 +66,10 @@ def model(folder: Path, config: WindowConfig | BlockConfig = VALUE, index: str =
 @pytest.mark.parametrize("index", ["", "entropy"])
 def test_memory_image_holds_all_of_every_tensor(index: str, tmp_path: Path) -> None:
     container = model(tmp_path, index=index)
-    seen: list[str] = []
-    image = memory_image(container, align_bytes=256, progress=seen.append)
-    assert seen == [region.name for region in image.regions] == ["a", NAME, "c"]
+    seen: list[tuple[str, ...]] = []
+    image = memory_image(container, align_bytes=256, progress=lambda *step: seen.append(step))
+    assert [region.name for region in image.regions] == ["a", NAME, "c"]
+    assert seen == [("image", "a"), ("image", NAME), ("image", "c")]
     at = 0
     for region, (weights, slices) in zip(
         image.regions, ((1200, 38), (77, 3), (576, 18)), strict=True
@@ -175,10 +178,15 @@ def test_memory_image_refuses_wrong_arguments(tmp_path: Path) -> None:
 def test_memory_image_refuses_a_tensor_of_another_size(tmp_path: Path) -> None:
     """The streams are whole, but the manifest gives another shape."""
     container = model(tmp_path)
-    data = {name: (*container.entry(name)[:2], container.raw(name)) for name in container.names}
-    tensors: dict[str, CompressedTensor] = dict(container.tensors)
-    tensors["a"] = replace(tensors["a"], shape=(40, 31), layout=ValueLayout("row", 4096))
-    write_container(tmp_path / "w.safetensors", VALUE, container.index, tensors, data)
+    tensors = []
+    for name, info in container.tensors.items():
+        wrong = replace(info, shape=(40, 31), layout=ValueLayout("row", 4096))
+        parts = {
+            suffix: (*container.entry(name + suffix)[:2], container.raw(name + suffix))
+            for suffix in (STREAM, INDEX, SCALE)
+        }
+        tensors.append(StoredTensor(name, parts, wrong if name == "a" else info))
+    write_container(tmp_path / "w.safetensors", VALUE, container.index, tensors)
     with pytest.raises(FormatError, match="a: streams must hold 1240 weights, found 1200"):
         memory_image(read_container(tmp_path / "w.safetensors"))
 

@@ -3,7 +3,7 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import split_streams, unframe_payload
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.weights import INDEX_DECODERS, weight_decoder, weight_parser
+from xorloom.sw.golden.codecs import index_decoder
+from xorloom.sw.golden.weights import weight_decoder, weight_parser
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.memory.due import index_due, value_due
 from xorloom.sw.memory.weight_stream import (
@@ -116,8 +117,7 @@ def index_needs(index: bytes, config: IndexConfig) -> list[int]:
         head = Header(0, min(count, (e + 1) * config.n_out), 0, 0).pack()
         words = bus_words(head.ljust(padded(HEADER_BYTES, bus), b"\0"), config.bus_bits)
         tape = Tape(words + bus_words(index, config.bus_bits)[len(words) :])
-        decoder: Callable[[IndexConfig, Sequence[int]], list[int]] = INDEX_DECODERS[config.codec]
-        decoder(config, tape)
+        index_decoder(config, tape)
         needs.append(tape.taken)
     return needs
 
@@ -222,7 +222,7 @@ def test_golden_model_decodes_as_the_software_decoders(
     shape = (lanes * 85 + 7,)
     if codec in ("bitmap", "entropy"):
         mask = rng.random(shape) < 0.15
-        indexes = encode_index(mask, form.index, "row", per_stream)
+        indexes = encode_index(mask, form.index, "row", per_stream).streams
     else:
         density = 0.1 if codec == "trellis_classes" else 0.3
         chosen = choose_index(rng.random(shape), density, form.index, "row", per_stream)

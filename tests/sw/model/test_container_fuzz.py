@@ -17,14 +17,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.model import container
-from xorloom.sw.model.compress import CompressSpec, compress_model
-from xorloom.sw.model.decompress import (
-    decompress_model,
-    tensor_bits,
-    tensor_frames,
-    tensor_steps,
-    verify_tensor,
-)
+from xorloom.sw.model.compress import compress_model
+from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.model.inspect import tensor_bits, tensor_frames, tensor_steps
+from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded
 from xorloom.sw.tensors.model_io import open_model

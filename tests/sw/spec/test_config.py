@@ -17,7 +17,6 @@ from xorloom.sw.base.errors import (
 )
 from xorloom.sw.spec.config import BUS_BITS, BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import (
-    KIND_BLOCK,
     Header,
     control_threshold_bits,
     network_id,
@@ -146,14 +145,14 @@ def test_network_id_is_crc_of_decimal_text():
 
 
 def test_header_bytes_are_those_of_the_format():
-    header = Header(KIND_BLOCK, 4, 0x2E0B37DD, 3)
+    header = Header(BlockConfig.kind, 4, 0x2E0B37DD, 3)
     assert header.pack().hex() == "584c010204000000dd370b2e03000000"
     assert Header.unpack(header.pack(), "x") == header
 
 
 @pytest.mark.parametrize("name", ["count", "words"])
 def test_header_rejects_counts_beyond_32_bits(name):
-    fields = {"kind": KIND_BLOCK, "count": 0, "network": 0, "words": 0}
+    fields = {"kind": BlockConfig.kind, "count": 0, "network": 0, "words": 0}
     Header(**fields | {name: 2**32 - 1}).pack()
     with pytest.raises(
         CapacityError, match=f"stream {name} 4294967296 does not fit 32 bits: split"
@@ -162,7 +161,7 @@ def test_header_rejects_counts_beyond_32_bits(name):
 
 
 def test_header_rejects_short_foreign_and_newer_bytes():
-    good = bytearray(Header(KIND_BLOCK, 4, 1, 3).pack())
+    good = bytearray(Header(BlockConfig.kind, 4, 1, 3).pack())
     with pytest.raises(FormatError, match="here: stream is 15 bytes, shorter than its 16-byte"):
         Header.unpack(bytes(good[:15]), "here")
     with pytest.raises(FormatError, match="here: stream magic must be b'XL', found b'XM'"):
@@ -178,7 +177,7 @@ PLAIN = {"own_taps": 7, "shared_taps": 0, "shared": 0}
 @pytest.mark.parametrize(
     ("name", "low", "high", "hint"),
     [
-        ("n_in", 8, 256, " (more bits a cycle need several decoders)"),
+        ("n_in", 8, 256, " (more bits per cycle need several decoders)"),
         ("n_out", 64, 2048, ""),
         ("window", 64, 2048, ""),
         ("own_taps", 1, 32, ""),

@@ -101,7 +101,10 @@ def test_columns_is_the_transpose():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((0, 5, 0), "n_in must be between 1 and 64, not 0 (use more lanes for more bits a cycle)"),
+        (
+            (0, 5, 0),
+            "n_in must be between 1 and 64, not 0 (use more lanes for more bits per cycle)",
+        ),
         ((65, 5, 0), "n_in must be between 1 and 64, not 65"),
         ((4, 0, 0), f"n_out must be between 1 and {N_OUT_MAX}, not 0"),
         ((4, N_OUT_MAX + 1, 0), f"n_out must be between 1 and {N_OUT_MAX}, not {N_OUT_MAX + 1}"),

@@ -236,7 +236,7 @@ def test_parities_of_low_rank_are_drawn_again(monkeypatch):
         ({"classes": 2}, "classes must be 1 or 4, not 2"),
         ({"classes": 5}, "classes must be between 1 and 4, not 5"),
         ({"period": 15}, "period must be between 16 and 65536, not 15"),
-        ({"n_in": 513}, r"n_in 513 must not exceed n_out 512 \(a bitmap costs one bit a mask"),
+        ({"n_in": 513}, r"n_in 513 must not exceed n_out 512 \(a bitmap costs one bit per mask"),
         ({"network_seed": -1}, "network_seed must be between 0 and"),
         ({"bus_bits": 48}, "bus_bits must be one of 32, 64, 128, 256, 512, not 48"),
     ],

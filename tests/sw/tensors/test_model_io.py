@@ -11,9 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
-from xorloom.sw.base.host import replace_on_success
 from xorloom.sw.tensors.model_io import FORMATS, open_model
-from xorloom.sw.tensors.safetensors_file import DTYPES, dtype_name, read_header, write_tensors
+from xorloom.sw.tensors.safetensors_file import (
+    DTYPES,
+    dtype_name,
+    header_bytes,
+    read_header,
+    write_tensors,
+)
 
 ARRAYS = {
     "f32": (np.arange(12, dtype=np.float32) - 6).reshape(3, 4),
@@ -74,7 +79,8 @@ def test_safetensors_reads_narrow_floats(name, dtype, tmp_path):
 def test_safetensors_dtypes_have_the_names_and_sizes_of_the_package(name, tmp_path):
     path = tmp_path / "m.safetensors"
     array = np.zeros((2, 4), DTYPES[name])
-    write_tensors(path, {"t": (name, (2, 4), array.nbytes)}, [array.tobytes()], {"a": "b"})
+    header = header_bytes({"t": (name, (2, 4), array.nbytes)}, {"a": "b"})
+    write_tensors(path, header, [array.tobytes()])
     with safe_open(path, "np") as file:
         assert file.metadata() == {"a": "b"}
         assert file.get_slice("t").get_dtype() == name
@@ -364,30 +370,10 @@ def test_read_header_returns_entries_metadata_bytes_and_start(tmp_path):
 def test_write_tensors_aligns_data_and_keeps_order(tmp_path):
     path = tmp_path / "m.safetensors"
     entries = {"é": ("U8", (3,), 3), "a": ("F32", (1,), 4)}
-    write_tensors(path, entries, [b"xyz", np.float32(2).tobytes()], {})
+    write_tensors(path, header_bytes(entries, {}), [b"xyz", np.float32(2).tobytes()])
     found, _, raw, start = read_header(path)
     assert list(found) == ["é", "a"]
     assert start % 8 == len(raw) % 8 == 0
     with safe_open(path, "np") as file:
         assert file.get_tensor("é").tobytes() == b"xyz"
         assert file.get_tensor("a").tolist() == [2.0]
-
-
-def test_replace_on_success_leaves_nothing_behind_on_error(tmp_path):
-    path = tmp_path / "out"
-    path.write_bytes(b"old")
-
-    def fail():
-        with replace_on_success(path) as file:
-            file.write(b"new")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert path.read_bytes() == b"old"
-    with replace_on_success(path) as file:
-        file.write(b"new")
-        assert path.read_bytes() == b"old"
-    assert path.read_bytes() == b"new"
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]

@@ -7,7 +7,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.tensors.prune import (
     check_sparsity,
     check_weights,
-    prune_global,
+    global_cuts,
     prune_rows,
     prune_tensor,
 )
@@ -70,6 +70,12 @@ def test_prune_rows_of_an_empty_matrix_is_empty(shape):
     assert prune_rows(np.zeros(shape, np.float32), 0.5).shape == shape
 
 
+def prune_global(tensors, sparsity):
+    """Masks of tensors by their common cut."""
+    cuts = global_cuts(lambda: (np.abs(t).astype(np.float32) for t in tensors), sparsity)
+    return [cut.mask(t) for cut, t in zip(cuts, tensors, strict=True)]
+
+
 def test_prune_global_shares_the_count_over_tensors():
     tensors = [np.array([[1.0, 9.0], [2.0, 8.0]]), np.array([7.0, -10.0]), np.zeros((2, 0))]
     masks = prune_global(tensors, 0.5)
@@ -81,7 +87,7 @@ def test_prune_global_shares_the_count_over_tensors():
 
 
 def test_prune_global_meets_the_count_exactly(rng):
-    tensors = [rng.standard_normal((30, 10)) * scale for scale in (1, 2, 4)]
+    tensors = [(rng.standard_normal((30, 10)) * n).astype(np.float32) for n in (1, 2, 4)]
     masks = prune_global(tensors, 0.9)
     counts = [int(mask.sum()) for mask in masks]
     assert sum(counts) == 90
@@ -89,6 +95,17 @@ def test_prune_global_meets_the_count_exactly(rng):
     largest = np.sort(np.abs(np.concatenate([t.reshape(-1) for t in tensors])))[-90]
     kept = zip(masks, tensors, strict=True)
     assert all((mask == (np.abs(tensor) >= largest)).all() for mask, tensor in kept)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.97, 0.999])
+def test_prune_global_is_that_of_all_weights_in_one_tensor(sparsity, rng):
+    # Few values, so that many are equal to the cut; also zero, the smallest and the largest.
+    values = np.array([0, 1e-45, -1e-45, 1, -1, 2, 3.4e38, -3.4e38], np.float32)
+    tensors = [rng.choice(values, shape) for shape in ((5, 7), (3,), (0, 2), (4, 4, 4))]
+    whole = prune_tensor(np.concatenate([t.reshape(-1) for t in tensors]), sparsity)
+    masks = prune_global(tensors, sparsity)
+    assert [mask.shape for mask in masks] == [t.shape for t in tensors]
+    assert (np.concatenate([mask.reshape(-1) for mask in masks]) == whole).all()
 
 
 def test_prune_global_of_no_tensors_is_nothing():
@@ -111,7 +128,7 @@ def test_check_sparsity_returns_a_float():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("prune", [prune_tensor, prune_rows, lambda w, s: prune_global([w], s)])
+@pytest.mark.parametrize("prune", [prune_tensor, prune_rows])
 def test_prune_rejects_weights_that_are_not_finite(prune, bad):
     weights = np.ones((2, 3), np.float32)
     weights[1, 2] = weights[1, 0] = bad

@@ -278,7 +278,8 @@ def test_check_codes_shows_the_first_code_that_is_too_large():
 def test_kernels_stay_inside_their_arrays(tmp_path):
     code = """
 import numpy as np
-from xorloom.sw import block_codec, stream
+from xorloom.sw.value.block import codec as block_codec
+from xorloom.sw.value.block import stream
 from xorloom.sw.spec.config import BlockConfig
 
 rng = np.random.default_rng(7)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.tensors.orders import lanes
 from xorloom.sw.value.window import codec as window_codec
-from xorloom.sw.value.window import kernels as window_kernels
+from xorloom.sw.value.window import elimination, rate_control
 from xorloom.sw.value.window.codec import encode
+from xorloom.sw.value.window.geometry import geometry
 
 from tests.helpers.window import random_case, slice_ends, small
 
@@ -158,7 +159,7 @@ class Frame:
     """One stream's kernel arguments, to call the frame kernel with rates of our own."""
 
     def __init__(self, mask, codes, config):
-        self.config, self.shape = config, window_codec._geometry(config)
+        self.config, self.shape = config, geometry(config)
         slices = -(-mask.size // config.n_out)
         self.care = np.zeros((slices, config.n_out // 64), np.uint64)
         self.value = np.zeros_like(self.care)
@@ -171,13 +172,13 @@ class Frame:
         """Return (chunks, length of the log, slice of the frame, output)."""
         part = slice(frame * self.config.frame, (frame + 1) * self.config.frame)
         patches = np.array([*flips, (0, 0)], np.int64)
-        return window_kernels._encode_frame(
+        return rate_control._encode_frame(
             self.care[part], self.value[part], self.taps, self.shape, self.basis, chunk, rate,
             patches, len(flips)
         )  # fmt: skip
 
     def undo(self, logged):
-        window_kernels._undo(self.basis, logged)
+        elimination.undo(self.basis, logged)
 
     def state(self):
         return self.basis.has.tolist(), self.basis.users.tolist()
@@ -228,10 +229,10 @@ def test_encode_stream_asks_for_larger_arrays(rng):
     short = window_codec._basis(CONFIG, 640)
     facts = np.zeros((3, 3), np.int64)
     arguments = (frame.care, frame.value, frame.taps, frame.shape, 36, 2)
-    status, place = window_kernels.encode_stream(*arguments, short, facts)
-    assert (status, place) == (window_kernels.FULL, 0)
-    status, place = window_kernels.encode_stream(*arguments, frame.basis, facts)
-    assert status == window_kernels.OK
+    status, place = rate_control.encode_stream(*arguments, short, facts)
+    assert (status, place) == (rate_control.FULL, 0)
+    status, place = rate_control.encode_stream(*arguments, frame.basis, facts)
+    assert status == rate_control.OK
 
 
 def test_encode_starts_again_when_its_arrays_are_full(rng, monkeypatch):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C driver: its sources, how it is compiled, and calls into it from Python."""
+"""Driver of the IP block in C: its sources, how to compile it, and calls to it from Python."""
 
 import ctypes
 import shutil
@@ -12,23 +12,35 @@ from xorloom.hw.ip.csr import COUNTERS, Cause, c_header
 from xorloom.hw.ip.driver.driver import DecoderFault, DecoderInfo, DriverError
 from xorloom.sw.base.errors import ConfigError, ToolError
 
-__all__ = ["FLAGS", "SOURCES", "CDriver", "compile_driver", "write_sources"]
+__all__ = [
+    "FLAGS",
+    "SOURCES",
+    "CBus",
+    "CDevice",
+    "CDriver",
+    "compile_driver",
+    "write_sources",
+]
 
 SOURCES = tuple(Path(__file__).parent / name for name in ("xorloom.h", "xorloom.c"))
-"""What a user copies, beside the generated ``xorloom_registers.h``."""
+"""Files that a user copies, beside the generated ``xorloom_registers.h``."""
 FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2")
 
 _READ = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
 _WRITE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32)
 
 
-class _Bus(ctypes.Structure):
+class CBus(ctypes.Structure):
+    """``xorloom_bus`` of ``xorloom.h``."""
+
     _fields_ = [("read", _READ), ("write", _WRITE), ("context", ctypes.c_void_p)]
 
 
-class _Device(ctypes.Structure):
+class CDevice(ctypes.Structure):
+    """``xorloom_device`` of ``xorloom.h``."""
+
     _fields_ = [
-        ("bus", _Bus),
+        ("bus", CBus),
         ("bus_bits", ctypes.c_uint32),
         ("n_out", ctypes.c_uint32),
         ("planes", ctypes.c_uint32),
@@ -58,7 +70,7 @@ _RANGE = -3
 
 
 def write_sources(folder: Path) -> Path:
-    """Put the driver and the generated header into a folder; return the C file."""
+    """Write the driver and the generated header to a folder; return the C file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "xorloom_registers.h").write_text(c_header(), encoding="utf-8")
     for source in SOURCES:
@@ -72,7 +84,7 @@ def compile_driver(folder: Path) -> Path:
     Raises
     ------
     ToolError
-        If there is no ``gcc``, or it has something to say.
+        If there is no ``gcc``, or it reports warnings or errors.
     """
     library = folder / "libxorloom.so"
     source = write_sources(folder)
@@ -86,17 +98,19 @@ def compile_driver(folder: Path) -> Path:
 
 
 class CDriver:
-    """C driver with Python functions as its bus.
+    """C driver, with Python functions as its bus.
 
-    It has the methods of :class:`xorloom.hw.ip.driver.driver.Driver`.
+    It has the methods of :class:`xorloom.hw.ip.driver.driver.Driver`, which are not async here.
 
     Parameters
     ----------
     library : Path
         From :func:`compile_driver`.
     read, write : callable
-        ``read(offset) -> int`` and ``write(offset, value)``. Must not raise: C cannot pass it on.
+        ``read(offset) -> int`` and ``write(offset, value)``. They must not raise: C cannot pass it
+        on.
     polls : int
+        Reads of ``STATUS`` after which a wait fails.
     """
 
     def __init__(
@@ -114,17 +128,17 @@ class CDriver:
             ctypes.c_uint32,
         )
         self._polls = polls
-        # ctypes frees callbacks that nobody holds.
-        self._bus = _Bus(
+        # A reference, because ctypes does not keep callbacks alive.
+        self._bus = CBus(
             _READ(lambda _context, offset: read(offset)),
             _WRITE(lambda _context, offset, value: write(offset, value)),
             None,
         )
-        # Set by the probe as well; a call before it must not jump to 0.
-        self._device = _Device(bus=self._bus)
+        # The probe sets the bus too; a call before the probe must not jump to 0.
+        self._device = CDevice(bus=self._bus)
 
     def _check(self, result: int, where: str = "") -> None:
-        """Raise what a result stands for."""
+        """Raise the error that a result stands for."""
         if result > 0:
             raise DecoderFault(Cause(result), where)
         if result == _RANGE:
@@ -141,20 +155,20 @@ class CDriver:
         return DecoderInfo(**values | {"reader": bool(device.reader)})
 
     def start(self, address: int, length: int) -> None:
-        """Queue one memory stream."""
+        """Queue one memory stream. A refusal shows as an error, in :meth:`wait`."""
         device = ctypes.byref(self._device)
         self._check(self._library.xorloom_start(device, address, length))
 
     def wait(self) -> None:
-        """Poll until all that was started is over."""
+        """Poll until everything that was started has ended."""
         self._check(self._library.xorloom_wait(ctypes.byref(self._device), self._polls))
 
     def abort(self) -> None:
-        """Give up all, wait until it is, forget errors."""
+        """Give up everything, wait until the decoder is idle, clear errors."""
         self._check(self._library.xorloom_abort(ctypes.byref(self._device), self._polls))
 
     def clear(self) -> None:
-        """Forget what STATUS remembers."""
+        """Clear the sticky bits of STATUS, including errors."""
         self._library.xorloom_clear(ctypes.byref(self._device))
 
     def interrupts(self, mask: int) -> None:
@@ -172,7 +186,7 @@ class CDriver:
         self._library.xorloom_clear_counters(ctypes.byref(self._device))
 
     def decode(self, descriptors: Sequence[tuple[int, int]]) -> int:
-        """Decode memory streams; return how many."""
+        """Decode memory streams, given as address and length; return how many."""
         many = (_Descriptor * len(descriptors))(*(_Descriptor(*pair) for pair in descriptors))
         started = ctypes.c_size_t()
         result = self._library.xorloom_decode(

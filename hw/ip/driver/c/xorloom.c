@@ -32,7 +32,7 @@ static void put(const xorloom_device *device, uint32_t offset, uint32_t value)
     device->bus.write(device->bus.context, offset, value);
 }
 
-/* What a word of STATUS means to someone who waits. */
+/* What a word of STATUS means for a wait. */
 static int verdict(uint32_t status)
 {
     if (status & XORLOOM_STATUS_ERROR_MASK)
@@ -165,6 +165,6 @@ int xorloom_decode(const xorloom_device *device, const xorloom_descriptor *descr
         xorloom_clear(device);
         return result;
     }
-    /* A decoder that does not even stop is the graver news. */
+    /* A decoder that does not stop is the more serious error. */
     return xorloom_abort(device, polls) == XORLOOM_OK ? result : XORLOOM_TIMEOUT;
 }

@@ -2,7 +2,7 @@
 /*
  * Driver of the xorloom decoder. C99, no allocation, no operating system.
  *
- * xorloom_registers.h is generated from the register map (xorloom.hw.csr.c_header).
+ * xorloom_registers.h is generated from the register map (xorloom.hw.ip.csr.c_header).
  * Functions that can fail return 0 if all is well, a positive enum xorloom_cause if the
  * decoder gave up or refused, or a negative enum xorloom_result.
  */
@@ -26,14 +26,14 @@ enum xorloom_result {
     XORLOOM_RUNNING = -4    /* something is still queued or in work */
 };
 
-/* How registers are reached; offset is in bytes. */
+/* Access to the registers; offset is in bytes. */
 typedef struct {
     uint32_t (*read)(void *context, uint32_t offset);
     void (*write)(void *context, uint32_t offset, uint32_t value);
     void *context;
 } xorloom_bus;
 
-/* How the decoder was built, and how it is reached. */
+/* How the decoder was built, and its bus. */
 typedef struct {
     xorloom_bus bus;
     uint32_t bus_bits;
@@ -69,30 +69,30 @@ xorloom_bus xorloom_mapped(volatile void *base);
 /* Check the ID and read how the decoder was built. */
 int xorloom_probe(xorloom_device *device, const xorloom_bus *bus);
 
-/* Queue one descriptor. A refusal shows in xorloom_check, as a cause. */
+/* Queue one descriptor. xorloom_check reports a refusal, as a cause. */
 int xorloom_start(const xorloom_device *device, uint64_t address, uint32_t length);
 
-/* Look once: 0 if all that was started is over, XORLOOM_RUNNING, or a cause. */
+/* Read STATUS once: 0 if everything that was started has ended, XORLOOM_RUNNING, or a cause. */
 int xorloom_check(const xorloom_device *device);
 
-/* Poll until all is over. */
+/* Poll until everything that was started has ended. */
 int xorloom_wait(const xorloom_device *device, uint32_t polls);
 
-/* Give up all that is queued or in work, wait until it is, forget errors. */
+/* Give up everything, wait until the decoder is idle, clear errors. */
 int xorloom_abort(const xorloom_device *device, uint32_t polls);
 
-/* Forget what STATUS remembers; errors too. */
+/* Clear the sticky bits of STATUS, including errors. */
 void xorloom_clear(const xorloom_device *device);
 
-/* Interrupt while any of these bits of STATUS: XORLOOM_IRQ_ENABLE_*_MASK, 0 for none. */
+/* Interrupt while any of these bits of STATUS is 1: XORLOOM_IRQ_ENABLE_*_MASK, 0 for none. */
 void xorloom_interrupts(const xorloom_device *device, uint32_t mask);
 
 void xorloom_clear_counters(const xorloom_device *device);
 void xorloom_read_counters(const xorloom_device *device, xorloom_counters *counters);
 
 /*
- * Decode all descriptors: keep the queue full, wait for the end. After an error all is
- * given up, and *started, if not NULL, says how many descriptors were queued by then.
+ * Decode all descriptors: keep the queue full, wait for the end. After an error everything is
+ * given up, and *started, if not NULL, says how many descriptors had been queued by then.
  */
 int xorloom_decode(const xorloom_device *device, const xorloom_descriptor *descriptors,
                    size_t count, uint32_t polls, size_t *started);

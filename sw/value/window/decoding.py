@@ -2,11 +2,11 @@
 """Numba kernels of the window decoder: 64 slices at once, one machine word an output."""
 
 import numpy as np
-from numba import njit
 from xorloom.sw.bits.gf2 import get_bits, put_bits
+from xorloom.sw.bits.jit import njit
 from xorloom.sw.tensors.orders import Lanes
 
-from .kernels import Geometry
+from .geometry import Geometry
 
 __all__ = ["BAD_PATCH", "BAD_RATE", "OK", "decode_slices", "walk"]
 

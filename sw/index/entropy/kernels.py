@@ -2,7 +2,7 @@
 """Numba kernels of the entropy index codec: classes, table-driven ANS, the order of the units."""
 
 import numpy as np
-from numba import njit
+from xorloom.sw.bits.jit import njit
 
 __all__ = ["BAD_PADDING", "BAD_STATE", "OK", "TOO_SHORT", "best_classes", "code", "decode", "order"]
 

@@ -1,27 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the index decoders, like ``decoder``: slow, obvious, plain integers only."""
+"""GOLDEN MODEL of the trellis index decoder, twin of ``hw.index.trellis``."""
 
 from collections.abc import Sequence
 from functools import lru_cache
 
-from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
+from xorloom.sw.spec.index_config import TrellisConfig
 
 from .bus import BitQueue, payload
 
-__all__ = ["bitmap_decoder", "trellis_decoder", "trellis_mask"]
-
-
-def bitmap_decoder(config: BitmapConfig, words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.index.bitmap``: bus words of one stream to ``n_out``-bit integers."""
-    count, source = payload(config, words)
-    queue = BitQueue(source, config.bus_bits)
-    beats = []
-    while count > 0:
-        live = min(count, config.n_out)
-        queue.fill(live)
-        beats.append(queue.take(live))
-        count -= live
-    return beats
+__all__ = ["trellis_decoder", "trellis_mask"]
 
 
 def trellis_mask(config: TrellisConfig, seeds: int, classes: Sequence[int]) -> int:

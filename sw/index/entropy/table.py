@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table of the entropy index: the order of chunk values, their classes and the classes' states."""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from xorloom.sw.base.errors import FormatError
+from xorloom.sw.spec.index_config import EntropyConfig
+
+from . import kernels
+
+__all__ = ["UNIT_BITS", "EntropyTable", "choose_table", "read_table", "states_of"]
+
+UNIT_BITS = 16
+_CLASSES = 16
+"""Most classes of a table."""
+
+
+@dataclass(frozen=True)
+class EntropyTable:
+    """Table of a stream: what it says about its chunks.
+
+    Parameters
+    ----------
+    widths, freqs : tuple of int
+        Of every class: it has ``2**width`` values and ``freq`` of the states.
+    invert : bool
+        Whether chunks are stored inverted.
+    listed : tuple of int
+        The values in order; empty: by number of ones.
+    """
+
+    widths: tuple[int, ...]
+    freqs: tuple[int, ...]
+    invert: bool = False
+    listed: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Values of all classes."""
+        return sum(1 << q for q in self.widths)
+
+    def units(self) -> np.ndarray:
+        """Return the table as it stands in a stream, (n,) uint16."""
+        head = (len(self.widths) - 1) | bool(self.listed) << 4 | self.invert << 5
+        body = [q | (f - 1) << 4 for q, f in zip(self.widths, self.freqs, strict=True)]
+        listed = np.zeros(-(-len(self.listed) // 2) * 2, np.uint8)
+        listed[: len(self.listed)] = self.listed
+        return np.concatenate([np.array([head, *body], np.uint16), listed.view("<u2")])
+
+    def values(self, config: EntropyConfig) -> np.ndarray:
+        """Return the chunk values in order, (256,) uint8; those beyond ``size`` do not occur."""
+        values = np.array(config.symbol_order, np.uint8)
+        if self.listed:
+            values[:] = 0
+            values[: len(self.listed)] = self.listed
+        return values ^ np.uint8(255) if self.invert else values
+
+    def need(self, config: EntropyConfig) -> int:
+        """Most bits of a step."""
+        bits = zip(self.widths, self.freqs, strict=True)
+        return max(q + config.states.bit_length() - f.bit_length() for q, f in bits)
+
+    def state_bits(self, config: EntropyConfig) -> int:
+        """Bits of a lane's first state; 0 if there is one class only."""
+        return config.state_bits if len(self.widths) > 1 else 0
+
+
+def _share_states(counts: np.ndarray, states: int) -> list[int]:
+    """Give every class its share of the states, at least one, at the least information."""
+    freqs = [1] * counts.size
+    weight = [max(float(n), 1e-9) for n in counts]
+    gain = [(-n, c) for c, n in enumerate(weight)]
+    heapq.heapify(gain)
+    for _ in range(states - counts.size):
+        _, c = heapq.heappop(gain)
+        freqs[c] += 1
+        heapq.heappush(gain, (-weight[c] * float(np.log2((freqs[c] + 1) / freqs[c])), c))
+    return freqs
+
+
+def _best_table(
+    counts: np.ndarray, invert: bool, listed: tuple[int, ...], config: EntropyConfig
+) -> tuple[float, EntropyTable]:
+    """Cut ``counts``, which stand in the order of the table, into the best classes."""
+    used = np.flatnonzero(counts)
+    last = int(used[-1]) + 1 if used.size else 1
+    widths = np.zeros((_CLASSES, _CLASSES), np.uint8)
+    found = kernels.best_classes(counts.astype(np.int64), last, _CLASSES, widths)
+    best: tuple[float, EntropyTable] | None = None
+    for k in np.flatnonzero(found):
+        q = [int(w) for w in widths[k, : k + 1]]
+        edges = np.cumsum([0] + [1 << w for w in q])
+        parts = np.add.reduceat(counts, edges[:-1])
+        freqs = _share_states(parts, config.states)
+        values: tuple[int, ...] = ()
+        if listed:
+            values = (*listed, *(0,) * int(edges[-1]))[: int(edges[-1])]
+        table = EntropyTable(tuple(q), tuple(freqs), invert, values)
+        cost = float(np.dot(parts, q + np.log2(config.states / np.array(freqs))))
+        cost += UNIT_BITS * table.units().size
+        cost += config.lanes * (table.state_bits(config) + table.need(config) / 2)
+        if best is None or cost < best[0]:
+            best = (cost, table)
+    assert best is not None, "256 values always fit one class"
+    return best
+
+
+def choose_table(counts: np.ndarray, config: EntropyConfig) -> EntropyTable:
+    """Choose a table for chunk values that occur ``counts`` times, (256,)."""
+    by_ones = np.array(config.symbol_order)
+    by_count = np.argsort(-counts, kind="stable")
+    candidates = [
+        _best_table(counts[by_ones], False, (), config),
+        _best_table(counts[by_ones ^ 255], True, (), config),
+        _best_table(counts[by_count], False, tuple(int(v) for v in by_count), config),
+    ]
+    return min(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def states_of(table: EntropyTable, config: EntropyConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return class and x of every state, (states,) int64."""
+    edges = np.cumsum(table.freqs)
+    classes = np.searchsorted(edges, np.array(config.spread), side="right")
+    x = np.zeros(config.states, np.int64)
+    for c, freq in enumerate(table.freqs):
+        x[classes == c] = freq + np.arange(freq)
+    return classes, x
+
+
+def read_table(units: np.ndarray, config: EntropyConfig, where: str) -> tuple[EntropyTable, int]:
+    """Read and check a table; also return the unit after it."""
+    if not units.size:
+        raise FormatError(f"{where}: payload must begin with a table, found nothing")
+    head = int(units[0])
+    classes, has_list = (head & 15) + 1, bool(head >> 4 & 1)
+    fields = [int(unit) for unit in units[1 : 1 + classes]]
+    if len(fields) < classes:
+        raise FormatError(f"{where}: table of {classes} classes ends after {len(fields)}")
+    table = EntropyTable(
+        tuple(field & 15 for field in fields),
+        tuple((field >> 4 & 255) + 1 for field in fields),
+        bool(head >> 5 & 1),
+    )
+    if head >> 6 or any(field >> 12 for field in fields):
+        raise FormatError(f"{where}: unused bits of the table must be zero")
+    if sum(table.freqs) != config.states:
+        raise FormatError(
+            f"{where}: classes must share {config.states} states, found {sum(table.freqs)}"
+        )
+    if max(table.widths) > 8 or table.size > 256:
+        raise FormatError(f"{where}: classes must have at most 256 values, found {table.size}")
+    at = 1 + classes
+    if has_list:
+        listed = units[at : at + -(-table.size // 2)].view(np.uint8)
+        if listed.size < table.size:
+            raise FormatError(f"{where}: list of {table.size} values ends after {listed.size}")
+        if listed[table.size :].any():
+            raise FormatError(f"{where}: padding of the list of values must be zero")
+        at += listed.size // 2
+        values = tuple(int(v) for v in listed[: table.size])
+        table = EntropyTable(table.widths, table.freqs, table.invert, values)
+    return table, at

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tensor's coding: quantized weights to memory streams, and streams of a file back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index
+from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.tensors.quantize import Quantized
+from xorloom.sw.value.plane import ValueLayout, decode_value, encode_value
+
+from .container import INDEX, SCALE, STREAM, Container, content_crc32
+from .metrics import TensorBits
+
+__all__ = ["EncodedTensor", "decode_tensor", "encode_tensor"]
+
+
+@dataclass(frozen=True)
+class EncodedTensor:
+    """One tensor as it is stored."""
+
+    stream: bytes
+    index: bytes
+    scale: np.ndarray | None
+    bits: TensorBits
+    content_crc32: int
+    planes: int
+    layout: ValueLayout
+
+
+def encode_tensor(
+    quantized: Quantized,
+    planes: int,
+    config: ValueConfig,
+    index: IndexConfig,
+    *,
+    order: str = "auto",
+    slices_per_stream: int | None = None,
+    chosen: EncodedIndex | None = None,
+    has_scales: bool = True,
+) -> EncodedTensor:
+    """Encode one quantized tensor.
+
+    Parameters
+    ----------
+    index : IndexConfig
+    slices_per_stream : int, optional
+        See :func:`xorloom.sw.value.window.codec.stream_slices`.
+    chosen : EncodedIndex, optional
+        Index of a chosen mask; made from the mask by default.
+
+    Raises
+    ------
+    ConfigError
+        If mask, codes and planes do not fit together.
+    CapacityError
+        If the tensor is too large for one stream.
+    """
+    mask, codes = quantized.mask, quantized.codes
+    value, bits, layout = encode_value(
+        mask, codes, planes, config, order, slices_per_stream=slices_per_stream
+    )
+    found = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
+    scale = quantized.scales if has_scales else None
+    count = TensorBits.of(
+        mask,
+        codes,
+        planes,
+        bits,
+        len(found.streams) * 8,
+        found.overhead_bits,
+        quantized.scales.nbytes * 8 if has_scales else 0,
+    )
+    crc = content_crc32(mask, codes)
+    return EncodedTensor(value, found.streams, scale, count, crc, planes, layout)
+
+
+def decode_tensor(container: Container, name: str) -> Quantized:
+    """Decode one compressed tensor with the fast decoder.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such tensor.
+    FormatError
+        If its data is damaged.
+    """
+    info = container.tensor(name)
+    config, where = container.config, f"{container.path}: {name}"
+    layout = info.layout
+    mask = decode_index(
+        container.raw(name + INDEX),
+        info.shape,
+        container.index,
+        layout.order,
+        layout.slices_per_stream,
+        where,
+    )
+    data = container.raw(name + STREAM)
+    codes = decode_value(data, mask, info.planes, config, info.layout, where)
+    scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
+    return Quantized(mask, codes, scales)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inspection of a compressed model: bits, frames and steps of a tensor, and index FIFOs."""
+
+from typing import Any
+
+import numpy as np
+from xorloom.sw.bits.framing import index_overhead
+from xorloom.sw.index.entropy import stream as index_entropy
+from xorloom.sw.spec.index_config import EntropyConfig
+from xorloom.sw.tensors.orders import beats, runs
+from xorloom.sw.value.plane import value_bits, value_frames
+
+from .codec import decode_tensor
+from .container import INDEX, SCALE, STREAM, Container
+from .metrics import TensorBits
+from .verify import verify_tensor
+
+__all__ = ["FIFO_COLUMNS", "SLACKS", "fifo_rows", "tensor_bits", "tensor_frames", "tensor_steps"]
+
+SLACKS = (0.02, 0.05, 0.1)
+"""Supply beyond the mean demand."""
+FIFO_COLUMNS = ("tensor", "bits_per_beat", "most", *(f"fifo_bits_{s:.0%}" for s in SLACKS))
+
+
+def tensor_bits(container: Container, name: str) -> TensorBits:
+    """Count the bits of one tensor of a file."""
+    info, config = container.tensor(name), container.config
+    decoded = verify_tensor(container, name)
+    data = container.raw(name + STREAM)
+    bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, name)
+    index_bits = container.entry(name + INDEX)[2] * 8
+    headers = index_overhead(container.raw(name + INDEX), config.bus_bytes, name)
+    scale_bits = container.entry(name + SCALE)[2] * 8 if info.quantizer else 0
+    return TensorBits.of(
+        decoded.mask, decoded.codes, info.planes, bits, index_bits, headers, scale_bits
+    )
+
+
+def tensor_steps(container: Container, name: str) -> int:
+    """Count the decoder steps of one tensor, that is, cycles when memory never waits."""
+    info = container.tensor(name)
+    weights = int(np.prod(info.shape, dtype=np.int64))
+    data = container.raw(name + STREAM)
+    return value_bits(data, weights, info.planes, container.config, info.layout, name).steps
+
+
+def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
+    """Tell the frames' rates of one tensor, see :func:`xorloom.sw.value.plane.value_frames`."""
+    info = container.tensor(name)
+    weights = int(np.prod(info.shape, dtype=np.int64))
+    data = container.raw(name + STREAM)
+    return value_frames(data, weights, info.planes, container.config, info.layout, name)
+
+
+def fifo_rows(container: Container) -> list[dict[str, Any]]:
+    """Simulate the index decoder's demand, beat by beat, at constant supplies.
+
+    ``bits_per_beat`` is the mean demand, ``most`` the largest; ``fifo_bits_2%`` and so on are the
+    deepest drawdown over all streams of a tensor if memory delivers so much more than the mean, see
+    :func:`xorloom.sw.index.entropy.stream.fifo_bits`. No rows for other indexes.
+    """
+    config = container.index
+    if not isinstance(config, EntropyConfig):
+        return []
+    rows = []
+    for name, info in container.tensors.items():
+        mask = decode_tensor(container, name).mask
+        slices = beats(mask, info.layout.order, config.n_out)
+        codes = [
+            index_entropy.encode(slices[first:end], config)
+            for first, end, _ in runs(mask.size, config.n_out, info.layout.slices_per_stream)
+        ]
+        demand = np.concatenate([np.zeros(0), *(code.demand for code in codes)])
+        demand = demand * index_entropy.UNIT_BITS
+        row: dict[str, Any] = {
+            "tensor": name,
+            "bits_per_beat": float(demand.mean()) if demand.size else 0.0,
+            "most": float(demand.max(initial=0.0)),
+        }
+        for slack in SLACKS:
+            supply = row["bits_per_beat"] * (1 + slack)
+            depths = [index_entropy.fifo_bits(code, config, supply) for code in codes]
+            row[f"fifo_bits_{slack:.0%}"] = max(depths, default=0.0)
+        rows.append(row)
+    return rows

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Request to compress: what to keep of a model, and which codecs store it."""
+
+from dataclasses import dataclass, field
+
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.config import ValueConfig, WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import check_index
+from xorloom.sw.tensors.prune import check_sparsity
+from xorloom.sw.tensors.quantize import Quantizer
+
+__all__ = ["CompressSpec"]
+
+SCOPES = ("tensor", "row", "global")
+IMPORTANCE = ("magnitude", "energy")
+
+
+@dataclass(frozen=True)
+class CompressSpec:
+    """What to compress and how.
+
+    Parameters
+    ----------
+    sparsity : float in [0, 1)
+    scope : str
+        ``tensor``, ``row`` or ``global`` magnitude pruning.
+    quantizer : Quantizer
+    config : WindowConfig or BlockConfig
+        The value codec.
+    order : str
+        Weight order of the window codec, see :func:`xorloom.sw.value.window.codec.encode`; with an
+        index that chooses the mask ``auto`` is what keeps most.
+    search : bool
+        Let :func:`xorloom.sw.value.search.search_block` choose ``n_out`` and ``block_groups``, or
+        :func:`xorloom.sw.value.search.search_window` ``n_in``.
+    include : tuple of str
+        Names of tensors, or glob patterns over those that qualify; empty: all that qualify.
+    min_size : int
+        Fewest elements of a tensor that qualifies; it also has two or more dimensions.
+    index : IndexConfig, optional
+        The index codec; a bitmap by default. One that chooses the mask itself needs ``scope``
+        ``tensor``.
+    importance : str
+        What such a codec keeps most of: ``magnitude`` or ``energy`` (its square).
+
+    Raises
+    ------
+    ConfigError
+        If a parameter is out of range.
+    """
+
+    sparsity: float = 0.9
+    scope: str = "tensor"
+    quantizer: Quantizer = field(default_factory=Quantizer)
+    config: ValueConfig = field(default_factory=WindowConfig)
+    order: str = "auto"
+    search: bool = True
+    include: tuple[str, ...] = ()
+    min_size: int = 4096
+    index: IndexConfig | None = None
+    importance: str = "magnitude"
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+        if self.scope not in SCOPES:
+            raise ConfigError(f"scope must be one of {', '.join(SCOPES)}, not {self.scope!r}")
+        if self.importance not in IMPORTANCE:
+            raise ConfigError(
+                f"importance must be one of {', '.join(IMPORTANCE)}, not {self.importance!r}"
+            )
+        if self.index is not None:
+            check_index(self.index, self.config, self.quantizer.planes)
+        if self.chooses and self.scope != "tensor":
+            raise ConfigError(
+                f"the {self.index and self.index.codec} index chooses every tensor's mask: scope "
+                f"must be tensor, not {self.scope}"
+            )
+        if self.chooses and self.quantizer.method == "ternary":
+            raise ConfigError(
+                "the ternary quantizer clears weights that the mask keeps: an index that chooses "
+                "the mask goes with binary, alternating or uniform"
+            )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the index codec chooses the masks."""
+        return self.index is not None and self.index.chooses_mask

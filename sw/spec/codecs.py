@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table of codecs: one line for every codec, in the order in which texts name them.
+
+Every layer finds its own part of a codec by the codec's name:
+
+=================  ============================  =============================================
+Layer              Index codec                   Value codec
+=================  ============================  =============================================
+parameters         a class in ``index_config``   a class in ``config``
+golden model       ``xorloom.sw.golden.NAME``, function ``NAME_decoder``
+software           ``xorloom.sw.index.NAME``     ``xorloom.sw.value.NAME``, both with ``CODEC``
+RTL                ``xorloom.hw.index.NAME``,    ``xorloom.hw.NAME``
+                   class ``IndexName``
+=================  ============================  =============================================
+"""
+
+from .config import BlockConfig, ValueConfig, WindowConfig
+from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
+
+__all__ = ["INDEX_CODECS", "VALUE_CODECS"]
+
+INDEX_CODECS: dict[str, type[IndexConfig]] = {
+    config.codec: config
+    for config in (
+        BitmapConfig,
+        EntropyConfig,
+        TrellisConfig,
+        LowrankConfig,
+    )
+}
+VALUE_CODECS: dict[str, type[ValueConfig]] = {
+    config.codec: config
+    for config in (
+        BlockConfig,
+        WindowConfig,
+    )
+}
