@@ -2,76 +2,70 @@
 """What costs minutes, and the guard that lets only tests with the marker for it do so."""
 
 import os
-import sys
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xorloom.sw.base.cache import cache_folder
 
-__all__ = ["COSTLY", "Guard", "cost_of"]
-
-COSTLY = ("build", "synth", "proof")
-"""Markers of what the quick tier leaves out: simulators, synthesis and placement, proofs."""
+__all__ = ["Guard", "cost_of"]
 
 
-def cost_of(event: str, arguments: tuple[Any, ...], cache: str) -> str | None:
-    """Return the marker that a test needs for an event of Python's audit hooks.
+def cost_of(command: Any, simulators: Path) -> str | None:
+    """Return the marker that a test needs to start a process.
 
     Parameters
     ----------
-    event, arguments
-        As :func:`sys.addaudithook` tells them.
-    cache : str
-        The session's cache folder: what a test takes from there, another run would have to make.
+    command : str or path or sequence of them
+        As for :class:`subprocess.Popen`.
+    simulators : Path
+        Folder of what was built before: without it, the test would build.
     """
-    if event == "open":
-        path = arguments[0]
-        if not isinstance(path, str) or not path.startswith(cache):
-            return None
-        room = path[len(cache) :].lstrip(os.sep).partition(os.sep)[0]
-        return {"sim": "build", "synth": "synth"}.get(room)
-    if event != "subprocess.Popen":
-        return None
-    command = arguments[1]
-    line = command if isinstance(command, str) else " ".join(map(str, command))
+    parts = [command] if isinstance(command, str | os.PathLike) else list(command)
+    line = " ".join(map(os.fspath, parts))
     words = line.split()
     tools = {Path(word).name for word in words}
     if "yosys-abc" in tools:
         return "proof"
-    lint = "--lint-only" in words
-    if tools & {"make", "iverilog"} or ("verilator" in tools and not lint):
+    builds = "verilator" in tools and "--lint-only" not in words
+    if builds or tools & {"make", "iverilog"} or words[0].startswith(str(simulators)):
         return "build"
     maps = "libyosys" in line and any(word in line for word in ("'synth", " synth", "abc "))
     return "synth" if maps or "nextpnr" in line else None
 
 
 class Guard:
-    """Stops a test that builds, synthesizes or proves without the marker of that name."""
+    """Stops a test that builds, synthesizes or proves without the marker of that name.
+
+    It sees the processes that the test starts, not those that these start. What a synthesis
+    before has left in the cache is not seen: an empty cache tells.
+    """
 
     def __init__(self) -> None:
         self._allowed: set[str] | None = None
         self._broken: set[str] = set()
-        self._cache = str(cache_folder())
-        sys.addaudithook(self._hook)
+        start = subprocess.Popen.__init__
+        simulators = cache_folder() / "sim"
 
-    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._allowed is None or event not in ("open", "subprocess.Popen"):
-            return
-        cost = cost_of(event, arguments, self._cache)
-        if cost is not None and cost not in self._allowed:
-            self._broken.add(cost)
-            if event == "subprocess.Popen":
-                raise AssertionError(f"mark this test with @pytest.mark.{cost}")
+        def watched(process: Any, args: Any, *more: Any, **options: Any) -> None:
+            if self._allowed is not None:
+                cost = cost_of(args, simulators)
+                if cost is not None and cost not in self._allowed:
+                    self._broken.add(cost)
+                    raise AssertionError(f"mark this test with @pytest.mark.{cost}")
+            start(process, args, *more, **options)
+
+        subprocess.Popen.__init__ = watched  # type: ignore[method-assign]
 
     def start(self, item: pytest.Item) -> None:
-        """Watch a test from here on, its fixtures included."""
+        """Watch a test from here on, its fixtures included; the slow ones may do all."""
         marks = {mark.name for mark in item.iter_markers()}
         self._allowed = None if "slow" in marks else marks
         self._broken.clear()
 
     def stop(self) -> None:
-        """Fail if the test lacked a marker."""
+        """Fail if the test lacked a marker, whatever became of the error."""
         self._allowed = None
         if self._broken:
             marks = " ".join(f"@pytest.mark.{cost}" for cost in sorted(self._broken))

@@ -16,6 +16,8 @@ from xorloom.sw.spec.layout import network_id, weights_network_id
 from tests.helpers.cli import refuses, xorloom
 from tests.hw.verilog.any_process import printed
 
+pytestmark = pytest.mark.long
+
 SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 WINDOW = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
 INDEXES = (

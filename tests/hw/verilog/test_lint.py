@@ -35,6 +35,7 @@ def decoder(*, reader: bool) -> str:
     return component_verilog(unit, "axi_decoder")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reader", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_axi_decoder_verilog_has_no_warning(reader: bool, tmp_path: Path) -> None:
     path = tmp_path / "axi_decoder.v"

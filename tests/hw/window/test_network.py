@@ -52,6 +52,7 @@ def outputs(config: WindowConfig, windows: list[int]) -> list[int]:
     return results
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONFIGS)
 def test_window_network_equals_rows_on_every_basis_vector(name: str) -> None:
     config = CONFIGS[name]

@@ -45,6 +45,7 @@ def golden_crc(image):
     return f"{crc:08x}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_board_tops_elaborate_with_their_familys_cells(name, tmp_path):
     small = small_board(name)

@@ -52,6 +52,7 @@ def test_config_holds_the_block_codec_and_its_stages(tmp_path: Path) -> None:
     assert (found["value"], found["n-out"], found["lanes"], found["stages"]) == ("block", 41, 3, 2)
 
 
+@pytest.mark.long
 def test_config_holds_lists_and_the_read_masters_parameters(tmp_path: Path) -> None:
     path = written(tmp_path, SMALL + "unit = 'ip'\nindex = ['bitmap', 'entropy']\nplanes = 2\n")
     found = generated(tmp_path / "a", "--config", path, "--max-burst", 16)
@@ -61,6 +62,7 @@ def test_config_holds_lists_and_the_read_masters_parameters(tmp_path: Path) -> N
     assert other["index"] == ["bitmap"], "flags win"
 
 
+@pytest.mark.synth
 def test_synth_takes_the_same_file(tmp_path: Path) -> None:
     path = written(tmp_path, SMALL + "unit = 'network'\nclock = 75\n")
     out, _ = xorloom("synth", "--config", path, "--target", "ice40", "--seeds", 0, "--json")

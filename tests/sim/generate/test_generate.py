@@ -31,6 +31,7 @@ TOPS = {
     "stream-ip": "xorloom_stream_ip",
     "ip": "xorloom_ip",
 }
+pytestmark = pytest.mark.long
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="Icarus Verilog is not installed"
 )

@@ -17,6 +17,8 @@ from xorloom.sim.report.page import write_report
 
 from tests.helpers.report import written
 
+pytestmark = pytest.mark.long
+
 CHROMIUM = next(
     (
         path

@@ -213,6 +213,7 @@ def test_write_waveform_refuses_what_is_no_dump(tmp_path: Path) -> None:
     assert not (tmp_path / "b.fst").exists()
 
 
+@pytest.mark.long
 def test_state_names_are_those_of_the_design() -> None:
     block = state_names(generate_unit("decoder", BLOCK).text)
     phases = {"00": "HEADER", "01": "PAYLOAD", "10": "TRAILER"}
@@ -277,6 +278,7 @@ def test_both_simulators_end_in_the_same_kind_of_waveform(tmp_path: Path) -> Non
     assert beats[0] == beats[1]
 
 
+@pytest.mark.long
 def test_every_pattern_of_the_view_shows_something(tmp_path: Path) -> None:
     texts = [
         generate_unit("decoder", WindowConfig(n_in=16, n_out=64)).text,
