@@ -14,7 +14,7 @@ class Budget(wiring.Component):
     These counts decide the order of bus words, so they follow what was accepted, not what the
     gearbox still holds. All outputs are registers; latency one cycle. Each comparison is made one
     cycle early, for both values of the inputs that arrive late in the cycle (``enter``, ``load``).
-    Twin: the counts in ``sw.golden.block.block_parser``.
+    Twin: ``sw.golden.block.block_parser`` (its counts).
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ __all__ = ["BlockShell"]
 
 
 class BlockShell(wiring.Component):
-    """Block shell: a :class:`BlockDecoder` behind AXI4-Stream ports.
+    """Block shell: a :class:`xorloom.hw.block.decoder.BlockDecoder` behind AXI4-Stream ports.
 
     A beat of ``m_axis`` is one group: slice ``j`` starts at bit ``j * n_out``, the bits above the
     last slice are 0. ``tkeep`` marks the bytes that hold a bit of a live slice: all of them, or

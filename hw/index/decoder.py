@@ -41,8 +41,8 @@ class IndexUnit(wiring.Component):
 
     One mask per cycle where the core can (the entropy core takes ``2 * config.steps`` cycles).
     Latency is that of the core, plus two cycles for a core of chunks. Full back-pressure. Between
-    two packets a few cycles pass in which the core runs empty. Twins: as for
-    :class:`IndexDecoder`.
+    two packets a few cycles pass in which the core runs empty. Twin:
+    ``sw.golden.codecs.index_decoder``.
 
     Parameters
     ----------

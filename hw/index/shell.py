@@ -12,7 +12,7 @@ __all__ = ["IndexShell"]
 
 
 class IndexShell(wiring.Component):
-    """Index shell: an :class:`IndexDecoder` of any codec behind AXI4-Stream ports.
+    """Index shell: a :class:`xorloom.hw.index.decoder.IndexDecoder` behind AXI4-Stream ports.
 
     A beat of ``m_axis`` is one mask, padded with zeros to whole bytes; ``tlast`` marks the last
     mask of a stream. Latency, rate and twin are the decoder's.

@@ -18,7 +18,7 @@ class WeightJoin(wiring.Component):
 
     Latency one cycle, one beat per cycle, full back-pressure. The last beat of a stream waits
     until the stream is verified. No data register is enabled by ``o.ready``; ``o.payload`` is two
-    LUTs behind registers. Twin: the beats of ``sw.golden.weights.weight_decoder``.
+    LUTs behind registers. Twin: ``sw.golden.weights.weight_decoder`` (its beats).
 
     =======  =================  =============================  ===================================
     state    accepted           offered                        next

@@ -12,7 +12,7 @@ __all__ = ["WindowShell"]
 
 
 class WindowShell(wiring.Component):
-    """Window shell: a :class:`WindowDecoder` behind AXI4-Stream ports.
+    """Window shell: a :class:`xorloom.hw.window.decoder.WindowDecoder` behind AXI4-Stream ports.
 
     A beat of ``m_axis`` is one slice. ``tuser`` says how many of its low bits are valid: ``n_out``,
     or fewer in the last slice of a stream, which has ``tlast``. Latency, rate and twin are the

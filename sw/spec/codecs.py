@@ -3,15 +3,14 @@
 
 Every layer finds its own part of a codec by the codec's name:
 
-=================  ============================  =============================================
-Layer              Index codec                   Value codec
-=================  ============================  =============================================
-parameters         a class in ``index_config``   a class in ``config``
-golden model       ``xorloom.sw.golden.NAME``, function ``NAME_decoder``
-software           ``xorloom.sw.index.NAME``     ``xorloom.sw.value.NAME``, both with ``CODEC``
-RTL                ``xorloom.hw.index.NAME``,    ``xorloom.hw.NAME``
-                   class ``IndexName``
-=================  ============================  =============================================
+============  =========================  ==========================  =====================
+Layer         Index codec                Value codec                 What stands there
+============  =========================  ==========================  =====================
+parameters    ``index_config``           ``config``                  a class
+golden model  ``xorloom.sw.golden``      ``xorloom.sw.golden``       ``NAME.NAME_decoder``
+software      ``xorloom.sw.index.NAME``  ``xorloom.sw.value.NAME``   ``CODEC``
+RTL           ``xorloom.hw.index.NAME``  ``xorloom.hw.NAME``         ``IndexName``, a shell
+============  =========================  ==========================  =====================
 """
 
 from .config import BlockConfig, ValueConfig, WindowConfig

@@ -11,7 +11,8 @@ from xorloom.sw.bits.framing import check_words
 from xorloom.sw.spec.index_config import TRELLIS_RATES, TrellisConfig
 from xorloom.sw.spec.layout import Header
 
-from .choose import choose, minterms_for
+from .choose import choose as choose_path
+from .choose import minterms_for
 from .stream import pack, payload_bits, unpack
 
 __all__ = ["CODEC"]
@@ -28,7 +29,7 @@ def _choose(
     slices_per_stream: int,
     threads: int | None,
 ) -> tuple[np.ndarray, list[bytes]]:
-    path = choose(
+    path = choose_path(
         importance,
         sum(counts),
         density,

@@ -18,7 +18,8 @@ from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisCo
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.value import plane
+from xorloom.sw.value.block import codec as block_codec
+from xorloom.sw.value.window import decoding
 
 from tests.helpers.models import CONFIG, WINDOW, as_model, spec
 
@@ -87,8 +88,8 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
 
     monkeypatch.setattr(codec, "decode_value", refuse)
     monkeypatch.setattr(codec, "decode_index", refuse)
-    for module in (plane.window_codec, plane.block_codec):
-        monkeypatch.setattr(module, "decode", refuse)
+    for module in (block_codec, decoding):
+        monkeypatch.setattr(module, "decode_slices", refuse)
     report = KeptReport(as_model(arrays))
     compress_model(as_model(arrays), tmp_path / "c", options, done=report)
     assert [row["tensor"] for row in report.rows] == ["enc.weight", "dec.weight"]
