@@ -21,7 +21,7 @@ __all__ = ["OperatingPoint", "best_order", "index_config", "operating_point", "t
 _SAMPLE = 1 << 19
 """Weights on which an order or an operating point is chosen."""
 _VALUE_EFFICIENCY = 0.975
-"""What the value plane is sure to reach, see README."""
+"""What the value plane is sure to reach, see docs/results.md."""
 _ENTROPY_EFFICIENCY = 0.98
 _TRELLIS_EFFICIENCY = 0.9
 _GRID = 48

@@ -65,8 +65,8 @@ def minterms_for(density: float, classes: int = 1) -> int:
             f"density must be between {least:.3f} and {most:.3f} for the trellis index, not "
             f"{density} (the entropy and bitmap indexes take any)"
         )
-    # Measured, see docs/decisions.md: a code a little denser than the mask; with classes, the mean
-    # between the first two at low densities, the second at high ones.
+    # Measured, see docs/decisions/index-codecs.md: a code a little denser than the mask; with
+    # classes, the mean between the first two at low densities, the second at high ones.
     best = 33 * density if classes == 1 else 2.3 + 19 * density
     return min(15, max(1, round(best)))
 

@@ -33,7 +33,7 @@ class TrellisStream:
     Parameters
     ----------
     seeds : (ceil(slices * n_in / 64) + 2,) uint64
-        Packed bits, ``n_in`` a slice.
+        Packed bits, ``n_in`` per slice.
     slices : int
     classes : (periods, n_out) uint8
         No rows with one class.

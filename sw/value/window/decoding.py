@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels of the window decoder: 64 slices at once, one machine word an output."""
+"""Numba kernels of the window decoder: 64 slices at once, one machine word per output."""
 
 import numpy as np
 from xorloom.sw.bits.gf2 import get_bits, put_bits
