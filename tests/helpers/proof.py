@@ -2,10 +2,10 @@
 """Monitors around stream units, and proofs that they never complain."""
 
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pyosys
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -292,7 +292,11 @@ def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
     passes += ["async2sync", "setundef -undriven -zero", "techmap"]
     passes += ["dfflegalize -cell $_DFF_P_ 01", "aigmap", "opt_clean"]
     yosys([*passes, f"write_aiger -zinit {folder / 'top.aig'}"], folder / "aiger.log")
-    program = Path(pyosys.__file__).parent / "yosys-abc"
+    # Not imported: pyosys makes every library loaded after it global, and matplotlib then breaks.
+    spec = find_spec("pyosys")
+    assert spec is not None
+    assert spec.origin is not None
+    program = Path(spec.origin).parent / "yosys-abc"
     command = f"read_aiger {folder / 'top.aig'}; pdr -T {seconds}"
     done = subprocess.run(
         [program, "-c", command], capture_output=True, text=True, cwd=folder, check=False
