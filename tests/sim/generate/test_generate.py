@@ -377,14 +377,14 @@ def test_generate_that_fails_touches_no_file(
 ) -> None:
     xorloom("generate", "-o", tmp_path, *BLOCK)
     before = digests(tmp_path)
-    write_text = Path.write_text
+    written: list[int] = []
 
-    def fill_disk(self: Path, text: str, encoding: str | None = None) -> int:
-        if "README" in self.name:
+    def fill_disk(file: int) -> None:
+        written.append(file)
+        if len(written) == len(before):  # the last file
             raise OSError(28, "No space left on device")
-        return write_text(self, text, encoding=encoding)
 
-    monkeypatch.setattr(Path, "write_text", fill_disk)
+    monkeypatch.setattr("xorloom.sw.base.host.os.fsync", fill_disk)
     _, err = xorloom("generate", "-o", tmp_path, *BLOCK, "--network-seed", 5, code=1)
     assert "No space left" in err
     assert digests(tmp_path) == before
