@@ -15,8 +15,13 @@ __all__ = ["run_python", "yosys"]
 
 
 def _meaning(lines: Sequence[str]) -> str:
-    """Return the most telling line of a log: the last error, or else the last line."""
+    """Return the most telling line of a log: the last error, or else the last line.
+
+    What follows an error may name signals: tools print in two streams, whose order is not sure.
+    """
     told = [line.strip() for line in lines if line.strip()]
+    if said := [line for line in told if line.startswith("ERROR: ")]:
+        return said[-1]
     errors = [line for line in told if "error" in line.lower() and not line.endswith("0 errors")]
     # The last line of nextpnr is a count of errors, which says nothing.
     errors = [line for line in errors if not line.split(",")[-1].strip().endswith(" error")]

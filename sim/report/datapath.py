@@ -129,13 +129,13 @@ def _index_text(index: Mapping[str, Any] | None) -> tuple[str, list[str]] | None
     codec = str(index.get("codec", ""))
     if "minterms" in index:
         facts = [
-            f"{index['n_in']} seed bits to",
-            f"{index['n_out']} mask bits per beat",
+            f"per beat {index['n_in']} seed bits",
+            f"to {index['n_out']} mask bits",
             f"window of {index['window']} bits",
             f"{index['minterms']} of 16 minterms",
         ]
         return codec or "trellis", facts
-    facts = [f"{index['n_out']} mask bits per beat"]
+    facts = ["per beat", f"{index['n_out']} mask bits"]
     facts += [f"{key} {index[key]}" for key in ("lanes", "rank") if key in index]
     return codec or "bitmap", facts
 

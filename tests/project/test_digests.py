@@ -84,6 +84,7 @@ def stored() -> dict[str, str]:
     return json.loads(STORED.read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", UNITS)
 def test_verilog_is_what_it_was(name: str, stored: dict[str, str], tmp_path: Path) -> None:
     assert unit_digest(name, tmp_path) == stored[name]

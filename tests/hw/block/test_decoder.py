@@ -34,6 +34,7 @@ def test_expected_bytes_pads_groups_to_bytes() -> None:
     assert expected_bytes(data, config) == bytes(xor_network(cols, int(s)) for s in slices.seeds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("source", "sink"), [(0.0, 0.0), (0.3, 0.5)])
 @pytest.mark.parametrize("config", RTL, ids=lambda c: f"{c.n_in}-{c.n_out}-{c.lanes}-{c.bus_bits}")
 def test_decoder_rtl_equals_golden_model_on_odd_parameters(

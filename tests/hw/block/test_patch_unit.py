@@ -86,6 +86,7 @@ def check(
         assert item.user.tag == number & 127
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("per_cycle", [1, 2, 8])
 @pytest.mark.parametrize("n_out", [1, 2, 13, 200])
 def test_patch_unit_flips_every_single_position(n_out: int, per_cycle: int) -> None:
@@ -129,6 +130,7 @@ def test_patch_unit_takes_more_patches_than_fit_a_cycle(n_out: int, per_cycle: i
     check(n_out, per_cycle, slices)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("source", "sink"), [(0.5, 0.0), (0.0, 0.6), (0.5, 0.5)])
 @pytest.mark.parametrize(("n_out", "per_cycle"), [(2, 1), (13, 1), (13, 2), (70, 8)])

@@ -57,6 +57,7 @@ def decode(config: IndexConfig, counts: list[int], **stalls: Any) -> StreamRun:
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "sink"),
     [

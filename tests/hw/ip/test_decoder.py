@@ -106,6 +106,7 @@ def random_streams(
 CODECS = ("trellis", "classes", "bitmap", "lowrank", "wide")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("bus", "names", "planes"),
     [(32, ("trellis", "bitmap"), 1), (64, ("entropy",), 2), (128, ("lowrank", "classes"), 3)],
@@ -168,6 +169,7 @@ def hostile(
     return form, join_streams(values, clustered_index(form.index, slices, clusters, 4), form)[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["trellis", "entropy"])
 def test_decoder_never_waits_for_words_that_come_later(name: str) -> None:
     """A slice that takes a whole window of its own, and an index of a few bits per slice."""

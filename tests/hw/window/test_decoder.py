@@ -158,6 +158,7 @@ def test_window_decoder_gives_a_slice_per_cycle_at_rate_zero() -> None:
     assert [b - a for a, b in pairwise(run.out_at)] == [1] * 39
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONFIGS)
 def test_window_decoder_needs_no_window_that_is_cleared(name: str) -> None:
     """A stream decodes the same after any other stream."""
@@ -167,6 +168,7 @@ def test_window_decoder_needs_no_window_that_is_cleared(name: str) -> None:
         decode(config, [window_stream(config, 9 * config.n_out, before + 10), stream])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["n_in_half_of_bus", "n_in_is_bus", "n_in_2_words", "patches"])
 def test_window_decoder_starts_afresh_after_reset_at_any_time(name: str) -> None:
     config = CONFIGS[name]

@@ -205,7 +205,7 @@ def test_datapath_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
         *("one linear stream of 64-bit words", "words to chunks of 32 bits"),
         *("the newest 512 seed bits", "256 shared", "XORs of 4 bits"),
         *("1 window bit and 3 parities", "rate word per frame: 128 slices"),
-        *("80 seed bits to", "trellis index", "3 lanes: XOR network"),
+        *("per beat 80 seed bits", "to 512 mask bits", "trellis index", "3 lanes: XOR network"),
         *("1 patch per lane and clock, 8 bits each", "600 bits per beat"),
     ):
         assert text in texts

@@ -126,6 +126,7 @@ def test_best_order_of_one_class_mixes():
     assert best_order(gaussian(6400), 0.09, four) in ("strided", "skewed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("budget", [0.15, 0.28, 0.5, 0.9, 1.4])
 def test_operating_point_is_within_the_budget_and_the_best(budget):
     squares = gaussian(20_000) ** 2
@@ -148,6 +149,7 @@ def test_operating_point_is_within_the_budget_and_the_best(budget):
     assert ("bitmap",) not in points or budget > 1
 
 
+@pytest.mark.long
 def test_operating_point_of_more_bits_keeps_more():
     squares = gaussian(20_000) ** 2
     codecs = ("trellis", "entropy", "bitmap")

@@ -144,6 +144,7 @@ def many(count, shape, dtype):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scope", ["tensor", "global"])
 @pytest.mark.parametrize("config", [BlockConfig(), WindowConfig()], ids=["block", "window"])
 def test_memory_holds_a_tensor_at_a_time(config, scope, tmp_path, monkeypatch):
