@@ -22,7 +22,10 @@ ROOMS = {
     "xorloom.sw.spec": ("xorloom.sw.base", "xorloom.sw.spec"),
     "xorloom.sw.golden": ("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.golden"),
     "xorloom.sw.tensors": (
-        *("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.tensors", "xorloom.sw.bits.jit"),
+        "xorloom.sw.base",
+        "xorloom.sw.spec",
+        "xorloom.sw.tensors",
+        "xorloom.sw.bits.jit",
     ),
     "xorloom.sw.bits": ("xorloom.sw.base", "xorloom.sw.spec", "xorloom.sw.bits"),
     "xorloom.sw": ("xorloom.sw",),

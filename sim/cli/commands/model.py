@@ -22,8 +22,17 @@ __all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "i
 
 Compressed = Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")]
 BITS_COLUMNS = (
-    *("tensor", "weights", "kept", "index", "seeds", "control", "scales", "overhead"),
-    *("total", "bound", "value eff."),
+    "tensor",
+    "weights",
+    "kept",
+    "index",
+    "seeds",
+    "control",
+    "scales",
+    "overhead",
+    "total",
+    "bound",
+    "value eff.",
 )
 
 
@@ -75,8 +84,16 @@ def describe(config: "ValueConfig") -> str:
 
 
 _FRAME_COLUMNS = (
-    *("tensor", "order", "streams", "slices", "frames"),
-    *("fewest", "median", "most", "steps", "patches"),
+    "tensor",
+    "order",
+    "streams",
+    "slices",
+    "frames",
+    "fewest",
+    "median",
+    "most",
+    "steps",
+    "patches",
 )
 
 
@@ -90,8 +107,12 @@ def _frame_rows(frames: "Mapping[str, dict[str, Any]]") -> list[tuple[object, ..
         counts = (facts["streams"], facts["slices"], len(facts["steps"]))
         rows.append(
             (
-                *(name, facts["order"], *(f"{n:,}" for n in counts), *cells),
-                *(f"{sum(facts['steps']):,}", f"{sum(facts['patches']):,}"),
+                name,
+                facts["order"],
+                *(f"{n:,}" for n in counts),
+                *cells,
+                f"{sum(facts['steps']):,}",
+                f"{sum(facts['patches']):,}",
             )
         )
     return rows

@@ -115,8 +115,14 @@ def test_bandwidth_rows_divide_bandwidth_by_bits() -> None:
     for row in rows:
         m = memory(row["memory"])
         assert set(row) == {
-            *("memory", "title", "source", "peak_mbytes_per_s", "efficiency"),
-            *("efficiency_one_bank", "bus_mbytes_per_s", "mweights_per_s"),
+            "memory",
+            "title",
+            "source",
+            "peak_mbytes_per_s",
+            "efficiency",
+            "efficiency_one_bank",
+            "bus_mbytes_per_s",
+            "mweights_per_s",
         }
         assert row["bus_mbytes_per_s"] == pytest.approx(m.words_per_cycle(100.0, 64) * 800)
         assert row["bus_mbytes_per_s"] <= row["peak_mbytes_per_s"]

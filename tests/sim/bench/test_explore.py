@@ -76,7 +76,10 @@ def test_points_are_all_combinations_that_make_a_decoder() -> None:
     # 2 slice widths, 4 indexes; a window of 64 bits and the wide slice make no decoder
     assert {p.parameters["n_out"] for p in windows} == {128, 512}
     assert {(p.parameters["index"], p.parameters["index_bits"]) for p in windows} == {
-        *(("trellis", 0.15625), ("trellis", 0.25), ("entropy", None), ("bitmap", None))
+        ("trellis", 0.15625),
+        ("trellis", 0.25),
+        ("entropy", None),
+        ("bitmap", None),
     }
     assert sum(skipped.values()) + len(found) == 3 * 2 * 4 + 1
     assert any("n_out must be between" in reason for reason in skipped)

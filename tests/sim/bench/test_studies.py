@@ -82,8 +82,13 @@ def test_scale_rows_measure_in_a_process_of_their_own() -> None:
     assert seen == [("scale", "2,000 weights"), ("scale", "50,000 weights")]
     for size, row in zip((2_000, 50_000), rows, strict=True):
         assert set(row) == {
-            *("weights", "sparsity", "streams", "lossless"),
-            *("encode_ns_per_weight", "decode_ns_per_weight", "encode_mbytes"),
+            "weights",
+            "sparsity",
+            "streams",
+            "lossless",
+            "encode_ns_per_weight",
+            "decode_ns_per_weight",
+            "encode_mbytes",
         }
         assert (row["weights"], row["sparsity"], row["streams"]) == (size, 0.9, 1)
         assert row["lossless"] is True

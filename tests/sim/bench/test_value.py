@@ -46,8 +46,18 @@ def test_value_rows_count_everything(planes: int) -> None:
     assert len(steps) == 4
     for row in rows:
         assert set(row) == {
-            *("codec", "sparsity", "n_in", "n_out", "block_groups", "lanes", "planes", "weights"),
-            *("bits_per_weight", "efficiency", "patches_per_weight", "lossless"),
+            "codec",
+            "sparsity",
+            "n_in",
+            "n_out",
+            "block_groups",
+            "lanes",
+            "planes",
+            "weights",
+            "bits_per_weight",
+            "efficiency",
+            "patches_per_weight",
+            "lossless",
         }
         assert row["codec"] == "block"
         assert row["lossless"] is True
@@ -69,8 +79,14 @@ def test_curve_rows_split_the_bits_of_every_slice_length() -> None:
     assert len(rows) > 20
     for row in rows:
         assert set(row) == {
-            *("sparsity", "weights", "n_in", "n_out"),
-            *("bits_per_weight", "seeds", "control", "patches"),
+            "sparsity",
+            "weights",
+            "n_in",
+            "n_out",
+            "bits_per_weight",
+            "seeds",
+            "control",
+            "patches",
         }
         parts = row["seeds"] + row["control"] + row["patches"]
         assert row["bits_per_weight"] == pytest.approx(parts)
@@ -110,8 +126,18 @@ def test_window_value_rows_count_everything(planes: int) -> None:
     assert len(steps) == 4
     for row in rows:
         assert set(row) == {
-            *("codec", "sparsity", "n_in", "n_out", "planes", "weights", "window", "taps"),
-            *("bits_per_weight", "efficiency", "patches_per_weight", "lossless"),
+            "codec",
+            "sparsity",
+            "n_in",
+            "n_out",
+            "planes",
+            "weights",
+            "window",
+            "taps",
+            "bits_per_weight",
+            "efficiency",
+            "patches_per_weight",
+            "lossless",
         }
         assert (row["codec"], row["lossless"]) == ("window", True)
         assert (row["planes"], row["weights"]) == (planes, WEIGHTS)
@@ -158,8 +184,18 @@ def test_matrix_rows_take_the_large_encoder_matrices_only(tmp_path: Path) -> Non
     assert steps == [("window", "S 0.9"), ("block", "S 0.9")]
     for codec, row in zip(("window", "block"), rows, strict=True):
         assert set(row) == {
-            *("codec", "matrices", "sparsity", "n_in", "n_out", "planes", "weights", "orders"),
-            *("bits_per_weight", "efficiency", "patches_per_weight", "lossless"),
+            "codec",
+            "matrices",
+            "sparsity",
+            "n_in",
+            "n_out",
+            "planes",
+            "weights",
+            "orders",
+            "bits_per_weight",
+            "efficiency",
+            "patches_per_weight",
+            "lossless",
         }
         assert (row["codec"], row["matrices"], row["sparsity"]) == (codec, 2, 0.9)
         assert row["weights"] == 320 * 320 + 400 * 300
@@ -193,8 +229,16 @@ def test_speed_rows_report_median_between_extremes(config: WindowConfig | BlockC
     assert len(steps) == 4, "one run more, which compiles"
     for row in rows:
         assert set(row) == {
-            *("what", "codec", "sparsity", "n_in", "n_out", "weights", "threads"),
-            *("mweights_per_s", "mweights_per_s_min", "mweights_per_s_max"),
+            "what",
+            "codec",
+            "sparsity",
+            "n_in",
+            "n_out",
+            "weights",
+            "threads",
+            "mweights_per_s",
+            "mweights_per_s_min",
+            "mweights_per_s_max",
         }
         assert (row["codec"], row["n_in"]) == (config.codec, config.n_in)
         low, high = row["mweights_per_s_min"], row["mweights_per_s_max"]

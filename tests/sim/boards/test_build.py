@@ -126,8 +126,20 @@ def test_boards_command_refuses_other_boards(no_download, tmp_path):
 
 def test_boards_command_prints_reports(no_download, monkeypatch):
     report = board_build.BoardReport(
-        *("icebreaker", "title", 4096, 180, "204e1f89", (10, 5280), (5, 5280), (1, 30)),
-        *(24.0, 25.0, {1: 25.0}, 3.0, "icebreaker.bin", "weights.bin"),
+        "icebreaker",
+        "title",
+        4096,
+        180,
+        "204e1f89",
+        (10, 5280),
+        (5, 5280),
+        (1, 30),
+        24.0,
+        25.0,
+        {1: 25.0},
+        3.0,
+        "icebreaker.bin",
+        "weights.bin",
     )
     monkeypatch.setattr(board_build, "build_boards", lambda *_, **__: [report])
     table, _ = xorloom("boards")

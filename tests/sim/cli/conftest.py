@@ -28,7 +28,13 @@ def folder(codec: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done, _ = xorloom(
         "compress",
         folder / "model.npz",
-        *("-o", folder / "model.xl.safetensors", "--min-size", 100, "--sparsity", 0.8, "--json"),
+        "-o",
+        folder / "model.xl.safetensors",
+        "--min-size",
+        100,
+        "--sparsity",
+        0.8,
+        "--json",
         *SMALL[codec],
     )
     (folder / "report.json").write_text(done)

@@ -79,7 +79,14 @@ def test_missing_simulator_exits_with_3(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     refuses(
         "Icarus Verilog is missing: apt-get install iverilog",
-        *("simulate", "--iid", 0.8, "--weights", 500, "--simulator", "icarus", *WINDOW),
+        "simulate",
+        "--iid",
+        0.8,
+        "--weights",
+        500,
+        "--simulator",
+        "icarus",
+        *WINDOW,
         code=3,
     )
 

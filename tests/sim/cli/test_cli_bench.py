@@ -16,8 +16,17 @@ def test_bench_value_reports_documented_keys() -> None:
     options = ["--sparsity", 0.9, "--n-in", 8, "--weights", 20_000, "--no-area", "--json"]
     window, block = json.loads(xorloom("bench", "value", *options)[0])
     common = {
-        *("command", "codec", "sparsity", "n_in", "n_out", "planes", "weights", "lossless"),
-        *("bits_per_weight", "efficiency", "patches_per_weight"),
+        "command",
+        "codec",
+        "sparsity",
+        "n_in",
+        "n_out",
+        "planes",
+        "weights",
+        "lossless",
+        "bits_per_weight",
+        "efficiency",
+        "patches_per_weight",
     }
     assert set(window) == common | {"window", "taps"}
     assert set(block) == common | {"block_groups", "lanes"}
@@ -38,9 +47,20 @@ def test_bench_value_picks_n_in_of_the_window_codec_and_counts_its_luts() -> Non
     options = ["--codec", "window", "--sparsity", 0.97, "--weights", 20_000, "--json"]
     (row,) = json.loads(xorloom("bench", "value", *options)[0])
     assert set(row) == {
-        *("command", "codec", "sparsity", "n_in", "n_out", "planes", "weights"),
-        *("bits_per_weight", "efficiency", "patches_per_weight", "lossless", "window"),
-        *("taps", "lut4"),
+        "command",
+        "codec",
+        "sparsity",
+        "n_in",
+        "n_out",
+        "planes",
+        "weights",
+        "bits_per_weight",
+        "efficiency",
+        "patches_per_weight",
+        "lossless",
+        "window",
+        "taps",
+        "lut4",
     }
     assert (row["n_in"], row["n_out"], row["window"], row["taps"]) == (8, 512, 512, 13)
     assert 512 < row["lut4"] < 20_000

@@ -44,14 +44,24 @@ def test_image_writes_bytes_table_and_header(compressed: Path, tmp_path: Path) -
         data = image.data[entry["offset"] : entry["offset"] + entry["length"]]
         assert zlib.crc32(data) == entry["crc32"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("weights.bin", "weights.h", "weights.json")
+        "weights.bin",
+        "weights.h",
+        "weights.json",
     ]
 
 
 def test_image_prints_a_table(compressed: Path, tmp_path: Path) -> None:
     out, _ = xorloom(
-        *("image", compressed, "-o", tmp_path / "w.bin", "--tensor", "w", "--align", 4096),
-        *("--table", tmp_path / "t.json"),
+        "image",
+        compressed,
+        "-o",
+        tmp_path / "w.bin",
+        "--tensor",
+        "w",
+        "--align",
+        4096,
+        "--table",
+        tmp_path / "t.json",
     )
     assert "w.bin" in out.replace("\n", "")  # a long path is broken
     assert "6,300" in out
@@ -101,12 +111,23 @@ A3 = ("--align", 3)
 def test_image_refuses_a_block_codec_model(compressed: Path, tmp_path: Path) -> None:
     model = tmp_path / "block.safetensors"
     xorloom(
-        *("compress", compressed.with_suffix(".npz"), "-o", model, "--value", "block"),
-        *("--n-in", 8, "--n-out", 40),
+        "compress",
+        compressed.with_suffix(".npz"),
+        "-o",
+        model,
+        "--value",
+        "block",
+        "--n-in",
+        8,
+        "--n-out",
+        40,
     )
     refuses(
         "the block codec has no weight streams: compress with --value window",
-        *("image", model, "-o", tmp_path / "w.bin"),
+        "image",
+        model,
+        "-o",
+        tmp_path / "w.bin",
     )
     assert not (tmp_path / "w.json").exists()
 

@@ -181,16 +181,33 @@ def test_given_mask_is_refused_by_an_index_that_chooses(
     refuses(
         f"the {index} index chooses the mask and cannot keep that of 'w' exactly: use the bitmap "
         "or entropy index",
-        *("compress", folder / "model.npz", "-o", tmp_path / "m.safetensors", *DECODER),
-        *("--index", index, "--masks", folder / "masks.npz"),
+        "compress",
+        folder / "model.npz",
+        "-o",
+        tmp_path / "m.safetensors",
+        *DECODER,
+        "--index",
+        index,
+        "--masks",
+        folder / "masks.npz",
     )
 
 
 def test_block_codec_refuses_any_other_index(folder: Path, tmp_path: Path) -> None:
     refuses(
         "the trellis index goes with the window value codec: the block codec takes a bitmap",
-        *("compress", folder / "model.npz", "-o", tmp_path / "m.safetensors"),
-        *("--index-bits", 0.2, "--value", "block", "--n-in", 8, "--n-out", 30),
+        "compress",
+        folder / "model.npz",
+        "-o",
+        tmp_path / "m.safetensors",
+        "--index-bits",
+        0.2,
+        "--value",
+        "block",
+        "--n-in",
+        8,
+        "--n-out",
+        30,
     )
 
 
@@ -216,7 +233,15 @@ def test_bad_saliency_is_refused(
     np.savez(tmp_path / "s.npz", **arrays)
     refuses(
         text,
-        *("compress", folder / "model.npz", "-o", tmp_path / "m.safetensors", *DECODER, *TRELLIS),
-        *("--index", index, "--saliency", tmp_path / "s.npz"),
+        "compress",
+        folder / "model.npz",
+        "-o",
+        tmp_path / "m.safetensors",
+        *DECODER,
+        *TRELLIS,
+        "--index",
+        index,
+        "--saliency",
+        tmp_path / "s.npz",
     )
     assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]

@@ -172,7 +172,13 @@ def test_compress_with_a_bad_argument_exits_with_2_and_writes_nothing(
     source = folder / "model.npz"
     refuses(
         text,
-        *("compress", source, "-o", tmp_path / "out.safetensors", "--min-size", 100, *options),
+        "compress",
+        source,
+        "-o",
+        tmp_path / "out.safetensors",
+        "--min-size",
+        100,
+        *options,
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -191,7 +197,10 @@ def test_compress_refuses_to_overwrite_its_input(folder: Path, model: Path) -> N
     refuses("output must not be the input file", "compress", model, "-o", model)
     refuses(
         "output must end in .safetensors, not 'out.bin'",
-        *("compress", folder / "model.npz", "-o", folder / "out.bin"),
+        "compress",
+        folder / "model.npz",
+        "-o",
+        folder / "out.bin",
     )
     assert model.read_bytes() == before
 

@@ -69,9 +69,25 @@ def figures(folder: Path, *names: str, **changed: Any) -> dict[str, Any]:
 
 
 ALL = (
-    *("datapath", "datapath-2", "timeline", "bits", "bits-2", "total", "kept", "efficiency"),
-    *("curve", "area-lut", "area-fmax_mhz", "ratio", "units", "boards", "pareto", "roofline"),
-    *("memories", "cycles", "table"),
+    "datapath",
+    "datapath-2",
+    "timeline",
+    "bits",
+    "bits-2",
+    "total",
+    "kept",
+    "efficiency",
+    "curve",
+    "area-lut",
+    "area-fmax_mhz",
+    "ratio",
+    "units",
+    "boards",
+    "pareto",
+    "roofline",
+    "memories",
+    "cycles",
+    "table",
 )
 
 
@@ -159,7 +175,8 @@ def test_kept_figure_draws_the_shannon_bound_of_the_density(tmp_path: Path) -> N
     for x, y in list(zip(line["x"], line["y"], strict=True))[::8]:
         assert y == pytest.approx(share_bound(sample, 0.09, x), abs=0.01)
     assert {trace["name"] for trace in figure.chart["data"][1:]} >= {
-        *("trellis", "low-rank, local search"),
+        "trellis",
+        "low-rank, local search",
     }
 
 
@@ -202,11 +219,19 @@ def test_datapath_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
     found = figures(tmp_path, "demo", "block")
     texts = texts_of(found["datapath-2"].drawing + found["datapath"].drawing)
     for text in (
-        *("one linear stream of 64-bit words", "words to chunks of 32 bits"),
-        *("the newest 512 seed bits", "256 shared", "XORs of 4 bits"),
-        *("1 window bit and 3 parities", "rate word per frame: 128 slices"),
-        *("per beat 80 seed bits", "to 512 mask bits", "trellis index", "3 lanes: XOR network"),
-        *("1 patch per lane and clock, 8 bits each", "600 bits per beat"),
+        "one linear stream of 64-bit words",
+        "words to chunks of 32 bits",
+        "the newest 512 seed bits",
+        "256 shared",
+        "XORs of 4 bits",
+        "1 window bit and 3 parities",
+        "rate word per frame: 128 slices",
+        "per beat 80 seed bits",
+        "to 512 mask bits",
+        "trellis index",
+        "3 lanes: XOR network",
+        "1 patch per lane and clock, 8 bits each",
+        "600 bits per beat",
     ):
         assert text in texts
     patched = EXAMPLES["demo"] | {"config": EXAMPLES["demo"]["config"] | {"patches": 1}}
@@ -354,7 +379,12 @@ def test_results_name_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_texts_of_numbers_and_names() -> None:
     assert [number(v) for v in (None, True, 1234, 1234.5, 0.123456, 98.76)] == [
-        *("-", "yes", "1,234", "1,234", "0.1235", "98.76"),
+        "-",
+        "yes",
+        "1,234",
+        "1,234",
+        "0.1235",
+        "98.76",
     ]
     assert short_names(["a.b.1.w", "a.b.2.w"]) == ["1", "2"]
     assert short_names(["x.w", "x.y.w"]) == ["w", "y.w"]

@@ -112,7 +112,9 @@ def test_simulate_index_checks_the_masks_of_a_model(model: Path) -> None:
     out, _ = xorloom("simulate", model, "--unit", "index", "-t", "v", "--json")
     row = json.loads(out)
     assert (row["case"], row["unit"], row["index"], row["bit_exact"]) == (
-        *("v", "index", "bitmap"),
+        "v",
+        "index",
+        "bitmap",
         True,
     )
     assert (row["bits_checked"], row["weights"], row["beats"]) == (V, V, V // 32)

@@ -53,7 +53,8 @@ def test_bitmap_decoder_reads_these_bytes():
     config = BitmapConfig(n_out=8, bus_bits=32)
     assert bitmap_decoder(config, bus_words(data, 32)) == [0xA1, 0x5E, 0x05]
     assert bitmap_decoder(BitmapConfig(n_out=10, bus_bits=32), bus_words(data, 32)) == [
-        *(0x2A1, 0x157),  # bits 0 to 9 and 10 to 18 of 0x55ea1
+        0x2A1,
+        0x157,  # bits 0 to 9 and 10 to 18 of 0x55ea1
     ]
 
 

@@ -260,7 +260,13 @@ def test_golden_model_decodes_as_the_software_decoders(
 def test_index_count_follows_from_the_slice_bits() -> None:
     form = form_of("bitmap", 3, 32)  # 21 weights in 64 bits
     assert [slice_weights(n, form) for n in (3, 60, 63, 64, 67, 127, 128)] == [
-        *(1, 20, 21, 21, 22, 42, 42)
+        1,
+        20,
+        21,
+        21,
+        22,
+        42,
+        42,
     ]
     for count in (0, 1, 62, 65):
         with pytest.raises(
