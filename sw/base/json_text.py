@@ -20,15 +20,26 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
 def read_json(text: str | bytes) -> Any:
-    """Parse JSON; a key that comes twice, or text that is not Unicode, is an error.
+    """Parse JSON; a key that comes twice, NaN and Infinity, and text that is not Unicode are errors.
+
+    Parameters
+    ----------
+    text : str or bytes
+        Bytes are UTF-8 without a byte order mark.
 
     Raises
     ------
     ValueError
         With what is wrong, also where the text is nested too deep.
     """
+    if isinstance(text, bytes):
+        text = text.decode()  # the parser would guess UTF-16 and UTF-32, and skip the mark
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tensor's coding: quantized weights to memory streams, and streams of a file back."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.quantize import Quantized
-from xorloom.sw.value.plane import ValueLayout, decode_value, encode_value
+from xorloom.sw.value.plane import ValueLayout, encode_value, read_value
 
 from .container import INDEX, SCALE, STREAM, Container, content_crc32
 from .metrics import TensorBits
@@ -78,25 +81,37 @@ def encode_tensor(
 def decode_tensor(container: Container, name: str) -> Quantized:
     """Decode one compressed tensor with the fast decoder.
 
+    The value streams are checked first: they have a chunk for every slice, so their length bounds
+    the weights. An index may be of any number of weights in next to no bytes.
+
     Raises
     ------
     ConfigError
         If there is no such tensor.
+    CapacityError
+        If the file has more weights than are decoded unasked, see
+        :meth:`xorloom.sw.model.container.Container.check_weights`.
     FormatError
         If its data is damaged.
     """
     info = container.tensor(name)
-    value, where = info.decoder.value, f"{container.path}: {name}"
-    layout = info.layout
-    mask = decode_index(
-        container.raw(name + INDEX),
-        info.shape,
-        info.decoder.index,
-        layout.order,
-        layout.slices_per_stream,
-        where,
-    )
-    data = container.raw(name + STREAM)
-    codes = decode_value(data, mask, info.planes, value, info.layout, where)
+    container.check_weights()
+    value, layout, where = info.decoder.value, info.layout, f"{container.path}: {name}"
+    weights = math.prod(info.shape)
+    try:
+        streams = read_value(
+            container.raw(name + STREAM), weights, info.planes, value, layout, where
+        )
+        mask = decode_index(
+            container.raw(name + INDEX),
+            info.shape,
+            info.decoder.index,
+            layout.order,
+            layout.slices_per_stream,
+            where,
+        )
+        codes = value_codec(value.codec).decode(streams, mask, info.planes, value, where)
+    except ConfigError as error:  # parameters for which there is no network
+        raise FormatError(f"{where}: {error}") from None
     scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
     return Quantized(mask, codes, scales)

@@ -1,29 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that a compressed tensor decodes as it should: by checksum, and by the golden model."""
+"""Proof that a compressed file decodes as it should: by checksum, and by the golden model.
 
+All checks of decompressing are here: :func:`xorloom.sw.model.decompress.decompress_model` writes
+what :func:`plain_bytes` returns, and :func:`verify_model` makes the same and throws it away.
+"""
+
+import math
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
-from xorloom.sw.base.errors import FormatError
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.codecs import value_decoder
+from xorloom.sw.golden.codecs import index_decoder, value_decoder
 from xorloom.sw.spec.config import ValueConfig
-from xorloom.sw.tensors.quantize import Quantized
+from xorloom.sw.tensors.orders import runs, tensor_of
+from xorloom.sw.tensors.quantize import Quantized, dequantize
+from xorloom.sw.tensors.safetensors_file import DTYPES
 
 from .codec import decode_tensor
-from .container import STREAM, Container, content_crc32
+from .container import INDEX, STREAM, Container, content_crc32, plain_header
 
 __all__ = [
     "Verdict",
     "beat_bytes",
     "expected_bytes",
     "golden_codes",
+    "golden_mask",
+    "plain_bytes",
     "verify_model",
     "verify_tensor",
 ]
+
+_DAMAGED = (FormatError, ConfigError, CapacityError)
 
 
 def verify_tensor(container: Container, name: str) -> Quantized:
@@ -44,12 +56,52 @@ def verify_tensor(container: Container, name: str) -> Quantized:
             f"{container.path}: {name}: mask and codes must have CRC-32 {expected:08x}, "
             f"decoded {found:08x}"
         )
+    if not np.isfinite(decoded.scales).all():
+        raise FormatError(f"{container.path}: {name}: scales must be finite")
     return decoded
+
+
+def plain_bytes(container: Container, name: str) -> list[bytes]:
+    """Decode a tensor of the original, compressed or not, to the bytes of a plain file.
+
+    Returns
+    -------
+    list of bytes
+        Of the tensor; of one whose codes the user brought, codes and mask.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    CapacityError
+        If the file has more weights than are decoded unasked.
+    """
+    info = container.tensors.get(name)
+    if info is None:
+        return [container.raw(name)]
+    decoded = verify_tensor(container, name)
+    if info.quantizer is None:
+        return [decoded.codes.tobytes(), decoded.mask.tobytes()]
+    weights = dequantize(decoded, info.quantizer)
+    return [_to_dtype(weights, info.dtype).tobytes()]
+
+
+def _to_dtype(weights: np.ndarray, dtype: str) -> np.ndarray:
+    """Convert float32 weights; what is too large for the dtype becomes its largest number.
+
+    Sums of scales can be a little larger than the weights that they stand for, and float8 has no
+    infinity to become.
+    """
+    most = min(float(ml_dtypes.finfo(kind).max) for kind in (DTYPES[dtype], np.float32))
+    return np.clip(weights, -np.float32(most), np.float32(most), out=weights).astype(DTYPES[dtype])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one tensor of a file; ``message`` tells what is wrong, if something is."""
+    """What was found of one tensor of a file; ``message`` tells what is wrong, if something is.
+
+    An empty name stands for what concerns the whole file.
+    """
 
     tensor: str
     ok: bool
@@ -62,7 +114,7 @@ def verify_model(
     golden: bool = False,
     progress: Progress = no_progress,
 ) -> list[Verdict]:
-    """Check every tensor of a file against the checksums of what was compressed.
+    """Check all that decompressing a file needs, tensor by tensor.
 
     Parameters
     ----------
@@ -72,20 +124,35 @@ def verify_model(
     progress : callable
         Called with ``verify`` and every tensor's name.
     """
+    try:
+        container.check_weights()
+        plain_header(container)
+    except _DAMAGED as error:
+        return [Verdict("", False, str(error))]
     verdicts = []
-    for name in [*container.tensors, *container.untouched]:
+    for name in container.order:
         try:
-            if name in container.tensors:
-                decoded = verify_tensor(container, name)
-                if golden and (golden_codes(container, name) != decoded.codes).any():
-                    raise FormatError(f"{name}: fast decoder and golden model differ")
-            else:
-                container.raw(name)
+            plain_bytes(container, name)
+            if golden and name in container.tensors:
+                _check_golden(container, name)
             verdicts.append(Verdict(name, True))
-        except FormatError as error:
+        except _DAMAGED as error:
             verdicts.append(Verdict(name, False, str(error)))
         progress("verify", name)
     return verdicts
+
+
+def _check_golden(container: Container, name: str) -> None:
+    """Compare fast decoder and golden model, index and values."""
+    decoded = decode_tensor(container, name)
+    for what, found, expected in (
+        ("masks", golden_mask(container, name), decoded.mask),
+        ("codes", golden_codes(container, name), decoded.codes),
+    ):
+        if (found != expected).any():
+            raise FormatError(
+                f"{container.path}: {name}: {what} of fast decoder and golden model differ"
+            )
 
 
 def beat_bytes(config: ValueConfig) -> int:
@@ -97,6 +164,24 @@ def expected_bytes(stream: bytes, config: ValueConfig) -> bytes:
     """Return the bytes that the decoder must put on ``m_axis`` for one memory stream."""
     beats = value_decoder(config, bus_words(stream, config.bus_bits))
     return b"".join(beat.to_bytes(beat_bytes(config), "little") for beat in beats)
+
+
+def golden_mask(container: Container, name: str) -> np.ndarray:
+    """Decode the index of a compressed tensor with the golden model, bool of its shape."""
+    info = container.tensor(name)
+    config = info.decoder.index
+    size = math.prod(info.shape)
+    streams = split_streams(container.raw(name + INDEX), config.bus_bytes, name)
+    parts = [np.zeros((0, config.n_out), np.bool_)]
+    counts = runs(size, config.n_out, info.layout.slices_per_stream)
+    for stream, (_, _, count) in zip(streams, counts, strict=True):
+        masks = index_decoder(config, bus_words(stream, config.bus_bits))
+        data = b"".join(mask.to_bytes(-(-config.n_out // 8), "little") for mask in masks)
+        rows = np.frombuffer(data, np.uint8).reshape(len(masks), -1)
+        bits = np.unpackbits(rows, axis=1, bitorder="little", count=config.n_out)
+        bits.reshape(-1)[count:] = 0  # lanes without a weight
+        parts.append(bits.astype(np.bool_))
+    return tensor_of(np.concatenate(parts), info.layout.order, info.shape)
 
 
 def golden_codes(container: Container, name: str) -> np.ndarray:

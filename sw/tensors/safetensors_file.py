@@ -21,6 +21,7 @@ from xorloom.sw.base.json_text import read_json
 __all__ = [
     "DIMENSIONS_MAX",
     "DTYPES",
+    "METADATA_NAME",
     "dtype_name",
     "header_bytes",
     "read_header",
@@ -47,6 +48,8 @@ DTYPES: dict[str, np.dtype] = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 DIMENSIONS_MAX = 64  # Ref: NumPy 2.0.0 release notes, NPY_MAXDIMS
+METADATA_NAME = "__metadata__"
+"""Key of the header that no tensor can have as its name."""
 _LENGTH_BYTES = 8
 _HEADER_MAX = 100_000_000  # Ref: safetensors README, "Format": headers are at most 100 MB
 
@@ -103,13 +106,17 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]
         if size < _LENGTH_BYTES or length > min(_HEADER_MAX, size):
             raise FormatError(f"{path}: not a safetensors file, or truncated ({size} bytes)")
         raw = file.read(length)
+    # Ref: safetensors README, "Format": begins with {, may be padded with spaces (0x20) at its end
+    if len(raw) != length or not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
+        raise FormatError(
+            f"{path}: safetensors header must be an object, from its first byte on and with "
+            "nothing but spaces after it (truncated file?)"
+        )
     try:
         header = read_json(raw)
     except ValueError as error:
         raise FormatError(f"{path}: safetensors header is not JSON: {error}") from None
-    if len(raw) != length or not isinstance(header, dict):
-        raise FormatError(f"{path}: safetensors header is truncated or not an object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop(METADATA_NAME, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise FormatError(f"{path}: safetensors metadata must be strings")
     for name, entry in header.items():
@@ -141,9 +148,9 @@ def header_bytes(
     ConfigError
         If a tensor has the reserved name ``__metadata__``.
     """
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    header: dict[str, Any] = {METADATA_NAME: dict(metadata)}
     if header.keys() & entries.keys():
-        raise ConfigError("safetensors reserves the name '__metadata__': rename that tensor")
+        raise ConfigError(f"safetensors reserves the name {METADATA_NAME!r}: rename that tensor")
     at = 0
     for name, (dtype, shape, size) in entries.items():
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}

@@ -9,7 +9,14 @@ from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.spec.config import ValueConfig
 
-__all__ = ["ValueLayout", "decode_value", "encode_value", "value_bits", "value_frames"]
+__all__ = [
+    "ValueLayout",
+    "decode_value",
+    "encode_value",
+    "read_value",
+    "value_bits",
+    "value_frames",
+]
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,18 @@ def encode_value(
     return data, bits, ValueLayout(order, size)
 
 
-def _read(
+def read_value(
     data: bytes, weights: int, planes: int, config: ValueConfig, layout: ValueLayout, where: str
 ) -> Any:
+    """Check a tensor's streams and return them for the codec's ``decode``.
+
+    It allocates in proportion to ``data``, not to ``weights``.
+
+    Raises
+    ------
+    FormatError
+        If a stream is damaged or does not fit the tensor; ``where`` names it.
+    """
     return value_codec(config.codec).read(
         data, weights, planes, config, layout.order, layout.slices_per_stream, where
     )
@@ -70,7 +86,7 @@ def decode_value(
     FormatError
         If a stream is damaged or does not fit the tensor; ``where`` names it.
     """
-    encoded = _read(data, mask.size, planes, config, layout, where)
+    encoded = read_value(data, mask.size, planes, config, layout, where)
     return value_codec(config.codec).decode(encoded, mask, planes, config, where)
 
 
@@ -84,7 +100,7 @@ def value_bits(
     FormatError
         If a stream is damaged or does not fit the tensor.
     """
-    encoded = _read(data, weights, planes, config, layout, where)
+    encoded = read_value(data, weights, planes, config, layout, where)
     return value_codec(config.codec).bits(encoded, config)
 
 
@@ -103,5 +119,5 @@ def value_frames(
     FormatError
         If a stream is damaged or does not fit the tensor.
     """
-    encoded = _read(data, weights, planes, config, layout, where)
+    encoded = read_value(data, weights, planes, config, layout, where)
     return value_codec(config.codec).frames(encoded, weights, planes, config)

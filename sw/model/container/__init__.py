@@ -5,6 +5,7 @@
 """
 
 from .facts import (
+    FOREIGN_KEY,
     INDEX,
     MASK,
     SCALE,
@@ -14,10 +15,12 @@ from .facts import (
     StoredTensor,
     content_crc32,
 )
+from .plain import plain_header, plain_metadata
 from .reader import Container, read_container
 from .writer import write_container
 
 __all__ = [
+    "FOREIGN_KEY",
     "INDEX",
     "MASK",
     "SCALE",
@@ -27,6 +30,8 @@ __all__ = [
     "ForeignTensor",
     "StoredTensor",
     "content_crc32",
+    "plain_header",
+    "plain_metadata",
     "read_container",
     "write_container",
 ]

@@ -11,6 +11,7 @@ from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import ValueLayout
 
 __all__ = [
+    "FOREIGN_KEY",
     "INDEX",
     "MASK",
     "SCALE",
@@ -25,6 +26,8 @@ STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 """Suffixes of the tensors that replace a compressed one."""
 MASK = ".mask"
 """Suffix of the mask that comes back beside the user's own codes."""
+FOREIGN_KEY = "xorloom.foreign"
+"""Key of a plain file's metadata: JSON text, dtype, shape and encoding of tensors kept as bytes."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from xorloom.sw.spec.weight_format import Decoder, check_index
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX
+from xorloom.sw.tensors.safetensors_file import METADATA_NAME
 from xorloom.sw.value.plane import ValueLayout
 
-from .facts import SCALE, CompressedTensor, ForeignTensor
+from .facts import FOREIGN_KEY, SCALE, CompressedTensor, ForeignTensor
+from .schema import as_keys, as_list, as_object, as_positive, as_shape, as_text
+from .seal import SEAL_KEY
 
 __all__ = ["CODE_DTYPES", "MANIFEST_KEY", "SCALE_DTYPES", "VERSIONS", "Manifest"]
 
@@ -85,16 +87,21 @@ class Manifest:
             "crc32": self.crcs,
         }
 
-    def check_names(self, entries: Collection[str]) -> None:
-        """Check that no two tensors would have one name when they come back.
+    def check_names(self, entries: Collection[str], metadata: Collection[str]) -> None:
+        """Check that a plain file can hold all tensors under their names, no two under one.
+
+        Parameters
+        ----------
+        entries : names of the file's tensors
+        metadata : keys of the original's metadata
 
         Raises
         ------
         ConfigError
-            If they would, or a tie or a foreign tensor names none.
+            If it cannot, or a tie or a foreign tensor names none.
         """
-        untouched = self.untouched(entries)
-        taken = set(untouched)
+        untouched = set(self.untouched(entries))
+        taken = {METADATA_NAME, *untouched}
         for name, info in self.tensors.items():
             for suffix in info.outputs:
                 if name + suffix in taken:
@@ -106,13 +113,20 @@ class Manifest:
         for name in self.foreign:
             if name not in untouched:
                 raise ConfigError(f"foreign tensor {name!r} is none of those that pass through")
+        # In a plain file, ties stand in the metadata, by the other name.
+        taken |= {MANIFEST_KEY, SEAL_KEY, FOREIGN_KEY, *metadata}
         for alias, name in self.ties.items():
             if alias in taken or (name not in self.tensors and name not in untouched):
                 raise ConfigError(f"name {alias!r} cannot stand for tensor {name!r} as well")
+        if self.foreign and FOREIGN_KEY in metadata:
+            raise ConfigError(f"the model's metadata has the reserved key {FOREIGN_KEY!r}")
 
     @classmethod
     def from_json(
-        cls, text: str, entries: Mapping[str, tuple[str, tuple[int, ...], int]]
+        cls,
+        text: str,
+        entries: Mapping[str, tuple[str, tuple[int, ...], int]],
+        metadata: Collection[str],
     ) -> "Manifest":
         """Read a manifest and check it against the file's tensors.
 
@@ -120,44 +134,48 @@ class Manifest:
         ----------
         text : str
         entries : mapping of name to (dtype name, shape, bytes)
+        metadata : keys of the original's metadata
 
         Raises
         ------
         ConfigError, ValueError
             With what does not fit, without the file's name.
         """
-        manifest = _object("manifest", read_json(text))
+        manifest = as_object("manifest", read_json(text))
         if "version" not in manifest:
             raise ConfigError("manifest has no version")
         version = manifest["version"]
         if type(version) is not int or version not in VERSIONS:
             raise VersionError(version)
         if version == 2:
-            facts = _keys("manifest", manifest, _KEYS | {"codec", "config", "index"})
+            facts = as_keys("manifest", manifest, _KEYS | {"codec", "config", "index"})
             decoders = [_decoder({key: facts[key] for key in ("codec", "config", "index")})]
             foreign, ties = {}, {}
         else:
-            facts = _keys("manifest", manifest, _KEYS | {"decoders", "foreign", "ties"})
-            decoders = [_decoder(decoder) for decoder in _list("decoders", facts["decoders"])]
+            facts = as_keys("manifest", manifest, _KEYS | {"decoders", "foreign", "ties"})
+            decoders = [_decoder(decoder) for decoder in as_list("decoders", facts["decoders"])]
             foreign = {
                 name: _foreign(name, values)
-                for name, values in _object("foreign", facts["foreign"]).items()
+                for name, values in as_object("foreign", facts["foreign"]).items()
             }
             ties = {
-                alias: _text("ties", name) for alias, name in _object("ties", facts["ties"]).items()
+                alias: as_text("ties", name)
+                for alias, name in as_object("ties", facts["ties"]).items()
             }
         tensors = {
             name: _tensor(name, values, version, decoders, entries)
-            for name, values in _object("tensors", facts["tensors"]).items()
+            for name, values in as_object("tensors", facts["tensors"]).items()
         }
-        crcs = _keys("crc32", facts["crc32"], set(entries))
+        crcs = as_keys("crc32", facts["crc32"], set(entries))
         read = cls(
             tensors,
             foreign,
             ties,
             {name: check_range("crc32", crcs[name], 0, _CRC_MAX) for name in entries},
         )
-        read.check_names(entries)
+        if version > 2 and len(decoders) != len(read.decoders):
+            raise ConfigError("decoders must differ from each other, and each be that of a tensor")
+        read.check_names(entries, metadata)
         for name, info in foreign.items():
             dtype, shape, _ = entries[name]
             if dtype != "U8" or len(shape) != 1:
@@ -188,65 +206,35 @@ def _tensor_dict(tensor: CompressedTensor, decoder: int) -> dict[str, Any]:
     return entry | (asdict(tensor.layout) if tensor.decoder.value.has_layouts else {})
 
 
-def _object(what: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{what} must be an object, not {type(value).__name__}")
-    return value
-
-
-def _list(what: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{what} must be a list, not {type(value).__name__}")
-    return value
-
-
-def _text(what: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{what} must be text, not {value!r}")
-    return value
-
-
-def _keys(what: str, value: Any, keys: set[str]) -> dict[str, Any]:
-    """Return an object that has exactly these keys."""
-    found = _object(what, value)
-    if set(found) != keys:
-        odd = ", ".join(repr(key) for key in sorted(set(found) ^ keys)[:5])
-        raise ConfigError(f"{what} has missing or unknown keys: {odd}")
-    return found
-
-
 def _shape(value: Any) -> tuple[int, ...]:
-    shape = tuple(check_range("shape", n, 0, _WEIGHTS_LIMIT) for n in _list("shape", value))
-    if len(shape) > DIMENSIONS_MAX or math.prod(n or 1 for n in shape) >= _WEIGHTS_LIMIT:
-        raise ConfigError(
-            f"shape must have at most {DIMENSIONS_MAX} dimensions and below 2**32 weights, "
-            f"not {list(shape)}"
-        )
+    shape = as_shape("shape", value, _WEIGHTS_LIMIT)
+    if math.prod(n or 1 for n in shape) >= _WEIGHTS_LIMIT:
+        raise ConfigError(f"shape must be of fewer than 2**32 weights, not {list(shape)}")
     return shape
 
 
 def _decoder(value: Any) -> Decoder:
     """Read a decoder's parameters."""
-    facts = _keys("decoder", value, {"codec", "config", "index"})
-    codec = VALUE_CODECS.get(_text("codec", facts["codec"]))
+    facts = as_keys("decoder", value, {"codec", "config", "index"})
+    codec = VALUE_CODECS.get(as_text("codec", facts["codec"]))
     if codec is None:
         raise ConfigError(f"unknown value codec {facts['codec']!r}")
-    index = _keys("index", facts["index"], {"codec", "config"})
-    index_codec = INDEX_CODECS.get(_text("index codec", index["codec"]))
+    index = as_keys("index", facts["index"], {"codec", "config"})
+    index_codec = INDEX_CODECS.get(as_text("index codec", index["codec"]))
     if index_codec is None:
         raise ConfigError(f"unknown index codec {index['codec']!r}")
     return Decoder(
-        codec.from_dict(_object("config", facts["config"])),
-        index_codec.from_dict(_object("config of the index", index["config"])),
+        codec.from_dict(as_object("config", facts["config"])),
+        index_codec.from_dict(as_object("config of the index", index["config"])),
     )
 
 
 def _foreign(name: str, value: Any) -> ForeignTensor:
-    facts = _keys(f"foreign tensor {name!r}", value, {"dtype", "shape", "encoding"})
+    facts = as_keys(f"foreign tensor {name!r}", value, {"dtype", "shape", "encoding"})
     return ForeignTensor(
-        _text("dtype", facts["dtype"]),
-        tuple(check_range("shape", n, 0, 1 << 63) for n in _list("shape", facts["shape"])),
-        _text("encoding", facts["encoding"]),
+        as_text("dtype", facts["dtype"]),
+        as_shape("shape", facts["shape"], 1 << 63),
+        as_text("encoding", facts["encoding"]),
     )
 
 
@@ -271,7 +259,7 @@ def _checked_tensor(
     decoders: list[Decoder],
     entries: Mapping[str, tuple[str, tuple[int, ...], int]],
 ) -> CompressedTensor:
-    facts = _object("entry", value)
+    facts = as_object("entry", value)
     newer = {"decoder", "error"} if version > 2 else set()
     number = check_range("decoder", facts.get("decoder"), 0, len(decoders) - 1) if newer else 0
     decoder = decoders[number]
@@ -279,17 +267,17 @@ def _checked_tensor(
     layout = ValueLayout()
     if decoder.value.has_layouts:
         keys |= {"order", "slices_per_stream"}
-    _keys("entry", facts, keys)
+    as_keys("entry", facts, keys)
     if decoder.value.has_layouts:
         layout = ValueLayout(
-            check_order(_text("order", facts["order"])),
+            check_order(as_text("order", facts["order"])),
             check_range("slices_per_stream", facts["slices_per_stream"], 1, 1 << 32),
         )
     planes = check_range("planes", facts["planes"], 1, PLANES_MAX)
     check_index(decoder.index, decoder.value, planes)
     scale_dtype = entries[name + SCALE][0] if name + SCALE in entries else "F16"
     quantizer = _quantizer(facts["quantizer"], version, planes, scale_dtype)
-    dtype = _text("dtype", facts["dtype"])
+    dtype = as_text("dtype", facts["dtype"])
     if quantizer is None and version == 2:
         dtype = "U8"  # the original's was written, but codes come back as they were stored
     allowed = CODE_DTYPES if quantizer is None else WEIGHT_DTYPES
@@ -303,25 +291,17 @@ def _checked_tensor(
         quantizer,
         decoder,
         layout,
-        _error(facts.get("error")),
+        as_positive("error", facts.get("error")),
     )
     _check_parts(name, info, entries)
     return info
-
-
-def _error(value: Any) -> float | None:
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not (math.isfinite(value) and value >= 0):
-        raise ConfigError(f"error must be null or a number that is not negative, not {value!r}")
-    return float(value)
 
 
 def _quantizer(value: Any, version: int, planes: int, scale_dtype: str) -> Quantizer | None:
     """Read a quantizer; null where the user brought codes."""
     if value is None:
         return None
-    facts = _keys("quantizer", value, _QUANTIZER_KEYS_2 if version == 2 else _QUANTIZER_KEYS)
+    facts = as_keys("quantizer", value, _QUANTIZER_KEYS_2 if version == 2 else _QUANTIZER_KEYS)
     if scale_dtype not in SCALE_DTYPES:
         raise ConfigError(f"scales must be F16 or F32, not {scale_dtype}")
     implied = {"planes": planes, "scale_dtype": SCALE_DTYPES[scale_dtype]}

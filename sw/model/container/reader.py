@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of compressed models: the header is checked on opening, tensors when they are read."""
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
@@ -16,7 +18,12 @@ from .facts import CompressedTensor, ForeignTensor, StoredTensor
 from .manifest import MANIFEST_KEY, VERSIONS, Manifest, VersionError
 from .seal import SEAL_KEY, find_seal
 
-__all__ = ["Container", "read_container"]
+__all__ = ["WEIGHTS_LEAST", "WEIGHTS_PER_BYTE", "Container", "read_container"]
+
+WEIGHTS_PER_BYTE = 256
+"""Weights that are decoded unasked, per byte of the file: 1/32 bit per weight."""
+WEIGHTS_LEAST = 1 << 22
+"""Weights that are decoded unasked however short the file is."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Container:
         Other names of tensors, each with the name under which the tensor stands.
     metadata : dict
         The original's.
+    max_weights : int
+        Most weights, in all, of a file that is decoded.
     """
 
     path: Path
@@ -52,6 +61,7 @@ class Container:
     foreign: Mapping[str, ForeignTensor]
     ties: Mapping[str, str]
     metadata: Mapping[str, str]
+    max_weights: int
     _entries: Mapping[str, _Entry] = field(repr=False)
 
     @property
@@ -75,6 +85,11 @@ class Container:
     def decoders(self) -> list[Decoder]:
         """Decoders of all compressed tensors, each once."""
         return list(dict.fromkeys(info.decoder for info in self.tensors.values()))
+
+    @cached_property
+    def weights(self) -> int:
+        """Weights of all compressed tensors."""
+        return sum(math.prod(info.shape) for info in self.tensors.values())
 
     def decoder(self, names: Sequence[str] = ()) -> Decoder:
         """Return the decoder that reads all of some tensors; none named: all that are compressed.
@@ -156,6 +171,21 @@ class Container:
         }
         return StoredTensor(name, parts, info or self.foreign.get(name))
 
+    def check_weights(self) -> None:
+        """Check that decoding takes no more memory than one expects of a file of this length.
+
+        Raises
+        ------
+        CapacityError
+            If the file has more weights than ``max_weights``.
+        """
+        if self.weights > self.max_weights:
+            raise CapacityError(
+                f"{self.path}: decoding its {self.weights:,} weights takes much memory for a file "
+                f"of {self.path.stat().st_size:,} bytes, so it is not done unasked (limit: "
+                f"{self.max_weights:,}): give --max-weights {self.weights} if you trust the file"
+            )
+
     def tensor(self, name: str) -> CompressedTensor:
         """Return the manifest entry of a compressed tensor.
 
@@ -172,8 +202,15 @@ class Container:
         return self.tensors[name]
 
 
-def read_container(path: Path) -> Container:
+def read_container(path: Path, max_weights: int | None = None) -> Container:
     """Open a compressed model and check its header; tensor data is checked when read.
+
+    Parameters
+    ----------
+    path : Path
+    max_weights : int, optional
+        Most weights, in all, of a file that is decoded; by default :data:`WEIGHTS_PER_BYTE` a byte
+        of the file, or :data:`WEIGHTS_LEAST` if that is more.
 
     Raises
     ------
@@ -186,7 +223,7 @@ def read_container(path: Path) -> Container:
         raise ConfigError(f"{path}: no such file")
     header, metadata, raw, start = read_header(path)
     found = find_seal(raw)
-    if MANIFEST_KEY not in metadata or found is None:
+    if MANIFEST_KEY not in metadata or SEAL_KEY not in metadata or found is None:
         raise FormatError(
             f"{path}: not a xorloom file (no {MANIFEST_KEY!r} metadata); compress it first"
         )
@@ -196,8 +233,9 @@ def read_container(path: Path) -> Container:
         name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])
         for name, e in header.items()
     }
+    own = {key: text for key, text in metadata.items() if key not in (MANIFEST_KEY, SEAL_KEY)}
     try:
-        manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes)
+        manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes, own)
     except VersionError as error:
         known = " and ".join(map(str, VERSIONS))
         raise FormatError(
@@ -210,5 +248,8 @@ def read_container(path: Path) -> Container:
         name: _Entry(*sizes[name][:2], start + e["data_offsets"][0], sizes[name][2], crc)
         for (name, e), crc in zip(header.items(), manifest.crcs.values(), strict=True)
     }
-    own = {key: text for key, text in metadata.items() if key not in (MANIFEST_KEY, SEAL_KEY)}
-    return Container(path, manifest.tensors, manifest.foreign, manifest.ties, own, entries)
+    if max_weights is None:
+        max_weights = max(WEIGHTS_LEAST, WEIGHTS_PER_BYTE * path.stat().st_size)
+    return Container(
+        path, manifest.tensors, manifest.foreign, manifest.ties, own, max_weights, entries
+    )

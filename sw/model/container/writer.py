@@ -69,7 +69,7 @@ def write_container(
             elif tensor.facts is not None:
                 foreign[tensor.name] = tensor.facts
         manifest = Manifest(facts, foreign, dict(ties or {}), crcs)
-        manifest.check_names(entries)
+        manifest.check_names(entries, metadata)
         text = json.dumps(manifest.to_dict(), separators=(",", ":"))
         ours = {MANIFEST_KEY: text, SEAL_KEY: SEAL_BLANK}
         spool.seek(0)

@@ -305,6 +305,11 @@ def _walk(
 ) -> tuple[np.ndarray, np.ndarray, SeedStream]:
     """Follow rate words and patches; return chunks and patch of every slice, and the stream."""
     slices = -(-count // config.n_out)
+    if slices and slices + config.preload_steps > n_chunks:
+        raise FormatError(
+            f"{where}: {slices} slices take at least {slices + config.preload_steps} chunks of "
+            f"{config.n_in} bits, the stream has {n_chunks}"
+        )
     ends, flips = np.zeros(slices, np.int64), np.zeros(slices, np.int64)
     facts = np.zeros((-(-slices // config.frame), 2), np.int64)
     status, place = kernels.walk(

@@ -86,7 +86,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
     def refuse(*_args, **_options):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(codec, "decode_value", refuse)
+    monkeypatch.setattr(codec, "read_value", refuse)
     monkeypatch.setattr(codec, "decode_index", refuse)
     for module in (block_codec, decoding):
         monkeypatch.setattr(module, "decode_slices", refuse)
