@@ -148,11 +148,12 @@ def expected_of(image: MemoryImage) -> Expected:
         If a stream does not end with a whole slice: the rest of its lanes would be undefined.
     """
     crc = 0
-    for data in split_weight_streams(image.data, image.form.value.bus_bytes):
-        packet, _ = packet_of(data, image.form)
-        if packet.user != image.form.value.n_out:
+    (form,) = image.forms
+    for data in split_weight_streams(image.data, form.value.bus_bytes):
+        packet, _ = packet_of(data, form)
+        if packet.user != form.value.n_out:
             raise ConfigError(
-                f"a board's tensors must have a multiple of {image.form.value.n_out} weights, "
+                f"a board's tensors must have a multiple of {form.value.n_out} weights, "
                 f"found {packet.weights} in a stream: choose other tensors or another n_out"
             )
         crc = zlib.crc32(packet.data, crc)
@@ -166,7 +167,7 @@ def top_name(board: Board) -> str:
 
 def image_words(image: MemoryImage) -> Sequence[int]:
     """Return an image's bus words."""
-    size = image.form.value.bus_bytes
+    size = image.value.bus_bytes
     return [
         int.from_bytes(image.data[at : at + size], "little")
         for at in range(0, len(image.data), size)
@@ -194,8 +195,8 @@ def board_verilog(
     times : BoardTimes, optional
     """
     times = times or BoardTimes()
-    form, clock_hz = image.form, board.clock_mhz * 1e6
-    words, bus = image_words(image), image.form.value.bus_bits
+    (form,), clock_hz = image.forms, board.clock_mhz * 1e6
+    words, bus = image_words(image), form.value.bus_bits
     source: BoardRom | SpiFlash
     if board.flash_bytes:
         source = SpiFlash(

@@ -44,6 +44,10 @@ class ConfigOptions:
     model: Annotated[
         Path | None, Option("Take the decoder's parameters from a compressed model.")
     ] = None
+    tensor: Annotated[
+        list[str] | None,
+        Option("Of the model: tensors that it must read; repeat.", default="all"),
+    ] = None
     value: Annotated[str, Option("Value codec: window or block.")] = "window"
     n_in: Annotated[
         int | None,
@@ -98,14 +102,17 @@ class ConfigOptions:
         Raises
         ------
         ConfigError
-            If a parameter is out of range or belongs to the other codec.
+            If a parameter is out of range or belongs to the other codec, or no one decoder reads
+            the tensors.
         """
         from xorloom.sw.base.errors import ConfigError
         from xorloom.sw.model.container import read_container
         from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
 
         if self.model is not None:
-            return read_container(self.model).value()
+            return read_container(self.model).value(self.tensor or ())
+        if self.tensor:
+            raise ConfigError("--tensor goes with --model")
         if self.value not in _OWN:
             raise ConfigError(f"value codec must be window or block, not {self.value!r}")
         for codec, names in _OWN.items():

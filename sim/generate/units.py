@@ -72,13 +72,14 @@ class UnitPlan:
 def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexConfig, ...], int]":
     """Return index codecs and planes, those of the model or as given."""
     from xorloom.sw.index.choice import index_config
+    from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
 
     if options.model is not None:
-        container = read_container(options.model)
-        planes = next((t.planes for t in container.tensors.values()), 1)
         # One block can have several index decoders beside its one value decoder.
-        return tuple(dict.fromkeys(decoder.index for decoder in container.decoders)), planes
+        forms = weight_formats(read_container(options.model), options.tensor or ())
+        indexes = tuple(dict.fromkeys(form.index for form in forms.values()))
+        return indexes, next(iter(forms.values())).planes
     value, names = options.config(), unit.index or ["trellis"]
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
     rated = {"trellis", "lowrank"} & set(names) or set(names)

@@ -65,8 +65,10 @@ def _slices(weights: int, planes: int, config: ValueConfig) -> int:
     return slice_count(weights, config.n_out) * planes
 
 
-def model_case(path: Path, names: Sequence[str]) -> Case:
+def model_case(path: Path, names: Sequence[str], *, max_weights: int | None = None) -> Case:
     """Return the case of tensors of a compressed model; without names, the largest one.
+
+    ``max_weights`` is that of :func:`xorloom.sw.model.container.read_container`.
 
     Raises
     ------
@@ -75,7 +77,8 @@ def model_case(path: Path, names: Sequence[str]) -> Case:
     FormatError
         If it is damaged.
     """
-    container = read_container(path)
+    container = read_container(path, max_weights)
+    container.check_weights()
     if not names:
         names = [max(container.tensors, key=lambda n: int(np.prod(container.tensors[n].shape)))]
     parts = []

@@ -145,6 +145,7 @@ def simulate_model(
     simulator: str = "verilator",
     waves: Path | None = None,
     waves_cycles: int | None = None,
+    max_weights: int | None = None,
 ) -> dict[str, Any]:
     """Run the masks of tensors of a compressed model, back to back, through its index decoder.
 
@@ -160,6 +161,8 @@ def simulate_model(
         See :func:`simulate_index`.
     waves, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
+    max_weights : int, optional
+        See :func:`xorloom.sw.model.container.read_container`.
 
     Returns
     -------
@@ -177,7 +180,8 @@ def simulate_model(
     """
     check_pattern("source", source)
     check_pattern("sink", sink)
-    container = read_container(path)
+    container = read_container(path, max_weights)
+    container.check_weights()
     names = case_names(container, names)
     decoder = container.decoder(names)
     value, index = decoder.value, decoder.index

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.memory.image import memory_image, weight_format
+from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.inspect import tensor_steps
 
@@ -27,6 +27,7 @@ def simulate_image(
     simulator: str = "verilator",
     waves: Path | None = None,
     waves_cycles: int | None = None,
+    max_weights: int | None = None,
 ) -> dict[str, Any]:
     """Let the IP block read tensors of a compressed model out of memory, one descriptor per tensor.
 
@@ -42,6 +43,8 @@ def simulate_image(
         See :func:`xorloom.sim.simulate.bus.simulate_bus`.
     waves, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
+    max_weights : int, optional
+        See :func:`xorloom.sw.model.container.read_container`.
 
     Returns
     -------
@@ -62,11 +65,12 @@ def simulate_image(
     if not clock_mhz > 0:
         raise ConfigError(f"clock must be positive, not {clock_mhz} MHz")
     check_pattern("sink", sink)
-    container = read_container(path)
-    form = weight_format(container)
-    value, index = form.value, form.index
+    container = read_container(path, max_weights)
+    container.check_weights()
     names = case_names(container, names)
-    image = memory_image(container, names, align_bytes=value.bus_bytes)
+    align = container.tensor(names[0]).decoder.value.bus_bytes if names else 1
+    image = memory_image(container, names, align_bytes=align)
+    value, indexes = image.value, [form.index for form in image.forms]
     regions = [region for region in image.regions if region.length]
     if not regions:
         raise ConfigError(f"{path}: no weights in {', '.join(names)}")
@@ -74,8 +78,8 @@ def simulate_image(
     result = simulate_bus(
         streams,
         value,
-        [index],
-        planes=form.planes,
+        indexes,
+        planes=image.planes,
         memory=memory,
         clock_mhz=clock_mhz,
         sink=sink,
@@ -88,7 +92,7 @@ def simulate_image(
     row: dict[str, Any] = {
         "case": case_title(container, names),
         "unit": "ip",
-        "index": index.codec,
+        "index": " and ".join(index.codec for index in indexes),
         "bus_bits": value.bus_bits,
         "memory": memory,
         "clock_mhz": clock_mhz,
@@ -99,7 +103,8 @@ def simulate_image(
         return row | {"bit_exact": False, "mismatch": result}
     words = sum(map(len, streams)) // value.bus_bytes
     steps = sum(tensor_steps(container, name) for name in names)
-    model = max(words, steps, index_steps(index, beats))
+    walk = sum(index_steps(region.form.index, region.slices) for region in regions)
+    model = max(words, steps, walk)
     return row | {
         "bit_exact": True,
         "cycles": result.cycles,

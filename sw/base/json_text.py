@@ -25,7 +25,7 @@ def _constant(name: str) -> float:
 
 
 def read_json(text: str | bytes) -> Any:
-    """Parse JSON; a key that comes twice, NaN and Infinity, and text that is not Unicode are errors.
+    """Parse JSON; keys that come twice, NaN, Infinity, and text that is not Unicode are errors.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from xorloom.sim.cli.console.options import MaxWeights
 from xorloom.sim.cli.console.output import Json, print_json, print_table
 
 __all__ = ["COMMANDS", "bandwidth"]
@@ -21,6 +22,7 @@ def bandwidth(
     planes: Annotated[int, typer.Option(help="Of the baselines, with --bits-per-weight.")] = 1,
     clock: Annotated[float, typer.Option(help="Decoder clock in MHz.")] = 100.0,
     bus_bits: Annotated[int, typer.Option(help="Memory word in bits.")] = 64,
+    max_weights: MaxWeights = None,
     as_json: Json = False,
 ) -> None:
     """Weights per second on real memories, beside dense, CSR and bitmask storage (a model)."""
@@ -35,10 +37,15 @@ def bandwidth(
     if (model is None) == (bits_per_weight is None):
         raise ConfigError("give either a compressed model or --bits-per-weight")
     if model is not None:
-        container = read_container(model)
+        container = read_container(model, max_weights)
+        buses = {decoder.value.bus_bits for decoder in container.decoders}
+        if len(buses) != 1:
+            raise ConfigError(
+                f"{model}: tensors must be for one bus, not for {sorted(buses) or 'none'} bits"
+            )
         bits = [tensor_bits(container, name) for name in container.tensors]
         total = sum(bits[1:], start=bits[0])
-        stored, bus_bits = total.total / total.weights, container.decoder().value.bus_bits
+        stored, bus_bits = total.total / total.weights, buses.pop()
         cases = baseline_bits(total.kept / total.weights, total.planes)
         cases = {k: v + total.scales / total.weights for k, v in cases.items()}
     else:

@@ -22,18 +22,18 @@ def image_registers(image: "MemoryImage") -> list[dict[str, Any]]:
     from xorloom.hw.ip.csr import MAGIC, MAP, VERSION
     from xorloom.sw.spec.layout import network_id
 
-    form = image.form
+    config = image.value
     expected: dict[str, dict[str, int]] = {
         "ID": {"MAGIC": MAGIC, "VERSION": VERSION},
-        "CONFIG": {"BUS_BITS": form.value.bus_bits, "PLANES": form.planes},
-        "SHAPE": {"N_OUT": form.value.n_out},
-        "KINDS": {"VALUE": 1 << image.kind},
-        "NETWORK": {"VALUE": network_id(form.value)},
+        "CONFIG": {"BUS_BITS": config.bus_bits, "PLANES": image.planes},
+        "SHAPE": {"N_OUT": config.n_out},
+        "KINDS": {"VALUE": image.kinds},
+        "NETWORK": {"VALUE": network_id(config)},
     }
     rows = []
     for name, fields in expected.items():
         value = MAP[name].pack(**fields)
-        # Of KINDS only our own bit counts: a decoder may have other codecs as well.
+        # Of KINDS only our own bits count: a decoder may have other codecs as well.
         mask = value if name == "KINDS" else sum(MAP[name][field].mask for field in fields)
         rows.append({"name": name, "offset": MAP[name].offset, "mask": mask, "value": value})
     return rows
@@ -57,7 +57,7 @@ def image(
         ),
     ] = None,
     c_header: Annotated[
-        Path | None, typer.Option("--c-header", help="The same for C: name, offset, length.")
+        Path | None, typer.Option("--c-header", help="The same for C: name, offset, length, kind.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +83,7 @@ def image(
     if as_json:
         print_json(facts)
         return
-    columns = ("tensor", "offset", "length", "weights", "slices", "streams", "CRC-32")
+    columns = ("tensor", "offset", "length", "weights", "slices", "streams", "CRC-32", "index")
     print_table(
         f"{output}: {len(made.data):,} bytes",
         columns,
@@ -93,13 +93,15 @@ def image(
                 *(f"{n:,}" for n in (region.offset, region.length, region.weights)),
                 *(f"{n:,}" for n in (region.slices, region.streams)),
                 f"{region.crc32:08x}",
+                region.form.index.codec,
             )
             for region in made.regions
         ],
     )
+    indexes = ", ".join(f"{f.index.codec} (network id {f.network:08x})" for f in made.forms)
     typer.echo(
-        f"for a decoder of {made.form.index.codec} indexes, network id {made.form.network:08x}, "
-        f"{made.form.planes} bits per weight, {made.form.value.bus_bits}-bit bus"
+        f"for a decoder with index {indexes}, {made.planes} bits per weight, "
+        f"{made.value.bus_bits}-bit bus"
     )
     typer.echo(f"table: {table}")
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands on models: compress, decompress, inspect, verify."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.options import MaxWeights, config_options
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 from xorloom.sim.generate.options import ConfigOptions
 
@@ -133,7 +134,7 @@ def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.n
     return arrays
 
 
-@config_options("model", "stages")
+@config_options("model", "tensor", "stages")
 def compress(
     model: Annotated[
         Path, typer.Argument(help="Checkpoint: .safetensors, .npz, .onnx, or .pt with torch.")
@@ -269,7 +270,7 @@ def compress(
             progress=step,
             done=kept if spec.chooses else lambda name, quantized, bits: None,
         )
-    verdicts = _verified(output, golden=False) if verify else []
+    verdicts = _verified(output, golden=False, max_weights=sys.maxsize) if verify else []
     _report(str(output), config, bits, as_json, kept.rows, verdicts)
     _exit_if_failed(verdicts)
 
@@ -287,26 +288,28 @@ def _checked(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
 def decompress(
     model: Compressed,
     output: Annotated[Path, typer.Option("-o", "--output", help="Plain .safetensors file.")],
+    max_weights: MaxWeights = None,
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.decompress import decompress_model
 
     with progress_bar("decompress", len(read_container(model).tensors)) as step:
-        shapes = decompress_model(model, output, step)
+        shapes = decompress_model(model, output, step, max_weights=max_weights)
     typer.echo(f"{output}: {len(shapes)} tensors decoded")
 
 
 def inspect(
     model: Compressed,
     tensor: Annotated[str | None, typer.Option("--tensor", "-t", help="One tensor only.")] = None,
+    max_weights: MaxWeights = None,
     as_json: Json = False,
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
 
-    container = read_container(model)
+    container = read_container(model, max_weights)
     names = list(container.tensors) if tensor is None else [tensor]
     with progress_bar("inspect", len(names)) as step:
         bits, frames = {}, {}
@@ -339,10 +342,11 @@ def verify(
     golden: Annotated[
         bool, typer.Option(help="Decode with the slow golden model as well, and compare.")
     ] = False,
+    max_weights: MaxWeights = None,
     as_json: Json = False,
 ) -> None:
     """Decode everything and check it against the checksums of what was compressed."""
-    verdicts = _verified(model, golden)
+    verdicts = _verified(model, golden, max_weights)
     if as_json:
         print_json(_verdicts_json(verdicts))
     else:
@@ -350,11 +354,11 @@ def verify(
     _exit_if_failed(verdicts)
 
 
-def _verified(model: Path, golden: bool) -> "list[Verdict]":
+def _verified(model: Path, golden: bool, max_weights: int | None) -> "list[Verdict]":
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.verify import verify_model
 
-    container = read_container(model)
+    container = read_container(model, max_weights)
     count = len(container.tensors) + len(container.untouched)
     with progress_bar("verify", count) as step:
         return verify_model(container, golden=golden, progress=step)

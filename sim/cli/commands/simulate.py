@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.options import MaxWeights, config_options
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 from xorloom.sim.generate.options import ConfigOptions
 
 __all__ = ["COMMANDS", "indexed_rows", "simulate"]
 
 
-@config_options("model")
+@config_options("model", "tensor")
 def simulate(
     model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
     tensor: Annotated[
@@ -57,6 +57,7 @@ def simulate(
             "--timeline", help="With --json: the window decoder's first frame, clock by clock."
         ),
     ] = False,
+    max_weights: MaxWeights = None,
     *,
     options: ConfigOptions,
     as_json: Json = False,
@@ -82,7 +83,12 @@ def simulate(
                 source,
                 sink,
                 refused={"--iid": iid, "--timeline": timeline or None},
-                how={"simulator": simulator, "waves": waves, "waves_cycles": waves_cycles},
+                how={
+                    "simulator": simulator,
+                    "waves": waves,
+                    "waves_cycles": waves_cycles,
+                    "max_weights": max_weights,
+                },
             )
         if as_json:
             print_json(row)
@@ -95,7 +101,7 @@ def simulate(
         raise ConfigError(f"unit must be decoder, ip or index, not {unit!r}")
     case: Case
     if model is not None:
-        case = model_case(model, tensor or [])
+        case = model_case(model, tensor or [], max_weights=max_weights)
     else:
         config = options.config()
         free = options.n_out if config.codec == "block" else options.n_in

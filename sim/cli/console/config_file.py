@@ -169,6 +169,7 @@ def config_text(
     values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
     if options.model is not None:
         values["model"] = Path(os.path.relpath(options.model, folder)).as_posix()
+        values["tensor"] = options.tensor
     else:
         values |= {"value": plan.config.codec} | plan.config.to_dict()
         if plan.config.codec == "block":

@@ -12,7 +12,16 @@ from xorloom.sim.generate.options import ConfigOptions, Option, UnitOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["config_options", "unit_options"]
+__all__ = ["MaxWeights", "config_options", "unit_options"]
+
+MaxWeights = Annotated[
+    int | None,
+    typer.Option(
+        help="Decode a model of up to so many weights in all: what memory it may take.",
+        show_default="256 per byte of the file, at least 4 Mi",
+        min=0,
+    ),
+]
 
 
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":

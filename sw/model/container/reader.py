@@ -112,20 +112,20 @@ class Container:
             )
             raise ConfigError(
                 f"{self.path}: these tensors are for {len(found)} decoders ({groups}): name "
-                "tensors of one of them"
+                "tensors of one of them with --tensor"
             )
         return next(iter(found))
 
-    def value(self) -> ValueConfig:
-        """Return the value codec's parameters, those of all compressed tensors.
+    def value(self, names: Sequence[str] = ()) -> ValueConfig:
+        """Return the value codec's parameters of some tensors; none named: of all compressed ones.
 
         Raises
         ------
         ConfigError
-            If no tensor is compressed, or they are not for one value decoder.
+            If there is no such tensor, or they are not for one value decoder.
         """
-        values = {decoder.value for decoder in self.decoders}
-        return values.pop() if len(values) == 1 else self.decoder().value
+        values = {self.tensor(name).decoder.value for name in names or self.tensors}
+        return values.pop() if len(values) == 1 else self.decoder(names).value
 
     def entry(self, name: str) -> tuple[str, tuple[int, ...], int]:
         """Return dtype name, shape and bytes of a tensor of the file."""

@@ -44,9 +44,7 @@ def as_shape(what: str, value: Any, most: int) -> tuple[int, ...]:
     """Return the shape of an array: dimensions from 0 to ``most``."""
     shape = as_list(what, value)
     if len(shape) > DIMENSIONS_MAX:
-        raise ConfigError(
-            f"{what} must have at most {DIMENSIONS_MAX} dimensions, not {len(shape)}"
-        )
+        raise ConfigError(f"{what} must have at most {DIMENSIONS_MAX} dimensions, not {len(shape)}")
     return tuple(check_range(what, n, 0, most) for n in shape)
 
 

@@ -35,7 +35,7 @@ def told(run):
 
 def golden_crc(image):
     """CRC-32 of the golden model's beats: codes, above them the mask."""
-    form = image.form
+    (form,) = image.forms
     size = form.value.n_out // 8
     crc = 0
     for data in split_weight_streams(image.data, form.value.bus_bytes):

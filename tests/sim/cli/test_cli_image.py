@@ -65,14 +65,14 @@ def test_image_prints_a_table(compressed: Path, tmp_path: Path) -> None:
     )
     assert "w.bin" in out.replace("\n", "")  # a long path is broken
     assert "6,300" in out
-    assert "for a decoder of entropy indexes, network id" in " ".join(out.split())
+    assert "for a decoder with index entropy (network id" in " ".join(out.split())
     assert json.loads((tmp_path / "t.json").read_text())["align_bytes"] == 4096
     assert not (tmp_path / "w.json").exists()
 
 
 def test_image_registers_are_those_of_a_decoder_that_fits(compressed: Path) -> None:
     image = memory_image(read_container(compressed))
-    value = image.form.value
+    value = image.value
     words = identity(
         bus_bits=32,
         n_out=64,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
-from xorloom.sw.memory.image import memory_image, weight_format
+from xorloom.sw.memory.image import memory_image, weight_formats
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import (
@@ -24,6 +24,7 @@ from xorloom.sw.model.container import (
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig
+from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import ValueLayout
@@ -82,7 +83,7 @@ def test_memory_image_holds_all_of_every_tensor(index: str, tmp_path: Path) -> N
         assert (region.weights, region.slices) == (weights, slices)
         streams = split_weight_streams(data, 4)
         assert region.streams == len(streams) == 1
-        apart = [split_stream(stream, image.form) for stream in streams]
+        apart = [split_stream(stream, region.form) for stream in streams]
         for suffix, k in ((STREAM, 0), (INDEX, 1)):
             assert b"".join(part[k] for part in apart) == container.raw(region.name + suffix)
     assert at == len(image.data)
@@ -104,11 +105,8 @@ def test_memory_image_table_names_the_decoder(tmp_path: Path) -> None:
     assert table["bytes"] == len(image.data)
     assert table["crc32"] == zlib.crc32(image.data)
     assert (table["align_bytes"], table["bus_bits"], table["planes"]) == (64, 32, 2)
-    assert (table["codec"], table["kind"]) == ("window", 17)
-    assert table["config"] == VALUE.to_dict()
-    assert table["index"] == {"codec": "bitmap", "config": {"n_out": 32, "bus_bits": 32}}
+    assert (table["version"], table["codec"], table["config"]) == (2, "window", VALUE.to_dict())
     text = f"{VALUE.identity}/2/1/32".encode()
-    assert table["network_id"] == f"{zlib.crc32(text):08x}"
     assert table["value_network_id"] == f"{zlib.crc32(VALUE.identity.encode()):08x}"
     assert table["tensors"][1] == {
         "name": NAME,
@@ -118,6 +116,9 @@ def test_memory_image_table_names_the_decoder(tmp_path: Path) -> None:
         "slices": 3,
         "streams": 1,
         "crc32": image.regions[1].crc32,
+        "kind": 17,
+        "network_id": f"{zlib.crc32(text):08x}",
+        "index": {"codec": "bitmap", "config": {"n_out": 32, "bus_bits": 32}},
     }
 
 
@@ -128,17 +129,18 @@ def test_memory_image_c_header_is_c(tmp_path: Path) -> None:
         '#include <stdio.h>\n#include "image.h"\n'
         "int main(void) {\n"
         "    for (unsigned k = 0; k < XORLOOM_IMAGE_TENSORS; k++)\n"
-        '        printf("%s|%lu|%lu\\n", xorloom_image[k].name,\n'
+        '        printf("%s|%lu|%lu|%lu\\n", xorloom_image[k].name,\n'
         "               (unsigned long)xorloom_image[k].offset,\n"
-        "               (unsigned long)xorloom_image[k].length);\n"
-        '    printf("%lu %u\\n", (unsigned long)XORLOOM_IMAGE_BYTES, XORLOOM_IMAGE_KIND);\n'
+        "               (unsigned long)xorloom_image[k].length,\n"
+        "               (unsigned long)xorloom_image[k].kind);\n"
+        '    printf("%lu %u\\n", (unsigned long)XORLOOM_IMAGE_BYTES, XORLOOM_IMAGE_KINDS);\n'
         "    return 0;\n}\n"
     )
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     subprocess.run(["gcc", *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
     out = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.decode()
-    expected = [f"{r.name}|{r.offset}|{r.length}" for r in image.regions]
-    assert out.splitlines() == [*expected, f"{len(image.data)} 1"]
+    expected = [f"{r.name}|{r.offset}|{r.length}|17" for r in image.regions]
+    assert out.splitlines() == [*expected, f"{len(image.data)} 2"]
 
 
 def test_memory_image_refuses_what_has_no_weight_streams(tmp_path: Path) -> None:
@@ -146,18 +148,26 @@ def test_memory_image_refuses_what_has_no_weight_streams(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="the block codec has no weight streams: compress with"):
         memory_image(model(tmp_path, block))
     container = model(tmp_path)
-    with pytest.raises(ConfigError, match=r"one number of bits, these tensors have 1 and 2: name"):
-        weight_format(
+    text = (
+        r"these tensors are for 2 decoders \(planes 1: a; planes 2: .*, c\): name those of one "
+        "with --tensor"
+    )
+    with pytest.raises(ConfigError, match=text):
+        weight_formats(
             replace(
                 container,
                 tensors={
                     **container.tensors,
-                    "a": replace(container.tensors["a"], planes=1),
+                    "a": replace(
+                        container.tensors["a"],
+                        planes=1,
+                        decoder=Decoder(VALUE, BitmapConfig(n_out=64, bus_bits=32)),
+                    ),
                 },
             )
         )
     with pytest.raises(ConfigError, match="no tensor is compressed"):
-        weight_format(replace(container, tensors={}))
+        weight_formats(replace(container, tensors={}))
 
 
 def test_memory_image_refuses_wrong_arguments(tmp_path: Path) -> None:

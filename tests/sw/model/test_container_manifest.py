@@ -152,7 +152,8 @@ def test_read_rejects_crcs_that_are_no_32_bit_integers(number, compressed):
         header["__metadata__"]["xorloom"] = text.replace(f'"bias": {crc}', f'"bias": {number}')
 
     rewrite(compressed, change_header=change_header)
-    with pytest.raises(FormatError, match=r"c\.safetensors: manifest does not fit: crc32 must be"):
+    text = r"c\.safetensors: manifest does not fit: (crc32 must be|\w+ is no JSON number)"
+    with pytest.raises(FormatError, match=text):
         read_container(compressed)
 
 
