@@ -49,7 +49,7 @@ def decompress_model(
     container = read_container(path, max_weights)
     container.check_weights()
 
-    def buffers() -> Iterator[bytes]:
+    def buffers() -> Iterator[bytes | memoryview]:
         for name in container.order:
             yield from plain_bytes(container, name)
             if name in container.tensors:

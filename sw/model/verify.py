@@ -17,6 +17,7 @@ from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.codecs import index_decoder, value_decoder
 from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.tensors.codes import signed_codes
 from xorloom.sw.tensors.orders import runs, tensor_of
 from xorloom.sw.tensors.quantize import Quantized, dequantize
 from xorloom.sw.tensors.safetensors_file import DTYPES
@@ -61,12 +62,12 @@ def verify_tensor(container: Container, name: str) -> Quantized:
     return decoded
 
 
-def plain_bytes(container: Container, name: str) -> list[bytes]:
+def plain_bytes(container: Container, name: str) -> list[bytes | memoryview]:
     """Decode a tensor of the original, compressed or not, to the bytes of a plain file.
 
     Returns
     -------
-    list of bytes
+    list of bytes or memoryview
         Of the tensor; of one whose codes the user brought, codes and mask.
 
     Raises
@@ -81,9 +82,15 @@ def plain_bytes(container: Container, name: str) -> list[bytes]:
         return [container.raw(name)]
     decoded = verify_tensor(container, name)
     if info.quantizer is None:
-        return [decoded.codes.tobytes(), decoded.mask.tobytes()]
-    weights = dequantize(decoded, info.quantizer)
-    return [_to_dtype(weights, info.dtype).tobytes()]
+        signed = info.dtype == "I8"
+        codes = signed_codes(decoded.codes, info.planes) if signed else decoded.codes
+        return [_bytes_of(codes), _bytes_of(decoded.mask)]
+    return [_bytes_of(_to_dtype(dequantize(decoded, info.quantizer), info.dtype))]
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    """Return an array's bytes without a copy; some dtypes have no buffers of their own."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _to_dtype(weights: np.ndarray, dtype: str) -> np.ndarray:
@@ -93,7 +100,8 @@ def _to_dtype(weights: np.ndarray, dtype: str) -> np.ndarray:
     infinity to become.
     """
     most = min(float(ml_dtypes.finfo(kind).max) for kind in (DTYPES[dtype], np.float32))
-    return np.clip(weights, -np.float32(most), np.float32(most), out=weights).astype(DTYPES[dtype])
+    np.clip(weights, -np.float32(most), np.float32(most), out=weights)
+    return weights.astype(DTYPES[dtype], copy=False)
 
 
 @dataclass(frozen=True)
