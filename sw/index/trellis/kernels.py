@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels of the trellis index: patterns, Viterbi search, decoding.
+"""Numba kernels of the trellis index: patterns and Viterbi search.
 
 A state is the last ``window - 1`` seed bits, the newest in bit 0; a window has one older bit on
 top. A window's *pattern* is the mask bits of all lanes of a step, eight a byte.
@@ -15,7 +15,6 @@ from .vector import LANES, add_compare_select, add_gains, set_gains
 __all__ = [
     "LANES",
     "Trellis",
-    "decode",
     "lane_tables",
     "search",
     "set_patterns",
@@ -286,32 +285,3 @@ def _best(metric: np.ndarray) -> int:
         if np.int16(metric[s] - metric[best]) > 0:
             best = s
     return best
-
-
-@njit(nogil=True, cache=True)
-def decode(
-    seeds: np.ndarray,
-    trellis: Trellis,
-    lane_bits: np.ndarray,
-    classes: np.ndarray,
-    period: int,
-    mask: np.ndarray,
-) -> None:
-    """Decode seed bits, parameters as in :func:`search`; ``mask`` (slices, n_out) bool, out."""
-    first, patterns, window, lanes = trellis
-    n_in = patterns.shape[0]
-    whole = (1 << window) - 1
-    value = 0
-    t = 0
-    for e in range(mask.shape[0]):
-        if period and e % period == 0:
-            set_patterns(lane_bits, classes[e // period], first, patterns)
-        for u in range(n_in):
-            bit = seeds[t >> 6] >> np.uint64(t & 63) & np.uint64(1)
-            value = (value << 1 | int(bit)) & whole
-            place = place_of(value, window, lanes)
-            low = first[u]
-            for j in range(low, first[u + 1]):
-                i = j - low
-                mask[e, j] = patterns[u, i >> 3, place] >> np.uint8(i & 7) & 1
-            t += 1

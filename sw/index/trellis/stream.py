@@ -11,7 +11,8 @@ from xorloom.sw.spec.index_config import TrellisConfig
 from xorloom.sw.spec.layout import Header, network_id
 from xorloom.sw.spec.trellis_code import GATE_TAPS
 
-from .kernels import LANES, Trellis, decode, lane_tables, search, set_patterns
+from .decoding import decode_beats, lane_taps
+from .kernels import LANES, Trellis, lane_tables, search, set_patterns
 
 __all__ = ["TrellisStream", "encode_at", "pack", "payload_bits", "search_stream", "unpack"]
 
@@ -136,7 +137,7 @@ def search_stream(
     period, bits = _period(config), _lanes(config)[1]
     search(gains, trellis, bits, classes, period, _SEGMENT, seeds)
     stream = TrellisStream(seeds, slices, classes)
-    return stream, _decode(stream, live, config, trellis)
+    return stream, _decode(stream, live, config)
 
 
 def encode_at(
@@ -152,12 +153,12 @@ def encode_at(
     return search_stream(importance, live, price, replace(config, classes=1), classes)
 
 
-def _decode(
-    stream: TrellisStream, live: int, config: TrellisConfig, trellis: Trellis
-) -> np.ndarray:
+def _decode(stream: TrellisStream, live: int, config: TrellisConfig) -> np.ndarray:
     mask = np.zeros((stream.slices, config.n_out), np.bool_)
-    bits = _lanes(config)[1]
-    decode(stream.seeds, trellis, bits, stream.classes, _period(config), mask)
+    taps = lane_taps(replace(config, period=16, bus_bits=32))  # neither matters
+    decode_beats(
+        stream.seeds, config.n_in, config.window, taps, stream.classes, _period(config), mask
+    )
     mask.reshape(-1)[live:] = False
     return mask
 
@@ -239,4 +240,4 @@ def unpack(data: bytes, count: int, config: TrellisConfig, where: str) -> np.nda
     seeds.view(np.uint8)[: packed.size] = packed
     classes = field[:, : 2 * config.n_out : 2] | field[:, 1 : 2 * config.n_out : 2] << 1
     stream = TrellisStream(seeds, slices, np.ascontiguousarray(classes))
-    return _decode(stream, count, config, _trellis(config))
+    return _decode(stream, count, config)

@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 from numba import njit
-from xorloom.sw.index.trellis import kernels
+from xorloom.sw.index.trellis import decoding, kernels
+from xorloom.sw.index.trellis.decoding import decode_beats, lane_taps
 from xorloom.sw.index.trellis.kernels import (
     LANES,
-    decode,
     lane_tables,
     place_of,
     search,
@@ -168,12 +168,11 @@ def test_vector_kernels_equal_plain_ones(window, n_in, n_out, headroom, rng):
     vector, plain = (found(config, gains, lanes) for lanes in (LANES, 0))
     assert (vector == plain).all()
     assert vector.any()
-    masks = []
+    patterns = []
     for lanes in (LANES, 0):
-        trellis, bits = kernel_inputs(config, lanes)
-        masks.append(np.zeros(gains.shape, np.bool_))
-        decode(vector, trellis, bits, NONE, 0, masks[-1])
-    assert (masks[0] == masks[1]).all()
+        places = [call_place_of(value, window, lanes) for value in range(1 << window)]
+        patterns.append(kernel_inputs(config, lanes)[0].patterns[:, :, places])
+    assert (patterns[0] == patterns[1]).all()
 
 
 @needs_vectors
@@ -185,17 +184,17 @@ def test_vector_kernels_equal_plain_ones_with_classes(rng):
     assert (vector == plain).all()
 
 
-@pytest.mark.parametrize("lanes", [0, LANES])
-@pytest.mark.parametrize("classes", [1, 4])
-def test_decode_equals_the_code(classes, lanes, rng):
-    config = trellis_config(3, 22, 8, minterms=6, classes=classes, period=16)
-    chosen = rng.integers(0, 4, (3, 22)).astype(np.uint8) if classes == 4 else None
-    seeds = rng.integers(0, 1 << 63, 4).astype(np.uint64)
-    trellis, bits = kernel_inputs(config, lanes, chosen)
-    mask = np.zeros((40, 22), np.bool_)
-    period = 16 if classes == 4 else 0
-    decode(seeds, trellis, bits, NONE if chosen is None else chosen, period, mask)
-    assert (mask == mask_of(config, seed_bits(seeds, 120), 40, chosen)).all()
+@pytest.mark.parametrize(("n_in", "n_out", "window"), [(3, 22, 8), (1, 8, 16), (24, 40, 6)])
+@pytest.mark.parametrize(("classes", "period"), [(1, 16), (4, 16), (4, 100)])
+@pytest.mark.parametrize("slices", [0, 1, 63, 64, 150])
+def test_decode_equals_the_code(n_in, n_out, window, classes, period, slices, rng):
+    config = trellis_config(n_in, n_out, window, minterms=6, classes=classes, period=period)
+    chosen = rng.integers(0, 4, (-(-slices // period), n_out)).astype(np.uint8)
+    seeds = rng.integers(0, 1 << 63, slices * n_in // 64 + 3).astype(np.uint64)
+    mask = np.ones((slices, n_out), np.bool_)
+    several = period if classes == 4 else 0
+    decode_beats(seeds, n_in, window, lane_taps(config), chosen, several, mask)
+    assert (mask == mask_of(config, seed_bits(seeds, slices * n_in), slices, chosen)).all()
 
 
 @pytest.mark.parametrize(
@@ -274,16 +273,17 @@ def test_kernels_equal_their_python(monkeypatch, rng):
     gains = random_gains(config, 70, rng, 9000)
     trellis, bits = kernel_inputs(config, 0)
     seeds = found(config, gains, 0, segment=9)
-    mask = np.zeros(gains.shape, np.bool_)
-    decode(seeds, trellis, bits, NONE, 0, mask)
+    mask, taps = np.zeros(gains.shape, np.bool_), lane_taps(config)
+    decode_beats(seeds, 2, 6, taps, NONE, 0, mask)
     for name in ("place_of", "_parity", "_step_tables", "_worth", "_advance", "_start", "_trace"):
         monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
     monkeypatch.setattr(kernels, "_best", kernels._best.py_func)
+    monkeypatch.setattr(decoding, "_lookup", decoding._lookup.py_func)
     with np.errstate(over="ignore"):
         slow = np.zeros_like(seeds)
         search.py_func(gains, trellis, bits, NONE, 0, 9, slow)
         again = np.zeros_like(mask)
-        decode.py_func(seeds, trellis, bits, NONE, 0, again)
+        decode_beats.py_func(seeds, 2, 6, taps, NONE, 0, again)
         remade = np.zeros_like(trellis.patterns)
         set_patterns.py_func(bits, np.zeros(11, np.uint8), trellis.first, remade)
     assert (slow == seeds).all()
