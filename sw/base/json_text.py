@@ -14,10 +14,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if key in found:
             raise ValueError(f"key {key!r} comes twice")
         for text in (key, value):
-            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-                raise ValueError(f"{text!r} is not Unicode text (it has a lone surrogate)")
+            if isinstance(text, str):
+                _check_unicode(text)
         found[key] = value
     return found
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is not Unicode text (it has a lone surrogate)") from None
 
 
 def _constant(name: str) -> float:

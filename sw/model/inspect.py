@@ -28,9 +28,10 @@ def tensor_bits(container: Container, name: str) -> TensorBits:
     config = info.decoder.value
     decoded = verify_tensor(container, name)
     data = container.raw(name + STREAM)
-    bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, name)
+    where = f"{container.path}: {name}"
+    bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, where)
     index_bits = container.entry(name + INDEX)[2] * 8
-    headers = index_overhead(container.raw(name + INDEX), config.bus_bytes, name)
+    headers = index_overhead(container.raw(name + INDEX), config.bus_bytes, where)
     scale_bits = container.entry(name + SCALE)[2] * 8 if info.quantizer else 0
     return TensorBits.of(
         decoded.mask, decoded.codes, info.planes, bits, index_bits, headers, scale_bits
@@ -42,7 +43,8 @@ def tensor_steps(container: Container, name: str) -> int:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    return value_bits(data, weights, info.planes, info.decoder.value, info.layout, name).steps
+    where = f"{container.path}: {name}"
+    return value_bits(data, weights, info.planes, info.decoder.value, info.layout, where).steps
 
 
 def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
@@ -50,7 +52,8 @@ def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    return value_frames(data, weights, info.planes, info.decoder.value, info.layout, name)
+    where = f"{container.path}: {name}"
+    return value_frames(data, weights, info.planes, info.decoder.value, info.layout, where)
 
 
 def fifo_rows(container: Container) -> list[dict[str, Any]]:
