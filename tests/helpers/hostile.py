@@ -62,22 +62,26 @@ def _stream(
     return frame_payload(Header(config.kind, weights, network, words), payload, config.bus_bytes)
 
 
-def _window(path: Path, weights: int, index: IndexConfig, words: int, data: bytes = b"") -> Path:
-    chunks = -(-weights // WINDOW.n_out) + WINDOW.preload_steps
-    value = _stream(WINDOW, weights, -(-chunks * WINDOW.n_in // 32))
-    return _write(
-        path, weights, Decoder(WINDOW, index), value, _stream(index, weights, words, data)
-    )
+def _window(path: Path, weights: int, index: IndexConfig, words: int) -> Path:
+    value = _stream(WINDOW, weights, _value_words(weights))
+    return _write(path, weights, Decoder(WINDOW, index), value, _stream(index, weights, words))
 
 
-def entropy_file(path: Path, weights: int, value_words: int | None = None) -> Path:
+def entropy_file(
+    path: Path, weights: int, value_words: int | None = None, config: WindowConfig = WINDOW
+) -> Path:
     """Write a file whose index is a table of one class of 0 bits: any number of weights."""
     index = EntropyConfig(n_out=2048, lanes=64, bus_bits=32)
     data = np.array([0, 255 << 4], "<u2").tobytes()
     if value_words is None:
-        return _window(path, weights, index, 1, data)
-    value = _stream(WINDOW, weights, value_words)
-    return _write(path, weights, Decoder(WINDOW, index), value, _stream(index, weights, 1, data))
+        value_words = _value_words(weights)
+    value = _stream(config, weights, value_words)
+    return _write(path, weights, Decoder(config, index), value, _stream(index, weights, 1, data))
+
+
+def _value_words(weights: int) -> int:
+    chunks = -(-weights // WINDOW.n_out) + WINDOW.preload_steps
+    return -(-chunks * WINDOW.n_in // 32)
 
 
 def _trellis(path: Path, weights: int) -> Path:
