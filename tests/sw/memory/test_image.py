@@ -23,8 +23,8 @@ from xorloom.sw.model.container import (
 )
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig
-from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig, TrellisConfig
+from xorloom.sw.spec.weight_format import Decoder, WeightFormat
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import ValueLayout
@@ -120,6 +120,80 @@ def test_memory_image_table_names_the_decoder(tmp_path: Path) -> None:
         "network_id": f"{zlib.crc32(text):08x}",
         "index": {"codec": "bitmap", "config": {"n_out": 32, "bus_bits": 32}},
     }
+
+
+def mixed(folder: Path) -> Container:
+    """Two tensors with the same values' decoder, and an index of their own each."""
+    tensors = []
+    for name, index in (("a", ""), ("c", "entropy")):
+        (folder / name).mkdir()
+        tensors.append(model(folder / name, index=index).stored(name))
+    write_container(folder / "mixed.safetensors", tensors)
+    return read_container(folder / "mixed.safetensors")
+
+
+def test_memory_image_of_several_indexes_says_each_regions(tmp_path: Path) -> None:
+    container = mixed(tmp_path)
+    image = memory_image(container)
+    table = image.table()
+    assert (image.value, image.planes, image.kinds) == (VALUE, 2, 1 << 1 | 1 << 6)
+    assert [form.index.codec for form in image.forms] == ["bitmap", "entropy"]
+    for region, entry, kind in zip(image.regions, table["tensors"], (17, 22), strict=True):
+        decoder = container.tensor(region.name).decoder
+        assert region.form == WeightFormat(VALUE, 2, decoder.index)
+        assert entry["kind"] == kind
+        assert entry["index"] == decoder.to_dict()["index"]
+        assert entry["network_id"] == f"{region.form.network:08x}"
+        data = image.data[region.offset : region.offset + region.length]
+        assert data[3] == kind
+        (stream,) = split_weight_streams(data, 4)
+        value, index = split_stream(stream, region.form)
+        assert (value, index) == tuple(
+            container.raw(region.name + part) for part in (STREAM, INDEX)
+        )
+    assert {"kind", "network_id", "index"}.isdisjoint(table)
+    assert "#define XORLOOM_IMAGE_KINDS 0x42u" in image.c_header()
+    assert '{"c", ' in image.c_header()
+    assert f"{image.regions[1].length}u, 22u}}," in image.c_header()
+
+
+def test_tensors_that_one_decoder_cannot_read_are_told_apart(tmp_path: Path) -> None:
+    container = mixed(tmp_path)
+
+    def with_c(**changes: object) -> Container:
+        c = replace(container.tensors["c"], **changes)
+        return replace(container, tensors={**container.tensors, "c": c})
+
+    other = replace(VALUE, network_seed=7)
+    index = container.tensors["c"].decoder.index
+    text = (
+        r"reads values of one kind.*\(network_seed 0: a; network_seed 7: c\): name those of one w"
+    )
+    with pytest.raises(ConfigError, match=text):
+        weight_formats(with_c(decoder=Decoder(other, index)))
+    seven = with_c(decoder=Decoder(VALUE, BitmapConfig(n_out=32, bus_bits=32)))
+    assert weight_formats(seven)["c"].index.kind == 1
+    trellis = [TrellisConfig(n_in=n, n_out=32, bus_bits=32) for n in (4, 5)]
+    both = replace(
+        container,
+        tensors={
+            name: replace(container.tensors[name], decoder=Decoder(VALUE, config))
+            for name, config in zip("ac", trellis, strict=True)
+        },
+    )
+    text = (
+        r"reads one index of a kind, .* for 2 decoders \(n_in 4: a; n_in 5: c\): name those of one"
+    )
+    with pytest.raises(ConfigError, match=text):
+        weight_formats(both)
+    assert weight_formats(both, ["c"]) == {"c": WeightFormat(VALUE, 2, trellis[1])}
+
+
+def test_memory_image_c_header_refuses_names_that_c_cannot_say(tmp_path: Path) -> None:
+    image = memory_image(model(tmp_path), ["a"])
+    odd = replace(image, regions=(replace(image.regions[0], name="a\0b"),))
+    with pytest.raises(ConfigError, match="cannot be named in C"):
+        odd.c_header()
 
 
 def test_memory_image_c_header_is_c(tmp_path: Path) -> None:

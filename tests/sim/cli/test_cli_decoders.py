@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files with several decoders, as users of ``image``, ``generate`` and ``bandwidth`` see them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from xorloom.sim.simulate.ip import simulate_image
+from xorloom.sw.model.container import read_container, write_container
+
+from tests.helpers.cli import refuses, xorloom
+from tests.helpers.weights import clustered_weights
+
+DECODER = ["--n-in", 8, "--n-out", 64, "--window", 64, "--frame", 16, "--bus-bits", 32]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A file of two indexes of one value decoder, and one of two value decoders."""
+    folder = tmp_path_factory.mktemp("decoders")
+    arrays = {"v": clustered_weights(64, 40, 2), "w": clustered_weights(70, 60, 1)}
+    np.savez(folder / "model.npz", **arrays)
+    made = {}
+    for name, options in {
+        "bitmap": ["--index", "bitmap", *DECODER],
+        "entropy": ["--index", "entropy", *DECODER],
+        "seed": ["--index", "bitmap", *DECODER, "--network-seed", 7],
+    }.items():
+        out = folder / f"{name}.safetensors"
+        xorloom("compress", folder / "model.npz", "-o", out, "--min-size", 100, *options)
+        made[name] = read_container(out)
+    for name, other in (("indexes", "entropy"), ("values", "seed")):
+        tensors = [made["bitmap"].stored("v"), made[other].stored("w")]
+        write_container(folder / f"{name}.safetensors", tensors)
+    return {name: folder / f"{name}.safetensors" for name in ("indexes", "values")}
+
+
+def test_image_holds_tensors_of_several_indexes(models: dict[str, Path], tmp_path: Path) -> None:
+    out, _ = xorloom("image", models["indexes"], "-o", tmp_path / "w.bin")
+    assert "for a decoder with index bitmap (network id" in " ".join(out.split())
+    table = json.loads((tmp_path / "w.json").read_text())
+    assert [row["kind"] for row in table["tensors"]] == [17, 22]
+    (kinds,) = [row for row in table["registers"] if row["name"] == "KINDS"]
+    assert kinds["mask"] == kinds["value"] == 1 << 1 | 1 << 6
+
+
+def test_image_of_several_value_decoders_names_them(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    model, out = models["values"], tmp_path / "w.bin"
+    refuses(
+        "(network_seed 0: v; network_seed 7: w): name those of one w", "image", model, "-o", out
+    )
+    xorloom("image", model, "-o", out, "--tensor", "w")
+    assert json.loads((tmp_path / "w.json").read_text())["config"]["network_seed"] == 7
+
+
+def test_generate_makes_one_block_for_several_indexes(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    options = ("--unit", "ip", "--model", models["indexes"])
+    xorloom("generate", "-o", tmp_path, *options)
+    (manifest,) = tmp_path.glob("*.json")
+    kinds = [index["kind"] for index in json.loads(manifest.read_text())["indexes"]]
+    assert kinds == [17, 22]
+
+
+@pytest.mark.parametrize("unit", ["decoder", "ip"])
+def test_generate_for_several_value_decoders_takes_tensors(
+    unit: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    options = ("--unit", unit, "--model", models["values"])
+    refuses("of one", "generate", "-o", tmp_path / "a", *options)
+    assert not (tmp_path / "a").exists()
+    xorloom("generate", "-o", tmp_path / "b", *options, "--tensor", "w")
+    (config,) = (tmp_path / "b").glob("*.toml")
+    assert 'tensor = ["w"]' in config.read_text()
+    xorloom("generate", "-o", tmp_path / "c", "--config", config)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "b").glob("*.v")} == {
+        path.name: path.read_bytes() for path in (tmp_path / "c").glob("*.v")
+    }
+
+
+def test_generate_takes_tensors_of_a_model_only(tmp_path: Path) -> None:
+    refuses("--tensor goes with --model", "generate", "-o", tmp_path / "a", "--tensor", "w")
+
+
+@pytest.mark.parametrize("name", ["indexes", "values"])
+def test_bandwidth_takes_the_sum(name: str, models: dict[str, Path]) -> None:
+    report = json.loads(xorloom("bandwidth", models[name], "--json")[0])
+    container = read_container(models[name])
+    stored = sum(container.entry(part)[2] for part in container.names)
+    assert report["bits_per_weight"]["xorloom"] == 8 * stored / container.weights
+    assert report["bus_bits"] == 32
+
+
+def test_max_weights_is_the_limit_of_what_is_decoded(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    model, out = models["indexes"], tmp_path / "d.safetensors"
+    least = read_container(model).weights
+    for command in (["decompress", model, "-o", out], ["inspect", model], ["bandwidth", model]):
+        refuses(f"give --max-weights {least} if", *command, "--max-weights", least - 1, code=1)
+    text, _ = xorloom("verify", model, "--max-weights", least - 1, code=1)
+    assert f"give --max-weights {least} if" in text
+    refuses("give --max-weights", "simulate", model, "-t", "v", "--max-weights", 1, code=1)
+    xorloom("decompress", model, "-o", out, "--max-weights", least)
+    assert out.exists()
+
+
+@pytest.mark.slow
+def test_one_block_decodes_tensors_of_several_indexes(models: dict[str, Path]) -> None:
+    row = simulate_image(models["indexes"], ["v", "w"], memory="ddr3-1600", sink="bursts")
+    assert row["bit_exact"], row["mismatch"]
+    assert row["index"] == "bitmap and entropy"
