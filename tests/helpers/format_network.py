@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks and codes by FORMAT.md alone: sections 2, 4.1 and 5.2."""
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["block_rows", "trellis_lanes", "window_rows"]
+
+MASK = (1 << 64) - 1
+
+
+def generator(seed: int) -> Iterator[int]:
+    s = seed
+    while True:
+        s = s + 0x9E3779B97F4A7C15 & MASK
+        z = (s ^ s >> 30) * 0xBF58476D1CE4E5B9 & MASK
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
+        yield z ^ z >> 31
+
+
+def rank(rows: list[int]) -> int:
+    done: list[int] = []
+    for row in rows:
+        for other in done:
+            row = min(row, row ^ other)
+        if row:
+            done.append(row)
+    return len(done)
+
+
+def block_rows(config: dict[str, int]) -> list[int]:
+    source, n_in, n_out = generator(config["network_seed"]), config["n_in"], config["n_out"]
+    while True:
+        rows = []
+        while len(rows) < n_out:
+            row = next(source) & (1 << n_in) - 1
+            if row:
+                rows.append(row)
+        if rank(rows) == min(n_in, n_out):
+            return rows
+
+
+def shuffle(source: Iterator[int], cards: int) -> list[int]:
+    deck = list(range(cards))
+    for i in range(cards - 1, 0, -1):
+        k = next(source) % (i + 1)
+        deck[i], deck[k] = deck[k], deck[i]
+    return deck
+
+
+def deal(source: Iterator[int], hands: int, size: int, cards: int) -> list[list[int]]:
+    table: list[list[int]] = [[] for _ in range(hands)]
+    deck: list[int] = []
+    for _ in range(size):
+        for hand in table:
+            if not deck:
+                deck = shuffle(source, cards)
+            fresh = [card for card in deck if card not in hand]
+            if fresh:
+                deck.remove(fresh[0])
+                hand.append(fresh[0])
+            else:
+                x = deck.pop(0)
+                while x in hand:
+                    x = (x + 1) % cards
+                hand.append(x)
+    return table
+
+
+def window_rows(config: dict[str, int]) -> list[int]:
+    source, size, n_out = generator(config["network_seed"]), config["window"], config["n_out"]
+    for _ in range(64):
+        parities = deal(source, config["shared"], config["parity_taps"], size)
+        own = deal(source, n_out, config["own_taps"], size)
+        picks = deal(source, n_out, config["shared_taps"], config["shared"])
+        rows = []
+        for mine, picked in zip(own, picks, strict=True):
+            row = 0
+            for position in [*mine, *(t for p in picked for t in parities[p])]:
+                row ^= 1 << position
+            rows.append(row)
+        if rank(rows) == min(size, n_out):
+            return rows
+    raise AssertionError("no network")
+
+
+Lane = tuple[int, list[list[int]], set[int], list[int]]
+
+
+def trellis_lanes(config: dict[str, Any]) -> list[Lane]:
+    """Step, four parities as positions, minterms and gate of every lane."""
+    source, size = generator(config["network_seed"]), config["window"]
+    n_in, n_out, classes = config["n_in"], config["n_out"], config["classes"]
+    steps = [j * n_in // n_out for j in range(n_out)]
+    own = []
+    for u in range(n_in):
+        hands = max(4, steps.count(u) - 1)
+        for _ in range(256):
+            dealt = deal(source, hands, 4, size)
+            if rank([sum(1 << t for t in hand) for hand in dealt]) == min(hands, size - 1):
+                break
+        own.append(dealt)
+    g = 3 if classes == 1 else 4
+    lanes: list[Lane] = []
+    for u in range(n_in):
+        known = [list(parity) for parity in own[u]]
+        for v in (u - 2, u - 1, u + 1, u + 2):
+            for parity in own[v] if 0 <= v < n_in else []:
+                moved = [t + v - u for t in parity]
+                if min(moved) >= 0 and max(moved) < size:
+                    known.append(moved)
+        best: list[list[int]] = []
+        most = -1
+        for _ in range(8):
+            dealt = deal(source, steps.count(u), 4, len(known))
+            score = 2 * len({frozenset(hand) for hand in dealt})
+            for hand in dealt:
+                covered = {t for k in hand for t in known[k]}
+                rows = [sum(1 << t for t in known[k]) for k in hand]
+                score += min(size - g, len(covered)) + 4 * rank(rows)
+            if score > most:
+                best, most = dealt, score
+        for hand in best:
+            cover = [sum(t in known[k] for k in hand) for t in range(size)]
+            gate = sorted(shuffle(source, size), key=lambda t: cover[t])[:g]
+            b = next(source) & 1
+            first = [x for x in shuffle(source, 16) if x.bit_count() & 1 == b]
+            first += [x for x in shuffle(source, 16) if x.bit_count() & 1 != b]
+            lanes.append((u, [known[k] for k in hand], set(first[: config["minterms"]]), gate))
+    return lanes

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FORMAT.md is enough: a reader that shares no code with ``sw`` reads what it writes."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from xorloom.sw.model.compress import compress_model
+from xorloom.sw.model.container import read_container
+from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.verify import verify_model
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import EntropyConfig
+from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.value.plane import value_bits
+
+from tests.helpers import format_index, format_network, format_reader
+from tests.helpers.format_reader import Plain, read_model
+from tests.helpers.small_files import small_files
+from tests.helpers.weights import clustered_weights
+
+NEW = ["block", "window", "patches", "entropy", "trellis", "lowrank", "codes", "mixed"]
+NAMES = [*NEW, *(f"v2-{name}" for name in ("block", "codes", "entropy", "trellis", "window"))]
+
+
+def decompressed(data: bytes, folder: Path) -> Plain:
+    """What ``sw`` makes of a file."""
+    path, out = folder / "c", folder / "d"
+    path.write_bytes(data)
+    decompress_model(path, out)
+    raw = out.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    metadata = header.pop("__metadata__", {})
+    foreign = json.loads(metadata.pop("xorloom.foreign", "{}"))
+    container = read_container(path)
+    tensors = {
+        name: (
+            e["dtype"],
+            e["shape"],
+            raw[start + e["data_offsets"][0] : start + e["data_offsets"][1]],
+        )
+        for name, e in header.items()
+    }
+    for alias, name in container.ties.items():
+        assert metadata.pop(alias) == name
+    return Plain(tensors, dict(container.ties), metadata, foreign)
+
+
+def test_small_files_hold_what_their_names_say(tmp_path: Path) -> None:
+    assert sorted(small_files()) == sorted(NAMES)
+    patched = {}
+    for name in ("patches", "block"):
+        (tmp_path / name).write_bytes(small_files()[name])
+        container = read_container(tmp_path / name)
+        info = container.tensors["w"]
+        data, weights = container.raw("w.xl_stream"), container.weights
+        bits = value_bits(data, weights, info.planes, info.decoder.value, info.layout, "w")
+        patched[name] = bits.patches
+    assert all(patched.values()), patched
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reader_of_the_text_reads_every_file(name: str, tmp_path: Path) -> None:
+    data = small_files()[name]
+    found = read_model(data)
+    assert found == decompressed(data, tmp_path)
+    assert list(found.tensors) == list(decompressed(data, tmp_path).tensors)
+    assert len(found.tensors) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_golden_models_decode_every_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    path.write_bytes(small_files()[name])
+    assert all(verdict.ok for verdict in verify_model(read_container(path), golden=True))
+
+
+def test_a_reader_of_the_text_reads_what_compress_writes(tmp_path: Path) -> None:
+    """Default parameters of the window codec, weights as clustered as real ones."""
+    weights = {"w": clustered_weights(96, 128, 1).astype(np.float16), "b": np.ones(3, np.float32)}
+    save_file(weights, tmp_path / "m.safetensors", {"format": "pt"})
+    spec = CompressSpec(
+        sparsity=0.9,
+        quantizer=Quantizer("uniform", 2),
+        config=WindowConfig(),
+        search=False,
+        index=EntropyConfig(n_out=256),
+    )
+    compress_model(open_model(tmp_path / "m.safetensors"), tmp_path / "x", spec)
+    data = (tmp_path / "x").read_bytes()
+    assert read_model(data) == decompressed(data, tmp_path)
+
+
+def test_the_reader_shares_nothing_with_what_it_judges() -> None:
+    for module in (format_reader, format_index, format_network):
+        tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        names = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        assert not any(name.startswith(("xorloom", "numpy", "tests")) for name in names)
