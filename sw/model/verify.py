@@ -85,7 +85,9 @@ def plain_bytes(container: Container, name: str) -> list[bytes | memoryview]:
         signed = info.dtype == "I8"
         codes = signed_codes(decoded.codes, info.planes) if signed else decoded.codes
         return [_bytes_of(codes), _bytes_of(decoded.mask)]
-    return [_bytes_of(_to_dtype(dequantize(decoded, info.quantizer), info.dtype))]
+    with np.errstate(over="ignore"):  # what is too large becomes the largest number
+        weights = dequantize(decoded, info.quantizer)
+    return [_bytes_of(_to_dtype(weights, info.dtype))]
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

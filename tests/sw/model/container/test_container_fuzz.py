@@ -3,9 +3,7 @@
 
 import copy
 import json
-import struct
 import tracemalloc
-import zlib
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,15 +16,16 @@ from safetensors.numpy import save_file
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.container.seal import seal
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_bits, tensor_frames, tensor_steps
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded
+from xorloom.sw.spec.layout import HEADER_BYTES, Header
 from xorloom.sw.tensors.model_io import open_model
 from xorloom.sw.tensors.quantize import Quantizer
+
+from tests.helpers.mutations import join_file, places, reseal, split_file
 
 DAMAGED = (FormatError, ConfigError, CapacityError)
 MEMORY = 64 << 20
@@ -96,25 +95,6 @@ def check(data: bytes, folder: Path) -> bytes | None:
     return result
 
 
-def split(data: bytes) -> tuple[dict, bytearray]:
-    n = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + n]), bytearray(data[8 + n :])
-
-
-def join(header: dict, body: bytes) -> bytes:
-    """Write a file; the header's CRC fits."""
-    header["__metadata__"]["xorloom_header_crc32"] = "00000000"
-    raw = seal(json.dumps(header, separators=(",", ":")).encode())
-    return len(raw).to_bytes(8, "little") + raw + bytes(body)
-
-
-def places(document: object, at: tuple = ()) -> list[tuple]:
-    """Paths to everything inside a JSON document."""
-    inside = document.items() if isinstance(document, dict) else []
-    inside = enumerate(document) if isinstance(document, list) else inside
-    return [path for key, value in inside for path in ((*at, key), *places(value, (*at, key)))]
-
-
 VALUES = st.one_of(
     st.sampled_from([0, 1, -1, 2, 16, 64, 65, 1 << 31, 1 << 32, 1 << 48, 1 << 63, 1 << 70]),
     st.sampled_from([1.5, float("inf"), float("nan"), None, True, "", [], {}, [[]], [1] * 65]),
@@ -178,13 +158,13 @@ def test_edited_manifests_are_refused_or_mean_the_same(
     codec: str, folder: Path, data: st.DataObject
 ) -> None:
     raw, _ = sound(codec)
-    header, body = split(raw)
+    header, body = split_file(raw)
     manifest = json.loads(header["__metadata__"]["xorloom"])
     parts = [manifest, manifest["tensors"], manifest["decoders"]]
     for _ in range(data.draw(st.integers(1, 2))):
         edit(data.draw(st.sampled_from([part for part in parts if places(part)])), data)
     header["__metadata__"]["xorloom"] = json.dumps(manifest)
-    check(join(header, body), folder)
+    check(join_file(header, body), folder)
 
 
 @CODECS
@@ -192,34 +172,16 @@ def test_edited_manifests_are_refused_or_mean_the_same(
 def test_edited_headers_are_refused_or_mean_the_same(
     codec: str, folder: Path, data: st.DataObject
 ) -> None:
-    header, body = split(sound(codec)[0])
+    header, body = split_file(sound(codec)[0])
     metadata = header.pop("__metadata__")
     edit(header, data)
-    check(join({"__metadata__": metadata} | header, body), folder)
-
-
-def reseal(header: dict, body: bytearray) -> bytes:
-    """Give streams, manifest and header the CRCs that fit their bytes."""
-    manifest = json.loads(header["__metadata__"]["xorloom"])
-    bus = manifest["decoders"][0]["config"]["bus_bits"] // 8
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        low, high = entry["data_offsets"]
-        part = body[low:high]
-        if name.endswith((".xl_stream", ".xl_index")) and len(part) >= HEADER_BYTES:
-            end = len(part) - padded(CRC_BYTES, bus)
-            part[end : end + CRC_BYTES] = struct.pack("<I", zlib.crc32(part[:end]))
-            body[low:high] = part
-        manifest["crc32"][name] = zlib.crc32(part)
-    header["__metadata__"]["xorloom"] = json.dumps(manifest)
-    return join(header, body)
+    check(join_file({"__metadata__": metadata} | header, body), folder)
 
 
 @CODECS
 def test_resealing_a_sound_file_changes_nothing_that_is_read(codec: str, folder: Path) -> None:
     raw, plain = sound(codec)
-    assert check(reseal(*split(raw)), folder) == check(raw, folder) == plain
+    assert check(reseal(*split_file(raw)), folder) == check(raw, folder) == plain
 
 
 @pytest.mark.long
@@ -231,7 +193,7 @@ def test_streams_with_fitting_crcs_are_refused_or_mean_the_same(
     codec: str, part: str, folder: Path, data: st.DataObject
 ) -> None:
     raw, plain = sound(codec)
-    header, body = split(raw)
+    header, body = split_file(raw)
     low, high = header[part]["data_offsets"]
     flips = st.dictionaries(st.integers(low, high - 1), st.integers(1, 255), max_size=4)
     for at, bits in data.draw(flips).items():
@@ -248,7 +210,7 @@ def test_stream_headers_that_lie_are_refused(
     codec: str, field: str, folder: Path, value: int
 ) -> None:
     raw, plain = sound(codec)
-    header, body = split(raw)
+    header, body = split_file(raw)
     low, _ = header["w.xl_stream"]["data_offsets"]
     told = Header.unpack(bytes(body[low : low + HEADER_BYTES]), "test")
     lie = Header(**vars(told) | {field: value})
@@ -271,9 +233,9 @@ def test_shapes_that_coverage_guided_fuzzing_found_allocate_nothing(
     facts: dict, folder: Path
 ) -> None:
     # Found by Atheris: tensor_steps listed the streams that the shape promises, gigabytes of them.
-    header, body = split(sound("window")[0])
+    header, body = split_file(sound("window")[0])
     manifest = json.loads(header["__metadata__"]["xorloom"])
     # No scales that the shape must fit.
     manifest["tensors"]["w"].update(facts | {"quantizer": None, "dtype": "U8"})
     header["__metadata__"]["xorloom"] = json.dumps(manifest)
-    assert check(join(header, body), folder) is None
+    assert check(join_file(header, body), folder) is None
