@@ -68,7 +68,7 @@ def _slices(weights: int, planes: int, config: ValueConfig) -> int:
 def model_case(path: Path, names: Sequence[str], *, max_weights: int | None = None) -> Case:
     """Return the case of tensors of a compressed model; without names, the largest one.
 
-    ``max_weights`` is that of :func:`xorloom.sw.model.container.read_container`.
+    ``max_weights`` is that of :func:`xorloom.sw.model.container.reader.read_container`.
 
     Raises
     ------

@@ -162,7 +162,7 @@ def simulate_model(
     waves, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
     max_weights : int, optional
-        See :func:`xorloom.sw.model.container.read_container`.
+        See :func:`xorloom.sw.model.container.reader.read_container`.
 
     Returns
     -------

@@ -90,7 +90,7 @@ def decode_tensor(container: Container, name: str) -> Quantized:
         If there is no such tensor.
     CapacityError
         If the file has more weights than are decoded unasked, see
-        :meth:`xorloom.sw.model.container.Container.check_weights`.
+        :meth:`xorloom.sw.model.container.reader.Container.check_weights`.
     FormatError
         If its data is damaged.
     """

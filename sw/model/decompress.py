@@ -30,7 +30,7 @@ def decompress_model(
     progress : callable
         Called with ``decode`` and the name of every compressed tensor.
     max_weights : int, optional
-        See :func:`xorloom.sw.model.container.read_container`.
+        See :func:`xorloom.sw.model.container.reader.read_container`.
 
     Returns
     -------

@@ -146,7 +146,7 @@ def header_bytes(
     Raises
     ------
     ConfigError
-        If a tensor has the reserved name ``__metadata__``.
+        If a tensor has the reserved name ``__metadata__``, or a text is not Unicode.
     """
     header: dict[str, Any] = {METADATA_NAME: dict(metadata)}
     if header.keys() & entries.keys():
@@ -155,7 +155,13 @@ def header_bytes(
     for name, (dtype, shape, size) in entries.items():
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size
-    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        odd = error.object[max(0, error.start - 40) : error.end]
+        raise ConfigError(
+            f"safetensors cannot hold {odd!r}: a lone surrogate is no Unicode text: rename it"
+        ) from None
     return raw + b" " * (-len(raw) % 8)
 
 

@@ -37,7 +37,7 @@ def plain_metadata(container: Container) -> dict[str, str]:
 
     Other names of a tensor stand as ``safetensors.torch.save_model`` writes them: the name that is
     left out, with the name that is there. Dtypes of foreign tensors stand under
-    :data:`FOREIGN_KEY`.
+    :data:`xorloom.sw.model.container.facts.FOREIGN_KEY`.
     """
     metadata = dict(container.metadata) | dict(container.ties)
     if container.foreign:

@@ -125,6 +125,12 @@ def test_no_such_file_is_written(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_names_that_utf_8_cannot_hold_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot hold .*ud800.*: rename it"):
+        made(tmp_path / "c", plain("b\ud800"), quantizer=Quantizer())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_compressed_tensor_cannot_come_back_as_the_metadata(path: Path) -> None:
     def manifest(facts: dict) -> None:
         facts["tensors"]["__metadata__"] = facts["tensors"].pop("w")
