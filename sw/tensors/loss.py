@@ -11,7 +11,7 @@ from .quantize import Quantized, Quantizer, dequantize, quantize
 __all__ = ["Suggestion", "relative_error", "worse_than"]
 
 _CHUNK = 1 << 20
-_SAMPLE = 1 << 15
+_SAMPLE = 1 << 12
 """Kept weights on which quantizers are compared."""
 
 
@@ -69,8 +69,8 @@ class Suggestion:
 
     def __str__(self) -> str:
         return (
-            f"{_words(self.used)} has error {self.used_error:.3g}; "
-            f"{_words(self.better)} has {self.better_error:.3g}"
+            f"{_words(self.used)} has error {self.used_error:.4g}; "
+            f"{_words(self.better)} has {self.better_error:.4g}"
         )
 
 
@@ -107,10 +107,10 @@ def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> S
     used_error = error(quantizer.method, quantizer.planes)
     found = []
     for method in {"alternating", "uniform"} - {quantizer.method}:
-        for planes in range(quantizer.planes - 1, 0, -1):
-            less = error(method, planes)
-            if less >= used_error:
-                break
+        most = quantizer.planes - 1
+        if error(method, most) < used_error:  # else fewer are worse still
+            errors = ((planes, error(method, planes)) for planes in range(1, most + 1))
+            planes, less = next((p, e) for p, e in errors if e < used_error)
             found.append((planes, less, method))
     if not found:
         return None
