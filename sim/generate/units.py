@@ -118,7 +118,10 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         return UnitPlan(name, options.config(), stages=options.stages or 1)
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
-        raise ConfigError(f"--unit {name} has one index; --unit ip and stream-ip take several")
+        raise ConfigError(
+            f"--unit {name} has one index; --unit ip and stream-ip take several "
+            "(of a model, name tensors with --tensor)"
+        )
     if name == "ip":
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory

@@ -14,7 +14,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.base.host import replaced
 from xorloom.sw.base.json_text import read_json
 
@@ -106,16 +106,18 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]
         if size < _LENGTH_BYTES or length > min(_HEADER_MAX, size):
             raise FormatError(f"{path}: not a safetensors file, or truncated ({size} bytes)")
         raw = file.read(length)
-    # Ref: safetensors README, "Format": begins with {, may be padded with spaces (0x20) at its end
-    if len(raw) != length or not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
-        raise FormatError(
-            f"{path}: safetensors header must be an object, from its first byte on and with "
-            "nothing but spaces after it (truncated file?)"
-        )
     try:
         header = read_json(raw)
     except ValueError as error:
         raise FormatError(f"{path}: safetensors header is not JSON: {error}") from None
+    if len(raw) != length or not isinstance(header, dict):
+        raise FormatError(f"{path}: safetensors header is truncated or not an object")
+    # Ref: safetensors README, "Format": begins with {, may be padded with spaces (0x20) at its end
+    if raw[:1] != b"{" or raw.rstrip(b" ")[-1:] != b"}":
+        raise FormatError(
+            f"{path}: safetensors header must begin with its object, and have nothing but spaces "
+            "after it"
+        )
     metadata = header.pop(METADATA_NAME, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise FormatError(f"{path}: safetensors metadata must be strings")
@@ -147,6 +149,8 @@ def header_bytes(
     ------
     ConfigError
         If a tensor has the reserved name ``__metadata__``, or a text is not Unicode.
+    CapacityError
+        If it is longer than readers take.
     """
     header: dict[str, Any] = {METADATA_NAME: dict(metadata)}
     if header.keys() & entries.keys():
@@ -162,6 +166,11 @@ def header_bytes(
         raise ConfigError(
             f"safetensors cannot hold {odd!r}: a lone surrogate is no Unicode text: rename it"
         ) from None
+    if len(raw) > _HEADER_MAX - 8:
+        raise CapacityError(
+            f"names and metadata take {len(raw):,} bytes, safetensors headers have at most "
+            f"{_HEADER_MAX:,}: split the model"
+        )
     return raw + b" " * (-len(raw) % 8)
 
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import spool_beside
 from xorloom.sw.tensors.safetensors_file import header_bytes, write_tensors
 
@@ -44,6 +44,8 @@ def write_container(
     ------
     ConfigError
         If two tensors of the file would have one name, or the metadata has a key of ours.
+    CapacityError
+        If names and metadata are longer than readers take.
     OSError
         If the file cannot be written.
     """
@@ -69,9 +71,12 @@ def write_container(
             elif tensor.facts is not None:
                 foreign[tensor.name] = tensor.facts
         manifest = Manifest(facts, foreign, dict(ties or {}), crcs)
-        manifest.check_names(entries, metadata)
         text = json.dumps(manifest.to_dict(), separators=(",", ":"))
         ours = {MANIFEST_KEY: text, SEAL_KEY: SEAL_BLANK}
+        try:
+            manifest.check_names(entries, metadata)
+            header = seal(header_bytes(entries, ours | dict(metadata)))
+        except (ConfigError, CapacityError) as error:
+            raise type(error)(f"{path}: {error}") from None
         spool.seek(0)
-        chunks = iter(lambda: spool.read(_CHUNK_BYTES), b"")
-        write_tensors(path, seal(header_bytes(entries, ours | dict(metadata))), chunks)
+        write_tensors(path, header, iter(lambda: spool.read(_CHUNK_BYTES), b""))

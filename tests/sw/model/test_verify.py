@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.model import verify
 from xorloom.sw.model.codec import decode_tensor, encode_tensor
 from xorloom.sw.model.container import (
     CompressedTensor,
@@ -12,7 +13,7 @@ from xorloom.sw.model.container import (
     write_container,
 )
 from xorloom.sw.model.inspect import tensor_bits
-from xorloom.sw.model.verify import verify_tensor
+from xorloom.sw.model.verify import verify_model, verify_tensor
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.value.block.codec import encode
@@ -72,6 +73,21 @@ def test_verify_tensor_rejects_other_contents(quantized, tmp_path):
         with pytest.raises(FormatError, match=text):
             read(container, "w")
     assert (decode_tensor(container, "w").codes == quantized.codes).all()
+
+
+@pytest.mark.parametrize("what", ["mask", "codes"])
+def test_verify_compares_the_golden_models_of_index_and_values(
+    what, quantized, tmp_path, monkeypatch
+):
+    container = write_one(tmp_path / "c.safetensors", quantized)
+    assert all(verdict.ok for verdict in verify_model(container, golden=True))
+    golden = getattr(verify, f"golden_{what}")
+    monkeypatch.setattr(verify, f"golden_{what}", lambda *given: golden(*given) ^ 1)
+    (verdict,) = verify_model(container, golden=True)
+    assert not verdict.ok
+    assert "c.safetensors: w: " in verdict.message
+    assert verdict.message.endswith("s of fast decoder and golden model differ")
+    assert all(verdict.ok for verdict in verify_model(container))
 
 
 def test_content_crc32_sees_mask_and_kept_codes_only(quantized):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.model.codec import encode_tensor
 from xorloom.sw.model.container import (
     CompressedTensor,
@@ -128,6 +128,15 @@ def test_no_such_file_is_written(name: str, tmp_path: Path) -> None:
 def test_names_that_utf_8_cannot_hold_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot hold .*ud800.*: rename it"):
         made(tmp_path / "c", plain("b\ud800"), quantizer=Quantizer())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_header_that_no_reader_takes_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xorloom.sw.tensors.safetensors_file._HEADER_MAX", 1000)
+    with pytest.raises(CapacityError, match=r"c: names and metadata take .* at most 1,000: split"):
+        made(tmp_path / "c", plain("x" * 1000), quantizer=Quantizer())
     assert not list(tmp_path.iterdir())
 
 
@@ -296,19 +305,19 @@ TWICE = b'"b":{"dtype":"F32","shape":[1],"data_offsets":'
         (lambda h: h.replace(b'"shape":[1]', b'"shape":[1e400]'), "'b' has a bad header"),
         (lambda h: h.replace(b'"shape":[1]', b'"shape":[1' + b"0" * 5000 + b"]"), "not JSON"),
         (lambda h: h.replace(b'"shape":[1]', b'"shape":[NaN]'), "NaN is no JSON number"),
-        (lambda h: b"\xef\xbb\xbf" + h, "must be an object, from its first byte"),
-        (lambda h: b" " + h, "must be an object, from its first byte"),
+        (lambda h: b"\xef\xbb\xbf" + h, "not JSON: Unexpected UTF-8 BOM"),
+        (lambda h: b" " + h, "must begin with its object"),
         (lambda h: h.rstrip() + b"\n", "nothing but spaces after it"),
-        (lambda h: h.rstrip() + b"\0", "nothing but spaces after it"),
+        (lambda h: h.rstrip() + b"\0", "not JSON: Extra data"),
         (lambda h: h.rstrip() + b"{}", "not JSON: Extra data"),
-        (lambda h: h.decode().encode("utf-16"), "must be an object, from its first byte"),
-        (lambda h: h.decode().encode("utf-16-le"), "must be an object|not JSON"),
+        (lambda h: h.decode().encode("utf-16"), "not JSON: 'utf-8' codec can't decode"),
+        (lambda h: h.decode().encode("utf-16-le"), "not JSON"),
         (lambda h: h.replace(b'"b":', b'"\xff":'), "not JSON: 'utf-8' codec can't decode"),
         (lambda h: h.replace(b'"b":', b'"\xed\xa0\x80":'), "not JSON: 'utf-8' codec can't decode"),
         (lambda h: h.replace(b'"b":', b'"\\ud800":'), "is not Unicode text"),
         (lambda h: h.replace(b'"b":', b"b:"), "not JSON"),
-        (lambda h: b"[" + h.rstrip() + b"]", "must be an object"),
-        (lambda h: b"", "must be an object"),
+        (lambda h: b"[" + h.rstrip() + b"]", "truncated or not an object"),
+        (lambda h: b"", "not JSON"),
         (lambda h: b"{}", "must be 10 bytes, found|gap or overlap"),
         (lambda h: h.replace(b'"xorloom":', b'"other":1,"xorloom":'), "metadata must be strings"),
         (lambda h: h.replace(b'"xorloom":', b'"other":null,"xorloom":'), "metadata must be stri"),

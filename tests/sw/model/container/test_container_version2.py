@@ -61,6 +61,55 @@ def test_version_2_is_read_by_as_strict_a_schema(change, text, tmp_path):
         read_container(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "change_header", "text"),
+    [
+        (lambda m: m["crc32"].pop("bias"), lambda h: None, "crc32 has missing or unknown keys"),
+        (lambda m: m.update(ties={}), lambda h: None, "manifest has missing or unknown keys: 'ti"),
+        (lambda m: m.pop("index"), lambda h: None, "manifest has missing or unknown keys: 'ind"),
+        (lambda m: m.update(codec="lz"), lambda h: None, "unknown value codec 'lz'"),
+        (lambda m: m["tensors"]["w"].update(error=0), lambda h: None, "unknown keys: 'error'"),
+        (
+            lambda m: m["tensors"]["w"]["quantizer"].update(axis=0),
+            lambda h: None,
+            "quantizer has missing or unknown keys: 'axis'",
+        ),
+        (
+            lambda m: m["crc32"].update(w=m["crc32"].pop("bias")),
+            lambda h: h.update(w=h.pop("bias")),
+            "tensor 'w' is in the way of what 'w' becomes",
+        ),
+        (
+            lambda m: m["tensors"].update({"\ud800": m["tensors"]["w"]}),
+            lambda h: None,
+            "is not Unicode text",
+        ),
+    ],
+)
+def test_edits_of_version_2_are_refused(change, change_header, text, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes((FILES / "window.safetensors").read_bytes())
+    rewrite(path, change, change_header)
+    with pytest.raises(FormatError, match=text):
+        read_container(path)
+
+
+@pytest.mark.parametrize("dtype", ["U8", "BOOL", "I16", "C64", "F64"])
+def test_scales_of_version_2_are_floats(dtype, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes((FILES / "window.safetensors").read_bytes())
+    size = {"U8": 1, "BOOL": 1, "I16": 2, "C64": 8, "F64": 8}[dtype]
+
+    def change_header(header):
+        entry = header["w.xl_scale"]
+        low, high = entry["data_offsets"]
+        entry.update(dtype=dtype, shape=[(high - low) // size, 1])
+
+    rewrite(path, change_header=change_header)
+    with pytest.raises(FormatError, match=f"tensor 'w': scales must be F16 or F32, not {dtype}"):
+        read_container(path)
+
+
 def test_quantizer_of_version_2_tells_what_the_file_does(tmp_path):
     path = tmp_path / "w.safetensors"
     for key, other in (("planes", 1), ("scale_dtype", "float32")):
