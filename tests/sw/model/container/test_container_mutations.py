@@ -108,10 +108,17 @@ def attack(name: str, how: str, edits: int, folder: Path, *, traced: bool = Fals
 @pytest.mark.parametrize("how", MUTATIONS)
 def test_edited_files_are_refused_or_mean_the_same(how: str, tmp_path: Path) -> None:
     for name in KNOWN:
-        attack(name, how, 4, tmp_path)
+        attack(name, how, 2, tmp_path)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("how", MUTATIONS)
+def test_edited_files_take_little_memory(how: str, tmp_path: Path) -> None:
+    for name in KNOWN:
+        attack(name, how, 5, tmp_path, traced=True)
+
+
+@pytest.mark.slow  # the same, more often
 @pytest.mark.parametrize("how", MUTATIONS)
 @pytest.mark.parametrize("name", KNOWN)
 def test_many_edited_files_are_refused_or_mean_the_same(
