@@ -32,6 +32,7 @@ __all__ = [
     "golden_codes",
     "golden_mask",
     "plain_bytes",
+    "plain_weights",
     "verify_model",
     "verify_tensor",
 ]
@@ -80,30 +81,40 @@ def plain_bytes(container: Container, name: str) -> list[bytes | memoryview]:
     info = container.tensors.get(name)
     if info is None:
         return [container.raw(name)]
-    decoded = verify_tensor(container, name)
     if info.quantizer is None:
+        decoded = verify_tensor(container, name)
         signed = info.dtype == "I8"
         codes = signed_codes(decoded.codes, info.planes) if signed else decoded.codes
         return [_bytes_of(codes), _bytes_of(decoded.mask)]
-    with np.errstate(over="ignore"):  # what is too large becomes the largest number
-        weights = dequantize(decoded, info.quantizer)
-    return [_bytes_of(_to_dtype(weights, info.dtype))]
+    return [_bytes_of(plain_weights(container, name))]
+
+
+def plain_weights(container: Container, name: str) -> np.ndarray:
+    """Decode a compressed tensor that has a quantizer to weights of its original dtype.
+
+    What is too large for the dtype becomes its largest number: sums of scales can be a little
+    larger than the weights that they stand for, and float8 has no infinity to become.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    CapacityError
+        If the file has more weights than are decoded unasked.
+    """
+    info = container.tensor(name)
+    assert info.quantizer is not None
+    with np.errstate(over="ignore"):
+        weights = dequantize(verify_tensor(container, name), info.quantizer)
+    dtype = DTYPES[info.dtype]
+    most = np.float32(min(float(ml_dtypes.finfo(kind).max) for kind in (dtype, np.float32)))
+    np.clip(weights, -most, most, out=weights)
+    return weights.astype(dtype, copy=False)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:
     """Return an array's bytes without a copy; some dtypes have no buffers of their own."""
     return array.reshape(-1).view(np.uint8).data
-
-
-def _to_dtype(weights: np.ndarray, dtype: str) -> np.ndarray:
-    """Convert float32 weights; what is too large for the dtype becomes its largest number.
-
-    Sums of scales can be a little larger than the weights that they stand for, and float8 has no
-    infinity to become.
-    """
-    most = min(float(ml_dtypes.finfo(kind).max) for kind in (DTYPES[dtype], np.float32))
-    np.clip(weights, -np.float32(most), np.float32(most), out=weights)
-    return weights.astype(DTYPES[dtype], copy=False)
 
 
 @dataclass(frozen=True)
