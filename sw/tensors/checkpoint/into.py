@@ -36,8 +36,9 @@ def into_model(source: Path, out: Path, arrays: Arrays) -> None:
     out : Path
         Of the same ending; another file than ``source``.
     arrays : mapping of name to array
-        By the names that :func:`xorloom.sw.tensors.checkpoint.open_model` gives, in the tensors' own dtypes and shapes. Each is
-        asked for once, when it is written. Of a pruned pair it is the weight; its mask stays.
+        By the names that :func:`xorloom.sw.tensors.checkpoint.opening.open_model` gives, in the
+        tensors' own dtypes and shapes. Each is asked for once, when it is written. Of a pruned
+        pair it is the weight; its mask stays.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def _new(model: Checkpoint, home: str, array: np.ndarray) -> np.ndarray:
             f"{old.label} is {old.dtype} {old.shape}, not {dtype_name(array.dtype)} "
             f"{array.shape}: give the model that was compressed"
         )
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def _write_safetensors(source: Path, out: Path, arrays: Arrays) -> None:

@@ -152,7 +152,7 @@ def _checked(tensor: OnnxTensor, array: np.ndarray) -> np.ndarray:
             f"{tensor.label} is {tensor.dtype} {tensor.shape}, not {dtype_name(array.dtype)} "
             f"{array.shape}: give the model that was compressed"
         )
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def _replace(tensor: OnnxTensor, array: np.ndarray) -> None:

@@ -213,9 +213,7 @@ def external(tensor: Any, model: Path, label: str) -> External | None:
         )
     path = model.parent / location
     if not path.is_file():
-        raise FormatError(
-            f"{label} has its data in {path}, which is missing: get that file as well"
-        )
+        raise FormatError(f"{label} has its data in {path}, which is missing: get it as well")
     # A cache may keep the model and its data elsewhere, side by side, behind links.
     homes = [model.parent.resolve(), model.resolve().parent]
     if not any(path.resolve().is_relative_to(home) for home in homes):
@@ -223,8 +221,10 @@ def external(tensor: Any, model: Path, label: str) -> External | None:
     own, dtype = _dtype(tensor.data_type, label)
     bits = _BITS.get(own, 8 * DTYPES[dtype].itemsize if dtype in DTYPES else 0)
     size = -(-math.prod(tensor.dims) * bits // 8)
-    offset = int(facts.get("offset", 0))
-    length = int(facts.get("length", size))
+    try:
+        offset, length = int(facts.get("offset", 0)), int(facts.get("length", size))
+    except ValueError as error:
+        raise FormatError(f"{label} has no place in {path}: {error}") from None
     end = path.stat().st_size
     if length != size and bits:
         raise FormatError(f"{label} must have {size} bytes in {path}, not {length}")
