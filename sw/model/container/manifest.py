@@ -13,7 +13,7 @@ from xorloom.sw.spec.weight_format import Decoder, check_index
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX
+from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX, WEIGHT_DTYPES
 from xorloom.sw.value.plane import ValueLayout
 
 from .facts import SCALE, CompressedTensor, ForeignTensor
@@ -24,7 +24,6 @@ VERSIONS = (2, 3)
 """Versions that are read; the last one is written."""
 MANIFEST_KEY = "xorloom"
 """Key of the manifest in the file's metadata."""
-WEIGHT_DTYPES = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
 CODE_DTYPES = ("U8", "I8")
 """Dtypes of the user's own codes."""
 SCALE_DTYPES = {"F16": "float16", "F32": "float32"}

@@ -8,14 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, XorloomError
-from xorloom.sw.tensors.safetensors_file import dtype_name
+from xorloom.sw.tensors.safetensors_file import WEIGHT_DTYPES, dtype_name
 
-__all__ = ["WEIGHT_DTYPES", "Checkpoint", "ModelTensor", "from_arrays", "listed", "reader"]
+__all__ = ["Checkpoint", "ModelTensor", "from_arrays", "listed", "reader"]
 
-WEIGHT_DTYPES = frozenset(
-    ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
-)
-"""Dtypes of weights that can be quantized. ``F8_E8M0`` holds powers of two: it has no zero."""
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
@@ -132,7 +128,7 @@ class Checkpoint(Mapping[str, ModelTensor]):
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Return names for a line of text: the first few, and how many more there are."""
-    names = list(names)
+    names = [name if name.isprintable() else repr(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
