@@ -21,7 +21,6 @@ from xorloom.sw.base.json_text import read_json
 __all__ = [
     "DIMENSIONS_MAX",
     "DTYPES",
-    "WEIGHT_DTYPES",
     "dtype_name",
     "header_bytes",
     "read_header",
@@ -50,8 +49,6 @@ DTYPES: dict[str, np.dtype] = {
     "C64": np.dtype(np.complex64),
 }
 """Dtypes that NumPy holds. A file may have others: their tensors pass through as bytes."""
-WEIGHT_DTYPES = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
-"""Dtypes of weights that can be quantized. Others pass through; ``F8_E8M0`` has not even a zero."""
 _PACKED_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}  # Ref: safetensors 0.8, dtypes
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 DIMENSIONS_MAX = 64  # Ref: NumPy 2.0.0 release notes, NPY_MAXDIMS

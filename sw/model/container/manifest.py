@@ -10,10 +10,11 @@ from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.base.json_text import read_json
 from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
 from xorloom.sw.spec.weight_format import Decoder, check_index
+from xorloom.sw.tensors.checkpoint.model import WEIGHT_DTYPES
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX, WEIGHT_DTYPES
+from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX
 from xorloom.sw.value.plane import ValueLayout
 
 from .facts import SCALE, CompressedTensor, ForeignTensor
