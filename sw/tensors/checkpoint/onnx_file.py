@@ -146,7 +146,7 @@ def _text(model: Any, out: Path) -> bytes:
 
 
 def _checked(tensor: OnnxTensor, array: np.ndarray) -> np.ndarray:
-    if tensor.foreign or tensor.dtype != dtype_name(array.dtype) or tensor.shape != array.shape:
+    if tensor.dtype != dtype_name(array.dtype) or tensor.shape != array.shape:
         raise ConfigError(
             f"{tensor.label} is {tensor.dtype} {tensor.shape}, not {dtype_name(array.dtype)} "
             f"{array.shape}: give the model that was compressed"
