@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from xorloom.sw.base.errors import ConfigError, FormatError, XorloomError
+from xorloom.sw.base.errors import ConfigError, FormatError
 
 from .folder import open_folder, open_index
-from .model import Checkpoint, listed
+from .model import Checkpoint, is_told, listed
 from .npz import open_npy, open_npz
 from .onnx_file import open_onnx
 from .pairs import join_pairs
@@ -103,12 +103,13 @@ def _open_file(path: Path) -> Checkpoint:
             f"{path}: is a .ckpt, but not of torch: convert it with tf2onnx if it is TensorFlow's"
         )
     if ending not in _OPENERS:
-        raise ConfigError(f"{path}: unknown checkpoint type, use one of {', '.join(FORMATS)}")
+        known = ", ".join(FORMATS)
+        raise ConfigError(f"{path}: unknown checkpoint type, use one of {known}, or a folder")
     try:
         return _OPENERS[ending](path)
-    except (XorloomError, OSError):
-        raise
     except Exception as error:  # readers of other formats raise their own, undocumented types
+        if is_told(error):
+            raise
         raise FormatError(f"{path}: cannot be read as {ending}: {error}") from error
 
 
