@@ -114,7 +114,15 @@ def _open_file(path: Path) -> Checkpoint:
 
 
 def _told(model: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with a note of the tensors that pass through as they are."""
+    """Return the checkpoint with a note of the tensors that pass through as they are.
+
+    A name that no safetensors file can hold is refused before any work.
+    """
+    for name in (*model, *model.ties):
+        if name == "__metadata__" or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise FormatError(
+                f"{model.path}: tensor {name!r} has a name that safetensors cannot hold: rename it"
+            )
     kinds = [f"{name} ({t.dtype})" for name, t in model.items() if t.foreign]
     if not kinds:
         return model
