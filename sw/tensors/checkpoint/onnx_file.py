@@ -47,13 +47,15 @@ def open_onnx(path: Path) -> Checkpoint:
     """
     tensors: dict[str, ModelTensor] = {}
     left_out = []
+    files: dict[Path, None] = {}
     for name, message in tensors_of(_parsed(path)).items():
         tensor = OnnxTensor(name, message, path)
         if tensor.sparse and tensor.foreign:
             left_out.append(name)
             continue
         for part in _parts(message):
-            external(part, path, tensor.label)  # what is missing is told before any work
+            place = external(part, path, tensor.label)  # what is missing is told before any work
+            files |= {} if place is None else {place.path: None}
         tensors[name] = ModelTensor(
             name,
             tensor.dtype,
@@ -66,7 +68,7 @@ def open_onnx(path: Path) -> Checkpoint:
     notes = [f"the graph is not kept: decompress --into {path.name} puts tensors back into it"]
     if left_out:
         notes.append(f"left out, sparse and of a type that is kept as it is: {listed(left_out)}")
-    return Checkpoint(tensors, path, notes=tuple(notes))
+    return Checkpoint(tensors, path, notes=tuple(notes), files=tuple(files))
 
 
 def _parts(message: Any) -> Iterator[Any]:
