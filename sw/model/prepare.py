@@ -127,7 +127,7 @@ def _choose(
     size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
     order = spec.order if spec.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
-    quantized = quantize(weights, chosen.mask, spec.quantizer)
+    quantized = quantize(weights, chosen.mask, spec.quantizer, fixed_mask=True)
     return Part(quantized, order, size, chosen)
 
 

@@ -33,7 +33,7 @@ _CRC_MAX = (1 << 32) - 1
 _KEYS = {"version", "tensors", "crc32"}
 _TENSOR_KEYS = {"shape", "dtype", "planes", "content_crc32", "quantizer"}
 _QUANTIZER_KEYS_2 = {"method", "planes", "scale", "group", "scale_dtype"}
-_QUANTIZER_KEYS = {"method", "scale", "group"}
+_QUANTIZER_KEYS = {"method", "scale", "group", "axis"}
 
 
 @dataclass(frozen=True)
@@ -342,6 +342,9 @@ def _check_parts(
             raise ConfigError(f"part {name + suffix!r} is missing")
         dtype, shape, _ = entries[name + suffix]
         if suffix == SCALE and info.quantizer is not None:
+            axis = info.quantizer.axis_of(info.shape)
+            if info.quantizer.axis != axis:
+                raise ConfigError(f"quantizer's axis must be {axis}, not {info.quantizer.axis}")
             expected = info.quantizer.scale_shape(info.shape)
             if shape != expected:
                 raise ConfigError(f"scales must be {expected}, not {shape}")
