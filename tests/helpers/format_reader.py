@@ -300,7 +300,15 @@ def weights(
         yield value
 
 
-FORMATS = {"F8_E4M3": (4, 3, 448.0), "F8_E5M2": (5, 2, 57344.0), "F16": (5, 10, 65504.0)}
+FORMATS = {
+    "F16": (5, 10, 15, 65504.0),
+    "BF16": (8, 7, 127, float.fromhex("0x1.fep127")),
+    "F8_E4M3": (4, 3, 7, 448.0),
+    "F8_E5M2": (5, 2, 15, 57344.0),
+    "F8_E4M3FNUZ": (4, 3, 8, 240.0),
+    "F8_E5M2FNUZ": (5, 2, 16, 57344.0),
+}
+"""Exponent bits, digits, bias, largest number."""
 
 
 def to_dtype(value: float, dtype: str) -> bytes:
@@ -309,13 +317,14 @@ def to_dtype(value: float, dtype: str) -> bytes:
         return struct.pack("<d", max(-SINGLE, min(SINGLE, value)))
     if dtype == "F32":
         return struct.pack("<f", max(-SINGLE, min(SINGLE, value)))
-    exponents, digits, most = FORMATS.get(dtype) or (8, 7, float.fromhex("0x1.fep127"))
+    exponents, digits, bias, most = FORMATS[dtype]
     sign = int(math.copysign(1, value) < 0) << exponents + digits
     value = min(abs(value), most)
-    bias, least = (1 << exponents - 1) - 1, 2 - (1 << exponents - 1)
-    exponent = max(least, math.frexp(value)[1] - 1) if value else least
+    exponent = max(1 - bias, math.frexp(value)[1] - 1) if value else 1 - bias
     units = round(value / 2.0 ** (exponent - digits))  # Python rounds to even
     bits = units + (exponent + bias - 1 << digits)  # a carry goes to the exponent by itself
+    if dtype.endswith("UZ") and not bits:
+        sign = 0  # there is no negative zero
     return (sign | bits).to_bytes((1 + exponents + digits) // 8, "little")
 
 

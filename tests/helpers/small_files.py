@@ -143,10 +143,22 @@ def small_files() -> dict[str, bytes]:
         "codes": [tensor("w", Decoder(W, index_for(W, 3)), planes=3, order="strided", dtype="I8")],
         "mixed": [
             tensor("v", bitmap, Quantizer("ternary"), dtype="F64", shape=(90,)),
-            tensor("a.w", Decoder(W, ENTROPY), Quantizer(scale_dtype="float32"), order="row"),
+            tensor(
+                "a.w",
+                Decoder(W, ENTROPY),
+                Quantizer(scale_dtype="float32"),
+                order="row",
+                dtype="F8_E4M3FNUZ",
+            ),
             tensor("none", bitmap, Quantizer(), shape=(0, 7)),
             tensor("one", bitmap, Quantizer(), shape=()),
-            tensor("u", Decoder(BLOCK, index_for(BLOCK, 1)), Quantizer(), shape=(5, 3, 4)),
+            tensor(
+                "u",
+                Decoder(BLOCK, index_for(BLOCK, 1)),
+                Quantizer(),
+                shape=(5, 3, 4),
+                dtype="F8_E5M2FNUZ",
+            ),
             tensor("nothing", Decoder(BLOCK, index_for(BLOCK, 1)), Quantizer(), shape=(0,)),
             tensor(
                 "q", Decoder(W, index_for(W, 4)), Quantizer("uniform", 4), planes=4, dtype="F16"

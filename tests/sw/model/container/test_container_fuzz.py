@@ -22,7 +22,7 @@ from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import HEADER_BYTES, Header
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.mutations import join_file, places, reseal, split_file

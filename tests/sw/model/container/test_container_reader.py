@@ -18,7 +18,7 @@ from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import value_bits
 
