@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from xorloom.sim.simulate.ip import simulate_image
 from xorloom.sw.model.container import read_container, write_container
+from xorloom.sw.model.container.reader import WEIGHTS_LEAST, WEIGHTS_PER_BYTE
 
 from tests.helpers.cli import refuses, xorloom
+from tests.helpers.paths import ROOT
 from tests.helpers.weights import clustered_weights
 
 DECODER = ["--n-in", 8, "--n-out", 64, "--window", 64, "--frame", 16, "--bus-bits", 32]
@@ -107,6 +109,19 @@ def test_max_weights_is_the_limit_of_what_is_decoded(
     refuses("give --max-weights", "simulate", model, "-t", "v", "--max-weights", 1, code=1)
     xorloom("decompress", model, "-o", out, "--max-weights", least)
     assert out.exists()
+
+
+def test_help_and_documents_tell_the_limit_of_what_is_decoded() -> None:
+    least = f"{WEIGHTS_LEAST >> 20} Mi"
+    out, _ = xorloom("decompress", "--help")
+    text = " ".join(out.replace("│", " ").split())
+    assert f"{WEIGHTS_PER_BYTE} per byte of the file, at least {least}" in text
+    limits = " ".join((ROOT / "docs/limits.md").read_text(encoding="utf-8").split())
+    assert f"more than {WEIGHTS_PER_BYTE} weights per byte" in limits
+    assert f"more than {least} weights" in limits
+    form = " ".join((ROOT / "sw/FORMAT.md").read_text(encoding="utf-8").split())
+    assert f"more than {WEIGHTS_PER_BYTE} weights for every byte of the file" in form
+    assert f"more than 2^{WEIGHTS_LEAST.bit_length() - 1}." in form
 
 
 @pytest.mark.slow
