@@ -213,7 +213,7 @@ def weight_formats(container: Container, names: Iterable[str] = ()) -> dict[str,
         if isinstance(value, BlockConfig):
             raise ConfigError(
                 f"{container.path}: {name}: the block codec has no weight streams: compress with "
-                "--value window"
+                "--value window, or name other tensors with --tensor"
             )
         forms[name] = WeightFormat(value, info.planes, index)
         groups.setdefault((value, info.planes), []).append(name)

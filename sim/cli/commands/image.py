@@ -77,7 +77,10 @@ def image(
     facts = made.table() | {"registers": image_registers(made)}
     files: dict[Path, bytes | str] = {table: json.dumps(facts, indent=2) + "\n"}
     if c_header is not None:
-        files[c_header] = made.c_header()
+        try:
+            files[c_header] = made.c_header()
+        except ConfigError as error:
+            raise ConfigError(f"{model}: {error}") from None
     # The image last: where it is, its table is too.
     write_all(files | {output: made.data})
     if as_json:
