@@ -22,6 +22,7 @@ from xorloom.sw.base.json_text import read_json
 __all__ = [
     "DIMENSIONS_MAX",
     "DTYPES",
+    "DTYPE_NAMES",
     "METADATA_NAME",
     "dtype_name",
     "header_bytes",
@@ -50,9 +51,11 @@ DTYPES: dict[str, np.dtype] = {
     "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
     "C64": np.dtype(np.complex64),
 }
-"""Dtypes that NumPy holds. A file may have others: their tensors pass through as bytes."""
+"""Dtypes that NumPy holds."""
 _PACKED_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}  # Ref: safetensors 0.8, dtypes
-_DTYPE_NAME = re.compile("[A-Z][A-Z0-9_]*")
+DTYPE_NAMES = frozenset({*DTYPES, *_PACKED_BITS})
+"""Dtypes of safetensors."""
+_FUTURE_NAME = re.compile("[A-Z][A-Z0-9_]*")
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 DIMENSIONS_MAX = 64  # Ref: NumPy 2.0.0 release notes, NPY_MAXDIMS
 METADATA_NAME = "__metadata__"
@@ -87,15 +90,18 @@ def _entry_ok(entry: Any, end: int) -> bool:
     size = offsets[1] - offsets[0]
     if size < 0 or offsets[1] > end:
         return False
+    # An array without elements must still have strides that NumPy can hold.
+    elements = math.prod(n or 1 for n in shape[:DIMENSIONS_MAX])
+    if len(shape) > DIMENSIONS_MAX or elements >= 1 << 63:
+        return False
     bits = _PACKED_BITS.get(entry["dtype"])
     if entry["dtype"] in DTYPES:
         bits = 8 * DTYPES[entry["dtype"]].itemsize
-        # An array without elements must still have strides that NumPy can hold.
-        if len(shape) > DIMENSIONS_MAX or bits // 8 * math.prod(n or 1 for n in shape) >= 1 << 63:
+        if bits // 8 * elements >= 1 << 63:
             return False
     if bits is None:
         # Of a dtype that came after this was written, the offsets are all that is known.
-        return _DTYPE_NAME.fullmatch(entry["dtype"]) is not None
+        return _FUTURE_NAME.fullmatch(entry["dtype"]) is not None
     return bits * math.prod(shape) == 8 * size
 
 

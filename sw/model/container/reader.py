@@ -12,7 +12,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
-from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
+from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
 
 from .facts import CompressedTensor, ForeignTensor, StoredTensor
 from .manifest import MANIFEST_KEY, VERSIONS, Manifest, VersionError
@@ -233,6 +233,9 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
         name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])
         for name, e in header.items()
     }
+    for name, (dtype, _, _) in sizes.items():
+        if dtype not in DTYPE_NAMES:
+            raise FormatError(f"{path}: tensor {name!r} has no dtype of safetensors: {dtype}")
     own = {key: text for key, text in metadata.items() if key not in (MANIFEST_KEY, SEAL_KEY)}
     try:
         manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes, own)

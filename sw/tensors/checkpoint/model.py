@@ -45,7 +45,8 @@ class ModelTensor:
         Whether its zeros are a mask that the source told apart from its weights.
     foreign : str
         Not empty: safetensors has no such dtype, and the bytes are in this encoding: ``torch`` (a
-        file of ``torch.save``), ``onnx`` (a TensorProto) or ``npy`` (a file of ``numpy.save``).
+        file of ``torch.save``), ``onnx`` (a TensorProto), ``npy`` (a file of ``numpy.save``) or
+        ``safetensors`` (as in the source, whose safetensors is newer than this).
     source : str
         The file it was read from, for errors.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
+from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
 
 from .model import Checkpoint, ModelTensor, reader
 
@@ -39,6 +39,8 @@ def open_safetensors(path: Path) -> Checkpoint:
 
     def tensor(name: str, entry: dict[str, Any]) -> ModelTensor:
         load = reader(f"{path}: tensor {name!r}", read(entry))
-        return ModelTensor(name, entry["dtype"], tuple(entry["shape"]), load, source=str(path))
+        foreign = "" if entry["dtype"] in DTYPE_NAMES else "safetensors"
+        shape = tuple(entry["shape"])
+        return ModelTensor(name, entry["dtype"], shape, load, foreign=foreign, source=str(path))
 
     return Checkpoint({n: tensor(n, entry) for n, entry in entries.items()}, path, metadata)

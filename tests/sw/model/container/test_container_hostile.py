@@ -299,6 +299,7 @@ TWICE = b'"b":{"dtype":"F32","shape":[1],"data_offsets":'
         (lambda h: h.replace(b'"dtype":"F32"', b'"dtype":"F32","x":0'), "'b' has a bad header"),
         (lambda h: h.replace(b'"dtype":"F32"', b'"dtype":["F32"]'), "'b' has a bad header"),
         (lambda h: h.replace(b'"dtype":"F32"', b'"dtype":"F64"'), "'b' has a bad header"),
+        (lambda h: h.replace(b'"dtype":"F32"', b'"dtype":"F33"'), "'b' has no dtype of safete"),
         (lambda h: h.replace(b'"dtype":"F32"', b'"dtype":"f32"'), "'b' has a bad header"),
         (lambda h: h.replace(b'"dtype":"F32"', b'"dtype":""'), "'b' has a bad header"),
         (lambda h: h.replace(b'"shape":[1]', b'"shape":[1.0]'), "'b' has a bad header"),

@@ -61,7 +61,9 @@ def test_safetensors_passes_dtypes_on_that_are_no_weights(dtype, shape, size, tm
     data = bytes(range(1, size + 1))
     header = {"w": {"dtype": dtype, "shape": list(shape), "data_offsets": [0, size]}}
     tensor = open_model(raw_safetensors(tmp_path / "m.safetensors", header, data))["w"]
-    assert (tensor.dtype, tensor.shape, tensor.foreign) == (dtype, shape, "")
+    # What today's safetensors does not know is stored as bytes, so that it opens what comes of it.
+    foreign = "safetensors" if dtype.startswith("F2") else ""
+    assert (tensor.dtype, tensor.shape, tensor.foreign) == (dtype, shape, foreign)
     assert not tensor.is_float
     assert tensor.raw() == data
 
