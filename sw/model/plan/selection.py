@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selection: which tensors of a model are compressed, and why the others are not."""
+
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.tensors.model_io import ModelTensor
+
+from .presets import spared
+
+__all__ = ["few", "select"]
+
+_SHOWN = 3
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first names of a list in words, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _unfit(tensor: ModelTensor) -> str:
+    """Tell why a tensor cannot be compressed at all; empty if it can."""
+    if tensor.foreign or not tensor.is_float:
+        return f"{tensor.dtype}, not floating point"
+    return "" if tensor.size else "empty"
+
+
+def _unasked(tensor: ModelTensor, min_size: int) -> str:
+    """Tell why a tensor that can be compressed is not unless it is named; empty if it is."""
+    if len(tensor.shape) < 2:
+        return "of fewer than two dimensions"
+    if tensor.size < min_size:
+        return f"of fewer than {min_size} elements"
+    return ""
+
+
+def select(
+    model: Mapping[str, ModelTensor],
+    include: Sequence[str] = (),
+    min_size: int = 4096,
+    *,
+    exclude: Sequence[str] = (),
+    preset: str | None = None,
+    done: Sequence[str] = (),
+    note: Callable[[str], None] = lambda text: None,
+) -> list[str]:
+    """Return the names of the tensors to compress, in the model's order.
+
+    Parameters
+    ----------
+    include : sequence of str
+        Names of tensors, or globs over those that qualify: floating point, two or more dimensions,
+        at least ``min_size`` elements, not left alone by the preset. Empty: all that qualify. An
+        exact name needs not qualify.
+    min_size : int
+    exclude : sequence of str
+        Names, or globs over all tensors of the model.
+    preset : str, optional
+        See :mod:`xorloom.sw.model.plan.presets`.
+    done : sequence of str
+        Tensors of the file that are compressed already; ``model`` does not have them.
+    note : callable
+        Called with a line for what the preset leaves alone.
+
+    Raises
+    ------
+    ConfigError
+        If nothing qualifies, a pattern matches nothing, or a name is of a tensor that cannot be
+        compressed.
+    """
+    path, ties = getattr(model, "path", None), getattr(model, "ties", {})
+    where = f"{path}: " if path else ""
+    reasons = {name: _unfit(t) or _unasked(t, min_size) for name, t in model.items()}
+    leaves = spared(preset)
+    alone = [name for name, t in model.items() if not reasons[name] and leaves(name, t)]
+    reasons |= dict.fromkeys(alone, f"left alone by the preset {preset}")
+    qualified = [name for name, reason in reasons.items() if not reason]
+    names: set[str] = set()
+    for pattern in include:
+        exact = ties.get(pattern, pattern)
+        if exact in done:
+            raise ConfigError(
+                f"{where}tensor {pattern!r} is compressed already: leave it out, or decompress the "
+                "file first"
+            )
+        if exact in model:
+            unfit = _unfit(model[exact])
+            if unfit:
+                shape = f" of shape {model[exact].shape}" if unfit == "empty" else ""
+                raise ConfigError(f"{where}tensor {pattern!r}{shape} is {unfit}")
+            names.add(exact)
+            continue
+        found = {name for name in qualified if fnmatchcase(name, pattern)}
+        if not found:
+            raise ConfigError(f"{where}no matrix matches {pattern!r} ({_known(pattern, reasons)})")
+        names |= found
+    names = names or set(qualified)
+    names -= _excluded(model, include, exclude, names, [*done, *ties], where)
+    if not names:
+        raise ConfigError(f"{where}no tensor to compress: {_skipped(reasons, exclude, done)}")
+    left = [name for name in alone if name not in names]
+    if left:
+        note(f"the preset {preset} leaves {len(left)} alone: {few(left)}")
+    return [name for name in model if name in names]
+
+
+def _known(pattern: str, reasons: Mapping[str, str]) -> str:
+    """Tell what there is instead of a pattern that matches nothing."""
+    near = [name for name, reason in reasons.items() if reason and fnmatchcase(name, pattern)]
+    if near:
+        return f"{near[0]!r} is {reasons[near[0]]}: name it in full to compress it anyway"
+    qualified = sorted(name for name, reason in reasons.items() if not reason)
+    return f"the model has: {', '.join(qualified[:3] or list(reasons)[:3])} ..."
+
+
+def _excluded(
+    model: Mapping[str, ModelTensor],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    names: set[str],
+    others: Sequence[str],
+    where: str,
+) -> set[str]:
+    """Return the names that are excluded."""
+    gone: set[str] = set()
+    for pattern in exclude:
+        known = [*model, *others]
+        found = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
+        if not found:
+            raise ConfigError(
+                f"{where}exclude {pattern!r} matches no tensor (there is: {few(list(model))})"
+            )
+        gone |= found
+    named = [name for name in include if name in gone]
+    if named:
+        raise ConfigError(f"{where}{named[0]!r} is both included and excluded")
+    return gone & names
+
+
+def _skipped(reasons: Mapping[str, str], exclude: Sequence[str], done: Sequence[str]) -> str:
+    """Tell in words why no tensor is left, one reason after the other."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason or "excluded", []).append(name)
+    if done:
+        groups["compressed already"] = list(done)
+    told = "; ".join(f"{len(names)} {reason} ({few(names)})" for reason, names in groups.items())
+    hint = " (name tensors with -t, or lower --min-size)" if "of few" in told else ""
+    return (told or "the model has no tensors") + hint
