@@ -8,7 +8,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.container import INDEX, MASK, SCALE, STREAM
 from xorloom.sw.model.spec import TensorPlan
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 
 __all__ = ["UserArrays"]
 

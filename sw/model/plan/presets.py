@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 
 __all__ = ["PRESETS", "spared"]
 

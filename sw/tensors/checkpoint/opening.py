@@ -2,77 +2,23 @@
 """Checkpoints in: safetensors, npz, ONNX, and torch behind an extra."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
+from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
 
-from .safetensors_file import DTYPES, dtype_name, read_header
+from .model import Checkpoint, ModelTensor, from_arrays
 
-__all__ = ["FORMATS", "ModelTensor", "from_arrays", "open_model"]
+__all__ = ["FORMATS", "open_model"]
 
 FORMATS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin")
 """Known file name endings."""
 
 
-@dataclass(frozen=True)
-class ModelTensor:
-    """Tensor of a checkpoint, read when asked for.
-
-    Parameters
-    ----------
-    name : str
-    dtype : str
-        Safetensors name, e.g. ``F32``.
-    shape : tuple of int
-    load : callable
-        Returns the array in its own dtype.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    load: Callable[[], np.ndarray]
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def is_float(self) -> bool:
-        """Whether weights of this dtype can be quantized."""
-        return self.dtype.startswith(("F", "BF"))
-
-    def weights(self) -> np.ndarray:
-        """Return the values as float32."""
-        return self.load().astype(np.float32)
-
-    def raw(self) -> bytes:
-        """Return the bytes as safetensors stores them."""
-        return self.load().tobytes()
-
-
-def from_arrays(arrays: dict[str, np.ndarray]) -> dict[str, ModelTensor]:
-    """Return a model whose tensors are arrays in memory."""
-
-    def keep(array: np.ndarray) -> Callable[[], np.ndarray]:
-        return lambda: array
-
-    little = {
-        name: array.astype(array.dtype.newbyteorder("<")) if array.dtype.byteorder == ">" else array
-        for name, array in arrays.items()
-    }
-    return {
-        name: ModelTensor(name, dtype_name(array.dtype), array.shape, keep(array))
-        for name, array in little.items()
-    }
-
-
-def _open_safetensors(path: Path) -> dict[str, ModelTensor]:
-    header, _, _, start = read_header(path)
+def _open_safetensors(path: Path) -> Checkpoint:
+    header, metadata, _, start = read_header(path)
 
     def loader(entry: dict[str, Any]) -> Callable[[], np.ndarray]:
         dtype, shape, low = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"][0]
@@ -86,18 +32,21 @@ def _open_safetensors(path: Path) -> dict[str, ModelTensor]:
 
         return load
 
-    return {
-        name: ModelTensor(name, entry["dtype"], tuple(entry["shape"]), loader(entry))
+    tensors = {
+        name: ModelTensor(
+            name, entry["dtype"], tuple(entry["shape"]), loader(entry), source=str(path)
+        )
         for name, entry in header.items()
     }
+    return Checkpoint(tensors, path, metadata)
 
 
-def _open_npz(path: Path) -> dict[str, ModelTensor]:
+def _open_npz(path: Path) -> Checkpoint:
     with np.load(path, allow_pickle=False) as archive:
         return from_arrays({name: archive[name] for name in archive.files})
 
 
-def _open_onnx(path: Path) -> dict[str, ModelTensor]:
+def _open_onnx(path: Path) -> Checkpoint:
     import onnx
     from onnx import numpy_helper
 
@@ -109,7 +58,7 @@ def _open_onnx(path: Path) -> dict[str, ModelTensor]:
     )
 
 
-def _open_torch(path: Path) -> dict[str, ModelTensor]:
+def _open_torch(path: Path) -> Checkpoint:
     try:
         import torch
     except ImportError:
@@ -136,7 +85,7 @@ def _open_torch(path: Path) -> dict[str, ModelTensor]:
     return from_arrays(arrays)
 
 
-def open_model(path: Path) -> dict[str, ModelTensor]:
+def open_model(path: Path) -> Checkpoint:
     """Open a checkpoint; tensors by name, in file order.
 
     Raises

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
-from xorloom.sw.tensors.model_io import FORMATS, open_model
+from xorloom.sw.tensors.checkpoint import FORMATS, open_model
 from xorloom.sw.tensors.safetensors_file import (
     DTYPES,
     dtype_name,
