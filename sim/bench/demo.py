@@ -102,7 +102,8 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
         model = open_model(minilm())
     with stage(2, "choose masks of 10 %, quantize to 1 bit, encode"):
         report = KeptReport(model)
-        config, bits = compress_model(model, compressed, spec, done=report)
+        made = compress_model(model, compressed, spec, done=report)
+        config, bits = made.config, made.bits
     with stage(3, "decode and verify with the fast decoder and the golden model"):
         container = read_container(compressed)
         exact = all(verdict.ok for verdict in verify_model(container, golden=True))

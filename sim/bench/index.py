@@ -299,7 +299,8 @@ def total_rows(
         spec = CompressSpec(sparsity=1 - density, config=value, index=index)
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             path = Path(folder) / "case.safetensors"
-            config, bits = compress_model(model, path, spec)
+            made = compress_model(model, path, spec)
+            config, bits = made.config, made.bits
             container = read_container(path)
             total = sum(bits.values(), start=_NOTHING)
             kept, lossless = 0.0, True

@@ -21,7 +21,7 @@ from xorloom.sw.memory.image import MemoryImage, memory_image
 from xorloom.sw.memory.weight_stream import split_weight_streams
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.selection import select
+from xorloom.sw.model.plan.selection import select
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.checkpoint import open_model
@@ -134,7 +134,7 @@ def image_of(path: Path, board: Board) -> MemoryImage:
         If it is too long for the board.
     """
     container = read_container(path)
-    image = memory_image(container, align_bytes=container.config.bus_bytes)
+    image = memory_image(container, align_bytes=container.decoder().value.bus_bytes)
     check_image(board, len(image.data))
     return image
 

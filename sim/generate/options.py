@@ -105,7 +105,7 @@ class ConfigOptions:
         from xorloom.sw.spec.value_options import VALUE_PARAMETERS, value_config
 
         if self.model is not None:
-            return read_container(self.model).config
+            return read_container(self.model).value()
         if self.stages is not None and self.value == "window":
             raise ConfigError(f"--stages belongs to --value block, not {self.value}")
         given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}

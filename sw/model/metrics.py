@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
+from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.tensors.quantize import Quantizer
 
-__all__ = ["TensorBits"]
+from .spec import TensorPlan
+
+__all__ = ["TensorBits", "TensorReport"]
 
 
 @dataclass(frozen=True)
@@ -86,3 +90,41 @@ class TensorBits:
     def to_dict(self) -> dict[str, Any]:
         """Return totals and bits per weight for JSON."""
         return asdict(self) | {"bits_per_weight": self.per_weight()}
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What one tensor became.
+
+    Parameters
+    ----------
+    bits : TensorBits
+    decoder : Decoder
+    plan : TensorPlan
+        What was asked for.
+    quantizer : Quantizer, optional
+        What was used; ``None`` for the user's own codes.
+    origin : str
+        Where its mask comes from, see :class:`xorloom.sw.model.prepare.Part`.
+    zeros : int
+        Zero weights that the mask keeps, or those of a given mask that were pruned.
+    error : float, optional
+        Squared error relative to the sum of squares.
+    """
+
+    bits: TensorBits
+    decoder: Decoder
+    plan: TensorPlan
+    quantizer: Quantizer | None
+    origin: str
+    zeros: int
+    error: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return bits, error and where the mask comes from, for JSON."""
+        return self.bits.to_dict() | {
+            "error": self.error,
+            "mask": self.origin,
+            "zeros": self.zeros,
+            "scale_dtype": self.quantizer.scale_dtype if self.quantizer else None,
+        }

@@ -13,7 +13,7 @@ from xorloom.sw.index.plane import EncodedIndex, choose_index
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
-from xorloom.sw.tensors.quantize import Quantized, quantize
+from xorloom.sw.tensors.quantize import Quantized, Quantizer, dequantize, quantize
 from xorloom.sw.value.window.codec import stream_slices
 
 from .plan.given import UserArrays
@@ -31,6 +31,8 @@ class Part:
     Parameters
     ----------
     quantized : Quantized
+    error : float or None
+        Relative squared error; ``None`` of the user's own codes.
     order : str
         Weight order, or ``auto``.
     origin : str
@@ -39,18 +41,16 @@ class Part:
     zeros : int
         Weights that are exactly zero although the mask keeps them (``chosen``), or would have
         kept them (``given``: they are pruned).
-    error : float, optional
-        Relative squared error; ``None`` of the user's own codes.
     slices_per_stream : int, optional
     chosen : EncodedIndex, optional
         Both only where the index chose the mask.
     """
 
     quantized: Quantized
+    error: float | None
     order: str
     origin: str
     zeros: int = 0
-    error: float | None = None
     slices_per_stream: int | None = None
     chosen: EncodedIndex | None = None
 
@@ -71,7 +71,7 @@ def part_maker(
         plan = plans[name]
         if name in given.codes:
             mask = given.masks[name] != 0
-            return Part(Quantized(mask, given.codes[name], _NO_SCALES), plan.order, "given")
+            return Part(Quantized(mask, given.codes[name], _NO_SCALES), None, plan.order, "given")
         weights = _weights(model, name)
         if plan.chooses:
             importance = given.saliency.get(name)
@@ -141,6 +141,13 @@ def _quantized(
     return quantized, relative_error(weights, quantized, plan.quantizer)
 
 
+def relative_error(weights: np.ndarray, quantized: Quantized, quantizer: Quantizer) -> float:
+    whole = weights.reshape(-1)
+    energy = float(np.dot(whole, whole))
+    rest = whole - dequantize(quantized, quantizer).reshape(-1)
+    return float(np.dot(rest, rest)) / energy if energy else 0.0
+
+
 def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
     """Return what keeping each weight is worth, float32."""
     magnitude = np.abs(weights)
@@ -167,7 +174,7 @@ def _choose(name: str, weights: np.ndarray, importance: np.ndarray, plan: Tensor
     chosen = choose_index(importance, density, index, order, size)
     zeros = int(np.count_nonzero(chosen.mask & zero))
     quantized, error = _quantized(name, weights, chosen.mask, plan)
-    return Part(quantized, order, "chosen", zeros, error, size, chosen)
+    return Part(quantized, error, order, "chosen", zeros, size, chosen)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,8 @@ def _encode(job: _Job) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         path = Path(name) / "point.safetensors"
-        config, bits = compress_model(model, path, spec)
+        made = compress_model(model, path, spec)
+        config, bits = made.config, made.bits
         container = read_container(path)
         kept = most = 0.0
         words = steps = cycles = 0

@@ -156,8 +156,10 @@ def read_recipe(path: Path) -> Recipe:
     values = parameter_names(str(path), found)
     for name, value in values.items():
         check_known(
-            str(path), name, _TOP, f"keys are {', '.join(map(toml_key, _TOP))}; settings go into "
-            "[default]"
+            str(path),
+            name,
+            _TOP,
+            f"keys are {', '.join(map(toml_key, _TOP))}; settings go into [default]",
         )
         if name == "tensor":
             if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):

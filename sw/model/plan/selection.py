@@ -94,23 +94,28 @@ def select(
             continue
         found = {name for name in qualified if fnmatchcase(name, pattern)}
         if not found:
-            raise ConfigError(f"{where}no matrix matches {pattern!r} ({_known(pattern, reasons)})")
+            raise ConfigError(
+                f"{where}no matrix matches {pattern!r} ({_known(pattern, model, reasons)})"
+            )
         names |= found
     names = names or set(qualified)
-    names -= _excluded(model, include, exclude, names, [*done, *ties], where)
-    if not names:
-        raise ConfigError(f"{where}no tensor to compress: {_skipped(reasons, exclude, done)}")
+    gone = _excluded(model, include, exclude, [*done, *ties], where)
+    if not names - gone:
+        reasons |= dict.fromkeys(names & gone, "excluded")
+        raise ConfigError(f"{where}no tensor to compress: {_skipped(reasons, done)}")
+    names -= gone
     left = [name for name in alone if name not in names]
     if left:
         note(f"the preset {preset} leaves {len(left)} alone: {few(left)}")
     return [name for name in model if name in names]
 
 
-def _known(pattern: str, reasons: Mapping[str, str]) -> str:
+def _known(pattern: str, model: Mapping[str, ModelTensor], reasons: Mapping[str, str]) -> str:
     """Tell what there is instead of a pattern that matches nothing."""
-    near = [name for name, reason in reasons.items() if reason and fnmatchcase(name, pattern)]
+    near = [name for name in reasons if fnmatchcase(name, pattern)]
     if near:
-        return f"{near[0]!r} is {reasons[near[0]]}: name it in full to compress it anyway"
+        hint = "" if _unfit(model[near[0]]) else ": name it in full to compress it anyway"
+        return f"{near[0]!r} is {reasons[near[0]]}{hint}"
     qualified = sorted(name for name, reason in reasons.items() if not reason)
     return f"the model has: {', '.join(qualified[:3] or list(reasons)[:3])} ..."
 
@@ -119,7 +124,6 @@ def _excluded(
     model: Mapping[str, ModelTensor],
     include: Sequence[str],
     exclude: Sequence[str],
-    names: set[str],
     others: Sequence[str],
     where: str,
 ) -> set[str]:
@@ -133,17 +137,17 @@ def _excluded(
                 f"{where}exclude {pattern!r} matches no tensor (there is: {few(list(model))})"
             )
         gone |= found
-    named = [name for name in include if name in gone]
-    if named:
-        raise ConfigError(f"{where}{named[0]!r} is both included and excluded")
-    return gone & names
+    both = [pattern for pattern in include if pattern in gone or pattern in exclude]
+    if both:
+        raise ConfigError(f"{where}{both[0]!r} is both included and excluded")
+    return gone
 
 
-def _skipped(reasons: Mapping[str, str], exclude: Sequence[str], done: Sequence[str]) -> str:
+def _skipped(reasons: Mapping[str, str], done: Sequence[str]) -> str:
     """Tell in words why no tensor is left, one reason after the other."""
     groups: dict[str, list[str]] = {}
     for name, reason in reasons.items():
-        groups.setdefault(reason or "excluded", []).append(name)
+        groups.setdefault(reason or "not asked for", []).append(name)
     if done:
         groups["compressed already"] = list(done)
     told = "; ".join(f"{len(names)} {reason} ({few(names)})" for reason, names in groups.items())

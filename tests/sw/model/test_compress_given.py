@@ -5,7 +5,7 @@ import pytest
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
-from xorloom.sw.model.selection import UserArrays
+from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.models import as_model, spec
