@@ -7,7 +7,7 @@ table ``[default]``, and every ``[[tensor]]`` table whose globs match, from firs
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from xorloom.sw.base.toml_text import (
 )
 
 from .presets import spared
-from .settings import Settings, check_settings, merge
+from .selection import MIN_SIZE
+from .settings import Settings, check_settings, merge, rivals
 
 __all__ = ["Recipe", "Rule", "read_recipe"]
 
@@ -72,7 +73,7 @@ class Recipe:
     include, exclude : tuple of str
         Names or globs.
     min_size : int
-        Fewest elements of a tensor that no name asks for.
+        Fewest elements of a tensor that no name asks for; ``None``: :data:`MIN_SIZE`.
     default : mapping
         Settings by key.
     rules : tuple of Rule
@@ -82,9 +83,60 @@ class Recipe:
     preset: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    min_size: int = 4096
+    min_size: int | None = None
     default: Mapping[str, Any] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+
+    def above(
+        self,
+        values: Mapping[str, Any],
+        *,
+        preset: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        min_size: int | None = None,
+    ) -> "Recipe":
+        """Return this recipe above what the command line gives.
+
+        Parameters
+        ----------
+        values : mapping
+            Settings by key; only those that were given.
+        preset, include, exclude, min_size
+            As in the recipe; excludes add up.
+
+        Raises
+        ------
+        ConfigError
+            If recipe and command line both tell the same, and not alike.
+        """
+        check_settings("command line", values)
+        for name, value in values.items():
+            for key in (name, *rivals(name)):
+                if key in self.default and (key != name or self.default[key] != value):
+                    raise ConfigError(
+                        f"{self.path}: [default] has {toml_key(key)} {self.default[key]}, the "
+                        f"command line --{toml_key(name)} {value}: leave one of them out"
+                    )
+        for name, own, other in (
+            ("preset", self.preset, preset),
+            ("include", self.include, tuple(include)),
+            ("min_size", self.min_size, min_size),
+        ):
+            if own and other and own != other:
+                option = {"include": "tensors"}.get(name, toml_key(name))
+                raise ConfigError(
+                    f"{self.path}: has {toml_key(name)}, the command line has --{option}: leave "
+                    "one of them out"
+                )
+        return replace(
+            self,
+            preset=self.preset or preset,
+            include=self.include or tuple(include),
+            exclude=(*self.exclude, *exclude),
+            min_size=self.min_size if min_size is None else min_size,
+            default=merge(values, self.default),
+        )
 
     def settings(self, names: Sequence[str]) -> dict[str, Settings]:
         """Return the settings of tensors.
@@ -121,7 +173,7 @@ class Recipe:
             "preset": self.preset,
             "include": list(self.include),
             "exclude": list(self.exclude),
-            "min-size": self.min_size,
+            "min-size": MIN_SIZE if self.min_size is None else self.min_size,
             "default": Settings.of(self.default).to_dict(),
             "tensor": rules,
         }
@@ -189,7 +241,7 @@ def read_recipe(path: Path) -> Recipe:
         values.get("preset"),
         tuple(values.get("include", ())),
         tuple(values.get("exclude", ())),
-        values.get("min_size", Recipe.min_size),
+        values.get("min_size"),
         default,
         tuple(rules),
     )

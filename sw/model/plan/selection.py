@@ -9,8 +9,10 @@ from xorloom.sw.tensors.checkpoint import ModelTensor
 
 from .presets import spared
 
-__all__ = ["few", "select"]
+__all__ = ["MIN_SIZE", "few", "select"]
 
+MIN_SIZE = 4096
+"""Fewest elements of a tensor that is compressed though nobody named it."""
 _SHOWN = 3
 
 
@@ -39,7 +41,7 @@ def _unasked(tensor: ModelTensor, min_size: int) -> str:
 def select(
     model: Mapping[str, ModelTensor],
     include: Sequence[str] = (),
-    min_size: int = 4096,
+    min_size: int = MIN_SIZE,
     *,
     exclude: Sequence[str] = (),
     preset: str | None = None,

@@ -13,7 +13,7 @@ from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.value_options import OWN_PARAMETERS, VALUE_PARAMETERS, value_config
 from xorloom.sw.tensors.quantize import Quantizer
 
-__all__ = ["KEYS", "Settings", "check_settings", "merge"]
+__all__ = ["KEYS", "Settings", "check_settings", "merge", "rivals"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,11 @@ _RIVALS = {
 """What a later layer takes back by giving something else in its place."""
 
 
+def rivals(name: str) -> tuple[str, ...]:
+    """Return the keys that a key takes back where it stands above them."""
+    return _RIVALS.get(name, ())
+
+
 def check_settings(where: str, values: Mapping[str, Any]) -> None:
     """Check keys and types of a layer.
 
@@ -170,7 +175,7 @@ def check_settings(where: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         check_known(where, name, KEYS, "keys are the flags of compress without --")
         check_kind(where, name, value, KEYS[name])
-        for rival in _RIVALS.get(name, ()):
+        for rival in rivals(name):
             if rival in values:
                 raise ConfigError(f"{where}: give either {toml_key(name)} or {toml_key(rival)}")
 
@@ -182,7 +187,7 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     index bits; another value codec the parameters of the one before; an index that stores any mask
     the index bits.
     """
-    gone = {rival for name in layer for rival in _RIVALS.get(name, ())}
+    gone = {rival for name in layer for rival in rivals(name)}
     if "value" in layer and layer["value"] != base.get("value", Settings.value):
         gone |= {"n_in", "n_out", "order"}.union(*OWN_PARAMETERS.values())
     if "index" in layer:
