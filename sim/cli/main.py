@@ -15,6 +15,7 @@ from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
 from .bench import area as cli_bench_area
 from .commands import bandwidth as cli_bandwidth
 from .commands import boards as cli_boards
+from .commands import compress as cli_compress
 from .commands import demo
 from .commands import explore as cli_explore
 from .commands import generate as cli_generate
@@ -54,6 +55,7 @@ app = typer.Typer(
     "simulation and synthesis.",
 )
 _GROUPS = (
+    cli_compress,
     cli_model,
     cli_image,
     cli_generate,

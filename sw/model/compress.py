@@ -6,7 +6,7 @@ Memory holds one tensor at a time, and the sample of a search. Nothing is decode
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from xorloom.sw.base.errors import ConfigError
@@ -16,7 +16,7 @@ from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.checkpoint import ModelTensor
-from xorloom.sw.tensors.quantize import Quantized
+from xorloom.sw.tensors.quantize import Quantized, stored_quantizer
 from xorloom.sw.tensors.safetensors_file import dtype_name
 from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for
 
@@ -129,14 +129,17 @@ def compress_model(
                 yield _untouched(model[name])
             else:
                 part = part_of(name)
-                stored, reports[name] = _encode(model[name], part, plans[name], decoders[name])
+                dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
+                stored, reports[name] = _encode(
+                    model[name], part, plans[name], decoders[name], dtype
+                )
                 done(name, part.quantized, reports[name].bits)
                 del part  # before the next one is made
                 yield stored
                 progress("encode", name)
 
     with ExitStack() as stack:
-        if any(_waits(plan) for plan in plans.values()):
+        if any(plan.waits for plan in plans.values()):
             aside = PutAside(part_of, stack.enter_context(spool_beside(out)))
             part_of = aside.take
             decoders = _decoders(model, plans, given, aside, progress)
@@ -146,15 +149,6 @@ def compress_model(
         ties = getattr(base or model, "ties", {})
         write_container(out, tensors(decoders), metadata=metadata, ties=ties)
     return CompressedModel(reports)
-
-
-def _waits(plan: TensorPlan) -> bool:
-    """Tell whether a tensor must wait until a sample of all was seen."""
-    return plan.search and not _known_density(plan)
-
-
-def _known_density(plan: TensorPlan) -> bool:
-    return plan.chooses and isinstance(plan.config, WindowConfig)
 
 
 def _decoders(
@@ -172,10 +166,11 @@ def _decoders(
     decoders: dict[str, Decoder] = {}
     for (config, search, planes, index), names in groups.items():
         total = sum(model[name].size for name in names)
-        plan = plans[names[0]]
-        if search and isinstance(config, WindowConfig) and plan.chooses:
+        value = config
+        if search and not plans[names[0]].waits:
             kept = sum(model[name].size * (1 - plans[name].pruned) for name in names)
-            value: ValueConfig = window_for(kept / max(1, total), config)
+            assert isinstance(config, WindowConfig)
+            value = window_for(kept / max(1, total), config)
         elif search:
             assert aside is not None
             sample: list[Plane] = []
@@ -185,8 +180,6 @@ def _decoders(
                 progress("search", name)
             value = _search(sample, config)
             del q, sample
-        else:
-            value = config
         decoder = Decoder(value, index or index_for(value, planes))
         decoders |= dict.fromkeys(names, decoder)
     return decoders
@@ -209,11 +202,10 @@ def _untouched(tensor: ModelTensor) -> StoredTensor:
 
 
 def _encode(
-    tensor: ModelTensor, part: Part, plan: TensorPlan, decoder: Decoder
+    tensor: ModelTensor, part: Part, plan: TensorPlan, decoder: Decoder, codes: str | None
 ) -> tuple[StoredTensor, TensorReport]:
-    """Encode a tensor; the user's own codes have no scales."""
+    """Encode a tensor; the user's own codes, of dtype ``codes``, have no scales."""
     planes, quantized = plan.quantizer.planes, part.quantized
-    own_codes = part.error is None
     encoded = encode_tensor(
         quantized,
         planes,
@@ -221,20 +213,20 @@ def _encode(
         order=part.order,
         slices_per_stream=part.slices_per_stream,
         chosen=part.chosen,
-        has_scales=not own_codes,
+        has_scales=codes is None,
     )
     stored = {
         STREAM: ("U8", (len(encoded.stream),), encoded.stream),
         INDEX: ("U8", (len(encoded.index),), encoded.index),
     }
     quantizer = None
-    if not own_codes:
+    if codes is None:
         scales = quantized.scales
         stored[SCALE] = (dtype_name(scales.dtype), scales.shape, scales.tobytes())
-        quantizer = replace(plan.quantizer, scale_dtype=scales.dtype.name)
+        quantizer = stored_quantizer(plan.quantizer, quantized)
     facts = CompressedTensor(
         quantized.mask.shape,
-        dtype_name(quantized.codes.dtype) if own_codes else tensor.dtype,
+        codes or tensor.dtype,
         planes,
         encoded.content_crc32,
         quantizer,
@@ -243,6 +235,13 @@ def _encode(
         part.error,
     )
     report = TensorReport(
-        encoded.bits, decoder, plan, quantizer, part.origin, part.zeros, part.error
+        encoded.bits,
+        decoder,
+        plan,
+        quantizer,
+        part.origin,
+        part.zeros,
+        part.error,
+        quantized.notes,
     )
     return StoredTensor(tensor.name, stored, facts), report

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xorloom.sw.base.progress import Progress, no_progress
+from xorloom.sw.tensors.codes import signed_codes
 from xorloom.sw.tensors.quantize import dequantize
 from xorloom.sw.tensors.safetensors_file import DTYPES, header_bytes, write_tensors
 
@@ -25,7 +26,7 @@ def decompress_model(
 ) -> dict[str, tuple[int, ...]]:
     """Write a plain safetensors file of dequantized weights in their original dtype and order.
 
-    Tensors whose codes the user brought come back as ``NAME`` (uint8 codes) and ``NAME.mask``.
+    Tensors whose codes the user brought come back as ``NAME`` (codes) and ``NAME.mask``.
 
     Returns
     -------
@@ -59,7 +60,9 @@ def decompress_model(
                 continue
             decoded = verify_tensor(container, name)
             if info.quantizer is None:
-                yield decoded.codes.tobytes()
+                signed = info.dtype == "I8"
+                codes = signed_codes(decoded.codes, info.planes) if signed else decoded.codes
+                yield codes.tobytes()
                 yield decoded.mask.tobytes()
             else:
                 weights = dequantize(decoded, info.quantizer)

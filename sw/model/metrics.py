@@ -107,9 +107,11 @@ class TensorReport:
     origin : str
         Where its mask comes from, see :class:`xorloom.sw.model.prepare.Part`.
     zeros : int
-        Zero weights that the mask keeps, or those of a given mask that were pruned.
+        Zero weights that a chosen mask keeps.
     error : float, optional
         Squared error relative to the sum of squares.
+    notes : tuple of str
+        What was dropped or changed, a line each, without the tensor's name.
     """
 
     bits: TensorBits
@@ -119,6 +121,7 @@ class TensorReport:
     origin: str
     zeros: int
     error: float | None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return bits, error and where the mask comes from, for JSON."""
@@ -126,5 +129,6 @@ class TensorReport:
             "error": self.error,
             "mask": self.origin,
             "zeros": self.zeros,
+            "notes": list(self.notes),
             "scale_dtype": self.quantizer.scale_dtype if self.quantizer else None,
         }

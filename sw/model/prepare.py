@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
+from ml_dtypes import finfo
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import best_order
 from xorloom.sw.index.plane import EncodedIndex, choose_index
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.codes import unsigned_codes
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, dequantize, quantize
+from xorloom.sw.tensors.safetensors_file import DTYPES
 from xorloom.sw.value.window.codec import stream_slices
 
 from .plan.given import UserArrays
@@ -21,6 +24,7 @@ from .spec import TensorPlan
 
 __all__ = ["Part", "PutAside", "part_maker"]
 
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NO_SCALES = np.zeros((0, 0), np.float16)
 
 
@@ -39,8 +43,7 @@ class Part:
         Where the mask comes from: ``given`` by the user, the tensor's ``own``, ``pruned`` by
         magnitude or ``chosen`` by the index.
     zeros : int
-        Weights that are exactly zero although the mask keeps them (``chosen``), or would have
-        kept them (``given``: they are pruned).
+        Weights that are exactly zero although a chosen mask keeps them.
     slices_per_stream : int, optional
     chosen : EncodedIndex, optional
         Both only where the index chose the mask.
@@ -71,27 +74,24 @@ def part_maker(
         plan = plans[name]
         if name in given.codes:
             mask = given.masks[name] != 0
-            return Part(Quantized(mask, given.codes[name], _NO_SCALES), None, plan.order, "given")
-        weights = _weights(model, name)
+            codes = unsigned_codes(given.codes[name], plan.quantizer.planes, name)
+            return Part(Quantized(mask, codes, _NO_SCALES), None, plan.order, "given")
+        tensor, weights = model[name], _weights(model, name)
         if plan.chooses:
             importance = given.saliency.get(name)
             if importance is None:
                 importance = _importance(weights, plan)
-            return _choose(name, weights, importance, plan)
-        zeros = 0
-        own = None
+            return _choose(tensor, weights, importance, plan)
         if name in given.masks:
-            wanted, mask, origin = given.masks[name] != 0, weights != 0, "given"
-            mask &= wanted
-            zeros = int(np.count_nonzero(wanted)) - int(np.count_nonzero(mask))
-        elif plan.sparsity is None and (own := _own_mask(model[name], weights)) is not None:
+            mask, origin = given.masks[name] != 0, "given"
+        elif plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
             mask, origin = own, "own"
         elif name in cuts:
             mask, origin = cuts[name].mask(weights), "pruned"
         else:
             prune_one = prune.prune_rows if plan.scope == "row" else prune.prune_tensor
             mask, origin = prune_one(weights, plan.pruned), "pruned"
-        return Part(*_quantized(name, weights, mask, plan), plan.order, origin, zeros)
+        return Part(*_quantized(tensor, weights, mask, plan), plan.order, origin)
 
     return part
 
@@ -131,13 +131,22 @@ def _global_cuts(
 
 
 def _quantized(
-    name: str, weights: np.ndarray, mask: np.ndarray, plan: TensorPlan
+    tensor: ModelTensor,
+    weights: np.ndarray,
+    mask: np.ndarray,
+    plan: TensorPlan,
+    *,
+    fixed_mask: bool = False,
 ) -> tuple[Quantized, float]:
     """Quantize what a mask keeps; return it with its relative squared error."""
-    try:
-        quantized = quantize(weights, mask, plan.quantizer)
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
+    quantized = quantize(
+        weights,
+        mask,
+        plan.quantizer,
+        fixed_mask=fixed_mask,
+        largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
+        name=tensor.name,
+    )
     return quantized, relative_error(weights, quantized, plan.quantizer)
 
 
@@ -154,7 +163,9 @@ def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
     return magnitude * magnitude if plan.importance == "energy" else magnitude
 
 
-def _choose(name: str, weights: np.ndarray, importance: np.ndarray, plan: TensorPlan) -> Part:
+def _choose(
+    tensor: ModelTensor, weights: np.ndarray, importance: np.ndarray, plan: TensorPlan
+) -> Part:
     """Let the index choose a tensor's mask, then quantize what is kept.
 
     No gain comes from a zero, and no more weights are asked for than are not zero.
@@ -173,7 +184,7 @@ def _choose(name: str, weights: np.ndarray, importance: np.ndarray, plan: Tensor
     order = plan.order if plan.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
     zeros = int(np.count_nonzero(chosen.mask & zero))
-    quantized, error = _quantized(name, weights, chosen.mask, plan)
+    quantized, error = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
     return Part(quantized, error, order, "chosen", zeros, size, chosen)
 
 

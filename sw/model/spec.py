@@ -87,6 +87,11 @@ class TensorPlan:
         return self.index is not None and self.index.chooses_mask
 
     @property
+    def waits(self) -> bool:
+        """Whether the tensor must wait until a search has seen a sample of all."""
+        return self.search and not (self.chooses and isinstance(self.config, WindowConfig))
+
+    @property
     def pruned(self) -> float:
         """Share of weights that is pruned where the tensor has no mask of its own."""
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity

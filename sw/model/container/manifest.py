@@ -33,7 +33,7 @@ _CRC_MAX = (1 << 32) - 1
 _KEYS = {"version", "tensors", "crc32"}
 _TENSOR_KEYS = {"shape", "dtype", "planes", "content_crc32", "quantizer"}
 _QUANTIZER_KEYS_2 = {"method", "planes", "scale", "group", "scale_dtype"}
-_QUANTIZER_KEYS = {"method", "scale", "group"}
+_QUANTIZER_KEYS = {"method", "scale", "group", "axis"}
 
 
 @dataclass(frozen=True)
@@ -324,6 +324,8 @@ def _quantizer(value: Any, version: int, planes: int, scale_dtype: str) -> Quant
     facts = _keys("quantizer", value, _QUANTIZER_KEYS_2 if version == 2 else _QUANTIZER_KEYS)
     if scale_dtype not in SCALE_DTYPES:
         raise ConfigError(f"scales must be F16 or F32, not {scale_dtype}")
+    if version > 2:
+        check_range("axis", facts["axis"], 0, DIMENSIONS_MAX - 1)
     implied = {"planes": planes, "scale_dtype": SCALE_DTYPES[scale_dtype]}
     for key, expected in implied.items():
         if version == 2 and facts[key] != expected:

@@ -109,6 +109,7 @@ class Settings:
             self.scale,
             self.group,
             self.scale_dtype,
+            self.axis,
         )
 
     @property

@@ -7,6 +7,8 @@ from pathlib import Path
 from xorloom.sw.model.container import MANIFEST_KEY, Container, read_container
 from xorloom.sw.tensors.checkpoint import Checkpoint, open_model
 
+from .selection import few
+
 __all__ = ["Source", "open_source"]
 
 
@@ -24,6 +26,14 @@ class Source:
 
     model: Checkpoint
     base: Container | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for each thing to tell of the source."""
+        found = list(self.model.notes)
+        if self.base is not None:
+            found.append(f"{self.base.path}: compressed already, and copied: {few(self.done)}")
+        return found
 
     @property
     def done(self) -> list[str]:

@@ -96,13 +96,28 @@ def test_compress_rejects_codes_too_large_for_the_planes(search, arrays, tmp_pat
     codes[1, 2] = 2
     given = {"masks": {"enc.weight": mask}, "codes": {"enc.weight": codes}}
     text = reject(arrays, tmp_path, spec(search=search), **given)
-    assert text == "code 2 at (1, 2) needs more than 1 planes (raise planes)"
+    assert text == (
+        "enc.weight: code 2 at (1, 2) must be between 0 and 1 for 1 planes of uint8 codes "
+        "(use 2 planes)"
+    )
 
 
 def test_compress_rejects_codes_of_another_dtype(arrays, tmp_path):
     ones = np.ones((20, 30), np.int64)
     given = {"masks": {"enc.weight": ones}, "codes": {"enc.weight": ones}}
-    assert reject(arrays, tmp_path, spec(), **given) == "codes must be uint8, not int64"
+    expected = "enc.weight: codes must be int8 or uint8, not int64"
+    assert reject(arrays, tmp_path, spec(), **given) == expected
+
+
+def test_compress_gives_int8_codes_back_untouched(arrays, round_trip, rng):
+    mask = rng.random((20, 30)) < 0.3
+    codes = (rng.integers(-4, 4, (20, 30)) * mask).astype(np.int8)
+    options = spec(quantizer=Quantizer("binary", 3))
+    given = {"masks": {"enc.weight": mask}, "codes": {"enc.weight": codes}}
+    _, _, out = round_trip(arrays, options, **given)
+    assert out["enc.weight"].dtype == np.int8
+    assert (out["enc.weight"] == codes).all()
+    assert (codes < 0).any()
 
 
 def test_compress_rejects_codes_of_another_shape_than_the_tensor(arrays, tmp_path):
