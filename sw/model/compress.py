@@ -34,7 +34,7 @@ from .container import (
 from .metrics import TensorBits, TensorReport
 from .plan.given import UserArrays
 from .plan.selection import select
-from .prepare import Part, PutAside, part_maker
+from .prepare import Part, PutAside, part_maker, wanted_count
 from .spec import CompressSpec, TensorPlan
 
 __all__ = ["CompressedModel", "compress_model"]
@@ -168,7 +168,7 @@ def _decoders(
         total = sum(model[name].size for name in names)
         value = config
         if search and not plans[names[0]].waits:
-            kept = sum(model[name].size * (1 - plans[name].pruned) for name in names)
+            kept = sum(wanted_count(model[name], plans[name]) for name in names)
             assert isinstance(config, WindowConfig)
             value = window_for(kept / max(1, total), config)
         elif search:

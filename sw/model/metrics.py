@@ -19,6 +19,9 @@ __all__ = ["TensorBits", "TensorReport"]
 class TensorBits:
     """Where a tensor's bits go. All counts are bits; ``kept`` and ``weights`` are weights.
 
+    ``planes`` of several tensors is the most of them; ``kept_bits`` are all of kept weights' codes,
+    by default ``planes * kept``.
+
     ``control`` is rate words (window) or n_patch fields (block), and patches, ``patches`` the part
     of it that they take; ``overhead`` is headers and CRCs of all streams and the value streams'
     padding. ``value_entropy`` and ``mask_entropy`` are totals of the zero-order bounds.
@@ -35,6 +38,11 @@ class TensorBits:
     mask_entropy: float
     value_entropy: float
     patches: int = 0
+    kept_bits: int = -1
+
+    def __post_init__(self) -> None:
+        if self.kept_bits < 0:
+            object.__setattr__(self, "kept_bits", self.planes * self.kept)
 
     @classmethod
     def of(
@@ -84,7 +92,7 @@ class TensorBits:
         row["value_entropy"] = self.value_entropy / n
         row["bound"] = (self.mask_entropy + self.value_entropy + self.scales) / n
         stored = self.seeds + self.control
-        row["value_efficiency"] = self.planes * self.kept / stored if stored else 0.0
+        row["value_efficiency"] = self.kept_bits / stored if stored else 0.0
         return row
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from xorloom.sw.value.window.codec import stream_slices
 from .plan.given import UserArrays
 from .spec import TensorPlan
 
-__all__ = ["Part", "PutAside", "part_maker"]
+__all__ = ["Part", "PutAside", "part_maker", "wanted_count"]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NO_SCALES = np.zeros((0, 0), np.float16)
@@ -163,6 +163,16 @@ def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
     return magnitude * magnitude if plan.importance == "energy" else magnitude
 
 
+def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:
+    """Return how many weights a chosen mask should keep: no more than are not zero."""
+    return min(weights.size * (1 - plan.pruned), float(np.count_nonzero(weights)))
+
+
+def wanted_count(tensor: ModelTensor, plan: TensorPlan) -> float:
+    """Return how many weights of a tensor a chosen mask is asked to keep; it is read for that."""
+    return _wanted(tensor.weights(), plan)
+
+
 def _choose(
     tensor: ModelTensor, weights: np.ndarray, importance: np.ndarray, plan: TensorPlan
 ) -> Part:
@@ -175,9 +185,8 @@ def _choose(
     if not isinstance(config, WindowConfig):
         raise ConfigError(f"the {index.codec} index goes with the window value codec")
     zero = weights == 0
-    live = weights.size - int(np.count_nonzero(zero))
-    density = min(1 - plan.pruned, live / max(1, weights.size))
-    if live < weights.size:
+    density = _wanted(weights, plan) / max(1, weights.size)
+    if zero.any():
         importance = np.where(zero, np.float32(0), importance)
     kept_bits = round(weights.size * density) * planes
     size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
