@@ -242,6 +242,7 @@ def _encode(
         part.origin,
         part.zeros,
         part.error,
+        part.better,
         quantized.notes,
     )
     return StoredTensor(tensor.name, stored, facts), report

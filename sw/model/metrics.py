@@ -8,6 +8,7 @@ import numpy as np
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
 from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.tensors.loss import Suggestion
 from xorloom.sw.tensors.quantize import Quantizer
 
 from .spec import TensorPlan
@@ -118,6 +119,8 @@ class TensorReport:
         Zero weights that a chosen mask keeps.
     error : float, optional
         Squared error relative to the sum of squares.
+    better : Suggestion, optional
+        Quantizer of fewer planes that has less error.
     notes : tuple of str
         What was dropped or changed, a line each, without the tensor's name.
     """
@@ -129,6 +132,7 @@ class TensorReport:
     origin: str
     zeros: int
     error: float | None
+    better: Suggestion | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,6 +141,7 @@ class TensorReport:
             "error": self.error,
             "mask": self.origin,
             "zeros": self.zeros,
+            "better": None if self.better is None else str(self.better),
             "notes": list(self.notes),
             "scale_dtype": self.quantizer.scale_dtype if self.quantizer else None,
         }

@@ -15,7 +15,8 @@ from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.codes import unsigned_codes
-from xorloom.sw.tensors.quantize import Quantized, Quantizer, dequantize, quantize
+from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
+from xorloom.sw.tensors.quantize import Quantized, quantize
 from xorloom.sw.tensors.safetensors_file import DTYPES
 from xorloom.sw.value.window.codec import stream_slices
 
@@ -37,6 +38,8 @@ class Part:
     quantized : Quantized
     error : float or None
         Relative squared error; ``None`` of the user's own codes.
+    better : Suggestion or None
+        Quantizer of fewer planes that has less error.
     order : str
         Weight order, or ``auto``.
     origin : str
@@ -51,6 +54,7 @@ class Part:
 
     quantized: Quantized
     error: float | None
+    better: Suggestion | None
     order: str
     origin: str
     zeros: int = 0
@@ -75,7 +79,7 @@ def part_maker(
         if name in given.codes:
             mask = given.masks[name] != 0
             codes = unsigned_codes(given.codes[name], plan.quantizer.planes, name)
-            return Part(Quantized(mask, codes, _NO_SCALES), None, plan.order, "given")
+            return Part(Quantized(mask, codes, _NO_SCALES), None, None, plan.order, "given")
         tensor, weights = model[name], _weights(model, name)
         if plan.chooses:
             importance = given.saliency.get(name)
@@ -137,8 +141,8 @@ def _quantized(
     plan: TensorPlan,
     *,
     fixed_mask: bool = False,
-) -> tuple[Quantized, float]:
-    """Quantize what a mask keeps; return it with its relative squared error."""
+) -> tuple[Quantized, float, Suggestion | None]:
+    """Quantize what a mask keeps; return it with its error, and fewer planes that have less."""
     quantized = quantize(
         weights,
         mask,
@@ -147,14 +151,8 @@ def _quantized(
         largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
         name=tensor.name,
     )
-    return quantized, relative_error(weights, quantized, plan.quantizer)
-
-
-def relative_error(weights: np.ndarray, quantized: Quantized, quantizer: Quantizer) -> float:
-    whole = weights.reshape(-1)
-    energy = float(np.dot(whole, whole))
-    rest = whole - dequantize(quantized, quantizer).reshape(-1)
-    return float(np.dot(rest, rest)) / energy if energy else 0.0
+    error = relative_error(weights, quantized, plan.quantizer)
+    return quantized, error, worse_than(weights, mask, plan.quantizer)
 
 
 def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
@@ -193,8 +191,8 @@ def _choose(
     order = plan.order if plan.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
     zeros = int(np.count_nonzero(chosen.mask & zero))
-    quantized, error = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
-    return Part(quantized, error, order, "chosen", zeros, size, chosen)
+    made = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
+    return Part(*made, order, "chosen", zeros, size, chosen)
 
 
 @dataclass(frozen=True)

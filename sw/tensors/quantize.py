@@ -34,6 +34,7 @@ __all__ = [
     "SCALES",
     "Quantized",
     "Quantizer",
+    "check_scales",
     "dequantize",
     "quantize",
     "stored_quantizer",
@@ -251,7 +252,9 @@ def quantize(
     notes += more
     codes = np.zeros(weights.size, np.uint8)
     keep = np.zeros(weights.size, np.bool_)
-    if lost.any() and not fixed_mask:
+    if fixed_mask:
+        kept[(stored == 0).all(axis=1)[group]] = (1 << quantizer.planes) - 1  # +0, not -0
+    elif lost.any():
         at, kept = at[~lost[group]], kept[~lost[group]]
     keep[at], codes[at] = True, kept
     return Quantized(
@@ -329,21 +332,38 @@ def stored_quantizer(quantizer: Quantizer, quantized: Quantized) -> Quantizer:
     return replace(quantizer, axis=axis, scale_dtype=quantized.scales.dtype.name)
 
 
+def check_scales(
+    scales: np.ndarray, shape: tuple[int, ...], quantizer: Quantizer, name: str = "weights"
+) -> None:
+    """Check that scales can serve a tensor.
+
+    Raises
+    ------
+    ConfigError
+        If they do not fit the tensor's shape or are not finite.
+    """
+    expected = quantizer.scale_shape(shape)
+    if scales.shape != expected:
+        raise ConfigError(
+            f"{name}: scales must be {expected} for {quantizer.scale} scales of shape {shape}, "
+            f"not {scales.shape}"
+        )
+    finite = np.isfinite(scales)
+    if not finite.all():
+        row = int(np.argmin(finite.all(axis=1)))
+        raise ConfigError(f"{name}: scales of row {row} are {scales[row].tolist()}, must be finite")
+
+
 def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weights") -> np.ndarray:
     """Return float32 weights of ``mask``'s shape, 0 where pruned.
 
     Raises
     ------
     ConfigError
-        If the scales do not fit the shape.
+        If the scales do not fit the shape or are not finite.
     """
     shape = quantized.mask.shape
-    expected = quantizer.scale_shape(shape)
-    if quantized.scales.shape != expected:
-        raise ConfigError(
-            f"{name}: scales must be {expected} for {quantizer.scale} scales of shape {shape}, "
-            f"not {quantized.scales.shape}"
-        )
+    check_scales(quantized.scales, shape, quantizer, name)
     at = np.flatnonzero(quantized.mask)
     codes = quantized.codes.reshape(-1)[at]
     scales = quantized.scales.astype(np.float32)[quantizer.rows_of(at, shape)]

@@ -344,6 +344,9 @@ def _check_parts(
             raise ConfigError(f"part {name + suffix!r} is missing")
         dtype, shape, _ = entries[name + suffix]
         if suffix == SCALE and info.quantizer is not None:
+            axis = info.quantizer.axis_of(info.shape)
+            if info.quantizer.axis != axis:
+                raise ConfigError(f"quantizer's axis must be {axis}, not {info.quantizer.axis}")
             expected = info.quantizer.scale_shape(info.shape)
             if shape != expected:
                 raise ConfigError(f"scales must be {expected}, not {shape}")

@@ -30,6 +30,7 @@ def report_notes(
     return [
         *_own_masks(reports),
         *_tensor_notes(reports),
+        *_worse(reports),
         *_misses(reports, settings),
         *_budgets(reports, settings),
     ]
@@ -53,6 +54,12 @@ def _own_masks(reports: Mapping[str, TensorReport]) -> list[str]:
 
 def _tensor_notes(reports: Mapping[str, TensorReport]) -> list[str]:
     return [f"{name}: {note}" for name, report in reports.items() for note in report.notes]
+
+
+def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
+    found = {name: str(r.better) for name, r in reports.items() if r.better is not None}
+    first = next(iter(found.values()), "")
+    return _told(found, f"have more error than with fewer planes (the first: {first})")
 
 
 def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
