@@ -324,8 +324,6 @@ def _quantizer(value: Any, version: int, planes: int, scale_dtype: str) -> Quant
     facts = _keys("quantizer", value, _QUANTIZER_KEYS_2 if version == 2 else _QUANTIZER_KEYS)
     if scale_dtype not in SCALE_DTYPES:
         raise ConfigError(f"scales must be F16 or F32, not {scale_dtype}")
-    if version > 2:
-        check_range("axis", facts["axis"], 0, DIMENSIONS_MAX - 1)
     implied = {"planes": planes, "scale_dtype": SCALE_DTYPES[scale_dtype]}
     for key, expected in implied.items():
         if version == 2 and facts[key] != expected:

@@ -110,7 +110,6 @@ class Recipe:
         ConfigError
             If recipe and command line both tell the same, and not alike.
         """
-        check_settings("command line", values)
         for name, value in values.items():
             for key in (name, *rivals(name)):
                 if key in self.default and (key != name or self.default[key] != value):
