@@ -136,12 +136,12 @@ class TensorReport:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return bits, error and where the mask comes from, for JSON."""
+        """Return all but what was asked for, for JSON."""
         return self.bits.to_dict() | {
             "error": self.error,
             "mask": self.origin,
             "zeros": self.zeros,
             "better": None if self.better is None else str(self.better),
             "notes": list(self.notes),
-            "scale_dtype": self.quantizer.scale_dtype if self.quantizer else None,
+            "quantizer": asdict(self.quantizer) if self.quantizer else None,
         }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands on compressed models: decompress, inspect, verify."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -66,8 +67,13 @@ def inspect(
     if as_json:
         decoders = list(users)
         more = {
-            name: {"error": errors[name], "decoder": decoders.index(container.tensor(name).decoder)}
+            name: {
+                "error": errors[name],
+                "quantizer": asdict(info.quantizer) if info.quantizer else None,
+                "decoder": decoders.index(info.decoder),
+            }
             for name in names
+            if (info := container.tensor(name))
         }
         report = decoders_json(decoders) | bits_json(bits, more)
         print_json(report | {"frames": frames, "fifos": fifos})

@@ -15,7 +15,11 @@ ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column
 
 def test_compress_reports_bits_as_json(codec: str, folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
-    assert set(report) == {"command", "codec", "config", "tensors", "all"}
+    keys = {"command", "codec", "config", "index", "decoders", "recipe", "tensors", "all"}
+    assert set(report) == keys
+    one = {key: report[key] for key in ("codec", "config", "index")}
+    assert report["decoders"] == [one]
+    assert report["recipe"]["default"]["sparsity"] == 0.8
     assert report["command"].startswith(f"xorloom compress {folder / 'model.npz'} -o ")
     assert "--json" not in report["command"]
     assert report["codec"] == codec
@@ -36,7 +40,12 @@ def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, mod
     assert report.pop("fifos") == []
     assert report.pop("command") == f"xorloom inspect {model}"
     compressed = json.loads((folder / "report.json").read_text())
-    assert report == {key: value for key, value in compressed.items() if key != "command"}
+    for name, facts in compressed["tensors"].items():
+        assert report["tensors"].pop(name).items() <= facts.items()
+        assert 0 < facts["error"] < 1
+        assert facts["quantizer"]["scale_dtype"] == "float16"
+    assert report.pop("tensors") == {}
+    assert report.items() <= compressed.items()
     assert set(frames) == ({"first", "second"} if codec == "window" else set())
     one = json.loads(xorloom("inspect", model, "--tensor", "second", "--json")[0])
     assert list(one["tensors"]) == ["second"]
