@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index
+from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index, order_bits
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.tensors.quantize import Quantized
@@ -59,7 +59,13 @@ def encode_tensor(
     """
     mask, codes = quantized.mask, quantized.codes
     value, bits, layout = encode_value(
-        mask, codes, planes, config, order, slices_per_stream=slices_per_stream
+        mask,
+        codes,
+        planes,
+        config,
+        order,
+        slices_per_stream=slices_per_stream,
+        index_bits=order_bits(index),
     )
     found = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None
