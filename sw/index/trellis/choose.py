@@ -6,31 +6,35 @@ are worth most: a kept weight is worth its importance less a price, and the pric
 the wanted share of weights is kept.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.base.host import threads_default
 from xorloom.sw.spec.index_config import TrellisConfig
 
+from .price import PriceSearch, is_met, search_price, search_share
 from .stream import TrellisStream, search_stream
 
 __all__ = ["TrellisChoice", "check_importance", "choose", "minterms_for"]
 
 _PROBE = 1 << 17
 """Weights on which the price is fitted."""
-_TOLERANCE = 0.003
-"""Relative error of the density that is good enough."""
 _RUN = 32
 """Slices that a sample takes in a row."""
+_TRIES = 12
+"""Prices tried on a sample, or on a tensor no larger than one."""
 _WHOLE_TRIES = 3
-"""Times that a whole tensor is encoded at most, to meet the density."""
+"""Prices tried on a larger tensor, unless the density is still missed."""
 _ROUNDS = 2
 """Times that the classes are chosen anew."""
 _DITHER = 1 / 64
 """Spread that weights of equal importance get, relative to it: no price could part them."""
+_WIDTHS = (1 / 64, 1 / 16, 1 / 4, 1.0)
+"""Relative differences of two prices, of which every weight has one: wide ones where few tell."""
+_Encoded = tuple[tuple[TrellisStream, ...], np.ndarray]
+"""Streams, and the mask that they hold."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,22 @@ def minterms_for(density: float, classes: int = 1) -> int:
     return min(15, max(1, round(best)))
 
 
+def _spread(size: int) -> np.ndarray:
+    """Return numbers in [0, 1), evenly spread over any run of weights by the golden ratio."""
+    return np.arange(size) * 0.6180339887498949 % 1.0
+
+
 def _part_ties(importance: np.ndarray, live: int, wanted: int) -> np.ndarray:
-    """Spread equal importance a little where the price would fall on it."""
+    """Spread equal importance a little where the price would fall on it; zeros stay zeros.
+
+    ``wanted`` is at most the number of weights that are not zero.
+    """
     flat = importance.reshape(-1)[:live]
     cut = np.partition(flat, live - wanted)[live - wanted]
     if np.count_nonzero(flat == cut) <= wanted // 20:
         return importance
-    unit = float(cut) or float(np.median(flat[flat > 0]))
-    spread = np.arange(importance.size) * 0.6180339887498949 % 1.0  # evenly by the golden ratio
-    return importance + (_DITHER * unit * spread).astype(np.float32).reshape(importance.shape)
+    more = (_DITHER * float(cut) * _spread(importance.size)).astype(np.float32)
+    return importance + more.reshape(importance.shape) * (importance > 0)
 
 
 def _classes(density: np.ndarray, config: TrellisConfig) -> np.ndarray:
@@ -97,31 +108,6 @@ def _lane_density(mask: np.ndarray, live: int, config: TrellisConfig) -> np.ndar
     length = np.full(config.n_out, full, np.int64) + (np.arange(config.n_out) < rest)
     there = np.clip(length - starts[:, None], 0, config.period)
     return kept / np.maximum(there, 1)
-
-
-def _fit(
-    keep: Callable[[float], int], wanted: int, price: float, slope: float, tries: int
-) -> tuple[float, float]:
-    """Find the price at which ``keep(price)``, which falls, is near ``wanted``.
-
-    Newton's method on the logarithm, kept between prices known to be too low and too high.
-    Returns the price and the slope, for another search from there.
-    """
-    low, high = 0.0, np.inf
-    last: tuple[float, float] | None = None
-    for _ in range(tries):
-        found = float(np.log(max(keep(price), 0.5) / wanted))
-        if last is not None and abs(price - last[0]) > 1e-6 * price:
-            new = (found - last[1]) / (price - last[0])
-            slope = min(max(new, 4 * slope), slope / 4)  # it is negative
-        last = (price, found)
-        if abs(found) <= _TOLERANCE:
-            break
-        low, high = (price, high) if found > 0 else (low, price)
-        price -= found / slope
-        if not low < price < high:
-            price = (low + high) / 2 if np.isfinite(high) else 2 * low
-    return price, slope
 
 
 def choose(
@@ -161,52 +147,77 @@ def choose(
     size = slices_per_stream or max(1, slices)
     if config.classes > 1 and size % config.period and size < slices:
         raise ConfigError(f"slices_per_stream {size} must be a multiple of period {config.period}")
-    if not importance.reshape(-1)[:live].any():
+    wanted = wanted_count(importance.reshape(-1)[:live], density)
+    if not wanted:
         streams = tuple(
             _empty(min(size, slices - first), config) for first in range(0, slices, size)
         )
         return TrellisChoice(np.zeros(importance.shape, np.bool_), streams, 0.0)
-    wanted = max(1, round(density * live))
     importance = _part_ties(importance, live, wanted)
+    share = wanted / live
     classes = np.zeros((0, config.n_out), np.uint8)
     if config.classes > 1:
         flat = importance.reshape(-1)[:live]
-        cut = np.partition(flat, max(0, live - wanted))[max(0, live - wanted)]
-        classes = _classes(_lane_density(importance >= max(cut, 1e-30), live, config), config)
+        cut = np.partition(flat, live - wanted)[live - wanted]
+        classes = _classes(_lane_density(importance >= cut, live, config), config)
+    best: _Encoded | None = None
 
-    def encode(price: float) -> tuple[tuple[TrellisStream, ...], np.ndarray]:
+    def encode(price: float, worth: np.ndarray = importance) -> np.ndarray:
+        """Encode all streams; keep them if no number of kept weights was nearer."""
+        nonlocal best
         firsts = range(0, slices, size)
 
         def one(first: int) -> tuple[TrellisStream, np.ndarray]:
-            part = importance[first : first + size]
+            part = worth[first : first + size]
             rows = slice(first // config.period, -(-(first + len(part)) // config.period))
             own = max(0, min(part.size, live - first * config.n_out))
             return search_stream(part, own, price, config, classes[rows])
 
         with ThreadPoolExecutor(threads or threads_default()) as pool:
             done = list(pool.map(one, firsts))
-        return tuple(stream for stream, _ in done), np.concatenate([mask for _, mask in done])
+        mask = np.concatenate([mask for _, mask in done])
+        found = tuple(stream for stream, _ in done), mask
+        if best is None or abs(_kept(found) - wanted) < abs(_kept(best) - wanted):
+            best = found
+        return mask
 
-    price, slope = _fit_price(importance, live, density, config, classes)
+    fit = _fit_price(importance, live, share, config, classes)
     for _ in range(0 if config.classes == 1 else _ROUNDS):
-        classes = _classes(_lane_density(encode(price)[1], live, config), config)
-        price, slope = _fit_price(importance, live, density, config, classes, price, slope)
-    best: list[tuple[tuple[TrellisStream, ...], np.ndarray]] = []
+        classes = _classes(_lane_density(encode(fit.price), live, config), config)
+        fit = _fit_price(importance, live, share, config, classes, fit)
+    best = None  # the classes were others
 
     def keep(price: float) -> int:
-        best[:] = [encode(price)]
-        return int(np.count_nonzero(best[0][1]))
+        return int(np.count_nonzero(encode(price)))
 
-    price, _ = _fit(keep, wanted, price, slope, _WHOLE_TRIES)
-    streams, mask = best[0]
-    found = int(np.count_nonzero(mask))
-    if not 0.8 < found / wanted < 1.25 and wanted > 1000:
-        raise ConfigError(
-            f"density must be near {', '.join(f'{d:.3g}' for d in config.densities)}, which "
-            f"minterms {config.minterms} give, not {density} (the nearest mask has "
-            f"{found / live:.3g}): choose minterms by minterms_for, or another index"
-        )
-    return TrellisChoice(mask, streams, price)
+    tries = _TRIES if live <= _PROBE else _WHOLE_TRIES
+    fit = search_price(keep, wanted, fit.price, fit.slope, tries)
+    place = _spread(importance.size).reshape(importance.shape)
+    for width in _WIDTHS:  # the number jumps at a price: a share of the weights gets a lower one
+        if is_met(_kept(best), wanted) or not fit.jumps:
+            break
+        low, high = fit.low / (1 + width / 2), fit.high * (1 + width / 2)
+
+        def keep_share(share: float, low: float = low, high: float = high) -> int:
+            discount = np.float32(high - low) * ((place < share) & (importance > 0))
+            return int(np.count_nonzero(encode(high, importance + discount)))
+
+        search_share(keep_share, wanted)
+    assert best is not None
+    streams, mask = best
+    if not is_met(_kept(best), wanted):
+        raise DensityError("trellis", wanted, _kept(best), live)
+    return TrellisChoice(mask, streams, fit.price)
+
+
+def wanted_count(importance: np.ndarray, density: float) -> int:
+    """Return how many weights to keep: the density's share of all, but none without importance."""
+    there = int(np.count_nonzero(importance))
+    return min(max(1, round(density * importance.size)), there)
+
+
+def _kept(encoded: _Encoded | None) -> int:
+    return -1 if encoded is None else int(np.count_nonzero(encoded[1]))
 
 
 def check_importance(importance: np.ndarray, live: int, n_out: int) -> np.ndarray:
@@ -241,9 +252,8 @@ def _fit_price(
     density: float,
     config: TrellisConfig,
     classes: np.ndarray,
-    price: float = 0.0,
-    slope: float = 0.0,
-) -> tuple[float, float]:
+    before: PriceSearch | None = None,
+) -> PriceSearch:
     """Fit the price on a sample: runs of slices, or all slices if they are few."""
     slices = live // config.n_out  # whole ones
     run, count = _RUN, max(1, _PROBE // (_RUN * config.n_out))
@@ -257,14 +267,19 @@ def _fit_price(
         probe, own = replace(config, period=run), sample.size
     else:
         sample, probe, own = importance, config, live
-    wanted = max(1, round(density * own))
+    flat = sample.reshape(-1)[:own]
+    wanted = wanted_count(flat, density)
+    if before is not None:
+        price, slope = before.price, before.slope
+    else:
+        whole = importance.reshape(-1)[:live]
+        cut = float(np.partition(flat, own - wanted)[own - wanted]) if wanted else 0.0
+        price = 0.7 * (cut or float(whole[whole > 0].min()))
+        slope = -2 / price
+    if not wanted or (config.classes == 1 and sample is importance):
+        return PriceSearch(price, 0, slope)  # all will be searched anyway
 
     def keep(price: float) -> int:
         return int(np.count_nonzero(search_stream(sample, own, price, probe, classes)[1]))
 
-    if not price:
-        flat = sample.reshape(-1)[:own]
-        cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
-        price = 0.7 * (cut or float(importance.max()) * 1e-6)
-        slope = -2 / price
-    return _fit(keep, wanted, price, slope, 12)
+    return search_price(keep, wanted, price, slope, _TRIES)
