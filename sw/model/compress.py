@@ -206,6 +206,7 @@ def _encode(
 ) -> tuple[StoredTensor, TensorReport]:
     """Encode a tensor; the user's own codes, of dtype ``codes``, have no scales."""
     planes, quantized = plan.quantizer.planes, part.quantized
+    decoder = decoder if part.index is None else Decoder(decoder.value, part.index)
     encoded = encode_tensor(
         quantized,
         planes,

@@ -8,10 +8,12 @@ from typing import IO
 
 import numpy as np
 from ml_dtypes import finfo
-from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.index.choice import best_order
+from xorloom.sw.base.errors import ConfigError, DensityError
+from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import EncodedIndex, choose_index
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.codes import unsigned_codes
@@ -50,6 +52,8 @@ class Part:
     slices_per_stream : int, optional
     chosen : EncodedIndex, optional
         Both only where the index chose the mask.
+    index : IndexConfig, optional
+        Index that stores the mask, where the one of the plan cannot.
     """
 
     quantized: Quantized
@@ -60,6 +64,7 @@ class Part:
     zeros: int = 0
     slices_per_stream: int | None = None
     chosen: EncodedIndex | None = None
+    index: IndexConfig | None = None
 
 
 def part_maker(
@@ -188,11 +193,36 @@ def _choose(
         importance = np.where(zero, np.float32(0), importance)
     kept_bits = round(weights.size * density) * planes
     size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
-    order = plan.order if plan.order != "auto" else best_order(importance, density, index)
-    chosen = choose_index(importance, density, index, order, size)
+    if not density:
+        return _stored(tensor, weights, importance, plan, density, "it is all zeros")
+    try:
+        order = plan.order if plan.order != "auto" else best_order(importance, density, index)
+        chosen = choose_index(importance, density, index, order, size)
+    except DensityError as error:
+        why = f"the {error.codec} index keeps {error.found:,} weights, not {error.wanted:,}"
+        return _stored(tensor, weights, importance, plan, density, why)
     zeros = int(np.count_nonzero(chosen.mask & zero))
     made = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
     return Part(*made, order, "chosen", zeros, size, chosen)
+
+
+def _stored(
+    tensor: ModelTensor,
+    weights: np.ndarray,
+    importance: np.ndarray,
+    plan: TensorPlan,
+    density: float,
+    why: str,
+) -> Part:
+    """Keep what is worth most of a tensor, for an index that stores any mask."""
+    lanes = mask_lanes(plan.config, plan.quantizer.planes)
+    codec = "bitmap" if lanes % 8 else "entropy"
+    index = index_config(codec, plan.config, plan.quantizer.planes, density=density)
+    mask = prune.prune_tensor(importance, 1 - density) if density else np.zeros_like(weights, bool)
+    quantized, *rest = _quantized(tensor, weights, mask, plan)
+    note = f"the {codec} index stores its mask, as {why}"
+    quantized = replace(quantized, notes=(note, *quantized.notes))
+    return Part(quantized, *rest, plan.order, "pruned", index=index)
 
 
 @dataclass(frozen=True)

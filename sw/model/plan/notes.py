@@ -63,15 +63,10 @@ def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
 
 
 def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
-    """Tell which densities and rates were not met, and whose index is not what was asked for."""
+    """Tell which densities and rates of chosen masks were not met."""
     lines = []
     for name, report in reports.items():
-        bits, index = report.bits, report.plan.index
-        if index is not None and report.decoder.index.codec != index.codec:
-            lines.append(
-                f"{name}: stored with the {report.decoder.index.codec} index, as the "
-                f"{index.codec} index does not fit it"
-            )
+        bits = report.bits
         if report.origin != "chosen":
             continue
         asked, kept = 1 - report.plan.pruned, bits.kept / max(1, bits.weights)
