@@ -5,11 +5,11 @@ Memory holds one tensor at a time, and the sample of a search. Nothing is decode
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import spool_beside
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
@@ -128,11 +128,12 @@ def compress_model(
             elif name not in decoders:
                 yield _untouched(model[name])
             else:
-                part = part_of(name)
                 dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
-                stored, reports[name] = _encode(
-                    model[name], part, plans[name], decoders[name], dtype
-                )
+                with _naming(name):
+                    part = part_of(name)
+                    stored, reports[name] = _encode(
+                        model[name], part, plans[name], decoders[name], dtype
+                    )
                 done(name, part.quantized, reports[name].bits)
                 del part  # before the next one is made
                 yield stored
@@ -175,7 +176,8 @@ def _decoders(
             assert aside is not None
             sample: list[Plane] = []
             for name in names:
-                q = (aside.take if name in given.codes else aside.put)(name).quantized
+                with _naming(name):
+                    q = (aside.take if name in given.codes else aside.put)(name).quantized
                 sample += cut_sample((q.mask, q.codes, planes), total)
                 progress("search", name)
             value = _search(sample, config)
@@ -183,6 +185,17 @@ def _decoders(
         decoder = Decoder(value, index or index_for(value, planes))
         decoders |= dict.fromkeys(names, decoder)
     return decoders
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the tensor in errors that do not."""
+    try:
+        yield
+    except (ConfigError, CapacityError) as error:
+        if f"{name}: " in str(error) or repr(name) in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:

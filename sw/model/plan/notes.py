@@ -67,7 +67,7 @@ def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings
     lines = []
     for name, report in reports.items():
         bits = report.bits
-        if report.origin != "chosen":
+        if not report.plan.chooses:
             continue
         asked, kept = 1 - report.plan.pruned, bits.kept / max(1, bits.weights)
         if abs(kept - asked) > _NEAR * asked:
