@@ -13,7 +13,8 @@ from filelock import FileLock
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import FormatError, ToolError
 from xorloom.sw.base.host import write_whole
-from xorloom.sw.tensors.checkpoint import ModelTensor, open_model
+from xorloom.sw.model.plan.source import open_plain
+from xorloom.sw.tensors.checkpoint import ModelTensor
 
 __all__ = [
     "DEMO_DENSITY",
@@ -85,7 +86,7 @@ def large_matrices(model: Path) -> dict[str, ModelTensor]:
     """Return MiniLM's encoder matrices of more than 100,000 elements: 36 of them."""
     return {
         name: tensor
-        for name, tensor in open_model(model).items()
+        for name, tensor in open_plain(model).items()
         if name.startswith("encoder.layer.") and len(tensor.shape) == 2 and tensor.size > _LARGE
     }
 

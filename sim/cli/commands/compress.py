@@ -204,11 +204,11 @@ def compress(
 def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
     """Read a file of the user's own masks, codes or saliencies."""
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.tensors.checkpoint import open_model
+    from xorloom.sw.model.plan.source import open_plain
 
     if path is None:
         return {}
-    arrays = {name: tensor.load() for name, tensor in open_model(path).items()}
+    arrays = {name: tensor.load() for name, tensor in open_plain(path).items()}
     for name, array in arrays.items():
         if array.dtype.kind not in kinds:
             wanted = "floating point" if kinds == "f" else "bool or integer"

@@ -127,7 +127,7 @@ def explore(
     from xorloom.sim.datasets import DEMO_TENSORS, minilm
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.plan.selection import select
-    from xorloom.sw.tensors.checkpoint import open_model
+    from xorloom.sw.model.plan.source import open_plain
     from xorloom.sw.tensors.prune import check_sparsity
     from xorloom.sw.tensors.quantize import Quantizer
 
@@ -161,7 +161,7 @@ def explore(
     start = FULL if full else DEFAULT
     changes: dict[str, Any] = {k: tuple(dict.fromkeys(v)) for k, v in given.items() if v}
     grid = replace(start, **changes)
-    source = open_model(minilm() if model is None else model)
+    source = open_plain(minilm() if model is None else model)
     patterns = tuple(tensors or ([DEMO_TENSORS] if model is None else []))
     names = select(source, patterns, min_size)
     sample = np.abs(source[names[0]].weights()[:rows])

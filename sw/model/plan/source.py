@@ -4,12 +4,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.container import MANIFEST_KEY, Container, read_container
 from xorloom.sw.tensors.checkpoint import Checkpoint, open_model
 
 from .selection import few
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_plain", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,17 @@ def open_source(path: Path) -> Source:
     base = read_container(path)
     rest = {name: found[name] for name in base.untouched if name not in base.foreign}
     return Source(Checkpoint(rest, path, base.metadata, base.ties), base)
+
+
+def open_plain(path: Path) -> Checkpoint:
+    """Open a checkpoint that is not compressed.
+
+    Raises
+    ------
+    ConfigError, FormatError, ToolError
+        If it is, or the file is missing, damaged, or of a type that cannot be read.
+    """
+    source = open_source(path)
+    if source.base is not None:
+        raise ConfigError(f"{path}: compressed already: run xorloom decompress first")
+    return source.model
