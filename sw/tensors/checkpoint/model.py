@@ -2,21 +2,21 @@
 """What every reader yields: tensors by name, and what else the file holds that must not be lost."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, XorloomError
 from xorloom.sw.tensors.safetensors_file import dtype_name
 
-__all__ = ["WEIGHT_DTYPES", "Checkpoint", "ModelTensor", "from_arrays"]
+__all__ = ["WEIGHT_DTYPES", "Checkpoint", "ModelTensor", "from_arrays", "listed", "reader"]
 
 WEIGHT_DTYPES = frozenset(
     ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 )
 """Dtypes of weights that can be quantized. ``F8_E8M0`` holds powers of two: it has no zero."""
-_FLOAT32 = np.finfo(np.float32)
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class ModelTensor:
         """Check that float32, which scales are at most, holds values of double precision."""
         magnitude = np.abs(array, where=np.isfinite(array), out=np.zeros_like(array))
         largest = float(magnitude.max(initial=0.0))
-        if largest == 0 or _FLOAT32.tiny <= largest <= _FLOAT32.max:
+        if largest == 0 or _LEAST <= largest <= _MOST:
             return
         at = tuple(int(i) for i in np.unravel_index(int(magnitude.argmax()), self.shape))
         raise ConfigError(
             f"{self.label}: weight at {at} is {array[at]:.6g}; the largest must be between "
-            f"{_FLOAT32.tiny:.1e} and {_FLOAT32.max:.1e}, the range of float32 scales: multiply "
+            f"{_LEAST:.1e} and {_MOST:.1e}, the range of float32 scales: multiply "
             "the tensor by a power of two, or leave it out"
         )
 
@@ -128,6 +128,29 @@ class Checkpoint(Mapping[str, ModelTensor]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Return names for a line of text: the first few, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def reader(label: str, read: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+    """Return ``read`` with errors that name the tensor: readers of formats raise any type."""
+
+    def load() -> np.ndarray:
+        try:
+            return read()
+        except (XorloomError, OSError):
+            raise
+        except MemoryError as error:
+            raise CapacityError(f"{label} does not fit into memory: {error}") from error
+        except Exception as error:
+            raise FormatError(f"{label} cannot be read: {error}") from error
+
+    return load
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Checkpoint:

@@ -1,111 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints in: safetensors, npz, ONNX, and torch behind an extra."""
+"""The one way in: which reader a file or folder goes to, and what is said of all others."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
-from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
+from xorloom.sw.base.errors import ConfigError, FormatError, XorloomError
 
-from .model import Checkpoint, ModelTensor, from_arrays
+from .folder import open_folder, open_index
+from .model import Checkpoint, listed
+from .npz import open_npy, open_npz
+from .onnx_file import open_onnx
+from .pairs import join_pairs
+from .safetensors_model import open_safetensors
+from .torch_file import TORCHSCRIPT, open_torch
 
 __all__ = ["FORMATS", "open_model"]
 
-FORMATS = (".safetensors", ".npz", ".onnx", ".pt", ".pth", ".bin")
+_OPENERS: dict[str, Callable[[Path], Checkpoint]] = {
+    ".safetensors": open_safetensors,
+    ".npz": open_npz,
+    ".npy": open_npy,
+    ".onnx": open_onnx,
+    ".pt": open_torch,
+    ".pth": open_torch,
+    ".bin": open_torch,
+    ".ckpt": open_torch,
+}
+FORMATS = tuple(_OPENERS)
 """Known file name endings."""
-
-
-def _open_safetensors(path: Path) -> Checkpoint:
-    header, metadata, _, start = read_header(path)
-
-    def loader(entry: dict[str, Any]) -> Callable[[], np.ndarray]:
-        dtype, shape, low = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"][0]
-
-        def load() -> np.ndarray:
-            if 0 in shape:
-                return np.zeros(shape, dtype)
-            return np.asarray(np.memmap(path, dtype, "r", start + low, shape or (1,))).reshape(
-                shape
-            )
-
-        return load
-
-    tensors = {
-        name: ModelTensor(
-            name, entry["dtype"], tuple(entry["shape"]), loader(entry), source=str(path)
-        )
-        for name, entry in header.items()
-    }
-    return Checkpoint(tensors, path, metadata)
-
-
-def _open_npz(path: Path) -> Checkpoint:
-    with np.load(path, allow_pickle=False) as archive:
-        return from_arrays({name: archive[name] for name in archive.files})
-
-
-def _open_onnx(path: Path) -> Checkpoint:
-    import onnx
-    from onnx import numpy_helper
-
-    model = onnx.load(str(path))
-    if not model.ir_version:
-        raise FormatError(f"{path}: not an ONNX model, or empty")
-    return from_arrays(
-        {t.name: np.asarray(numpy_helper.to_array(t)) for t in model.graph.initializer}
-    )
-
-
-def _open_torch(path: Path) -> Checkpoint:
-    try:
-        import torch
-    except ImportError:
-        raise ToolError(
-            f"{path}: reading torch checkpoints needs torch: pip install 'xorloom[torch]'"
-        ) from None
-    import ml_dtypes
-
-    # weights_only: a checkpoint must not be able to run code.
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict):
-        raise FormatError(f"{path}: expected a dict of tensors, found {type(state).__name__}")
-    arrays = {}
-    for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            continue
-        flat = tensor.detach().contiguous()
-        if flat.dtype == torch.bfloat16:
-            arrays[name] = flat.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-        else:
-            arrays[name] = flat.numpy()
-    return from_arrays(arrays)
+_GGUF = "a GGUF file: take the safetensors files that it was made from"
+_KERAS = "a Keras file: convert it with tf2onnx, or save model.get_weights() with numpy.savez"
+_FLAX = "a Flax file: load it in Flax and save its parameters with safetensors.flax.save_file"
+_LITE = "a TensorFlow Lite file: convert it with python -m tf2onnx.convert --tflite FILE"
+_GRAPH = "a TensorFlow graph: convert it with python -m tf2onnx.convert --graphdef FILE"
+_REFUSED = {
+    ".gguf": _GGUF,
+    ".ggml": _GGUF,
+    ".jit": TORCHSCRIPT,
+    ".torchscript": TORCHSCRIPT,
+    ".ptl": TORCHSCRIPT,
+    ".tflite": _LITE,
+    ".h5": _KERAS,
+    ".hdf5": _KERAS,
+    ".keras": _KERAS,
+    ".pb": _GRAPH,
+    ".msgpack": _FLAX,
+    ".pkl": "a pickle, which can run code: save the arrays with numpy.savez",
+    ".pickle": "a pickle, which can run code: save the arrays with numpy.savez",
+    ".pdparams": "a Paddle file: convert the model with paddle2onnx",
+    ".mlmodel": "a Core ML file: take the checkpoint that it was made from",
+    ".engine": "a TensorRT engine: take the ONNX model that it was made from",
+    ".trt": "a TensorRT engine: take the ONNX model that it was made from",
+}
+"""What a file of another kind is, and what to do, by ending."""
+_MAGIC = (
+    (0, b"GGUF", _GGUF),
+    (0, b"\x89HDF\r\n\x1a\n", _KERAS),
+    (0, b"lmgg", _GGUF),
+    (0, b"tjgg", _GGUF),
+    (4, b"TFL3", _LITE),
+    (0, b"version https://git-lfs", "a pointer of Git LFS, not the file: get it with git lfs pull"),
+    (0, b"<!DOCTYPE", "a page of the web, not a checkpoint: download the file itself"),
+    (0, b"<html", "a page of the web, not a checkpoint: download the file itself"),
+)
+"""The same by what stands in the file: place, bytes."""
 
 
 def open_model(path: Path) -> Checkpoint:
-    """Open a checkpoint; tensors by name, in file order.
+    """Open a checkpoint: a file, or a folder that holds one in parts.
 
     Raises
     ------
     ConfigError
-        If the file does not exist or its ending is unknown.
+        If the file does not exist or is of a kind that is not read.
     FormatError
         If the file is damaged.
     ToolError
         If reading it needs a package that is not installed.
     """
+    if path.is_dir():
+        return _told(join_pairs(open_folder(path, _open_file)))
+    return _told(join_pairs(_open_file(path)))
+
+
+def _open_file(path: Path) -> Checkpoint:
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    openers = {".safetensors": _open_safetensors, ".npz": _open_npz, ".onnx": _open_onnx}
-    openers |= dict.fromkeys((".pt", ".pth", ".bin"), _open_torch)
-    if path.suffix not in openers:
+        raise ConfigError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    ending = path.suffix.lower()
+    if path.name.endswith(".index.json"):
+        return open_index(path, _open_file)
+    if ending in _REFUSED:
+        raise ConfigError(f"{path}: is {_REFUSED[ending]}")
+    with path.open("rb") as file:
+        start = file.read(64)
+    for at, magic, what in _MAGIC:
+        if start[at:].startswith(magic):
+            raise ConfigError(f"{path}: is {what}")
+    if ending == ".ckpt" and not start.startswith((b"PK", b"\x80")):
+        raise ConfigError(
+            f"{path}: is a .ckpt, but not of torch: convert it with tf2onnx if it is TensorFlow's"
+        )
+    if ending not in _OPENERS:
         raise ConfigError(f"{path}: unknown checkpoint type, use one of {', '.join(FORMATS)}")
     try:
-        return openers[path.suffix](path)
-    except (ConfigError, FormatError, ToolError, OSError):
+        return _OPENERS[ending](path)
+    except (XorloomError, OSError):
         raise
     except Exception as error:  # readers of other formats raise their own, undocumented types
-        raise FormatError(f"{path}: cannot be read as {path.suffix}: {error}") from error
+        raise FormatError(f"{path}: cannot be read as {ending}: {error}") from error
+
+
+def _told(model: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with a note of the tensors that pass through as they are."""
+    kinds = [f"{name} ({t.dtype})" for name, t in model.items() if t.foreign]
+    if not kinds:
+        return model
+    note = f"kept as they are, of types that safetensors has not: {listed(kinds)}"
+    return replace(model, notes=(*model.notes, note))
