@@ -219,10 +219,9 @@ def _stored(
     codec = "bitmap" if lanes % 8 else "entropy"
     index = index_config(codec, plan.config, plan.quantizer.planes, density=density)
     mask = prune.prune_tensor(importance, 1 - density) if density else np.zeros_like(weights, bool)
-    quantized, *rest = _quantized(tensor, weights, mask, plan)
-    note = f"the {codec} index stores its mask, as {why}"
-    quantized = replace(quantized, notes=(note, *quantized.notes))
-    return Part(quantized, *rest, plan.order, "pruned", index=index)
+    part = Part(*_quantized(tensor, weights, mask, plan), plan.order, "pruned", index=index)
+    notes = (f"the {codec} index stores its mask, as {why}", *part.quantized.notes)
+    return replace(part, quantized=replace(part.quantized, notes=notes))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import check_index
+from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.tensors.quantize import Quantizer
 
@@ -68,6 +69,8 @@ class TensorPlan:
             raise ConfigError(
                 f"importance must be one of {', '.join(IMPORTANCE)}, not {self.importance!r}"
             )
+        if self.order != "auto":
+            check_order(self.order)
         if self.index is not None:
             check_index(self.index, self.config, self.quantizer.planes)
         if self.chooses and self.scope != "tensor":

@@ -27,15 +27,30 @@ Compressed = Annotated[Path, typer.Argument(help="A compressed model (.safetenso
 
 def decompress(
     model: Compressed,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Plain .safetensors file.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Plain .safetensors file; with --into one of its type."
+        ),
+    ],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model that was compressed (.onnx, .npz, .safetensors): write it with the "
+            "decoded weights in place of its own."
+        ),
+    ] = None,
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.decompress import decompress_model
+    from xorloom.sw.model.decompress import decompress_into, decompress_model
 
     with progress_bar("decompress", len(read_container(model).tensors)) as step:
-        shapes = decompress_model(model, output, step)
-    typer.echo(f"{output}: {len(shapes)} tensors decoded")
+        if into is None:
+            count = len(decompress_model(model, output, step))
+        else:
+            count = decompress_into(model, into, output, step)
+    typer.echo(f"{output}: {count} tensors decoded")
 
 
 def inspect(

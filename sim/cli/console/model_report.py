@@ -99,7 +99,7 @@ def decoders_json(decoders: "Sequence[Decoder]") -> dict[str, Any]:
 
 def decoder_lines(users: "Mapping[Decoder, Sequence[str]]") -> list[str]:
     """Return two lines for each decoder; with its tensors, if there are several decoders."""
-    from xorloom.sw.model.plan.selection import few
+    from xorloom.sw.tensors.checkpoint.model import listed
 
     lines = []
     for decoder, names in users.items():
@@ -107,7 +107,7 @@ def decoder_lines(users: "Mapping[Decoder, Sequence[str]]") -> list[str]:
             values = ", ".join(f"{k} {v}" for k, v in part.to_dict().items())
             lines.append(f"{part.codec} {what}: {values}")
         if len(users) > 1:
-            lines[-2] = f"{few(names)}: {lines[-2]}"
+            lines[-2] = f"{listed(names, 3)}: {lines[-2]}"
     return lines
 
 

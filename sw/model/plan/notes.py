@@ -4,8 +4,8 @@
 from collections.abc import Mapping, Sequence
 
 from xorloom.sw.model.metrics import TensorReport
+from xorloom.sw.tensors.checkpoint.model import listed
 
-from .selection import few
 from .settings import Settings
 
 __all__ = ["report_notes"]
@@ -40,7 +40,7 @@ def _told(found: Mapping[str, str], many: str) -> list[str]:
     """Return a line for each tensor, or one for all if they are many."""
     if len(found) <= _LINES:
         return [f"{name}: {text}" for name, text in found.items()]
-    return [f"{len(found)} tensors {many}: {few(list(found))}"]
+    return [f"{len(found)} tensors {many}: {listed(list(found), 3)}"]
 
 
 def _own_masks(reports: Mapping[str, TensorReport]) -> list[str]:
@@ -90,9 +90,8 @@ def _budgets(reports: Mapping[str, TensorReport], settings: Mapping[str, Setting
         assert wanted.bits_per_weight is not None
         found = _bits_per_weight(reports, names)
         if found > wanted.bits_per_weight:
-            lines.append(
-                f"{few(names)}: {found:.4f} bits per weight in all, not {wanted.bits_per_weight:g}"
-            )
+            asked = f"{wanted.bits_per_weight:g}"
+            lines.append(f"{listed(names, 3)}: {found:.4f} bits per weight in all, not {asked}")
     return lines
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.spec import TensorPlan
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.checkpoint.model import listed
 
-from .selection import few
 from .settings import Settings
 
 __all__ = ["make_plans"]
@@ -54,7 +54,7 @@ def make_plans(
         except ConfigError as error:
             if not where:
                 raise
-            raise ConfigError(f"{where}for {few(names)}: {error}") from error
+            raise ConfigError(f"{where}for {listed(names, 3)}: {error}") from error
         plans |= dict.fromkeys(names, plan)
     return {name: plans[name] for name in settings}
 

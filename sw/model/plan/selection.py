@@ -6,20 +6,14 @@ from fnmatch import fnmatchcase
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.checkpoint.model import listed
 
 from .presets import spared
 
-__all__ = ["MIN_SIZE", "few", "select"]
+__all__ = ["MIN_SIZE", "select"]
 
 MIN_SIZE = 4096
 """Fewest elements of a tensor that is compressed though nobody named it."""
-_SHOWN = 3
-
-
-def few(names: Sequence[str]) -> str:
-    """Return the first names of a list in words, and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unfit(tensor: ModelTensor) -> str:
@@ -108,7 +102,7 @@ def select(
     names -= gone
     left = [name for name in alone if name not in names]
     if left:
-        note(f"the preset {preset} leaves {len(left)} alone: {few(left)}")
+        note(f"the preset {preset} leaves {len(left)} alone: {listed(left, 3)}")
     return [name for name in model if name in names]
 
 
@@ -136,7 +130,7 @@ def _excluded(
         found = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
         if not found:
             raise ConfigError(
-                f"{where}exclude {pattern!r} matches no tensor (there is: {few(list(model))})"
+                f"{where}exclude {pattern!r} matches no tensor (there is: {listed(list(model), 3)})"
             )
         gone |= found
     both = [pattern for pattern in include if pattern in gone or pattern in exclude]
@@ -152,6 +146,8 @@ def _skipped(reasons: Mapping[str, str], done: Sequence[str]) -> str:
         groups.setdefault(reason or "not asked for", []).append(name)
     if done:
         groups["compressed already"] = list(done)
-    told = "; ".join(f"{len(names)} {reason} ({few(names)})" for reason, names in groups.items())
+    told = "; ".join(
+        f"{len(names)} {reason} ({listed(names, 3)})" for reason, names in groups.items()
+    )
     hint = " (name tensors with -t, or lower --min-size)" if "of few" in told else ""
     return (told or "the model has no tensors") + hint

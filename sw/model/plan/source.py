@@ -7,8 +7,7 @@ from pathlib import Path
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.container import MANIFEST_KEY, Container, read_container
 from xorloom.sw.tensors.checkpoint import Checkpoint, open_model
-
-from .selection import few
+from xorloom.sw.tensors.checkpoint.model import listed
 
 __all__ = ["Source", "open_plain", "open_source"]
 
@@ -33,7 +32,9 @@ class Source:
         """A line for each thing to tell of the source."""
         found = list(self.model.notes)
         if self.base is not None:
-            found.append(f"{self.base.path}: compressed already, and copied: {few(self.done)}")
+            found.append(
+                f"{self.base.path}: compressed already, and copied: {listed(self.done, 3)}"
+            )
         return found
 
     @property
