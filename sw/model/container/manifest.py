@@ -292,7 +292,7 @@ def _checked_tensor(
     dtype = _text("dtype", facts["dtype"])
     if quantizer is None and version == 2:
         dtype = "U8"  # the original's was written, but codes come back as they were stored
-    allowed = CODE_DTYPES if quantizer is None else sorted(WEIGHT_DTYPES)
+    allowed = CODE_DTYPES if quantizer is None else WEIGHT_DTYPES
     if dtype not in allowed:
         raise ConfigError(f"dtype must be one of {', '.join(allowed)}, not {dtype!r}")
     info = CompressedTensor(

@@ -12,8 +12,9 @@ from xorloom.sw.tensors.safetensors_file import dtype_name
 
 __all__ = ["WEIGHT_DTYPES", "Checkpoint", "ModelTensor", "from_arrays", "listed", "reader"]
 
-WEIGHT_DTYPES = frozenset(
-    ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+WEIGHT_DTYPES = (
+    *("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2"),
+    *("F8_E4M3FNUZ", "F8_E5M2FNUZ"),
 )
 """Dtypes of weights that can be quantized. ``F8_E8M0`` holds powers of two: it has no zero."""
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)

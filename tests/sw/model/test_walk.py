@@ -63,7 +63,9 @@ def calls(monkeypatch):
 
 
 @WALKS
-def test_every_tensor_is_pruned_quantized_and_encoded_once(options, arrays, tmp_path, calls):
+def test_every_tensor_is_pruned_quantized_and_encoded_once(options, arrays, tmp_path, calls, rng):
+    # Large enough for the densities of a chosen mask.
+    arrays |= {n: rng.standard_normal((96, 128)).astype("f") for n in ("enc.weight", "dec.weight")}
     compress_model(as_model(arrays), tmp_path / "c", options)
     once = {"select": 1, "quantize": 2, "encode_value": 2}
     if options.chooses:
