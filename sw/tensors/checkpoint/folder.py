@@ -39,9 +39,9 @@ def open_folder(path: Path, opener: Opener) -> Checkpoint:
     if not parts:
         inner = [f.name for f in sorted(path.iterdir()) if f.is_dir() and _holds_parts(f)]
         there = f" (its folders {listed(inner)} do: name one)" if inner else ""
-        raise ConfigError(
-            f"{path}: holds no .safetensors and no .bin file{there}: name a file of another kind"
-        )
+        if files and not inner:
+            there = f", but {listed(f.name for f in files)}: name a file"
+        raise ConfigError(f"{path}: holds no .safetensors and no .bin file{there}")
     indexes = [f for f in parts if f.name.endswith(_INDEX)]
     if len(indexes) > 1:
         names = ", ".join(f.name for f in indexes)

@@ -133,7 +133,7 @@ class Checkpoint(Mapping[str, ModelTensor]):
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Return names for a line of text: the first few, and how many more there are."""
-    names = list(names)
+    names = [name if name.isprintable() else repr(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """NumPy's ``.npz`` and ``.npy`` files, whose arrays are read one by one and never unpickled."""
 
+import math
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -55,7 +56,7 @@ def open_npz(path: Path) -> Checkpoint:
             continue
         if name in tensors:
             raise FormatError(f"{path}: tensor {name!r} comes twice")
-        tensors[name] = _tensor(path, name, opener(info))
+        tensors[name] = _tensor(path, name, opener(info), info.file_size)
     notes = [f"left out, not arrays: {listed(others)}"] if others else []
     return Checkpoint(tensors, path, notes=tuple(notes))
 
@@ -68,17 +69,23 @@ def open_npy(path: Path) -> Checkpoint:
     FormatError
         If it is damaged or holds Python objects.
     """
-    return Checkpoint({path.stem: _tensor(path, path.stem, lambda: path.open("rb"))}, path)
+    return Checkpoint(
+        {path.stem: _tensor(path, path.stem, lambda: path.open("rb"), path.stat().st_size)}, path
+    )
 
 
-def _tensor(path: Path, name: str, opened: Opener) -> ModelTensor:
+def _tensor(path: Path, name: str, opened: Opener, size: int) -> ModelTensor:
     label = f"{path}: tensor {name!r}"
     with opened() as file:
-        shape, dtype = _header(file, label)
+        shape, dtype, start = _header(file, label)
     if dtype.hasobject:
         raise FormatError(
             f"{label} holds Python objects, which xorloom never unpickles: save it as numbers"
         )
+    wanted = start + math.prod(shape) * dtype.itemsize
+    if size != wanted:
+        # Before anything of the size that the header tells is allocated.
+        raise FormatError(f"{label} must have {wanted} bytes, not {size} (truncated file?)")
     try:
         known, foreign = dtype_name(dtype), ""
     except FormatError:
@@ -94,19 +101,23 @@ def _tensor(path: Path, name: str, opened: Opener) -> ModelTensor:
     return ModelTensor(name, known, shape, reader(label, load), foreign=foreign, source=str(path))
 
 
-def _header(file: IO[bytes], label: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Return shape and dtype. NumPy's own errors advise to trust pickles, so they are not told."""
+def _header(file: IO[bytes], label: str) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Return shape, dtype and the header's length.
+
+    NumPy's own errors advise to trust pickles, so they are not told.
+    """
     try:
         version = npy.read_magic(file)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
         if read is None:
             # Version 3 is that of structured arrays with names beyond Latin-1.
+            start = file.tell() + 4 + int.from_bytes(file.read(4), "little")
             file.seek(0)
             array = npy.read_array(file, allow_pickle=False)
-            return array.shape, array.dtype
+            return array.shape, array.dtype, start
         shape, _, dtype = read(file)
     except (ValueError, EOFError) as error:
         raise FormatError(
             f"{label} has a header that cannot be read: damaged, or too long"
         ) from error
-    return tuple(int(n) for n in shape), dtype
+    return tuple(int(n) for n in shape), dtype, file.tell()

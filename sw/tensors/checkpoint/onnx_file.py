@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX models: tensors out, and decoded tensors back into the graph."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
-from xorloom.sw.base.host import replaced, replaced_paths
+from xorloom.sw.base.host import replaced
 from xorloom.sw.tensors.safetensors_file import dtype_name
 
 from .model import Checkpoint, ModelTensor, listed, reader
 from .onnx_graph import tensors_of
-from .onnx_tensor import External, OnnxTensor, external
+from .onnx_tensor import OnnxTensor, external
 
 __all__ = ["open_onnx", "write_onnx"]
 
@@ -109,34 +110,31 @@ def write_onnx(source: Path, out: Path, arrays: Mapping[str, np.ndarray]) -> Non
                 f"{source}: has no tensor {name!r} (there is: {listed(found)}): give the model "
                 "that was compressed"
             )
-    outside: dict[str, list[tuple[Any, External]]] = {}
-    for name, tensor in found.items():
-        outside[name] = [
-            (part, place)
-            for part in _parts(tensor.message)
-            if (place := external(part, source, tensor.label)) is not None
-        ]
-    read = {source} | {place.path for places in outside.values() for _, place in places}
+    places = {
+        name: [external(part, source, tensor.label) for part in _parts(tensor.message)]
+        for name, tensor in found.items()
+    }
+    read = {source} | {place.path for own in places.values() for place in own if place}
     data = out.with_name(out.name + ".data")
-    written = [data, out] if len(read) > 1 else [out]
-    for path in written:
+    for path in (data, out) if len(read) > 1 else (out,):
         if path.exists() and any(path.samefile(other) for other in read):
             raise ConfigError(f"{path}: is read for this, and cannot be written: name another")
-    for name, tensor in found.items():
-        if name in arrays and not outside[name]:
-            _replace(tensor, _checked(tensor, arrays[name]))
-    if len(written) == 1:
-        with replaced(out) as file:
-            file.write(_text(model, out))
-        return
-    with replaced_paths(*written) as (data_part, model_part):
-        with data_part.open("xb") as file:
-            for name, places in outside.items():
-                if name in arrays and places:
-                    _replace(found[name], _checked(found[name], arrays[name]))
-                _move(places, name in arrays, file, data.name)
-        with model_part.open("xb") as file:
-            file.write(_text(model, out))
+    with ExitStack() as stack:
+        model_file = stack.enter_context(replaced(out))
+        # The data appear before the model that names them.
+        data_file = stack.enter_context(replaced(data)) if len(read) > 1 else None
+        for name, tensor in found.items():
+            parts: Sequence[tuple[Any, np.ndarray | None]]
+            if name in arrays:
+                parts = _split(tensor, _checked(tensor, arrays[name]))
+            else:
+                parts = [(part, None) for part in _parts(tensor.message)]
+            for (part, new), place in zip(parts, places[name], strict=True):
+                if place is not None and data_file is not None:
+                    _move(part, place.read() if new is None else new, data_file, data.name)
+                elif new is not None:
+                    part.raw_data = new.tobytes()
+        model_file.write(_text(model, out))
 
 
 def _text(model: Any, out: Path) -> bytes:
@@ -155,8 +153,15 @@ def _checked(tensor: OnnxTensor, array: np.ndarray) -> np.ndarray:
     return np.asarray(array, order="C")
 
 
-def _replace(tensor: OnnxTensor, array: np.ndarray) -> None:
-    """Put an array into a message, in kind; inside the model."""
+def _split(tensor: OnnxTensor, array: np.ndarray) -> list[tuple[Any, np.ndarray]]:
+    """Take an array into a tensor's message, in kind, but for the bytes of its parts.
+
+    Returns
+    -------
+    list of (TensorProto, array)
+        What the bytes of each part must be. A message of many gigabytes would not hold them, and
+        keeps what was ever put into it.
+    """
     message = tensor.message
     if tensor.kind == "AttributeProto":
         field = {"value_float": "f", "value_int": "i"}.get(message.name)
@@ -165,39 +170,28 @@ def _replace(tensor: OnnxTensor, array: np.ndarray) -> None:
         else:
             values = message.floats if message.name == "value_floats" else message.ints
             values[:] = array.tolist()
-        return
-    if not tensor.sparse:
-        _put(message, array)
-        return
-    at = np.flatnonzero(array)
-    values = array.reshape(-1)[at]
-    if len(message.indices.dims) == 2:
-        at = np.stack(np.unravel_index(at, array.shape), axis=1)
-    _put(message.values, values)
-    _put(message.indices, at.astype(np.int64))
-    message.values.dims[:] = values.shape
-    message.indices.dims[:] = at.shape
+        return []
+    parts = [(message, array)]
+    if tensor.sparse:
+        at = np.flatnonzero(array)
+        values = array.reshape(-1)[at]
+        if len(message.indices.dims) == 2:
+            at = np.stack(np.unravel_index(at, array.shape), axis=1)
+        parts = [(message.values, values), (message.indices, at.astype(np.int64))]
+    for part, own in parts:
+        part.dims[:] = own.shape
+        for field in _FIELDS:
+            part.ClearField(field)
+    return parts
 
 
-def _put(message: Any, array: np.ndarray) -> None:
-    for field in _FIELDS:
-        message.ClearField(field)
-    message.raw_data = array.tobytes()
-
-
-def _move(places: list[tuple[Any, External]], is_new: bool, file: IO[bytes], location: str) -> None:
+def _move(message: Any, data: np.ndarray, file: IO[bytes], location: str) -> None:
     """Write a tensor's bytes into the data file, and tell its message where they are."""
-    for message, place in places:
-        file.write(bytes(-file.tell() % _ALIGN))
-        start = file.tell()
-        if is_new:
-            file.write(message.raw_data)
-            message.ClearField("raw_data")
-        else:
-            old = place.read()
-            for at in range(0, old.size, _CHUNK):
-                file.write(old[at : at + _CHUNK].data)
-        facts = {"location": location, "offset": start, "length": file.tell() - start}
-        del message.external_data[:]
-        for key, value in facts.items():
-            message.external_data.add(key=key, value=str(value))
+    file.write(bytes(-file.tell() % _ALIGN))
+    start, flat = file.tell(), data.reshape(-1).view(np.uint8)
+    for at in range(0, flat.size, _CHUNK):
+        file.write(flat[at : at + _CHUNK].data)
+    del message.external_data[:]
+    facts = {"location": location, "offset": start, "length": flat.size}
+    for key, value in facts.items():
+        message.external_data.add(key=key, value=str(value))

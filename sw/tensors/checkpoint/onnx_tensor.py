@@ -34,6 +34,9 @@ _DTYPES = {
     "FLOAT8E8M0": "F8_E8M0",
 }
 _BITS = {"COMPLEX128": 128, "FLOAT4E2M1": 4, "UINT4": 4, "INT4": 4, "UINT2": 2, "INT2": 2}
+_DENSE_MOST, _DENSE_LEAST = 4096, 1 << 20
+"""Places of a sparse tensor for each value that it stores, so that a small file cannot ask for any
+memory; and how many are always fine."""
 _ATTRIBUTES = {"value_float": "F32", "value_floats": "F32", "value_int": "I64", "value_ints": "I64"}
 
 
@@ -151,6 +154,11 @@ class OnnxTensor:
     def _dense(self) -> np.ndarray:
         values = _array(self.message.values, self.model, self.label)
         at = _array(self.message.indices, self.model, self.label)
+        if math.prod(self.shape) > max(_DENSE_LEAST, _DENSE_MOST * values.size):
+            raise FormatError(
+                f"{self.label} has shape {self.shape} for {values.size:,} values, more than "
+                f"{_DENSE_MOST:,} places for each"
+            )
         if at.ndim == 2 and at.shape[1] == len(self.shape):
             at = np.ravel_multi_index(tuple(at.T), self.shape)  # ValueError where out of range
         if at.shape != values.shape or (at.size and int(at.min()) < 0):

@@ -49,6 +49,7 @@ _REFUSED = {
     ".pkl": "a pickle, which can run code: save the arrays with numpy.savez",
     ".pickle": "a pickle, which can run code: save the arrays with numpy.savez",
     ".pdparams": "a Paddle file: convert the model with paddle2onnx",
+    ".ort": "a file of ONNX Runtime: take the .onnx file that it was made from",
     ".mlmodel": "a Core ML file: take the checkpoint that it was made from",
     ".engine": "a TensorRT engine: take the ONNX model that it was made from",
     ".trt": "a TensorRT engine: take the ONNX model that it was made from",

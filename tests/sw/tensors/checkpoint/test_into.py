@@ -119,6 +119,16 @@ def test_onnx_writes_nothing_over_what_it_reads(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_onnx_that_fails_half_way_leaves_nothing_behind(tmp_path):
+    source, out = tmp_path / "m.onnx", tmp_path / "new" / "o.onnx"
+    out.parent.mkdir()
+    outer = {"save_as_external_data": True, "location": "m.data", "size_threshold": 0}
+    onnx.save(onnx_models.model(), source, **outer)
+    with pytest.raises(ConfigError, match=r"tensor 'constant' is F32 \(8, 8\), not F32 \(8, 9\)"):
+        into_model(source, out, onnx_models.ARRAYS | {"constant": np.ones((8, 9), np.float32)})
+    assert list(out.parent.iterdir()) == []
+
+
 def test_onnx_that_grows_too_large_for_a_file_says_so(tmp_path, monkeypatch):
     save_initializers(tmp_path / "m.onnx", {"w": np.ones(6)})
 

@@ -27,7 +27,8 @@ def test_size_of_a_shape_beyond_64_bits_is_exact():
         (np.float64, True),
         (np.float16, True),
         (ml_dtypes.bfloat16, True),
-        (ml_dtypes.float8_e4m3fnuz, True),
+        (ml_dtypes.float8_e4m3fn, True),
+        (ml_dtypes.float8_e5m2fnuz, True),
         (ml_dtypes.float8_e8m0fnu, False),  # it has no zero, which pruned weights become
         (np.int8, False),
         (np.complex64, False),

@@ -140,8 +140,18 @@ def test_truncated_npy_names_the_tensor(tmp_path):
         with pytest.raises(FormatError, match="tensor 'w' has a header that cannot be read: dam"):
             open_model(path)
     path.write_bytes(data[:-4])
-    with pytest.raises(FormatError, match="tensor 'w' cannot be read: "):
-        open_model(path)["w"].load()
+    with pytest.raises(FormatError, match=r"tensor 'w' must have 528 bytes, not 524 \(truncated"):
+        open_model(path)
+
+
+def test_small_npz_cannot_ask_for_any_memory(tmp_path):
+    path = tmp_path / "w.npy"
+    np.save(path, np.ones((100, 100)))
+    path.write_bytes(
+        path.read_bytes().replace(b"(100, 100)", b"(9999, 9999)").replace(b"  ", b"", 1)
+    )
+    with pytest.raises(FormatError, match=r"'w' must have 799840136 bytes, not 80128 \(truncated"):
+        open_model(path)
 
 
 def test_header_beyond_numpys_limit_gives_no_advice_to_unpickle(tmp_path):

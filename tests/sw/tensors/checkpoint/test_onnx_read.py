@@ -201,6 +201,19 @@ def test_sparse_tensor_with_bad_places_is_named(at, tmp_path):
         tensor.load()
 
 
+def test_small_sparse_tensor_cannot_ask_for_any_memory(tmp_path):
+    values = numpy_helper.from_array(np.ones(1000, np.float32), "w")
+    at = numpy_helper.from_array(np.arange(1000), "at")
+    for places, fits in ((4_096_000, True), (4_096_001, False)):
+        odd = helper.make_sparse_tensor(values, at, [places])
+        tensor = open_model(in_graph(tmp_path / "m.onnx", [], sparse_initializer=[odd]))["w"]
+        if fits:
+            assert tensor.load().sum() == 1000
+            continue
+        with pytest.raises(FormatError, match=r"for 1,000 values, more than 4,096 places for each"):
+            tensor.load()
+
+
 @pytest.mark.parametrize(
     ("made", "text"),
     [

@@ -49,7 +49,12 @@ def test_safetensors_reads_narrow_floats(name, dtype, tmp_path):
 
 @pytest.mark.parametrize(
     ("dtype", "shape", "size"),
-    [("F8_E8M0", (3,), 3), ("F4", (2, 4), 4), ("F6_E2M3", (4,), 3), ("F2_OF_TOMORROW", (7, 7), 5)],
+    [
+        ("F8_E8M0", (3,), 3),
+        ("F4", (2, 4), 4),
+        ("F6_E2M3", (4,), 3),
+        ("F2_OF_TOMORROW", (7, 7), 5),
+    ],
 )
 def test_safetensors_passes_dtypes_on_that_are_no_weights(dtype, shape, size, tmp_path):
     data = bytes(range(1, size + 1))
