@@ -44,7 +44,7 @@ class _HomeLocator(caching.UserWideCacheLocator):
     @classmethod
     def from_function(cls, function: Callable[..., Any], file: str) -> Any:
         """Return the place, ``None`` if nothing can be kept there."""
-        if not Path("~").expanduser().is_absolute():
+        if not Path(_home()).is_absolute():
             return None
         return super().from_function(function, file)
 
@@ -140,28 +140,31 @@ def _file_digest(file: str, _changed_ns: int, _size: int) -> str:
     return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
 
 
-def kernel_folders(package: Path) -> list[Path]:
-    """Return the folders that machine code of a package's kernels may lie in, if they are there.
+def kernel_folders(package: Path) -> dict[Path, list[Path]]:
+    """Return the folders that hold machine code of a package's kernels, by where they lie.
 
     Parameters
     ----------
     package : Path
         Folder of the package.
+
+    Returns
+    -------
+    dict
+        The package's own folders; those below ``NUMBA_CACHE_DIR``; those in the home folder.
     """
-    found: list[Path] = []
-    for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
-        if folder.name != "__pycache__":
-            places = [folder / "__pycache__"]
-            below = caching.UserWideCacheLocator.get_suitable_cache_subpath(str(folder / "x.py"))
-            places += [Path(root) / below for root in _roots()]
-            found += [place for place in places if place.is_dir()]
+    folders = [path for path in (package, *package.rglob("*")) if path.is_dir()]
+    found = {package: [path for path in folders if path.name == "__pycache__"]}
+    for root in (numba.config.CACHE_DIR, _home()):
+        if root:
+            place = caching.UserWideCacheLocator.get_suitable_cache_subpath
+            below = [Path(root) / place(str(path / "kernels.py")) for path in folders]
+            found[Path(root)] = [path for path in below if path.is_dir()]
     return found
 
 
-def _roots() -> list[str]:
-    """Return the user's choice of a folder for machine code, and the one in the home folder."""
-    chosen = numba.config.CACHE_DIR
-    return [*([chosen] if chosen else []), AppDirs("numba", appauthor=False).user_cache_dir]
+def _home() -> str:
+    return str(AppDirs("numba", appauthor=False).user_cache_dir)
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -55,10 +55,11 @@ def _parts() -> list[tuple[str, Path, list[Path]]]:
     own = cache_path()
     parts = [(what, own, [own / name for name in names]) for what, names in PARTS.items()]
     package = Path(xorloom.sw.__path__[0])
-    found = kernel_folders(package)
-    kernels = [file for folder in found for file in sorted(folder.glob("*.nb[ci]"))]
-    inside = all(folder.is_relative_to(package) for folder in found)
-    return [("kernels", package if inside else found[-1].parent, kernels), *parts]
+    kernels = [
+        ("kernels", root, [file for folder in folders for file in folder.glob("*.nb[ci]")])
+        for root, folders in kernel_folders(package).items()
+    ]
+    return [*kernels, *parts]
 
 
 def _files(path: Path) -> list[Path]:
