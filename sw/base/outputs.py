@@ -148,7 +148,7 @@ def _identity(path: Path) -> _Identity | None:
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
