@@ -134,7 +134,7 @@ def image_of(path: Path, board: Board) -> MemoryImage:
         If it is too long for the board.
     """
     container = read_container(path)
-    image = memory_image(container, align_bytes=container.config.bus_bytes)
+    image = memory_image(container, align_bytes=container.decoder().value.bus_bytes)
     check_image(board, len(image.data))
     return image
 

@@ -105,7 +105,7 @@ class ConfigOptions:
         from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
 
         if self.model is not None:
-            return read_container(self.model).config
+            return read_container(self.model).value()
         if self.value not in _OWN:
             raise ConfigError(f"value codec must be window or block, not {self.value!r}")
         for codec, names in _OWN.items():

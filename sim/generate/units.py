@@ -77,7 +77,8 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     if options.model is not None:
         container = read_container(options.model)
         planes = next((t.planes for t in container.tensors.values()), 1)
-        return (container.index,), planes
+        # One block can have several index decoders beside its one value decoder.
+        return tuple(dict.fromkeys(decoder.index for decoder in container.decoders)), planes
     value, names = options.config(), unit.index or ["trellis"]
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
     rated = {"trellis", "lowrank"} & set(names) or set(names)

@@ -79,7 +79,7 @@ def model_case(path: Path, names: Sequence[str]) -> Case:
     if not names:
         names = [max(container.tensors, key=lambda n: int(np.prod(container.tensors[n].shape)))]
     parts = []
-    config = container.config
+    config = container.decoder(names).value
     for name in names:
         info = container.tensor(name)
         weights = int(np.prod(info.shape, dtype=np.int64))

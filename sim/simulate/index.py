@@ -178,10 +178,11 @@ def simulate_model(
     check_pattern("source", source)
     check_pattern("sink", sink)
     container = read_container(path)
-    value, index = container.config, container.index
+    names = case_names(container, names)
+    decoder = container.decoder(names)
+    value, index = decoder.value, decoder.index
     if not isinstance(value, WindowConfig):
         raise ConfigError(f"--unit index needs the window value codec, not {value.codec}")
-    names = case_names(container, names)
     sizes = [math.prod(container.tensor(name).shape) for name in names]
     width = value.bus_bytes
     streams = [

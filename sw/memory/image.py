@@ -15,7 +15,7 @@ from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.model.container import INDEX, STREAM, Container
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, network_id, padded
-from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
+from xorloom.sw.spec.weight_format import Decoder, WeightFormat, slice_weights
 
 from .weight_stream import join_tensor, split_weight_streams
 
@@ -85,9 +85,7 @@ class MemoryImage:
             "align_bytes": self.align_bytes,
             "bus_bits": form.value.bus_bits,
             "planes": form.planes,
-            "codec": form.value.codec,
-            "config": form.value.to_dict(),
-            "index": {"codec": form.index.codec, "config": form.index.to_dict()},
+            **Decoder(form.value, form.index).to_dict(),
             "kind": form.kind,
             "network_id": f"{form.network:08x}",
             "value_network_id": f"{network_id(form.value):08x}",
@@ -143,26 +141,27 @@ def _c_string(text: str) -> str:
     )
 
 
-def weight_format(container: Container) -> WeightFormat:
-    """Return the decoder of weight streams that a compressed model is for.
+def weight_format(container: Container, names: Sequence[str] = ()) -> WeightFormat:
+    """Return the decoder of weight streams that reads these tensors; none named: all.
 
     Raises
     ------
     ConfigError
-        If the model has the block codec, no compressed tensor, or tensors of several bit widths.
+        If they have the block codec, several decoders or bit widths, or there is none.
     """
-    value = container.config
+    decoder = container.decoder(names)
+    value = decoder.value
     if isinstance(value, BlockConfig):
         raise ConfigError(
             f"{container.path}: the block codec has no weight streams: compress with --value window"
         )
-    planes = {info.planes for info in container.tensors.values()}
+    planes = {container.tensor(name).planes for name in names or container.tensors}
     if len(planes) != 1:
         raise ConfigError(
-            f"{container.path}: a decoder reads weights of one number of bits, this model has "
-            f"{', '.join(map(str, sorted(planes))) or 'no compressed tensor'}"
+            f"{container.path}: a decoder reads weights of one number of bits, these tensors have "
+            f"{' and '.join(map(str, sorted(planes)))}: name tensors of one of them"
         )
-    return WeightFormat(value, planes.pop(), container.index)
+    return WeightFormat(value, planes.pop(), decoder.index)
 
 
 def memory_image(
@@ -195,13 +194,11 @@ def memory_image(
     check_range("align_bytes", align_bytes, 1, ALIGN_BYTES_MAX)
     if align_bytes & (align_bytes - 1):
         raise ConfigError(f"align_bytes must be a power of two, not {align_bytes}")
-    form = weight_format(container)
     names = list(names or container.tensors)
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
         raise ConfigError(f"tensor {twice[0]!r} is asked for more than once")
-    for name in names:
-        container.tensor(name)
+    form = weight_format(container, names)
     parts: list[bytes] = []
     regions: list[Region] = []
     at = 0

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index
-from xorloom.sw.spec.config import ValueConfig
-from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.value.plane import ValueLayout, decode_value, encode_value
 
@@ -32,8 +31,7 @@ class EncodedTensor:
 def encode_tensor(
     quantized: Quantized,
     planes: int,
-    config: ValueConfig,
-    index: IndexConfig,
+    decoder: Decoder,
     *,
     order: str = "auto",
     slices_per_stream: int | None = None,
@@ -44,7 +42,8 @@ def encode_tensor(
 
     Parameters
     ----------
-    index : IndexConfig
+    decoder : Decoder
+        What the streams are for.
     slices_per_stream : int, optional
         See :func:`xorloom.sw.value.window.codec.stream_slices`.
     chosen : EncodedIndex, optional
@@ -59,9 +58,9 @@ def encode_tensor(
     """
     mask, codes = quantized.mask, quantized.codes
     value, bits, layout = encode_value(
-        mask, codes, planes, config, order, slices_per_stream=slices_per_stream
+        mask, codes, planes, decoder.value, order, slices_per_stream=slices_per_stream
     )
-    found = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
+    found = chosen or encode_index(mask, decoder.index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None
     count = TensorBits.of(
         mask,
@@ -87,17 +86,17 @@ def decode_tensor(container: Container, name: str) -> Quantized:
         If its data is damaged.
     """
     info = container.tensor(name)
-    config, where = container.config, f"{container.path}: {name}"
+    value, where = info.decoder.value, f"{container.path}: {name}"
     layout = info.layout
     mask = decode_index(
         container.raw(name + INDEX),
         info.shape,
-        container.index,
+        info.decoder.index,
         layout.order,
         layout.slices_per_stream,
         where,
     )
     data = container.raw(name + STREAM)
-    codes = decode_value(data, mask, info.planes, config, info.layout, where)
+    codes = decode_value(data, mask, info.planes, value, info.layout, where)
     scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
     return Quantized(mask, codes, scales)

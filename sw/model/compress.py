@@ -11,8 +11,7 @@ from pathlib import Path
 from xorloom.sw.base.host import spool_beside
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
-from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import index_for
+from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.model_io import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.tensors.safetensors_file import dtype_name
@@ -72,18 +71,18 @@ def compress_model(
     part_of = part_maker(model, chosen, spec, given)
     bits: dict[str, TensorBits] = {}
 
-    def tensors(config: ValueConfig, index: IndexConfig) -> Iterator[StoredTensor]:
-        for name in chosen:
+    def tensors(decoder: Decoder) -> Iterator[StoredTensor]:
+        for name, tensor in model.items():
+            if name not in chosen:
+                yield StoredTensor(name, {"": (tensor.dtype, tensor.shape, tensor.raw())})
+                continue
             part = part_of(name)
             own = name in given.codes
-            stored, bits[name] = _encode(name, model[name].dtype, part, spec, config, index, own)
+            stored, bits[name] = _encode(name, tensor.dtype, part, spec, decoder, own)
             done(name, part.quantized, bits[name])
             del part  # before the next one is made
             yield stored
             progress("encode", name)
-        for name, tensor in model.items():
-            if name not in bits:
-                yield StoredTensor(name, {"": (tensor.dtype, tensor.shape, tensor.raw())})
 
     with ExitStack() as stack:
         config = spec.config
@@ -101,7 +100,7 @@ def compress_model(
             config = _search(sample, config)
             del q, sample
         index = spec.index or index_for(config, spec.quantizer.planes)
-        write_container(out, config, index, tensors(config, index))
+        write_container(out, tensors(Decoder(config, index)))
     return config, bits
 
 
@@ -117,8 +116,7 @@ def _encode(
     dtype: str,
     part: Part,
     spec: CompressSpec,
-    config: ValueConfig,
-    index: IndexConfig,
+    decoder: Decoder,
     own_codes: bool,
 ) -> tuple[StoredTensor, TensorBits]:
     """Encode a tensor; the user's own codes have no scales."""
@@ -126,8 +124,7 @@ def _encode(
     encoded = encode_tensor(
         part.quantized,
         planes,
-        config,
-        index,
+        decoder,
         order=part.order,
         slices_per_stream=part.slices_per_stream,
         chosen=part.chosen,
@@ -141,10 +138,11 @@ def _encode(
         stored[SCALE] = (dtype_name(scales.dtype), scales.shape, scales.tobytes())
     facts = CompressedTensor(
         part.quantized.mask.shape,
-        dtype,
+        "U8" if own_codes else dtype,
         planes,
         encoded.content_crc32,
         None if own_codes else spec.quantizer,
+        decoder,
         encoded.layout,
     )
     return StoredTensor(name, stored, facts), encoded.bits

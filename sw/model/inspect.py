@@ -24,7 +24,8 @@ FIFO_COLUMNS = ("tensor", "bits_per_beat", "most", *(f"fifo_bits_{s:.0%}" for s 
 
 def tensor_bits(container: Container, name: str) -> TensorBits:
     """Count the bits of one tensor of a file."""
-    info, config = container.tensor(name), container.config
+    info = container.tensor(name)
+    config = info.decoder.value
     decoded = verify_tensor(container, name)
     data = container.raw(name + STREAM)
     bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, name)
@@ -41,7 +42,7 @@ def tensor_steps(container: Container, name: str) -> int:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    return value_bits(data, weights, info.planes, container.config, info.layout, name).steps
+    return value_bits(data, weights, info.planes, info.decoder.value, info.layout, name).steps
 
 
 def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
@@ -49,7 +50,7 @@ def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    return value_frames(data, weights, info.planes, container.config, info.layout, name)
+    return value_frames(data, weights, info.planes, info.decoder.value, info.layout, name)
 
 
 def fifo_rows(container: Container) -> list[dict[str, Any]]:
@@ -57,13 +58,13 @@ def fifo_rows(container: Container) -> list[dict[str, Any]]:
 
     ``bits_per_beat`` is the mean demand, ``most`` the largest; ``fifo_bits_2%`` and so on are the
     deepest drawdown over all streams of a tensor if memory delivers so much more than the mean, see
-    :func:`xorloom.sw.index.entropy.stream.fifo_bits`. No rows for other indexes.
+    :func:`xorloom.sw.index.entropy.stream.fifo_bits`. No row for a tensor with another index.
     """
-    config = container.index
-    if not isinstance(config, EntropyConfig):
-        return []
     rows = []
     for name, info in container.tensors.items():
+        config = info.decoder.index
+        if not isinstance(config, EntropyConfig):
+            continue
         mask = decode_tensor(container, name).mask
         slices = beats(mask, info.layout.order, config.n_out)
         codes = [

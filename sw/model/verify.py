@@ -101,7 +101,8 @@ def expected_bytes(stream: bytes, config: ValueConfig) -> bytes:
 
 def golden_codes(container: Container, name: str) -> np.ndarray:
     """Decode a compressed tensor with the golden model; codes are 0 where pruned."""
-    info, config = container.tensor(name), container.config
+    info = container.tensor(name)
+    config = info.decoder.value
     mask = decode_tensor(container, name).mask
     streams = split_streams(container.raw(name + STREAM), config.bus_bytes, name)
     data = b"".join(expected_bytes(stream, config) for stream in streams)

@@ -2,6 +2,7 @@
 """Weight streams: which index goes with which values, and what a stream must hold."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from xorloom.sw.base.errors import ConfigError, FormatError
 
@@ -16,6 +17,7 @@ from .layout import (
 )
 
 __all__ = [
+    "Decoder",
     "WeightFormat",
     "check_counts",
     "check_index",
@@ -54,6 +56,29 @@ def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
             f"an index of n_out {index.n_out} and bus_bits {index.bus_bits} does not go with "
             f"slices of {mask_lanes(value, planes)} weights and bus_bits {value.bus_bits}"
         )
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decoder of a tensor: the parameters that its value and index streams were made for.
+
+    Parameters
+    ----------
+    value : WindowConfig or BlockConfig
+    index : IndexConfig
+        Goes with the values of tensors of some number of planes, see :func:`check_index`.
+    """
+
+    value: ValueConfig
+    index: IndexConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return names and parameters of both codecs, JSON-able."""
+        return {
+            "codec": self.value.codec,
+            "config": self.value.to_dict(),
+            "index": {"codec": self.index.codec, "config": self.index.to_dict()},
+        }
 
 
 @dataclass(frozen=True)

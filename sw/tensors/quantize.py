@@ -80,9 +80,13 @@ class Quantizer:
         """Scales per group."""
         return self.planes if self.method in ("binary", "alternating") else 1
 
+    def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return the shape of a tensor's scales: groups, terms."""
+        return _groups(shape, self), self.terms
+
     def scale_bits(self, shape: tuple[int, ...]) -> int:
         """Return the bits of a tensor's scales."""
-        return _groups(shape, self) * self.terms * (16 if self.scale_dtype == "float16" else 32)
+        return math.prod(self.scale_shape(shape)) * (16 if self.scale_dtype == "float16" else 32)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.base.host import replaced
+from xorloom.sw.base.json_text import read_json
 
 __all__ = [
     "DIMENSIONS_MAX",
@@ -103,8 +104,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]
             raise FormatError(f"{path}: not a safetensors file, or truncated ({size} bytes)")
         raw = file.read(length)
     try:
-        header = json.loads(raw)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        header = read_json(raw)
+    except ValueError as error:
         raise FormatError(f"{path}: safetensors header is not JSON: {error}") from None
     if len(raw) != length or not isinstance(header, dict):
         raise FormatError(f"{path}: safetensors header is truncated or not an object")

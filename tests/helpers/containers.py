@@ -87,6 +87,6 @@ def change_tensor(**values):
 
 def change_config(**values):
     def change(manifest):
-        manifest["config"].update(values)
+        manifest["decoders"][0]["config"].update(values)
 
     return change

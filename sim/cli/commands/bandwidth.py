@@ -38,7 +38,7 @@ def bandwidth(
         container = read_container(model)
         bits = [tensor_bits(container, name) for name in container.tensors]
         total = sum(bits[1:], start=bits[0])
-        stored, bus_bits = total.total / total.weights, container.config.bus_bits
+        stored, bus_bits = total.total / total.weights, container.decoder().value.bus_bits
         cases = baseline_bits(total.kept / total.weights, total.planes)
         cases = {k: v + total.scales / total.weights for k, v in cases.items()}
     else:

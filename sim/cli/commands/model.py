@@ -318,14 +318,11 @@ def inspect(
             step(name)
     fifos = [row for row in fifo_rows(container) if row["tensor"] in names]
     if as_json:
-        report: dict[str, Any] = {
-            "codec": container.config.codec,
-            "config": container.config.to_dict(),
-            "index": {"codec": container.index.codec, "config": container.index.to_dict()},
-        }
+        report: dict[str, Any] = container.decoder(names).to_dict()
         print_json(report | _bits_json(bits) | {"frames": frames, "fifos": fifos})
         return
-    _report(str(model), container.config, bits, as_json=False)
+    decoder = container.decoder(names)
+    _report(str(model), decoder.value, bits, as_json=False)
     if frames:
         print_table("frames: steps per slice", _FRAME_COLUMNS, _frame_rows(frames))
     if fifos:
@@ -333,8 +330,8 @@ def inspect(
             [row["tensor"], *(f"{row[key]:,.0f}" for key in FIFO_COLUMNS[1:])] for row in fifos
         ]
         print_table("index FIFO at constant supply beyond the mean", FIFO_COLUMNS, cells)
-    index = ", ".join(f"{k} {v}" for k, v in container.index.to_dict().items())
-    typer.echo(f"{container.index.codec} index: {index}")
+    index = ", ".join(f"{k} {v}" for k, v in decoder.index.to_dict().items())
+    typer.echo(f"{decoder.index.codec} index: {index}")
 
 
 def verify(

@@ -19,7 +19,7 @@ from xorloom.sw.model.container import (
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig
-from xorloom.sw.spec.weight_format import index_for
+from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.model_io import open_model
 
 from tests.helpers.containers import (
@@ -60,12 +60,15 @@ def test_container_metadata_is_that_of_the_format(codec, compressed):
     assert next(iter(header)) == "__metadata__"
     assert list(header["__metadata__"]) == ["xorloom", "xorloom_header_crc32"]
     manifest = json.loads(header["__metadata__"]["xorloom"])
-    assert set(manifest) == {"version", "codec", "config", "index", "tensors", "crc32"}
-    assert (manifest["version"], manifest["codec"]) == (2, codec)
-    assert manifest["config"] == SPECS[codec].config.to_dict()
+    assert list(manifest) == ["version", "decoders", "tensors", "foreign", "ties", "crc32"]
+    (decoder,) = manifest["decoders"]
+    assert (manifest["version"], manifest["foreign"], manifest["ties"]) == (3, {}, {})
+    assert set(decoder) == {"codec", "config", "index"}
+    assert decoder["codec"] == codec
+    assert decoder["config"] == SPECS[codec].config.to_dict()
     lanes = 32 if codec == "window" else SPECS[codec].config.n_out
     bitmap = {"n_out": lanes, "bus_bits": SPECS[codec].config.bus_bits}
-    assert manifest["index"] == {"codec": "bitmap", "config": bitmap}
+    assert decoder["index"] == {"codec": "bitmap", "config": bitmap}
     window = {"order", "slices_per_stream"}
     assert set(manifest["tensors"]["w"]) == {
         "shape",
@@ -73,6 +76,8 @@ def test_container_metadata_is_that_of_the_format(codec, compressed):
         "planes",
         "content_crc32",
         "quantizer",
+        "decoder",
+        "error",
         *(window if codec == "window" else ()),
     }
     if codec == "window":
@@ -103,7 +108,7 @@ def test_container_names_entries_and_untouched(codec, compressed):
     assert set(container.names) == {"bias", "steps", "w.xl_stream", "w.xl_index", "w.xl_scale"}
     assert container.entry("bias") == ("F16", (3,), 6)
     assert container.array("steps").tolist() == 7
-    assert container.config == SPECS[codec].config
+    assert container.value() == SPECS[codec].config
     assert container.tensor("w").quantizer == SPEC.quantizer
 
 
@@ -227,22 +232,24 @@ def test_tensor_of_no_such_name_is_an_error(compressed):
 def test_container_holds_any_tensor_name(name, tmp_path):
     path = tmp_path / "c.safetensors"
     tensors = [StoredTensor(name, {"": ("U8", (2,), b"ab")})]
-    write_container(path, BlockConfig(), index_for(BlockConfig(), 1), tensors)
+    write_container(path, tensors)
     assert read_container(path).raw(name) == b"ab"
     with safe_open(path, "np") as file:
         assert file.get_tensor(name).tobytes() == b"ab"
 
 
 def test_container_of_no_tensors(tmp_path):
-    write_container(tmp_path / "c.safetensors", BlockConfig(), index_for(BlockConfig(), 1), [])
+    write_container(tmp_path / "c.safetensors", [])
     assert read_container(tmp_path / "c.safetensors").names == []
 
 
 def test_container_without_quantizer_needs_no_scales(tmp_path):
-    info = CompressedTensor((2,), "F32", 1, 5, None)
+    info = CompressedTensor(
+        (2,), "U8", 1, 5, None, Decoder(BlockConfig(), index_for(BlockConfig(), 1))
+    )
     parts = {".xl_stream": ("U8", (0,), b""), ".xl_index": ("U8", (1,), b"x")}
     tensors = [StoredTensor("w", parts, info)]
-    write_container(tmp_path / "c.safetensors", BlockConfig(), index_for(BlockConfig(), 1), tensors)
+    write_container(tmp_path / "c.safetensors", tensors)
     assert read_container(tmp_path / "c.safetensors").tensor("w") == info
 
 
@@ -285,7 +292,7 @@ def test_decompress_of_damaged_data_leaves_nothing_behind(compressed, tmp_path):
 def test_write_to_a_folder_that_is_not_there_raises_os_error(tmp_path):
     path = tmp_path / "no" / "c.safetensors"
     with pytest.raises(FileNotFoundError, match=rf"cannot write {path}: No such file"):
-        write_container(path, BlockConfig(), index_for(BlockConfig(), 1), [])
+        write_container(path, [])
 
 
 def test_write_from_an_iterator_that_fails_leaves_the_folder_as_it_was(tmp_path):
@@ -299,12 +306,12 @@ def test_write_from_an_iterator_that_fails_leaves_the_folder_as_it_was(tmp_path)
         if old:
             path.write_bytes(old)
         with pytest.raises(KeyError):
-            write_container(path, BlockConfig(), index_for(BlockConfig(), 1), tensors())
+            write_container(path, tensors())
         assert [p.read_bytes() for p in tmp_path.iterdir()] == ([old] if old else [])
 
 
 def test_write_refuses_two_tensors_of_one_name(tmp_path):
     tensors = [StoredTensor("a", {"": ("U8", (2,), text)}) for text in (b"ab", b"cd")]
     with pytest.raises(ConfigError, match=r"c: tensor 'a' comes twice: rename one"):
-        write_container(tmp_path / "c", BlockConfig(), index_for(BlockConfig(), 1), tensors)
+        write_container(tmp_path / "c", tensors)
     assert list(tmp_path.iterdir()) == []

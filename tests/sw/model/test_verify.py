@@ -13,30 +13,33 @@ from xorloom.sw.model.container import (
 )
 from xorloom.sw.model.inspect import tensor_bits
 from xorloom.sw.model.verify import verify_tensor
-from xorloom.sw.spec.weight_format import index_for
+from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.value.block.codec import encode
 from xorloom.sw.value.block.stream import pack_block
 
 from tests.helpers.models import CONFIG
 
+DECODER = Decoder(CONFIG, index_for(CONFIG, 2))
+
 
 def write_one(path, quantized, **changes):
     """Write a container of one tensor of two planes whose manifest entry has ``changes``."""
-    encoded = encode_tensor(quantized, 2, CONFIG, index_for(CONFIG, 2), has_scales=False)
+    encoded = encode_tensor(quantized, 2, DECODER, has_scales=False)
     facts = {
         "shape": quantized.mask.shape,
-        "dtype": "F32",
+        "dtype": "U8",
         "planes": 2,
         "content_crc32": content_crc32(quantized.mask, quantized.codes),
         "quantizer": None,
+        "decoder": DECODER,
     }
     parts = {
         ".xl_stream": ("U8", (len(encoded.stream),), encoded.stream),
         ".xl_index": ("U8", (len(encoded.index),), encoded.index),
     }
     stored = StoredTensor("w", parts, CompressedTensor(**facts | changes))
-    write_container(path, CONFIG, index_for(CONFIG, 1), [stored])
+    write_container(path, [stored])
     return read_container(path)
 
 
@@ -84,8 +87,8 @@ def test_content_crc32_sees_mask_and_kept_codes_only(quantized):
 def test_encode_tensor_of_codes_has_no_scale(rng):
     mask = rng.random((9, 9)) < 0.5
     q = Quantized(mask, mask.astype(np.uint8), np.ones((9, 1), np.float16))
-    with_scale = encode_tensor(q, 1, CONFIG, index_for(CONFIG, 1))
-    without = encode_tensor(q, 1, CONFIG, index_for(CONFIG, 1), has_scales=False)
+    with_scale = encode_tensor(q, 1, DECODER)
+    without = encode_tensor(q, 1, DECODER, has_scales=False)
     assert with_scale.scale is q.scales
     assert without.scale is None
     assert with_scale.bits.scales == 9 * 16

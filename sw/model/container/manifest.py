@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Manifest of a compressed model: its JSON text, and the strict schema by which it is read."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from xorloom.sw.base.errors import ConfigError, check_range
+from xorloom.sw.base.json_text import read_json
+from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
+from xorloom.sw.spec.weight_format import Decoder, check_index
+from xorloom.sw.tensors.codes import PLANES_MAX
+from xorloom.sw.tensors.orders import check_order
+from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.tensors.safetensors_file import DIMENSIONS_MAX
+from xorloom.sw.value.plane import ValueLayout
+
+from .facts import SCALE, CompressedTensor, ForeignTensor
+
+__all__ = ["CODE_DTYPES", "MANIFEST_KEY", "SCALE_DTYPES", "VERSIONS", "Manifest"]
+
+VERSIONS = (2, 3)
+"""Versions that are read; the last one is written."""
+MANIFEST_KEY = "xorloom"
+"""Key of the manifest in the file's metadata."""
+WEIGHT_DTYPES = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
+CODE_DTYPES = ("U8", "I8")
+"""Dtypes of the user's own codes."""
+SCALE_DTYPES = {"F16": "float16", "F32": "float32"}
+_WEIGHTS_LIMIT = 1 << 32
+_CRC_MAX = (1 << 32) - 1
+_KEYS = {"version", "tensors", "crc32"}
+_TENSOR_KEYS = {"shape", "dtype", "planes", "content_crc32", "quantizer"}
+_QUANTIZER_KEYS_2 = {"method", "planes", "scale", "group", "scale_dtype"}
+_QUANTIZER_KEYS = {"method", "scale", "group"}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Manifest: what a file says of its tensors.
+
+    Parameters
+    ----------
+    tensors : dict
+        Compressed tensors by original name.
+    foreign : dict
+        Tensors that pass through as bytes because safetensors lacks their dtype.
+    ties : dict
+        Other names of tensors, each with the name under which the tensor stands.
+    crcs : dict
+        CRC-32 of the bytes of every tensor of the file.
+    """
+
+    tensors: dict[str, CompressedTensor]
+    foreign: dict[str, ForeignTensor]
+    ties: dict[str, str]
+    crcs: dict[str, int]
+
+    @property
+    def decoders(self) -> list[Decoder]:
+        """Decoders of all tensors, in the order in which they come first."""
+        return list(dict.fromkeys(info.decoder for info in self.tensors.values()))
+
+    def untouched(self, names: Iterable[str]) -> list[str]:
+        """Return those of the file's tensors that passed through."""
+        ours = {name + part for name, info in self.tensors.items() for part in info.parts}
+        return [name for name in names if name not in ours]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of the newest version."""
+        decoders = self.decoders
+        return {
+            "version": VERSIONS[-1],
+            "decoders": [decoder.to_dict() for decoder in decoders],
+            "tensors": {
+                name: _tensor_dict(info, decoders.index(info.decoder))
+                for name, info in self.tensors.items()
+            },
+            "foreign": {
+                name: asdict(info) | {"shape": list(info.shape)}
+                for name, info in self.foreign.items()
+            },
+            "ties": self.ties,
+            "crc32": self.crcs,
+        }
+
+    def check_names(self, entries: Collection[str]) -> None:
+        """Check that no two tensors would have one name when they come back.
+
+        Raises
+        ------
+        ConfigError
+            If they would, or a tie or a foreign tensor names none.
+        """
+        untouched = self.untouched(entries)
+        taken = set(untouched)
+        for name, info in self.tensors.items():
+            for suffix in info.outputs:
+                if name + suffix in taken:
+                    raise ConfigError(
+                        f"tensor {name + suffix!r} is in the way of what {name!r} becomes when it "
+                        "is decompressed: rename it"
+                    )
+                taken.add(name + suffix)
+        for name in self.foreign:
+            if name not in untouched:
+                raise ConfigError(f"foreign tensor {name!r} is none of those that pass through")
+        for alias, name in self.ties.items():
+            if alias in taken or (name not in self.tensors and name not in untouched):
+                raise ConfigError(f"name {alias!r} cannot stand for tensor {name!r} as well")
+
+    @classmethod
+    def from_json(
+        cls, text: str, entries: Mapping[str, tuple[str, tuple[int, ...], int]]
+    ) -> "Manifest":
+        """Read a manifest and check it against the file's tensors.
+
+        Parameters
+        ----------
+        text : str
+        entries : mapping of name to (dtype name, shape, bytes)
+
+        Raises
+        ------
+        ConfigError, ValueError
+            With what does not fit, without the file's name.
+        """
+        manifest = _object("manifest", read_json(text))
+        if "version" not in manifest:
+            raise ConfigError("manifest has no version")
+        version = manifest["version"]
+        if type(version) is not int or version not in VERSIONS:
+            raise VersionError(version)
+        if version == 2:
+            facts = _keys("manifest", manifest, _KEYS | {"codec", "config", "index"})
+            decoders = [_decoder({key: facts[key] for key in ("codec", "config", "index")})]
+            foreign, ties = {}, {}
+        else:
+            facts = _keys("manifest", manifest, _KEYS | {"decoders", "foreign", "ties"})
+            decoders = [_decoder(decoder) for decoder in _list("decoders", facts["decoders"])]
+            foreign = {
+                name: _foreign(name, values)
+                for name, values in _object("foreign", facts["foreign"]).items()
+            }
+            ties = {
+                alias: _text("ties", name) for alias, name in _object("ties", facts["ties"]).items()
+            }
+        tensors = {
+            name: _tensor(name, values, version, decoders, entries)
+            for name, values in _object("tensors", facts["tensors"]).items()
+        }
+        crcs = _keys("crc32", facts["crc32"], set(entries))
+        read = cls(
+            tensors,
+            foreign,
+            ties,
+            {name: check_range("crc32", crcs[name], 0, _CRC_MAX) for name in entries},
+        )
+        read.check_names(entries)
+        for name, info in foreign.items():
+            dtype, shape, _ = entries[name]
+            if dtype != "U8" or len(shape) != 1:
+                raise ConfigError(f"foreign tensor {name!r} ({info.dtype}) must be U8 bytes")
+        return read
+
+
+class VersionError(ValueError):
+    """A version that this reader does not know."""
+
+
+def _tensor_dict(tensor: CompressedTensor, decoder: int) -> dict[str, Any]:
+    """Return a tensor's entry of the manifest."""
+    quantizer = None
+    if tensor.quantizer is not None:
+        facts = asdict(tensor.quantizer)
+        # The tensor's own entry has the planes, the dtype of its scales is theirs.
+        quantizer = {k: v for k, v in facts.items() if k not in ("planes", "scale_dtype")}
+    entry = {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "planes": tensor.planes,
+        "content_crc32": tensor.content_crc32,
+        "quantizer": quantizer,
+        "decoder": decoder,
+        "error": tensor.error,
+    }
+    return entry | (asdict(tensor.layout) if tensor.decoder.value.has_layouts else {})
+
+
+def _object(what: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{what} must be an object, not {type(value).__name__}")
+    return value
+
+
+def _list(what: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{what} must be a list, not {type(value).__name__}")
+    return value
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} must be text, not {value!r}")
+    return value
+
+
+def _keys(what: str, value: Any, keys: set[str]) -> dict[str, Any]:
+    """Return an object that has exactly these keys."""
+    found = _object(what, value)
+    if set(found) != keys:
+        odd = ", ".join(repr(key) for key in sorted(set(found) ^ keys)[:5])
+        raise ConfigError(f"{what} has missing or unknown keys: {odd}")
+    return found
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    shape = tuple(check_range("shape", n, 0, _WEIGHTS_LIMIT) for n in _list("shape", value))
+    if len(shape) > DIMENSIONS_MAX or math.prod(n or 1 for n in shape) >= _WEIGHTS_LIMIT:
+        raise ConfigError(
+            f"shape must have at most {DIMENSIONS_MAX} dimensions and below 2**32 weights, "
+            f"not {list(shape)}"
+        )
+    return shape
+
+
+def _decoder(value: Any) -> Decoder:
+    """Read a decoder's parameters."""
+    facts = _keys("decoder", value, {"codec", "config", "index"})
+    codec = VALUE_CODECS.get(_text("codec", facts["codec"]))
+    if codec is None:
+        raise ConfigError(f"unknown value codec {facts['codec']!r}")
+    index = _keys("index", facts["index"], {"codec", "config"})
+    index_codec = INDEX_CODECS.get(_text("index codec", index["codec"]))
+    if index_codec is None:
+        raise ConfigError(f"unknown index codec {index['codec']!r}")
+    return Decoder(
+        codec.from_dict(_object("config", facts["config"])),
+        index_codec.from_dict(_object("config of the index", index["config"])),
+    )
+
+
+def _foreign(name: str, value: Any) -> ForeignTensor:
+    facts = _keys(f"foreign tensor {name!r}", value, {"dtype", "shape", "encoding"})
+    return ForeignTensor(
+        _text("dtype", facts["dtype"]),
+        tuple(check_range("shape", n, 0, 1 << 63) for n in _list("shape", facts["shape"])),
+        _text("encoding", facts["encoding"]),
+    )
+
+
+def _tensor(
+    name: str,
+    value: Any,
+    version: int,
+    decoders: list[Decoder],
+    entries: Mapping[str, tuple[str, tuple[int, ...], int]],
+) -> CompressedTensor:
+    """Read a tensor's entry, and check it against the tensors of the file that hold it."""
+    try:
+        return _checked_tensor(name, value, version, decoders, entries)
+    except ConfigError as error:
+        raise ConfigError(f"tensor {name!r}: {error}") from None
+
+
+def _checked_tensor(
+    name: str,
+    value: Any,
+    version: int,
+    decoders: list[Decoder],
+    entries: Mapping[str, tuple[str, tuple[int, ...], int]],
+) -> CompressedTensor:
+    facts = _object("entry", value)
+    newer = {"decoder", "error"} if version > 2 else set()
+    number = check_range("decoder", facts.get("decoder"), 0, len(decoders) - 1) if newer else 0
+    decoder = decoders[number]
+    keys = _TENSOR_KEYS | newer
+    layout = ValueLayout()
+    if decoder.value.has_layouts:
+        keys |= {"order", "slices_per_stream"}
+    _keys("entry", facts, keys)
+    if decoder.value.has_layouts:
+        layout = ValueLayout(
+            check_order(_text("order", facts["order"])),
+            check_range("slices_per_stream", facts["slices_per_stream"], 1, 1 << 32),
+        )
+    planes = check_range("planes", facts["planes"], 1, PLANES_MAX)
+    check_index(decoder.index, decoder.value, planes)
+    scale_dtype = entries[name + SCALE][0] if name + SCALE in entries else "F16"
+    quantizer = _quantizer(facts["quantizer"], version, planes, scale_dtype)
+    dtype = _text("dtype", facts["dtype"])
+    if quantizer is None and version == 2:
+        dtype = "U8"  # the original's was written, but codes come back as they were stored
+    allowed = CODE_DTYPES if quantizer is None else WEIGHT_DTYPES
+    if dtype not in allowed:
+        raise ConfigError(f"dtype must be one of {', '.join(allowed)}, not {dtype!r}")
+    info = CompressedTensor(
+        _shape(facts["shape"]),
+        dtype,
+        planes,
+        check_range("content_crc32", facts["content_crc32"], 0, _CRC_MAX),
+        quantizer,
+        decoder,
+        layout,
+        _error(facts.get("error")),
+    )
+    _check_parts(name, info, entries)
+    return info
+
+
+def _error(value: Any) -> float | None:
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"error must be null or a number that is not negative, not {value!r}")
+    return float(value)
+
+
+def _quantizer(value: Any, version: int, planes: int, scale_dtype: str) -> Quantizer | None:
+    """Read a quantizer; null where the user brought codes."""
+    if value is None:
+        return None
+    facts = _keys("quantizer", value, _QUANTIZER_KEYS_2 if version == 2 else _QUANTIZER_KEYS)
+    if scale_dtype not in SCALE_DTYPES:
+        raise ConfigError(f"scales must be F16 or F32, not {scale_dtype}")
+    implied = {"planes": planes, "scale_dtype": SCALE_DTYPES[scale_dtype]}
+    for key, expected in implied.items():
+        if version == 2 and facts[key] != expected:
+            raise ConfigError(f"quantizer's {key} must be {expected!r}, not {facts[key]!r}")
+    return Quantizer(**facts | implied)
+
+
+def _check_parts(
+    name: str,
+    info: CompressedTensor,
+    entries: Mapping[str, tuple[str, tuple[int, ...], int]],
+) -> None:
+    """Check the tensors of the file that hold a compressed one."""
+    for suffix in info.parts:
+        if name + suffix not in entries:
+            raise ConfigError(f"part {name + suffix!r} is missing")
+        dtype, shape, _ = entries[name + suffix]
+        if suffix == SCALE and info.quantizer is not None:
+            expected = info.quantizer.scale_shape(info.shape)
+            if shape != expected:
+                raise ConfigError(f"scales must be {expected}, not {shape}")
+        elif suffix != SCALE and (dtype != "U8" or len(shape) != 1):
+            raise ConfigError(f"part {name + suffix!r} must be U8 bytes, not {dtype} {shape}")

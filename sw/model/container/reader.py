@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reader of compressed models: the header is checked on opening, tensors when they are read."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
+
+from .facts import CompressedTensor, ForeignTensor, StoredTensor
+from .manifest import MANIFEST_KEY, VERSIONS, Manifest, VersionError
+from .seal import SEAL_KEY, find_seal
+
+__all__ = ["Container", "read_container"]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Tensor of the file: what it is, where it lies, and its checksum."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+    crc32: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """An opened compressed model.
+
+    Parameters
+    ----------
+    path : Path
+    tensors : dict
+        Compressed tensors by original name.
+    foreign : dict
+        Tensors that pass through as bytes because safetensors lacks their dtype.
+    ties : dict
+        Other names of tensors, each with the name under which the tensor stands.
+    metadata : dict
+        The original's.
+    """
+
+    path: Path
+    tensors: Mapping[str, CompressedTensor]
+    foreign: Mapping[str, ForeignTensor]
+    ties: Mapping[str, str]
+    metadata: Mapping[str, str]
+    _entries: Mapping[str, _Entry] = field(repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """All tensors of the file, in file order."""
+        return list(self._entries)
+
+    @property
+    def order(self) -> list[str]:
+        """Tensors of the original, compressed or not, in file order."""
+        owner = {name + info.parts[0]: name for name, info in self.tensors.items()}
+        rest = {name + part for name, info in self.tensors.items() for part in info.parts[1:]}
+        return [owner.get(name, name) for name in self._entries if name not in rest]
+
+    @property
+    def untouched(self) -> list[str]:
+        """Tensors that were passed through."""
+        return [name for name in self.order if name not in self.tensors]
+
+    @property
+    def decoders(self) -> list[Decoder]:
+        """Decoders of all compressed tensors, each once."""
+        return list(dict.fromkeys(info.decoder for info in self.tensors.values()))
+
+    def decoder(self, names: Sequence[str] = ()) -> Decoder:
+        """Return the decoder that reads all of some tensors; none named: all that are compressed.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such tensor, or one decoder does not read them all.
+        """
+        found: dict[Decoder, list[str]] = {}
+        for name in names or self.tensors:
+            found.setdefault(self.tensor(name).decoder, []).append(name)
+        if not found:
+            raise ConfigError(f"{self.path}: no tensor is compressed")
+        if len(found) > 1:
+            groups = "; ".join(
+                f"{d.value.codec} values with the {d.index.codec} index, n_out "
+                f"{d.value.n_out}: {', '.join(few[:3])}{' ...' if few[3:] else ''}"
+                for d, few in found.items()
+            )
+            raise ConfigError(
+                f"{self.path}: these tensors are for {len(found)} decoders ({groups}): name "
+                "tensors of one of them"
+            )
+        return next(iter(found))
+
+    def value(self) -> ValueConfig:
+        """Return the value codec's parameters, those of all compressed tensors.
+
+        Raises
+        ------
+        ConfigError
+            If no tensor is compressed, or they are not for one value decoder.
+        """
+        values = {decoder.value for decoder in self.decoders}
+        return values.pop() if len(values) == 1 else self.decoder().value
+
+    def entry(self, name: str) -> tuple[str, tuple[int, ...], int]:
+        """Return dtype name, shape and bytes of a tensor of the file."""
+        entry = self._entries[name]
+        return entry.dtype, entry.shape, entry.size
+
+    def raw(self, name: str) -> bytes:
+        """Read a tensor's bytes.
+
+        Raises
+        ------
+        FormatError
+            If they do not have the CRC-32 that the manifest gives.
+        """
+        entry = self._entries[name]
+        with self.path.open("rb") as file:
+            file.seek(entry.start)
+            data = file.read(entry.size)
+        if zlib.crc32(data) != entry.crc32:
+            raise FormatError(
+                f"{self.path}: tensor {name!r} is damaged: CRC-32 must be "
+                f"{entry.crc32:08x}, found {zlib.crc32(data):08x}"
+            )
+        return data
+
+    def array(self, name: str) -> np.ndarray:
+        """Read a tensor of the file as an array."""
+        dtype, shape, _ = self.entry(name)
+        return np.frombuffer(self.raw(name), DTYPES[dtype]).reshape(shape)
+
+    def stored(self, name: str) -> StoredTensor:
+        """Read a tensor of the original as it is stored, to put it into another file.
+
+        Raises
+        ------
+        FormatError
+            If its bytes are damaged.
+        """
+        info = self.tensors.get(name)
+        parts = {
+            suffix: (*self.entry(name + suffix)[:2], self.raw(name + suffix))
+            for suffix in (info.parts if info else ("",))
+        }
+        return StoredTensor(name, parts, info or self.foreign.get(name))
+
+    def tensor(self, name: str) -> CompressedTensor:
+        """Return the manifest entry of a compressed tensor.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that name.
+        """
+        if name not in self.tensors:
+            known = ", ".join(list(self.tensors)[:5])
+            raise ConfigError(
+                f"no compressed tensor {name!r} in {self.path} (there is: {known} ...)"
+            )
+        return self.tensors[name]
+
+
+def read_container(path: Path) -> Container:
+    """Open a compressed model and check its header; tensor data is checked when read.
+
+    Raises
+    ------
+    ConfigError
+        If the file does not exist.
+    FormatError
+        If it is damaged, not ours, or of another version.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    header, metadata, raw, start = read_header(path)
+    found = find_seal(raw)
+    if MANIFEST_KEY not in metadata or found is None:
+        raise FormatError(
+            f"{path}: not a xorloom file (no {MANIFEST_KEY!r} metadata); compress it first"
+        )
+    if found[0] != found[1]:
+        raise FormatError(f"{path}: header is damaged: CRC-32 must be {found[1]}, found {found[0]}")
+    sizes = {
+        name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])
+        for name, e in header.items()
+    }
+    try:
+        manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes)
+    except VersionError as error:
+        known = " and ".join(map(str, VERSIONS))
+        raise FormatError(
+            f"{path}: file version {error.args[0]!r} is not supported (there are {known}): "
+            "compress the model again, or use the xorloom that wrote it"
+        ) from None
+    except ValueError as error:
+        raise FormatError(f"{path}: manifest does not fit: {error}") from error
+    entries = {
+        name: _Entry(*sizes[name][:2], start + e["data_offsets"][0], sizes[name][2], crc)
+        for (name, e), crc in zip(header.items(), manifest.crcs.values(), strict=True)
+    }
+    own = {key: text for key, text in metadata.items() if key not in (MANIFEST_KEY, SEAL_KEY)}
+    return Container(path, manifest.tensors, manifest.foreign, manifest.ties, own, entries)

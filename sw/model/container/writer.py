@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writer of compressed models: tensor by tensor, whole or not at all."""
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.host import spool_beside
+from xorloom.sw.tensors.safetensors_file import header_bytes, write_tensors
+
+from .facts import CompressedTensor, ForeignTensor, StoredTensor
+from .manifest import MANIFEST_KEY, Manifest
+from .seal import SEAL_BLANK, SEAL_KEY, seal
+
+__all__ = ["write_container"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+def write_container(
+    path: Path,
+    tensors: Iterable[StoredTensor],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    ties: Mapping[str, str] | None = None,
+) -> None:
+    """Write a compressed model; the file appears whole or not at all.
+
+    The header goes first and holds sizes and CRCs of all that follows, so the data wait in an
+    unnamed file until all are known: memory holds one tensor at a time.
+
+    Parameters
+    ----------
+    tensors : iterable of StoredTensor
+        In file order; made one by one while the file is written.
+    metadata : mapping, optional
+        The original's, kept as it is.
+    ties : mapping of name to name, optional
+        Other names of tensors, each with the name under which the tensor stands.
+
+    Raises
+    ------
+    ConfigError
+        If two tensors of the file would have one name, or the metadata has a key of ours.
+    OSError
+        If the file cannot be written.
+    """
+    metadata = metadata or {}
+    for key in (MANIFEST_KEY, SEAL_KEY):
+        if key in metadata:
+            raise ConfigError(f"{path}: the model's metadata has the reserved key {key!r}")
+    facts: dict[str, CompressedTensor] = {}
+    foreign: dict[str, ForeignTensor] = {}
+    entries: dict[str, tuple[str, tuple[int, ...], int]] = {}
+    crcs: dict[str, int] = {}
+    with spool_beside(path) as spool:
+        for tensor in tensors:
+            for suffix, (dtype, shape, data) in tensor.parts.items():
+                name = tensor.name + suffix
+                if name in entries:
+                    raise ConfigError(f"{path}: tensor {name!r} comes twice: rename one")
+                entries[name] = (dtype, shape, len(data))
+                crcs[name] = zlib.crc32(data)
+                spool.write(data)
+            if isinstance(tensor.facts, CompressedTensor):
+                facts[tensor.name] = tensor.facts
+            elif tensor.facts is not None:
+                foreign[tensor.name] = tensor.facts
+        manifest = Manifest(facts, foreign, dict(ties or {}), crcs)
+        manifest.check_names(entries)
+        text = json.dumps(manifest.to_dict(), separators=(",", ":"))
+        ours = {MANIFEST_KEY: text, SEAL_KEY: SEAL_BLANK}
+        spool.seek(0)
+        chunks = iter(lambda: spool.read(_CHUNK_BYTES), b"")
+        write_tensors(path, seal(header_bytes(entries, ours | dict(metadata))), chunks)
