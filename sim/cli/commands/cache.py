@@ -48,18 +48,23 @@ def _megabytes(row: dict[str, Any]) -> str:
 
 def _parts() -> list[tuple[str, Path, list[Path]]]:
     """Return what is kept: its name, its folder, and files and folders that are all ours."""
-    import xorloom.sw
     from xorloom.sw.base.cache import PARTS, cache_path
     from xorloom.sw.bits.jit import kernel_folders
 
     own = cache_path()
     parts = [(what, own, [own / name for name in names]) for what, names in PARTS.items()]
-    package = Path(xorloom.sw.__path__[0])
     kernels = [
         ("kernels", root, [file for folder in folders for file in folder.glob("*.nb[ci]")])
-        for root, folders in kernel_folders(package).items()
+        for root, folders in kernel_folders(_package()).items()
     ]
     return [*kernels, *parts]
+
+
+def _package() -> Path:
+    """Return the folder of the package with the kernels."""
+    import xorloom.sw
+
+    return Path(xorloom.sw.__path__[0])
 
 
 def _files(path: Path) -> list[Path]:
