@@ -13,7 +13,7 @@ from xorloom.sw.model.metrics import TensorBits
 
 from .schema import KINDS, TENSOR, Kind, check, check_row
 
-__all__ = ["Piece", "read_pieces"]
+__all__ = ["Piece", "read_pieces", "result_files"]
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,7 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
     FormatError
         If a file is damaged, or lacks a key that its command writes.
     """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(path.glob("*.json"))
-            if not found:
-                raise ConfigError(f"{path}: no .json file in this folder (run make report)")
-            files += found
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise ConfigError(f"{path}: no such file or folder")
+    files = [file for path in paths for file in result_files(path)]
     by_command: dict[tuple[str, str], list[Piece]] = {}
     for path in files:
         pieces = list(_pieces(path))
@@ -75,6 +65,24 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
         for piece in pieces:
             by_command.setdefault((piece.kind, piece.command), []).append(piece)
     return [piece for pieces in by_command.values() for piece in pieces]
+
+
+def result_files(path: Path) -> list[Path]:
+    """Return a file itself, and of a folder its results by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    if path.is_dir():
+        found = sorted(path.glob("*.json"))
+        if not found:
+            raise ConfigError(f"{path}: no .json file in this folder (run make report)")
+        return found
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file or folder")
+    return [path]
 
 
 def _refuse_constant(text: str) -> float:

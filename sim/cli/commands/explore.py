@@ -114,7 +114,7 @@ def explore(
     from xorloom.sim.bench.explore.grid import DEFAULT, FULL
     from xorloom.sim.bench.explore.grid import points as grid_points
     from xorloom.sim.bench.explore.pareto import OBJECTIVES, check_objectives
-    from xorloom.sim.bench.explore.plot import check_plot, draw
+    from xorloom.sim.bench.explore.plot import draw
     from xorloom.sim.bench.explore.store import Store
     from xorloom.sim.bench.explore.sweep import (
         Sweep,
@@ -125,14 +125,14 @@ def explore(
         sweep_rows,
     )
     from xorloom.sim.datasets import DEMO_TENSORS, minilm
+    from xorloom.sim.plots import check_plot
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.plan.selection import select
     from xorloom.sw.model.plan.source import open_plain
     from xorloom.sw.tensors.prune import check_sparsity
     from xorloom.sw.tensors.quantize import Quantizer
 
-    if plot is not None:
-        check_plot(plot)
+    check_plot(plot)
     part = check_target(target)
     if clock is not None and not clock > 0:
         raise ConfigError(f"clock must be positive, not {clock} MHz")

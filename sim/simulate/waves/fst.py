@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waveform files: a simulator's dump as FST, with names of states in it, or as VCD."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from pylibfst import ffi, lib
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.base.host import replaced_paths
+from xorloom.sw.base.host import replaced
 
 from .names import StateNames
 from .vcd import Header, Variable, cut, first_rise, read_header
@@ -159,7 +161,7 @@ def _changes(
     return time
 
 
-def _copy(lines: Iterator[bytes], target: BinaryIO) -> int:
+def _copy(lines: Iterator[bytes], target: IO[bytes]) -> int:
     """Write changes unchanged; return the time of the last one."""
     time = 0
     for line in lines:
@@ -167,6 +169,22 @@ def _copy(lines: Iterator[bytes], target: BinaryIO) -> int:
             time = int(line[1:])
         target.write(line)
     return time
+
+
+def _write_fst(
+    out: IO[bytes], header: Header, lines: Iterator[bytes], names: Mapping[str, StateNames]
+) -> int:
+    """Write an FST file; return the time of the last change.
+
+    The library opens files by name, so it gets a folder that only we can write to.
+    """
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        made = Path(name) / "waves.fst"
+        with _fst(made, header.timescale) as writer:
+            ticks = _changes(lines, writer, _define(writer, header, names))
+        with made.open("rb") as file:
+            shutil.copyfileobj(file, out)
+    return ticks
 
 
 def write_waveform(
@@ -187,7 +205,7 @@ def write_waveform(
     source : Path
         VCD or FST.
     target : Path
-        Its folder is made if it is missing.
+        Appears whole or not at all. Its folder is made if it is missing.
     names : mapping of str to StateNames
         Enumerations by full names of variables.
     stop : int, optional
@@ -199,6 +217,8 @@ def write_waveform(
         If the target's name does not tell a format.
     FormatError
         If the source is damaged.
+    OSError
+        If the target cannot be written; an old file stays.
     """
     check_waves(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +226,7 @@ def write_waveform(
         vcd = source.with_name(source.name + ".vcd")
         fst_to_vcd(source, vcd)
         source = vcd
-    with source.open("rb") as file, replaced_paths(target) as (partial,):
+    with source.open("rb") as file, replaced(target) as out:
         header = read_header(file, source)
         body = file.tell()
         variables = {item.variable: item.key for item in header.variables if item.variable}
@@ -215,11 +235,9 @@ def write_waveform(
         file.seek(body)
         lines = cut(file, stop)
         if target.suffix == ".vcd":
-            with partial.open("wb") as out:
-                out.writelines(header.lines)
-                ticks = _copy(lines, out)
+            out.writelines(header.lines)
+            ticks = _copy(lines, out)
         else:
-            with _fst(partial, header.timescale) as writer:
-                ticks = _changes(lines, writer, _define(writer, header, names))
+            ticks = _write_fst(out, header, lines, names)
     named = frozenset(v.name for v in variables) & set(names) if target.suffix == ".fst" else ()
     return Waveform(target, tuple(variables), ticks, first, frozenset(named))

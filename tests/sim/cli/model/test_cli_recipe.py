@@ -18,7 +18,7 @@ from xorloom.sw.model.plan.settings import KEYS, Settings
 from tests.helpers.cli import WINDOW, refuses, xorloom
 
 SMALL = "n-in = 8\nn-out = 64\nwindow = 64\nframe = 16\nbus-bits = 32\n"
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[4] / "docs"
 
 
 def g(*shape: int) -> np.ndarray:
