@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
+from xorloom.sim.datasets import minilm
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.plan.recipe import read_recipe
 from xorloom.sw.model.plan.settings import KEYS, Settings
@@ -171,7 +172,7 @@ def test_int8_codes_go_in_and_come_back(model: Path) -> None:
     found = load_file(plain)[name]
     assert found.dtype == np.int8
     assert (found == codes).all()
-    text = f"{name}: code -4 at (0, "
+    text = "must be between -2 and 1 for 2 planes of int8 codes (use 3 planes)"
     refuses(text, "compress", model, "-o", out, "-t", name, *options, "--planes", 2)
 
 
@@ -225,3 +226,18 @@ def test_recipes_of_the_manual_are_read(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.rules
     assert Settings.of(recipe.default) != Settings()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", sorted((DOCS / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_recipes_of_the_manual_run_on_minilm(path: Path, tmp_path: Path) -> None:
+    """On one of its layers, which has all that their globs match."""
+    out = tmp_path / "out.safetensors"
+    options = ["--recipe", path, "-t", "encoder.layer.0.*", "--verify", "--json"]
+    report = json.loads(xorloom("compress", minilm(), "-o", out, *options)[0])
+    assert report["verify"]["ok"]
+    assert len(report["tensors"]) == 6
+    assert len(report["decoders"]) == 2 if path.stem == "chosen-masks" else 1
+    kept = {name: round(t["kept"] / t["weights"], 3) for name, t in report["tensors"].items()}
+    assert {kept[name] for name in kept if "attention" in name} == {0.2}
+    assert {kept[name] for name in kept if "attention" not in name} <= {0.099, 0.1, 0.101}
