@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
@@ -15,11 +15,14 @@ from xorloom.sw.tensors.orders import beats
 
 from .plane import choose_index
 from .rate_distortion import binary_entropy, share_bound
+from .sample import slices_from_everywhere
 
 __all__ = ["OperatingPoint", "best_order", "index_config", "operating_point", "top_share"]
 
-_SAMPLE = 1 << 19
+_SAMPLE = 1 << 20
 """Weights on which an order or an operating point is chosen."""
+_RUN = 32
+"""Slices that such a sample takes in a row, or those that share tiles or classes."""
 _VALUE_EFFICIENCY = 0.975
 """What the value plane is sure to reach, see docs/results.md."""
 _ENTROPY_EFFICIENCY = 0.98
@@ -88,7 +91,11 @@ def top_share(importance: np.ndarray, density: float) -> float:
 
 
 def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> str:
-    """Return the weight order in which a codec keeps most, found on a sample."""
+    """Return the weight order in which a codec keeps most.
+
+    Large tensors are tried on runs of slices from everywhere in them. A sample holds other weights
+    in every order, so what counts is what is kept of that which could be.
+    """
     codec = index_codec(config.codec)
     orders = codec.orders(config)
     if importance.ndim < 2:
@@ -96,15 +103,26 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
     if len(orders) == 1 or not importance.size:
         return orders[0]
     trial, found = codec.trial(config), {}
+    run, most = max(_RUN, config.slice_multiple), _SAMPLE // config.n_out
     for order in orders:
         slices = beats(importance, order, config.n_out)
-        most = max(1, _SAMPLE // config.n_out)
-        first = max(0, (len(slices) - most) // 2)
-        part = slices[first : first + most]
-        live = min(part.size, importance.size - first * config.n_out)
-        mask = choose_index(part.reshape(-1)[:live], density, trial, "row", 0).mask
-        found[order] = float(part.reshape(-1)[:live][mask].sum()) / max(1, int(mask.sum()))
-    return max(found, key=found.__getitem__)
+        part, live = slices_from_everywhere(slices, importance.size, run, most)
+        part = part.reshape(-1)[:live]
+        try:
+            mask = choose_index(part, density, trial, "row", 0).mask
+        except DensityError:  # as the whole tensor may
+            continue
+        count = int(np.count_nonzero(mask))
+        found[order] = float(part[mask].sum(dtype=np.float64)) / _largest(part, count)
+    return max(found, key=found.__getitem__) if found else orders[0]
+
+
+def _largest(importance: np.ndarray, count: int) -> float:
+    """Return the sum of the largest ``count`` of flat importances, or 1 if that is nothing."""
+    if not count:
+        return 1.0
+    first = importance.size - count
+    return float(np.partition(importance, first)[first:].sum(dtype=np.float64)) or 1.0
 
 
 @dataclass(frozen=True)

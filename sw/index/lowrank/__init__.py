@@ -10,7 +10,8 @@ from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.tensors.orders import beats
 
-from .codec import choose, pack, search, split, unpack
+from .codec import choose, pack, split, unpack
+from .search import search
 
 __all__ = ["CODEC"]
 
@@ -53,7 +54,7 @@ def _configure(
 ) -> LowrankConfig:
     if importance is None or rate is None:
         return LowrankConfig(n_out=n_out, bus_bits=bus_bits)
-    slices = beats(importance, "strided", n_out)
+    slices = beats(importance, "skewed", n_out)
     return search(
         slices, importance.size, rate, density, n_out, bus_bits=bus_bits, local_search=False
     )

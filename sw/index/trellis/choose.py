@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.index.density import is_met, wanted_count
 from xorloom.sw.spec.index_config import TrellisConfig
 
-from .price import PriceSearch, is_met, search_price, search_share
+from .price import PriceSearch, search_price, search_share
 from .stream import TrellisStream, search_stream
 
 __all__ = ["TrellisChoice", "check_importance", "choose", "minterms_for"]
@@ -31,10 +32,8 @@ _ROUNDS = 2
 """Times that the classes are chosen anew."""
 _DITHER = 1 / 64
 """Spread that weights of equal importance get, relative to it: no price could part them."""
-_WIDTHS = (1 / 64, 1 / 16, 1 / 4, 1.0)
+_WIDTHS = (1 / 64, 1 / 16, 1 / 4, 1.0, 1 / 32, 1 / 8, 1 / 2)
 """Relative differences of two prices, of which every weight has one: wide ones where few tell."""
-_Encoded = tuple[tuple[TrellisStream, ...], np.ndarray]
-"""Streams, and the mask that they hold."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,9 @@ def minterms_for(density: float, classes: int = 1) -> int:
     return min(15, max(1, round(best)))
 
 
-def _spread(size: int) -> np.ndarray:
+def _spread(size: int, turn: int = 1) -> np.ndarray:
     """Return numbers in [0, 1), evenly spread over any run of weights by the golden ratio."""
-    return np.arange(size) * 0.6180339887498949 % 1.0
+    return np.arange(size) * (turn * 0.6180339887498949) % 1.0
 
 
 def _part_ties(importance: np.ndarray, live: int, wanted: int) -> np.ndarray:
@@ -110,6 +109,72 @@ def _lane_density(mask: np.ndarray, live: int, config: TrellisConfig) -> np.ndar
     return kept / np.maximum(there, 1)
 
 
+@dataclass
+class _Search:
+    """Search at work: a tensor's slices, its lanes' classes, and the best mask so far."""
+
+    importance: np.ndarray
+    live: int
+    wanted: int
+    config: TrellisConfig
+    size: int
+    threads: int
+    classes: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.streams: tuple[TrellisStream, ...] = ()
+        self.mask: np.ndarray | None = None
+
+    @property
+    def found(self) -> int:
+        """Weights that the best mask keeps."""
+        return -1 if self.mask is None else int(np.count_nonzero(self.mask))
+
+    def encode(self, price: float, worth: np.ndarray) -> np.ndarray:
+        """Encode all streams; keep them if no number of kept weights was nearer."""
+        config, slices = self.config, worth.shape[0]
+
+        def one(first: int) -> tuple[TrellisStream, np.ndarray]:
+            part = worth[first : first + self.size]
+            rows = slice(first // config.period, -(-(first + len(part)) // config.period))
+            own = max(0, min(part.size, self.live - first * config.n_out))
+            return search_stream(part, own, price, config, self.classes[rows])
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            done = list(pool.map(one, range(0, slices, self.size)))
+        mask = np.concatenate([mask for _, mask in done])
+        miss = abs(int(np.count_nonzero(mask)) - self.wanted)
+        if self.mask is None or miss < abs(self.found - self.wanted):
+            self.streams, self.mask = tuple(stream for stream, _ in done), mask
+        return mask
+
+    def classify(self, mask: np.ndarray) -> None:
+        """Choose the lanes' classes for a mask; what was found with others does not count."""
+        self.classes = _classes(_lane_density(mask, self.live, self.config), self.config)
+        self.mask = None
+
+    def fit(self, before: PriceSearch | None = None) -> PriceSearch:
+        """Fit the price on a sample."""
+        share = self.wanted / self.live
+        return _fit_price(self.importance, self.live, share, self.config, self.classes, before)
+
+    def keep(self, price: float) -> int:
+        """Return how many weights a price keeps."""
+        return int(np.count_nonzero(self.encode(price, self.importance)))
+
+    def part_jump(self, fit: PriceSearch, width: float, turn: int) -> None:
+        """Come nearer where the number jumps at a price: part of the weights get a lower one."""
+        low, high = fit.low / (1 + width / 2), fit.high * (1 + width / 2)
+        place = _spread(self.importance.size, turn).reshape(self.importance.shape)
+        discount = np.float32(high - low) * (self.importance > 0)
+
+        def keep(share: float) -> int:
+            worth = self.importance + discount * (place < share)
+            return int(np.count_nonzero(self.encode(high, worth)))
+
+        search_share(keep, self.wanted)
+
+
 def choose(
     importance: np.ndarray,
     live: int,
@@ -124,11 +189,13 @@ def choose(
     Parameters
     ----------
     importance : (slices, n_out) float32, not negative
-        What keeping a weight is worth: its magnitude, its square, or any saliency.
+        What keeping a weight is worth: its magnitude, its square, or any saliency. A weight
+        without importance gains nothing, but may be kept for the sake of others.
     live : int
         Weights that there are: the first so many places.
     density : float
-        Share of weights to keep, met within about 0.3 %.
+        Share of weights to keep, see :func:`xorloom.sw.index.density.wanted_count`; met within
+        about 0.3 %, at worst within 2 % or one weight.
     config : TrellisConfig
     slices_per_stream : int
         Slices of all streams but the last; 0: one stream.
@@ -138,7 +205,9 @@ def choose(
     Raises
     ------
     ConfigError
-        If the importance does not fit, or the code cannot reach the density.
+        If the importance does not fit.
+    DensityError
+        If no mask of the code comes near the density: tensors of few weights, or mostly zeros.
     """
     if not 0 < density < 1:
         raise ConfigError(f"density must be in (0, 1), not {density}")
@@ -147,77 +216,34 @@ def choose(
     size = slices_per_stream or max(1, slices)
     if config.classes > 1 and size % config.period and size < slices:
         raise ConfigError(f"slices_per_stream {size} must be a multiple of period {config.period}")
-    wanted = wanted_count(importance.reshape(-1)[:live], density)
+    flat = importance.reshape(-1)[:live]
+    wanted = wanted_count(flat, density)
     if not wanted:
         streams = tuple(
             _empty(min(size, slices - first), config) for first in range(0, slices, size)
         )
         return TrellisChoice(np.zeros(importance.shape, np.bool_), streams, 0.0)
     importance = _part_ties(importance, live, wanted)
-    share = wanted / live
     classes = np.zeros((0, config.n_out), np.uint8)
+    threads = threads or threads_default()
+    search = _Search(importance, live, wanted, config, size, threads, classes)
     if config.classes > 1:
         flat = importance.reshape(-1)[:live]
-        cut = np.partition(flat, live - wanted)[live - wanted]
-        classes = _classes(_lane_density(importance >= cut, live, config), config)
-    best: _Encoded | None = None
-
-    def encode(price: float, worth: np.ndarray = importance) -> np.ndarray:
-        """Encode all streams; keep them if no number of kept weights was nearer."""
-        nonlocal best
-        firsts = range(0, slices, size)
-
-        def one(first: int) -> tuple[TrellisStream, np.ndarray]:
-            part = worth[first : first + size]
-            rows = slice(first // config.period, -(-(first + len(part)) // config.period))
-            own = max(0, min(part.size, live - first * config.n_out))
-            return search_stream(part, own, price, config, classes[rows])
-
-        with ThreadPoolExecutor(threads or threads_default()) as pool:
-            done = list(pool.map(one, firsts))
-        mask = np.concatenate([mask for _, mask in done])
-        found = tuple(stream for stream, _ in done), mask
-        if best is None or abs(_kept(found) - wanted) < abs(_kept(best) - wanted):
-            best = found
-        return mask
-
-    fit = _fit_price(importance, live, share, config, classes)
+        search.classify(importance >= np.partition(flat, live - wanted)[live - wanted])
+    fit = search.fit()
     for _ in range(0 if config.classes == 1 else _ROUNDS):
-        classes = _classes(_lane_density(encode(fit.price), live, config), config)
-        fit = _fit_price(importance, live, share, config, classes, fit)
-    best = None  # the classes were others
-
-    def keep(price: float) -> int:
-        return int(np.count_nonzero(encode(price)))
-
+        search.classify(search.encode(fit.price, importance))
+        fit = search.fit(fit)
     tries = _TRIES if live <= _PROBE else _WHOLE_TRIES
-    fit = search_price(keep, wanted, fit.price, fit.slope, tries)
-    place = _spread(importance.size).reshape(importance.shape)
-    for width in _WIDTHS:  # the number jumps at a price: a share of the weights gets a lower one
-        if is_met(_kept(best), wanted) or not fit.jumps:
+    fit = search_price(search.keep, wanted, fit.price, fit.slope, tries)
+    for turn, width in enumerate(_WIDTHS, 1):
+        if is_met(search.found, wanted) or not fit.jumps:
             break
-        low, high = fit.low / (1 + width / 2), fit.high * (1 + width / 2)
-
-        def keep_share(share: float, low: float = low, high: float = high) -> int:
-            discount = np.float32(high - low) * ((place < share) & (importance > 0))
-            return int(np.count_nonzero(encode(high, importance + discount)))
-
-        search_share(keep_share, wanted)
-    assert best is not None
-    streams, mask = best
-    if not is_met(_kept(best), wanted):
-        raise DensityError("trellis", wanted, _kept(best), live)
-    return TrellisChoice(mask, streams, fit.price)
-
-
-def wanted_count(importance: np.ndarray, density: float) -> int:
-    """Return how many weights to keep: the density's share of all, but none without importance."""
-    there = int(np.count_nonzero(importance))
-    return min(max(1, round(density * importance.size)), there)
-
-
-def _kept(encoded: _Encoded | None) -> int:
-    return -1 if encoded is None else int(np.count_nonzero(encoded[1]))
+        search.part_jump(fit, width, turn)
+    if not is_met(search.found, wanted):
+        raise DensityError("trellis", wanted, search.found, live)
+    assert search.mask is not None
+    return TrellisChoice(search.mask, search.streams, fit.price)
 
 
 def check_importance(importance: np.ndarray, live: int, n_out: int) -> np.ndarray:

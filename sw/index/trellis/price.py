@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sw.index.density import is_met
 
-__all__ = ["ENOUGH", "PriceSearch", "is_met", "search_price", "search_share"]
+__all__ = ["PriceSearch", "search_price", "search_share"]
 
 _NEAR = 0.003
 """Relative error of the number of kept weights with which a search ends at once."""
-ENOUGH = 0.02
-"""Relative error that is met for certain, or one weight; a density counts as reached by it."""
 _TRIES = 40
 _NEWTON = 8
 """Tries by Newton's method before all that follow halve what is left."""
@@ -20,11 +19,6 @@ _JUMP = 1 / 256
 _HALVINGS = 16
 _LEAST = 2.0**-12
 """Of the first price: what a code does not keep at this price it keeps at none."""
-
-
-def is_met(found: int, wanted: int) -> bool:
-    """Whether a number of kept weights is as near as is promised: 2 %, or one weight."""
-    return abs(found - wanted) <= max(1.0, ENOUGH * wanted)
 
 
 @dataclass
