@@ -85,7 +85,7 @@ def _homes(model: Checkpoint, arrays: Arrays) -> dict[str, str]:
 def _new(model: Checkpoint, home: str, array: np.ndarray) -> np.ndarray:
     """Return an array after a look whether it can stand where the old one is."""
     old = model[home]
-    if old.foreign or old.dtype != dtype_name(array.dtype) or old.shape != array.shape:
+    if old.dtype != dtype_name(array.dtype) or old.shape != array.shape:
         raise ConfigError(
             f"{old.label} is {old.dtype} {old.shape}, not {dtype_name(array.dtype)} "
             f"{array.shape}: give the model that was compressed"

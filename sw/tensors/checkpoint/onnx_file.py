@@ -104,7 +104,8 @@ def write_onnx(source: Path, out: Path, arrays: Mapping[str, np.ndarray]) -> Non
     """
     model = _parsed(source)
     found = {name: OnnxTensor(name, m, source) for name, m in tensors_of(model).items()}
-    for name in arrays:
+    names = set(arrays)
+    for name in names:
         if name not in found:
             raise ConfigError(
                 f"{source}: has no tensor {name!r} (there is: {listed(found)}): give the model "
@@ -125,7 +126,7 @@ def write_onnx(source: Path, out: Path, arrays: Mapping[str, np.ndarray]) -> Non
         data_file = stack.enter_context(replaced(data)) if len(read) > 1 else None
         for name, tensor in found.items():
             parts: Sequence[tuple[Any, np.ndarray | None]]
-            if name in arrays:
+            if name in names:
                 parts = _split(tensor, _checked(tensor, arrays[name]))
             else:
                 parts = [(part, None) for part in _parts(tensor.message)]
@@ -145,7 +146,7 @@ def _text(model: Any, out: Path) -> bytes:
 
 
 def _checked(tensor: OnnxTensor, array: np.ndarray) -> np.ndarray:
-    if tensor.foreign or tensor.dtype != dtype_name(array.dtype) or tensor.shape != array.shape:
+    if tensor.dtype != dtype_name(array.dtype) or tensor.shape != array.shape:
         raise ConfigError(
             f"{tensor.label} is {tensor.dtype} {tensor.shape}, not {dtype_name(array.dtype)} "
             f"{array.shape}: give the model that was compressed"

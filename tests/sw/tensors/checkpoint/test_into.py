@@ -2,6 +2,7 @@
 """Decoded weights back into the files that they came from; ONNX Runtime runs the models."""
 
 import zipfile
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -160,6 +161,34 @@ def test_named_tensors_are_replaced_and_others_kept(ending, tmp_path):
         assert found[name].load().dtype == array.dtype
         assert np.array_equal(found[name].load(), new), name
     assert found.metadata == open_model(source).metadata
+
+
+class Decoding(Mapping):
+    """Arrays that are made when asked for, as decoding makes them."""
+
+    def __init__(self, arrays):
+        self.arrays, self.asked = arrays, []
+
+    def __getitem__(self, name):
+        self.asked.append(name)
+        if name not in self.arrays:
+            raise ConfigError(f"no compressed tensor {name!r}")
+        return self.arrays[name]
+
+    def __iter__(self):
+        return iter(self.arrays)
+
+    def __len__(self):
+        return len(self.arrays)
+
+
+@pytest.mark.parametrize("ending", KINDS)
+def test_arrays_are_asked_for_once_and_others_never(ending, tmp_path):
+    source = tmp_path / f"m{ending}"
+    KINDS[ending](source, {"a": ARRAYS["f32"], "b": ARRAYS["f16"], "c": ARRAYS["f32"]})
+    arrays = Decoding({"c": -ARRAYS["f32"], "b": -ARRAYS["f16"]})
+    into_model(source, tmp_path / f"out{ending}", arrays)
+    assert sorted(arrays.asked) == ["b", "c"]
 
 
 @pytest.mark.parametrize("ending", KINDS)

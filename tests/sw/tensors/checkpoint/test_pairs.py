@@ -38,6 +38,11 @@ def test_product_has_the_dtype_of_the_weights(dtype, mask):
     assert np.array_equal(found, WEIGHT.astype(dtype) * MASK.astype(dtype))
 
 
+def test_mask_of_other_values_scales_as_torch_has_it():
+    arrays = {"w_orig": np.array([3, 2, 5], "f"), "w_mask": np.array([0.5, 1, 0], "f")}
+    assert join_pairs(from_arrays(arrays))["w"].load().tolist() == [1.5, 2, 0]
+
+
 def test_pruned_infinity_is_a_zero():
     arrays = {"w_orig": np.array([np.inf, 2], "f"), "w_mask": np.array([0, 1], "f")}
     assert join_pairs(from_arrays(arrays))["w"].load().tolist() == [0, 2]

@@ -165,6 +165,13 @@ def test_same_memory_in_the_same_shape_is_a_tie(load):
     )
 
 
+def test_conjugate_view_of_the_same_memory_is_no_tie(load):
+    w = Tensor(F32.astype(np.complex64) * 1j)
+    model = load({"w": w, "turned": Tensor(w.array, like=w, conjugate=True)})
+    assert (list(model), model.ties) == (["w", "turned"], {})
+    assert np.array_equal(model["turned"].load(), w.array.conj())
+
+
 def test_views_that_do_not_overlap_are_tensors_like_others(load):
     whole = Tensor(F32)
     parts = {"a": Tensor(F32[:1], like=whole), "b": Tensor(F32[1:], like=whole, offset=4)}

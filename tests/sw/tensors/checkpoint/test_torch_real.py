@@ -137,6 +137,9 @@ def test_conjugate_and_negative_views_are_resolved(opened):
     model = opened({"conj": made.conj(), "neg": made.clone().conj().imag})
     assert np.array_equal(model["conj"].load(), made.conj().resolve_conj().numpy())
     assert np.array_equal(model["neg"].load(), -2 * W.numpy())
+    model = opened({"made": made, "conj": made.conj(), "same": made.conj()})
+    assert model.ties == {"same": "conj"}
+    assert np.array_equal(model["conj"].load(), made.numpy().conj())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
