@@ -129,7 +129,7 @@ def compress_model(
                 yield _untouched(model[name])
             else:
                 dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
-                with _naming(name):
+                with _naming(model[name]):
                     part = part_of(name)
                     stored, reports[name] = _encode(
                         model[name], part, plans[name], decoders[name], dtype
@@ -176,7 +176,7 @@ def _decoders(
             assert aside is not None
             sample: list[Plane] = []
             for name in names:
-                with _naming(name):
+                with _naming(model[name]):
                     q = (aside.take if name in given.codes else aside.put)(name).quantized
                 sample += cut_sample((q.mask, q.codes, planes), total)
                 progress("search", name)
@@ -188,14 +188,14 @@ def _decoders(
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Name the tensor in errors that do not."""
+def _naming(tensor: ModelTensor) -> Iterator[None]:
+    """Name file and tensor in errors that do not."""
     try:
         yield
     except (ConfigError, CapacityError) as error:
-        if f"{name}: " in str(error) or repr(name) in str(error):
+        if tensor.label in str(error):
             raise
-        raise type(error)(f"{name}: {error}") from error
+        raise type(error)(f"{tensor.label}: {error}") from error
 
 
 def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:

@@ -83,7 +83,7 @@ def part_maker(
         plan = plans[name]
         if name in given.codes:
             mask = given.masks[name] != 0
-            codes = unsigned_codes(given.codes[name], plan.quantizer.planes, name)
+            codes = unsigned_codes(given.codes[name], plan.quantizer.planes, model[name].label)
             return Part(Quantized(mask, codes, _NO_SCALES), None, None, plan.order, "given")
         tensor, weights = model[name], _weights(model, name)
         if plan.chooses:
@@ -106,7 +106,8 @@ def part_maker(
 
 
 def _weights(model: Mapping[str, ModelTensor], name: str) -> np.ndarray:
-    return prune.check_weights(model[name].weights(), name)
+    tensor = model[name]
+    return prune.check_weights(tensor.weights(), tensor.label)
 
 
 def _own_mask(tensor: ModelTensor, weights: np.ndarray) -> np.ndarray | None:
@@ -154,7 +155,7 @@ def _quantized(
         plan.quantizer,
         fixed_mask=fixed_mask,
         largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
-        name=tensor.name,
+        name=tensor.label,
     )
     error = relative_error(weights, quantized, plan.quantizer)
     return quantized, error, worse_than(weights, mask, plan.quantizer)

@@ -16,9 +16,10 @@ from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.window.codec import STREAM_BITS
 
+from .spec import DEFAULT_DENSITY
+
 __all__ = ["IndexRequest"]
 
-_DENSITY = 0.1
 _SAMPLE = 1 << 20
 """Weights of the whole model on which an operating point is chosen."""
 
@@ -105,7 +106,7 @@ class IndexRequest:
             if not 0 < self.density <= 1:
                 raise ConfigError(f"density must be in (0, 1], not {self.density}")
             return self.density
-        return 1 - self.sparsity if self.sparsity is not None else _DENSITY
+        return 1 - self.sparsity if self.sparsity is not None else DEFAULT_DENSITY
 
 
 def _fixed_bits(

@@ -11,10 +11,10 @@ from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.tensors.quantize import Quantizer
 
-__all__ = ["DEFAULT_SPARSITY", "CompressSpec", "TensorPlan"]
+__all__ = ["DEFAULT_DENSITY", "CompressSpec", "TensorPlan"]
 
-DEFAULT_SPARSITY = 0.9
-"""Share of pruned weights where nothing else is asked for."""
+DEFAULT_DENSITY = 0.1
+"""Share of kept weights where nothing else is asked for."""
 SCOPES = ("tensor", "row", "global")
 IMPORTANCE = ("magnitude", "energy")
 
@@ -27,7 +27,7 @@ class TensorPlan:
     ----------
     sparsity : float in [0, 1), optional
         ``None``: a tensor that is mostly zeros, or whose zeros are a mask of its own, keeps what is
-        not zero; :data:`DEFAULT_SPARSITY` for others, and where the index chooses the mask.
+        not zero; all but :data:`DEFAULT_DENSITY` for others, and where the index chooses the mask.
     scope : str
         ``tensor``, ``row`` or ``global`` magnitude pruning.
     quantizer : Quantizer
@@ -97,7 +97,7 @@ class TensorPlan:
     @property
     def pruned(self) -> float:
         """Share of weights that is pruned where the tensor has no mask of its own."""
-        return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
+        return 1 - DEFAULT_DENSITY if self.sparsity is None else self.sparsity
 
 
 @dataclass(frozen=True)

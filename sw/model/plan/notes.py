@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notes on what a model became: what was chosen, changed or missed, a line each."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from xorloom.sw.model.metrics import TensorReport
@@ -37,10 +38,11 @@ def report_notes(
 
 
 def _told(found: Mapping[str, str], many: str) -> list[str]:
-    """Return a line for each tensor, or one for all if they are many."""
+    """Return a line for each tensor, or one for all if they are many; ``{}`` is the first one's."""
     if len(found) <= _LINES:
         return [f"{name}: {text}" for name, text in found.items()]
-    return [f"{len(found)} tensors {many}: {listed(list(found), 3)}"]
+    first = next(iter(found.values()))
+    return [f"{len(found)} tensors {many.format(first)}: {listed(list(found), 3)}"]
 
 
 def _own_masks(reports: Mapping[str, TensorReport]) -> list[str]:
@@ -53,30 +55,36 @@ def _own_masks(reports: Mapping[str, TensorReport]) -> list[str]:
 
 
 def _tensor_notes(reports: Mapping[str, TensorReport]) -> list[str]:
-    return [f"{name}: {note}" for name, report in reports.items() for note in report.notes]
+    """Tell what preparing and quantizing noted; tensors of one kind of note share a line."""
+    kinds: dict[str, dict[str, str]] = {}
+    for name, report in reports.items():
+        for note in report.notes:
+            kinds.setdefault(re.sub(r"[\d.e+-]+", "#", note), {})[name] = note
+    return [line for found in kinds.values() for line in _told(found, "(the first: {})")]
 
 
 def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
     found = {name: str(r.better) for name, r in reports.items() if r.better is not None}
-    first = next(iter(found.values()), "")
-    return _told(found, f"have more error than with fewer planes (the first: {first})")
+    return _told(found, "have more error than with fewer planes (the first: {})")
 
 
 def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
     """Tell which densities and rates of chosen masks were not met."""
-    lines = []
+    densities, rates = {}, {}
     for name, report in reports.items():
-        bits = report.bits
         if not report.plan.chooses:
             continue
+        bits = report.bits
         asked, kept = 1 - report.plan.pruned, bits.kept / max(1, bits.weights)
         if abs(kept - asked) > _NEAR * asked:
-            lines.append(f"{name}: density is {kept:.4f}, not {asked:.4f}")
-        rate = settings[name].index_bits
-        found = bits.index / max(1, bits.weights)
+            densities[name] = f"density is {kept:.4f}, not {asked:.4f}"
+        rate, found = settings[name].index_bits, bits.index / max(1, bits.weights)
         if rate is not None and abs(found - rate) > _NEAR * rate:
-            lines.append(f"{name}: index bits are {found:.4f} per weight, not {rate:.4f}")
-    return lines
+            rates[name] = f"index bits are {found:.4f} per weight, not {rate:.4f}"
+    return [
+        *_told(densities, "miss their density (the first: {})"),
+        *_told(rates, "miss their rate (the first: {})"),
+    ]
 
 
 def _budgets(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:

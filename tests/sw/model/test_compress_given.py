@@ -97,7 +97,7 @@ def test_compress_rejects_codes_too_large_for_the_planes(search, arrays, tmp_pat
     given = {"masks": {"enc.weight": mask}, "codes": {"enc.weight": codes}}
     text = reject(arrays, tmp_path, spec(search=search), **given)
     assert text == (
-        "enc.weight: code 2 at (1, 2) must be between 0 and 1 for 1 planes of uint8 codes "
+        "tensor 'enc.weight': code 2 at (1, 2) must be between 0 and 1 for 1 planes of uint8 codes "
         "(use 2 planes)"
     )
 
@@ -105,7 +105,7 @@ def test_compress_rejects_codes_too_large_for_the_planes(search, arrays, tmp_pat
 def test_compress_rejects_codes_of_another_dtype(arrays, tmp_path):
     ones = np.ones((20, 30), np.int64)
     given = {"masks": {"enc.weight": ones}, "codes": {"enc.weight": ones}}
-    expected = "enc.weight: codes must be int8 or uint8, not int64"
+    expected = "tensor 'enc.weight': codes must be int8 or uint8, not int64"
     assert reject(arrays, tmp_path, spec(), **given) == expected
 
 
@@ -138,7 +138,7 @@ def test_compress_rejects_weights_that_are_not_finite(scope, arrays, tmp_path):
 def test_compress_names_the_tensor_that_is_not_finite(arrays, tmp_path):
     arrays["dec.weight"][0, 1, 2] = np.inf
     text = reject(arrays, tmp_path, spec())
-    assert text == "dec.weight: weight at (0, 1, 2) is inf, must be finite"
+    assert text == "tensor 'dec.weight': weight at (0, 1, 2) is inf, must be finite"
 
 
 @pytest.mark.parametrize("suffix", [".xl_stream", ".xl_index", ".xl_scale"])

@@ -253,3 +253,13 @@ def test_compress_writes_the_window_codec_and_chooses_n_in_by_density(
     assert report["codec"] == "window"
     expected = {"n_in": n_in, "n_out": 512, "window": 512, "shared": 256, "frame": 128}
     assert report["config"] | expected == report["config"]
+
+
+def test_inspect_tells_no_error_of_a_file_of_version_2() -> None:
+    path = Path(__file__).parents[3] / "sw" / "model" / "version2" / "window.safetensors"
+    report = json.loads(xorloom("inspect", path, "--json")[0])
+    assert {facts["error"] for facts in report["tensors"].values()} == {None}
+    (line,) = [row for row in xorloom("inspect", path)[0].splitlines() if row.startswith("  w ")][
+        :1
+    ]
+    assert line.split()[-1] == "-"

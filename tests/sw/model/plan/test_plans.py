@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors import safe_open
-from xorloom.sw.base.errors import CapacityError, ConfigError
+from xorloom.sw.base.errors import CapacityError, ConfigError, DensityError
+from xorloom.sw.model import prepare
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
@@ -148,15 +149,56 @@ def test_foreign_tensors_pass_as_bytes(model, tmp_path):
     assert (info.dtype, info.shape, info.encoding) == ("torch.qint8", (96,), "torch")
 
 
-def test_misses_of_a_chosen_mask_are_told(rng, tmp_path):
-    model = as_model({"w": rng.standard_normal((16, 20)).astype(np.float32)})
+def test_an_index_rate_that_was_not_met_is_told(model, tmp_path):
     wanted = Settings.of(SMALL | {"density": 0.1, "index_bits": 0.2, "index_window": 8})
-    made = compress_model(model, tmp_path / "c", make_plans(model, {"w": wanted}))
-    rate = made.bits["w"].index / 320
-    assert rate > 0.3, "tables and lanes of an entropy stream weigh much in so small a tensor"
-    assert report_notes(made.tensors, {"w": wanted}) == [
-        "w: the entropy index stores its mask, as the trellis index keeps 34 weights, not 32",
-        f"w: index bits are {rate:.4f} per weight, not 0.2000",
+    made = compress_model(model, tmp_path / "c", make_plans(model, {"a": wanted}))
+    rate = made.bits["a"].index / made.bits["a"].weights
+    assert rate == 12 / 64, "no 12.8 of 64 bits"
+    text = f"index bits are {rate:.4f} per weight, not 0.2000"
+    assert report_notes(made.tensors, {"a": wanted}) == [f"a: {text}"]
+    met = replace(wanted, index_bits=0.187)
+    assert report_notes(made.tensors, {"a": met}) == []
+    many = {f"t{k}": made.tensors["a"] for k in range(5)}
+    assert report_notes(many, dict.fromkeys(many, wanted)) == [
+        f"5 tensors miss their rate (the first: {text}): t0, t1, t2 and 2 more"
+    ]
+
+
+def test_a_mask_that_the_trellis_cannot_choose_is_stored_by_another_index(
+    model, tmp_path, monkeypatch
+):
+    def refuse(*_args):
+        raise DensityError("trellis", 614, 700, 6144)
+
+    monkeypatch.setattr(prepare, "choose_index", refuse)
+    wanted = Settings.of(SMALL | {"density": 0.1, "index_bits": 0.2, "index_window": 8})
+    made = compress_model(model, tmp_path / "c.safetensors", make_plans(model, {"a": wanted}))
+    report = made.tensors["a"]
+    assert (report.bits.kept, report.origin) == (614, "pruned")
+    rate = report.bits.index / report.bits.weights
+    assert report_notes(made.tensors, {"a": wanted}) == [
+        "a: the entropy index stores its mask, as the trellis index keeps 700 weights, not 614",
+        f"a: index bits are {rate:.4f} per weight, not 0.2000",
+    ]
+    container = read_container(tmp_path / "c.safetensors")
+    assert container.tensor("a").decoder.index.codec == "entropy"
+    assert all(verdict.ok for verdict in verify_model(container, golden=True))
+
+
+def test_notes_of_one_kind_share_a_line_if_they_are_many(model, tmp_path):
+    made = compress_model(model, tmp_path / "c", {"a": spec(config=WINDOW)})
+    reports = {
+        f"t{k}": replace(made.tensors["a"], notes=(f"{k + 1} zeros are pruned",)) for k in range(4)
+    }
+    settings = dict.fromkeys(reports, Settings())
+    assert report_notes(reports, settings) == [
+        "4 tensors (the first: 1 zeros are pruned): t0, t1, t2 and 1 more"
+    ]
+    del reports["t3"]
+    assert report_notes(reports, settings) == [
+        "t0: 1 zeros are pruned",
+        "t1: 2 zeros are pruned",
+        "t2: 3 zeros are pruned",
     ]
 
 
@@ -220,6 +262,8 @@ def test_block_values_have_no_order():
 
 def test_errors_of_an_encoder_name_the_tensor(model, tmp_path):
     tight = Settings.of(SMALL | {"n_out": 192, "density": 0.9})
-    with pytest.raises(CapacityError, match=r"^a: slices 0 to 15 keep too many weights for window"):
+    with pytest.raises(
+        CapacityError, match=r"^tensor 'a': slices 0 to 15 keep too many weights for window"
+    ):
         compress_model(model, tmp_path / "c", make_plans(model, {"a": tight}))
     assert list(tmp_path.iterdir()) == []
