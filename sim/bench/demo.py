@@ -17,7 +17,7 @@ from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.kept import KeptReport
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig

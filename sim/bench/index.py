@@ -24,7 +24,7 @@ from xorloom.sw.index.trellis import stream as trellis_stream
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, read_container
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig

@@ -23,7 +23,7 @@ from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.plan.selection import select
 from xorloom.sw.model.plan.source import open_plain
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import WindowConfig
 
 __all__ = [

@@ -34,8 +34,8 @@ from .container import (
 from .metrics import TensorBits, TensorReport
 from .plan.given import UserArrays
 from .plan.selection import select
+from .plan.spec import CompressSpec, TensorPlan
 from .prepare import Part, PutAside, part_maker, wanted_count
-from .spec import CompressSpec, TensorPlan
 
 __all__ = ["CompressedModel", "compress_model"]
 
@@ -92,7 +92,7 @@ def compress_model(
     Parameters
     ----------
     model : mapping of name to ModelTensor
-        A :class:`xorloom.sw.tensors.checkpoint.Checkpoint` brings metadata and ties along.
+        A :class:`xorloom.sw.tensors.checkpoint.model.Checkpoint` brings metadata and ties along.
     out : Path
     plans : CompressSpec or mapping of name to TensorPlan
         One plan for all tensors that qualify, or a plan for each that is compressed.

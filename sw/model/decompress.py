@@ -103,7 +103,7 @@ def decompress_into(path: Path, source: Path, out: Path, progress: Progress = no
         The compressed file.
     source : Path
         The model: an ``.onnx``, ``.npz`` or ``.safetensors`` file, see
-        :func:`xorloom.sw.tensors.checkpoint.into_model`.
+        :func:`xorloom.sw.tensors.checkpoint.into.into_model`.
     out : Path
         Of the same ending.
     progress : callable

@@ -11,7 +11,7 @@ from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.loss import Suggestion
 from xorloom.sw.tensors.quantize import Quantizer
 
-from .spec import TensorPlan
+from .plan.spec import TensorPlan
 
 __all__ = ["TensorBits", "TensorReport"]
 

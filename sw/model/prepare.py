@@ -23,7 +23,7 @@ from xorloom.sw.tensors.safetensors_file import DTYPES
 from xorloom.sw.value.window.codec import stream_slices
 
 from .plan.given import UserArrays
-from .spec import TensorPlan
+from .plan.spec import TensorPlan
 
 __all__ = ["Part", "PutAside", "part_maker", "wanted_count"]
 

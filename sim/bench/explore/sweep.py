@@ -31,7 +31,7 @@ from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
 from xorloom.sw.model.inspect import tensor_steps
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor, open_model

@@ -139,8 +139,8 @@ def compress(
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.kept import KeptReport
+    from xorloom.sw.model.notes import report_notes
     from xorloom.sw.model.plan.given import UserArrays
-    from xorloom.sw.model.plan.notes import report_notes
     from xorloom.sw.model.plan.plans import make_plans
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
     from xorloom.sw.model.plan.selection import MIN_SIZE, select

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.container import INDEX, MASK, SCALE, STREAM
-from xorloom.sw.model.spec import TensorPlan
 from xorloom.sw.tensors.checkpoint import ModelTensor
+
+from .spec import TensorPlan
 
 __all__ = ["UserArrays"]
 

@@ -4,11 +4,11 @@
 from collections.abc import Collection, Mapping
 
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.model.spec import TensorPlan
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.checkpoint.model import listed
 
 from .settings import Settings
+from .spec import TensorPlan
 
 __all__ = ["make_plans"]
 

@@ -7,11 +7,12 @@ from typing import Any, Self
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.toml_text import check_kind, check_known, toml_key
-from xorloom.sw.model.request import IndexRequest
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.value_options import OWN_PARAMETERS, VALUE_PARAMETERS, value_config
 from xorloom.sw.tensors.quantize import Quantizer
+
+from .request import IndexRequest
 
 __all__ = ["KEYS", "Settings", "check_settings", "merge", "rivals"]
 

@@ -18,7 +18,7 @@ from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import Header

@@ -9,7 +9,7 @@ from xorloom.sw.index.choice import best_order, index_config, operating_point, t
 from xorloom.sw.index.rate_distortion import nm_share, share_bound
 from xorloom.sw.model import kept as kept_module
 from xorloom.sw.model.kept import best_pattern, kept_row
-from xorloom.sw.model.request import IndexRequest
+from xorloom.sw.model.plan.request import IndexRequest
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.checkpoint import open_model

@@ -13,7 +13,7 @@ from xorloom.sw.model.container import (
 )
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_frames, tensor_steps
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.orders import ORDERS

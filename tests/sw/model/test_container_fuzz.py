@@ -21,7 +21,7 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.container.seal import seal
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_bits, tensor_frames, tensor_steps
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded

@@ -11,7 +11,7 @@ from xorloom.sw.model import prepare
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.plan.notes import report_notes
+from xorloom.sw.model.notes import report_notes
 from xorloom.sw.model.plan.plans import make_plans
 from xorloom.sw.model.plan.settings import Settings
 from xorloom.sw.model.verify import verify_model

@@ -4,10 +4,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from xorloom.sw.model.metrics import TensorReport
 from xorloom.sw.tensors.checkpoint.model import listed
 
-from .settings import Settings
+from .metrics import TensorReport
+from .plan.settings import Settings
 
 __all__ = ["report_notes"]
 
