@@ -73,7 +73,8 @@ class Recipe:
     include, exclude : tuple of str
         Names or globs.
     min_size : int
-        Fewest elements of a tensor that no name asks for; ``None``: :data:`xorloom.sw.model.plan.selection.MIN_SIZE`.
+        Fewest elements of a tensor that no name asks for; ``None``: that of
+        :data:`xorloom.sw.model.plan.selection.MIN_SIZE`.
     default : mapping
         Settings by key.
     rules : tuple of Rule
