@@ -81,24 +81,27 @@ def _signs(codes: np.ndarray, terms: int) -> np.ndarray:
 
 
 def _nearest(values: np.ndarray, group: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Return the codes of the nearest levels.
+    """Return the codes of the nearest levels, found by bisection.
 
     A code and its complement give opposite levels, so magnitudes are compared, for one code of
     every such pair.
     """
     terms = scales.shape[1]
     pairs = 1 << (terms - 1)
-    levels = _signs(np.arange(pairs, 2 * pairs, dtype=np.uint8), terms) @ scales.T
-    magnitude, sizes = np.abs(values), np.abs(levels)
-    best = np.full(values.size, np.inf)
-    pair = np.zeros(values.size, np.uint8)
-    for k in range(pairs):
-        error = np.abs(magnitude - sizes[k][group])
-        nearer = error < best
-        best[nearer] = error[nearer]
-        pair[nearer] = k
-    flip = (levels[pair, group] < 0) != np.signbit(values)
-    return (pair + np.uint8(pairs)) ^ np.where(flip, np.uint8(2 * pairs - 1), np.uint8(0))
+    levels = scales @ _signs(np.arange(pairs, 2 * pairs, dtype=np.uint8), terms).T
+    order = np.argsort(np.abs(levels), axis=1, kind="stable")
+    levels = np.take_along_axis(levels, order, axis=1)
+    sizes = np.abs(levels)
+    between = (sizes[:, 1:] + sizes[:, :-1]) / 2
+    magnitude = np.abs(values)
+    place = np.zeros(values.size, np.intp)
+    step = pairs // 2
+    while step:
+        place += step * (magnitude > between[group, place + (step - 1)])
+        step //= 2
+    flip = (levels[group, place] < 0) != np.signbit(values)
+    code = (order[group, place] + pairs).astype(np.uint8)
+    return code ^ np.where(flip, np.uint8(2 * pairs - 1), np.uint8(0))
 
 
 def uniform(

@@ -11,7 +11,7 @@ from .quantize import Quantized, Quantizer, dequantize, quantize
 __all__ = ["Suggestion", "relative_error", "worse_than"]
 
 _CHUNK = 1 << 20
-_SAMPLE = 1 << 15
+_SAMPLE = 1 << 12
 """Kept weights on which quantizers are compared."""
 
 
@@ -69,8 +69,8 @@ class Suggestion:
 
     def __str__(self) -> str:
         return (
-            f"{_words(self.used)} has error {self.used_error:.3g}; "
-            f"{_words(self.better)} has {self.better_error:.3g}"
+            f"{_words(self.used)} has error {self.used_error:.4g}; "
+            f"{_words(self.better)} has {self.better_error:.4g}"
         )
 
 
@@ -81,9 +81,9 @@ def _words(quantizer: Quantizer) -> str:
 def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> Suggestion | None:
     """Return the quantizer of fewest planes that is better than one with more, if there is any.
 
-    Compared are the errors on evenly spread rows of scales. Only another method can be better: with
-    more planes, ``uniform`` and ``binary`` have all the levels that they had, and ``alternating``
-    next to always less error.
+    Errors are compared on some rows of scales, or weights of the only row, spread evenly. Only
+    another method can be better: with more planes, ``uniform`` and ``binary`` have all the levels
+    that they had, and ``alternating`` next to always less error.
 
     Parameters
     ----------
@@ -98,19 +98,19 @@ def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> S
     """
     if quantizer.planes == 1 or not mask.any():
         return None
-    weights, mask, quantizer_of_rows = _sample(weights, mask, quantizer)
+    weights, mask, of_sample = _sample(weights, mask, quantizer)
 
     def error(method: str, planes: int) -> float:
-        how = replace(quantizer_of_rows, method=method, planes=planes)
+        how = replace(of_sample, method=method, planes=planes)
         return relative_error(weights, quantize(weights, mask, how), how)
 
     used_error = error(quantizer.method, quantizer.planes)
     found = []
     for method in {"alternating", "uniform"} - {quantizer.method}:
-        for planes in range(quantizer.planes - 1, 0, -1):
-            less = error(method, planes)
-            if less >= used_error:
-                break
+        most = quantizer.planes - 1
+        if error(method, most) < used_error:  # else fewer are worse still
+            errors = ((planes, error(method, planes)) for planes in range(1, most + 1))
+            planes, less = next((p, e) for p, e in errors if e < used_error)
             found.append((planes, less, method))
     if not found:
         return None
@@ -123,17 +123,21 @@ def _sample(
     weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer
 ) -> tuple[np.ndarray, np.ndarray, Quantizer]:
     """Return weights and mask of some rows of scales, and their quantizer."""
-    every = max(1, int(np.count_nonzero(mask)) // _SAMPLE)
     rows = quantizer.scale_shape(weights.shape)[0]
+    arrays = [weights, mask]
     if rows == 1:
-        return weights.reshape(-1)[::every], mask.reshape(-1)[::every], quantizer
-    if quantizer.scale == "row":
+        arrays = [array.reshape(-1) for array in arrays]
+    elif quantizer.scale == "row":
         axis = quantizer.axis_of(weights.shape)
-        arrays = [np.moveaxis(array, axis, 0)[::every] for array in (weights, mask)]
+        arrays = [np.moveaxis(array, axis, 0) for array in arrays]
+        quantizer = replace(quantizer, axis=0)
     else:
         whole = weights.size // quantizer.group * quantizer.group
-        arrays = [
-            array.reshape(-1)[:whole].reshape(-1, quantizer.group)[::every]
-            for array in (weights, mask)
-        ]
-    return arrays[0], arrays[1], replace(quantizer, scale="row", axis=0)
+        arrays = [array.reshape(-1)[:whole].reshape(-1, quantizer.group) for array in arrays]
+        quantizer = replace(quantizer, scale="row")
+    count = len(arrays[0])
+    every = max(1, int(np.count_nonzero(mask)) // _SAMPLE)
+    starts = np.arange(0, count, every)
+    # One of each run, at random: a fixed stride could meet the same column in every row.
+    chosen = starts + np.random.default_rng(0).integers(0, np.minimum(every, count - starts))
+    return arrays[0][chosen], arrays[1][chosen], quantizer
