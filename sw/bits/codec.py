@@ -38,6 +38,9 @@ class IndexCodec:
         has either ``pack`` or ``choose``.
     orders : config -> names of weight orders
         Those in which the codec may keep most.
+    stream_bits : (count, density, config) -> float
+        About how many bits the payload of a stream of ``count`` weights takes at a density, at
+        most; exact of codecs with a rate.
     order_bits : (packed, weights, slices_per_stream, config) -> float, optional
         About how many bits a given mask takes in the order of ``packed``, which
         :func:`xorloom.sw.tensors.orders.packed_beats` gave; ``None``: as many in every order.
@@ -48,6 +51,7 @@ class IndexCodec:
     unpack: Callable[[bytes, int, Any, str], np.ndarray]
     due: Callable[[bytes, Header, Any, str], np.ndarray]
     configure: Callable[..., IndexConfig]
+    stream_bits: Callable[[int, float, Any], float]
     pack: Callable[[np.ndarray, int, Any], bytes] | None = None
     choose: (
         Callable[

@@ -6,6 +6,7 @@ import math
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import IndexCodec
+from xorloom.sw.index.rate_distortion import binary_entropy
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.tensors.orders import runs
@@ -19,6 +20,10 @@ _CHUNK = 8
 """Mask bits that are coded at once."""
 _SMALL_CHUNKS = 1 << 14
 """Chunks of a stream up to which tables and lanes' ends count; beyond, they are under 1 %."""
+_TABLE_CLASSES = 16
+"""Most classes of a table."""
+_MARGIN = 1.01
+"""Over the entropy of masks without structure: at most, of 20,000 weights or more."""
 
 
 def _pack(mask: np.ndarray, count: int, config: EntropyConfig) -> bytes:
@@ -62,6 +67,17 @@ def _configure(n_out: int, bus_bits: int, planes: int, **_wishes: object) -> Ent
     return EntropyConfig(n_out=n_out, lanes=lanes, bus_bits=bus_bits)
 
 
+def _stream_bits(count: int, density: float, config: EntropyConfig) -> float:
+    """Bits of a mask without structure: a table by number of ones, and two units a lane."""
+    fixed = UNIT_BITS * (1 + _TABLE_CLASSES + 2 * config.lanes)
+    return _MARGIN * count * binary_entropy(density) + fixed
+
+
 CODEC = IndexCodec(
-    pack=_pack, unpack=unpack, due=_due, configure=_configure, order_bits=_order_bits
+    pack=_pack,
+    unpack=unpack,
+    due=_due,
+    configure=_configure,
+    stream_bits=_stream_bits,
+    order_bits=_order_bits,
 )

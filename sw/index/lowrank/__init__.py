@@ -8,7 +8,7 @@ from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import Header
-from xorloom.sw.tensors.orders import beats
+from xorloom.sw.tensors.orders import beats, slice_count
 
 from .codec import choose, pack, split, unpack
 from .search import search
@@ -60,4 +60,10 @@ def _configure(
     )
 
 
-CODEC = IndexCodec(choose=_choose, unpack=unpack, due=_due, configure=_configure)
+def _stream_bits(count: int, _density: float, config: LowrankConfig) -> float:
+    return config.chunks(slice_count(count, config.n_out)) * config.chunk_bits
+
+
+CODEC = IndexCodec(
+    choose=_choose, unpack=unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+)

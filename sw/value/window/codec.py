@@ -30,7 +30,7 @@ from xorloom.sw.tensors.orders import (
 from . import decoding as kernels
 from .elimination import Basis, solve
 from .geometry import geometry
-from .order_choice import IndexBits, OrderCost, rank_orders, worth_trying
+from .order_choice import IndexBits, OrderCost, default_targets, rank_orders, worth_trying
 from .rate_control import FULL, STUCK, encode_stream
 
 __all__ = [
@@ -173,7 +173,7 @@ def _encode_one(
     while True:
         basis = _basis(config, n_bits)
         status, place = encode_stream(
-            care, value, _taps(config), shape, target, _end_target(config), basis, facts
+            care, value, _taps(config), shape, target, default_targets(config)[1], basis, facts
         )
         if status != FULL:
             break
@@ -189,11 +189,6 @@ def _encode_one(
     solve(basis, n_bits, words)
     seeds = words[: -(-n_bits // 64) + 2]
     return SeedStream(seeds, place, count, facts[:, :2].copy(), int(facts[:, 2].sum()))
-
-
-def _end_target(config: WindowConfig) -> int:
-    """Live unknowns that the rate control aims for at a stream's end, where they are lost."""
-    return config.window // 24
 
 
 def _frame_bits(config: WindowConfig) -> int:
@@ -247,7 +242,7 @@ def encode(
     if order != "auto":
         check_order(order)
     if target is None:
-        target = config.window * 9 // 16
+        target = default_targets(config)[0]
     check_range("target", target, 0, config.window)
     lane_count = per_slice(config, planes)
     total = slice_count(mask.size, lane_count)
@@ -276,7 +271,7 @@ def encode(
                 flat_mask[needs_transpose(name)] = flatten(mask, name)
         ranked = [OrderCost(name) for name in names]
         if len(names) > 1:
-            targets = (target, _end_target(config))
+            targets = (target, default_targets(config)[1])
             ranked = rank_orders(names, flat_mask, planes, config, size, targets, index_bits, pool)
         best: tuple[float, WindowStreams] | None = None
         refused: CapacityError | None = None

@@ -12,7 +12,14 @@ from xorloom.sw.tensors.orders import needs_transpose, packed_beats
 from .geometry import geometry
 from .rates import STUCK_CHUNKS, model_chunks
 
-__all__ = ["IndexBits", "OrderCost", "rank_orders", "worth_trying"]
+__all__ = [
+    "IndexBits",
+    "OrderCost",
+    "default_targets",
+    "expected_chunks",
+    "rank_orders",
+    "worth_trying",
+]
 
 _SMALL_BITS = 1 << 14
 """Kept bits up to which orders are compared by encoding: a chunk more or less is some per cent."""
@@ -22,6 +29,30 @@ _CLOSE = 1.05
 IndexBits = Callable[[np.ndarray, int, int], float]
 """Bits of the index in an order: ``(packed, weights, slices_per_stream) -> bits``; ``packed`` is
 what :func:`xorloom.sw.tensors.orders.packed_beats` gives."""
+
+
+def default_targets(config: WindowConfig) -> tuple[int, int]:
+    """Live unknowns that the rate control aims for, and those at a stream's end, where all is lost.
+
+    See docs/decisions/window-codec.md.
+    """
+    return config.window * 9 // 16, config.window // 24
+
+
+def expected_chunks(counts: np.ndarray, config: WindowConfig) -> float:
+    """Return about how many chunks slices with so many kept bits take in one stream.
+
+    Parameters
+    ----------
+    counts : (slices,) int64
+
+    Returns
+    -------
+    float
+        Infinite if a slice keeps more than the window holds.
+    """
+    chunks = model_chunks(counts, geometry(config), *default_targets(config))
+    return float("inf") if chunks == STUCK_CHUNKS else chunks
 
 
 @dataclass(frozen=True)
