@@ -10,7 +10,15 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, XorloomError
 from xorloom.sw.tensors.safetensors_file import dtype_name
 
-__all__ = ["WEIGHT_DTYPES", "Checkpoint", "ModelTensor", "from_arrays", "listed", "reader"]
+__all__ = [
+    "WEIGHT_DTYPES",
+    "Checkpoint",
+    "ModelTensor",
+    "from_arrays",
+    "is_told",
+    "listed",
+    "reader",
+]
 
 WEIGHT_DTYPES = (
     *("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2"),
@@ -138,17 +146,26 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def is_told(error: Exception) -> bool:
+    """Whether an error names a file already: it is ours, or the system's about a file.
+
+    Libraries raise the system's errors of their own accord as well, without a name.
+    """
+    named = isinstance(error, OSError) and error.filename is not None
+    return named or isinstance(error, XorloomError)
+
+
 def reader(label: str, read: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
     """Return ``read`` with errors that name the tensor: readers of formats raise any type."""
 
     def load() -> np.ndarray:
         try:
             return read()
-        except (XorloomError, OSError):
-            raise
         except MemoryError as error:
             raise CapacityError(f"{label} does not fit into memory: {error}") from error
         except Exception as error:
+            if is_told(error):
+                raise
             raise FormatError(f"{label} cannot be read: {error}") from error
 
     return load

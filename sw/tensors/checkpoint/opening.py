@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from xorloom.sw.base.errors import ConfigError, FormatError, XorloomError
+from xorloom.sw.base.errors import ConfigError, FormatError
 
 from .folder import open_folder, open_index
-from .model import Checkpoint, listed
+from .model import Checkpoint, is_told, listed
 from .npz import open_npy, open_npz
 from .onnx_file import open_onnx
 from .pairs import join_pairs
@@ -103,17 +103,26 @@ def _open_file(path: Path) -> Checkpoint:
             f"{path}: is a .ckpt, but not of torch: convert it with tf2onnx if it is TensorFlow's"
         )
     if ending not in _OPENERS:
-        raise ConfigError(f"{path}: unknown checkpoint type, use one of {', '.join(FORMATS)}")
+        known = ", ".join(FORMATS)
+        raise ConfigError(f"{path}: unknown checkpoint type, use one of {known}, or a folder")
     try:
         return _OPENERS[ending](path)
-    except (XorloomError, OSError):
-        raise
     except Exception as error:  # readers of other formats raise their own, undocumented types
+        if is_told(error):
+            raise
         raise FormatError(f"{path}: cannot be read as {ending}: {error}") from error
 
 
 def _told(model: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with a note of the tensors that pass through as they are."""
+    """Return the checkpoint with a note of the tensors that pass through as they are.
+
+    A name that no safetensors file can hold is refused before any work.
+    """
+    for name in (*model, *model.ties):
+        if name == "__metadata__" or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise FormatError(
+                f"{model.path}: tensor {name!r} has a name that safetensors cannot hold: rename it"
+            )
     kinds = [f"{name} ({t.dtype})" for name, t in model.items() if t.foreign]
     if not kinds:
         return model

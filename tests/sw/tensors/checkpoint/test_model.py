@@ -71,7 +71,8 @@ def test_listed_tells_the_first_few_and_how_many_more():
         (ValueError("bad"), FormatError, "m: tensor 'w' cannot be read: bad"),
         (MemoryError("9 TB"), CapacityError, "m: tensor 'w' does not fit into memory: 9 TB"),
         (ConfigError("ours"), ConfigError, "ours"),
-        (OSError("disk"), OSError, "disk"),
+        (OSError("bad stream"), FormatError, "m: tensor 'w' cannot be read: bad stream"),
+        (OSError(5, "disk", "m"), OSError, "[Errno 5] disk: 'm'"),
     ],
 )
 def test_reader_names_the_tensor_in_errors(raised, kind, text):

@@ -83,6 +83,17 @@ def test_container_that_holds_itself_is_walked_once(load):
     assert list(load(state)) == ["w"]
 
 
+@pytest.mark.parametrize("name", ["__metadata__", "w\udc80"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_name_that_safetensors_cannot_hold_is_refused(name, tied, load):
+    w = Tensor(F32)
+    with pytest.raises(FormatError) as caught:
+        load({"w": w, name: w if tied else Tensor(F32)})
+    assert str(caught.value).endswith(
+        f"m.pt: tensor {name!r} has a name that safetensors cannot hold: rename it"
+    )
+
+
 def test_two_tensors_of_one_path_are_refused(load):
     with pytest.raises(FormatError, match=r"m\.pt: two tensors have the path 'a\.b': rename a key"):
         load({"a.b": Tensor(F32), "a": {"b": Tensor(F32)}})
