@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waveform files: a simulator's dump as FST, with names of states in it, or as VCD."""
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,8 @@ WAVES = (".fst", ".vcd")
 """Formats that :func:`write_waveform` writes."""
 _BEAT = "m_axis_tvalid"
 """Port of every decoder that is 1 while it offers a beat."""
+_NO_CHANGES = b"\xff" + bytes(8)
+"""Head of the block that the library begins and never ends where nothing changes."""
 _SCALARS = frozenset(b"01xzXZ")
 
 
@@ -183,8 +187,28 @@ def _write_fst(
         with _fst(made, header.timescale) as writer:
             ticks = _changes(lines, writer, _define(writer, header, names))
         with made.open("rb") as file:
+            _check_whole(file, made)
             shutil.copyfileobj(file, out)
     return ticks
+
+
+def _check_whole(file: IO[bytes], path: Path) -> None:
+    """Check that an FST file ends where its last block does: the library tells of no full disk.
+
+    Raises
+    ------
+    OSError
+        If it does not.
+    """
+    # Ref: Hutterer, FST file format: type (1 byte), length from here on (8 bytes, big endian)
+    size, end, block = file.seek(0, os.SEEK_END), 0, b""
+    while end < size and block != _NO_CHANGES:
+        file.seek(end)
+        block = file.read(9)
+        end += 1 + max(8, int.from_bytes(block[1:], "big"))
+    if not size or (end != size and block != _NO_CHANGES):
+        raise OSError(errno.ENOSPC, f"cannot write the waveform: is {path.parent.parent} full?")
+    file.seek(0)
 
 
 def write_waveform(
@@ -218,7 +242,8 @@ def write_waveform(
     FormatError
         If the source is damaged.
     OSError
-        If the target cannot be written; an old file stays.
+        If the target cannot be written, or the folder for temporary files is full; an old file
+        stays.
     """
     check_waves(target)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,14 +5,12 @@ import errno
 import multiprocessing
 import os
 import pydoc
-import resource
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,8 @@ from xorloom.sw.base.host import (
     write_all,
     write_whole,
 )
+
+from tests.helpers.full_disk import at_most_bytes
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -46,17 +46,6 @@ def through_bytes(path: Path) -> None:
 
 def through_text(path: Path) -> None:
     write_whole(path, "new")
-
-
-@contextmanager
-def at_most_bytes(limit: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a limit, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 WRITERS = pytest.mark.parametrize(
