@@ -2,7 +2,7 @@
 """Notes on what a model became: what was chosen, changed or missed, a line each."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from xorloom.sw.tensors.checkpoint.model import listed
 
@@ -13,8 +13,6 @@ __all__ = ["report_notes"]
 
 _LINES = 3
 """Tensors of one kind that get a line each; more of them share one."""
-_NEAR = 0.02
-"""Share by which a density or a rate may miss what was asked for without a word."""
 
 
 def report_notes(
@@ -70,39 +68,22 @@ def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
 
 def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
     """Tell which densities and rates of chosen masks were not met."""
-    densities, rates = {}, {}
+    kinds: list[dict[str, str]] = [{}, {}]
     for name, report in reports.items():
-        if not report.plan.chooses:
-            continue
-        bits = report.bits
-        asked, kept = 1 - report.plan.pruned, bits.kept / max(1, bits.weights)
-        if abs(kept - asked) > _NEAR * asked:
-            densities[name] = f"density is {kept:.4f}, not {asked:.4f}"
-        rate, found = settings[name].index_bits, bits.index / max(1, bits.weights)
-        if rate is not None and abs(found - rate) > _NEAR * rate:
-            rates[name] = f"index bits are {found:.4f} per weight, not {rate:.4f}"
-    return [
-        *_told(densities, "miss their density (the first: {})"),
-        *_told(rates, "miss their rate (the first: {})"),
-    ]
+        if report.plan.chooses:
+            for line in settings[name].request.misses(1 - report.plan.pruned, report.bits):
+                kinds["index bits" in line][name] = line
+    return [line for found in kinds for line in _told(found, "(the first: {})")]
 
 
 def _budgets(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
     """Tell which budgets were not kept, everything counted."""
     groups: dict[Settings, list[str]] = {}
-    for name, wanted in settings.items():
-        if wanted.bits_per_weight is not None:
-            groups.setdefault(wanted, []).append(name)
+    for name in reports:
+        groups.setdefault(settings[name], []).append(name)
     lines = []
     for wanted, names in groups.items():
-        assert wanted.bits_per_weight is not None
-        found = _bits_per_weight(reports, names)
-        if found > wanted.bits_per_weight:
-            asked = f"{wanted.bits_per_weight:g}"
-            lines.append(f"{listed(names, 3)}: {found:.4f} bits per weight in all, not {asked}")
+        first, *rest = (reports[name].bits for name in names)
+        miss = wanted.request.budget_miss(sum(rest, start=first))
+        lines += [f"{listed(names, 3)}: {miss}"] if miss else []
     return lines
-
-
-def _bits_per_weight(reports: Mapping[str, TensorReport], names: Sequence[str]) -> float:
-    total = sum(reports[name].bits.total for name in names)
-    return total / max(1, sum(reports[name].bits.weights for name in names))

@@ -62,7 +62,7 @@ def make_plans(
 def _plan(model: Mapping[str, ModelTensor], names: list[str], wanted: Settings) -> TensorPlan:
     """Return the plan of tensors with the same settings."""
     config, how = wanted.config, wanted.how
-    density, index = wanted.request.resolve(model, names, config, how)
+    density, index = wanted.request.resolve(model, names, config, how, search=wanted.search)
     return TensorPlan(
         sparsity=1 - density if wanted.keeps else None,
         scope=wanted.scope,
