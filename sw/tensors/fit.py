@@ -10,7 +10,7 @@ The sign of a value is its sign bit, also of a zero: :func:`balanced` makes zero
 
 import numpy as np
 
-__all__ = ["alternating", "balanced", "greedy", "mean", "uniform"]
+__all__ = ["alternating", "balanced", "greedy", "mean", "nearest", "uniform"]
 
 _CLIP_STEPS = 40
 _ROUNDS = 15
@@ -68,7 +68,7 @@ def alternating(
                 normal[:, i, j] = normal[:, j, i] = dot
             normal[:, i, i] = 1 + _RIDGE
         scales = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-        chosen = _nearest(values, group, scales)
+        chosen = nearest(values, group, scales)
         if (chosen == codes).all():
             break
         codes = chosen
@@ -80,7 +80,7 @@ def _signs(codes: np.ndarray, terms: int) -> np.ndarray:
     return ((codes[:, None] >> np.arange(terms, dtype=np.uint8)) & 1).astype(np.float64) * 2 - 1
 
 
-def _nearest(values: np.ndarray, group: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def nearest(values: np.ndarray, group: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Return the codes of the nearest levels, found by bisection.
 
     A code and its complement give opposite levels, so magnitudes are compared, for one code of
