@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders that hold one checkpoint in parts, as Hugging Face lays them out."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.base.json_text import read_json
 
 from .model import Checkpoint, ModelTensor, listed
 
@@ -15,6 +16,8 @@ Opener = Callable[[Path], Checkpoint]
 _INDEX = ".index.json"
 _KINDS = (".safetensors", ".bin")
 """Endings of parts; the first that a folder has is taken."""
+_NO_PARTS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "openvino")
+"""How files begin that trainers and converters leave beside the weights."""
 
 
 def open_folder(path: Path, opener: Opener) -> Checkpoint:
@@ -47,25 +50,19 @@ def open_folder(path: Path, opener: Opener) -> Checkpoint:
         names = ", ".join(f.name for f in indexes)
         raise ConfigError(f"{path}: holds {names}: name the one that you want")
     if indexes:
-        model, used = _by_index(indexes[0], opener)
-        parts.remove(indexes[0])
+        model = open_index(indexes[0], opener)
     else:
-        used = parts
-        model = _joined(path, {f.name: opener(f) for f in parts})
+        model = _joined(path, {file.name: opener(file) for file in parts})
     others = [f.name for f in files if f.suffix.lower() in (*_KINDS, ".pt", ".pth", ".ckpt")]
-    others = [name for name in others if name not in {f.name for f in used}]
+    others = [name for name in others if name not in {f.name for f in model.files}]
     note = f"left out, other files of this folder: {listed(others)}"
-    return Checkpoint(
-        model.tensors, path, model.metadata, model.ties, (*model.notes, *([note] if others else []))
-    )
+    return replace(model, path=path, notes=(*model.notes, *([note] if others else [])))
 
 
 def _is_part(file: Path, kind: str) -> bool:
     """Whether a file is a checkpoint of a kind, or the index of one."""
     name = file.name.lower()
-    # Trainers leave their own state beside the weights, under these names.
-    states = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
-    return name.endswith((kind, kind + _INDEX)) and not name.startswith(states)
+    return name.endswith((kind, kind + _INDEX)) and not name.startswith(_NO_PARTS)
 
 
 def _holds_parts(folder: Path) -> bool:
@@ -80,15 +77,10 @@ def open_index(path: Path, opener: Opener) -> Checkpoint:
     FormatError
         If the index is damaged, or it and its parts do not fit.
     """
-    return _by_index(path, opener)[0]
-
-
-def _by_index(path: Path, opener: Opener) -> tuple[Checkpoint, Sequence[Path]]:
-    """Return the checkpoint and the files that it was read from."""
     try:
-        where = json.loads(path.read_bytes())["weight_map"]
+        where = read_json(path.read_bytes())["weight_map"]
         places = {str(name): str(part) for name, part in where.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path}: is no index of a checkpoint: {error!r}") from None
     if not places:
         raise FormatError(f"{path}: names no tensor")
@@ -110,8 +102,7 @@ def _by_index(path: Path, opener: Opener) -> tuple[Checkpoint, Sequence[Path]]:
     more = [name for name in (*model, *model.ties) if name not in places]
     notes = [f"tensors that the index does not name are taken as well: {listed(more)}"]
     notes = [*model.notes, *(notes if more else [])]
-    whole = Checkpoint(model.tensors, path, model.metadata, model.ties, tuple(notes))
-    return whole, list(files.values())
+    return replace(model, notes=tuple(notes), files=(path, *model.files))
 
 
 def _joined(path: Path, parts: Mapping[str, Checkpoint]) -> Checkpoint:
@@ -140,4 +131,5 @@ def _joined(path: Path, parts: Mapping[str, Checkpoint]) -> Checkpoint:
         notes += [f"{part}: {note}" for note in model.notes]
     if conflicts:
         notes.append(f"left out, metadata that differ from the first part's: {listed(conflicts)}")
-    return Checkpoint(tensors, path, metadata, ties, tuple(notes))
+    files = tuple(file for model in parts.values() for file in model.files)
+    return Checkpoint(tensors, path, metadata, ties, tuple(notes), files)

@@ -8,17 +8,13 @@ from pathlib import Path
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import replaced
-from xorloom.sw.tensors.safetensors_file import (
-    dtype_name,
-    header_bytes,
-    read_header,
-    write_tensors,
-)
+from xorloom.sw.tensors.safetensors_file import header_bytes, read_header, write_tensors
 
-from .model import Checkpoint, listed
+from .model import Checkpoint
 from .npz import open_npz
 from .onnx_file import write_onnx
 from .pairs import MASK_OF, ORIGINAL
+from .replacing import check_known, check_unread, fitting
 from .safetensors_model import open_safetensors
 
 __all__ = ["into_model"]
@@ -61,41 +57,30 @@ def into_model(source: Path, out: Path, arrays: Arrays) -> None:
         raise ConfigError(f"{out}: must end in {ending} like {source.name}")
     if not source.is_file():
         raise ConfigError(f"{source}: no such file")
-    if out.exists() and out.samefile(source):
-        raise ConfigError(f"{out}: is read for this, and cannot be written: name another")
+    check_unread([out], [source])
     writers[ending](source, out, arrays)
 
 
-def _homes(model: Checkpoint, arrays: Arrays) -> dict[str, str]:
+def _homes(source: Path, model: Checkpoint, arrays: Arrays) -> dict[str, str]:
     """Return the name in ``arrays`` for every tensor of the file that is replaced."""
     homes = {}
     for name in arrays:
         home = name
         if name not in model and name + MASK_OF in model:
             home = name + ORIGINAL
-        if home not in model:
-            raise ConfigError(
-                f"{model.path}: has no tensor {name!r} (there is: {listed(model)}): give the "
-                "model that was compressed"
-            )
+        check_known(home, model, source)
         homes[home] = name
     return homes
 
 
 def _new(model: Checkpoint, home: str, array: np.ndarray) -> np.ndarray:
-    """Return an array after a look whether it can stand where the old one is."""
     old = model[home]
-    if old.dtype != dtype_name(array.dtype) or old.shape != array.shape:
-        raise ConfigError(
-            f"{old.label} is {old.dtype} {old.shape}, not {dtype_name(array.dtype)} "
-            f"{array.shape}: give the model that was compressed"
-        )
-    return np.asarray(array, order="C")
+    return fitting(array, old.dtype, old.shape, old.label)
 
 
 def _write_safetensors(source: Path, out: Path, arrays: Arrays) -> None:
     model = open_safetensors(source)
-    homes = _homes(model, arrays)
+    homes = _homes(source, model, arrays)
     entries, metadata, _, _ = read_header(source)
     sizes = {
         name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])
@@ -114,7 +99,7 @@ def _write_safetensors(source: Path, out: Path, arrays: Arrays) -> None:
 
 def _write_npz(source: Path, out: Path, arrays: Arrays) -> None:
     model = open_npz(source)
-    homes = _homes(model, arrays)
+    homes = _homes(source, model, arrays)
     with (
         zipfile.ZipFile(source) as archive,
         replaced(out) as file,

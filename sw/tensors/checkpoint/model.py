@@ -121,6 +121,8 @@ class Checkpoint(Mapping[str, ModelTensor]):
         the mapping.
     notes : tuple of str
         One line for each kind of thing that was left out or changed while reading.
+    files : tuple of Path
+        All files that are read, which nothing may be written over.
     """
 
     tensors: Mapping[str, ModelTensor]
@@ -128,6 +130,7 @@ class Checkpoint(Mapping[str, ModelTensor]):
     metadata: Mapping[str, str] = field(default_factory=dict)
     ties: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def __getitem__(self, name: str) -> ModelTensor:
         return self.tensors[name]

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.base.errors import CapacityError, FormatError
 from xorloom.sw.base.host import replaced
-from xorloom.sw.tensors.safetensors_file import dtype_name
 
 from .model import Checkpoint, ModelTensor, listed, reader
 from .onnx_graph import tensors_of
 from .onnx_tensor import OnnxTensor, external
+from .replacing import check_known, check_unread, fitting
 
 __all__ = ["open_onnx", "write_onnx"]
 
@@ -47,13 +47,15 @@ def open_onnx(path: Path) -> Checkpoint:
     """
     tensors: dict[str, ModelTensor] = {}
     left_out = []
+    files: dict[Path, None] = {}
     for name, message in tensors_of(_parsed(path)).items():
         tensor = OnnxTensor(name, message, path)
         if tensor.sparse and tensor.foreign:
             left_out.append(name)
             continue
         for part in _parts(message):
-            external(part, path, tensor.label)  # what is missing is told before any work
+            place = external(part, path, tensor.label)  # what is missing is told before any work
+            files |= {} if place is None else {place.path: None}
         tensors[name] = ModelTensor(
             name,
             tensor.dtype,
@@ -66,7 +68,7 @@ def open_onnx(path: Path) -> Checkpoint:
     notes = [f"the graph is not kept: decompress --into {path.name} puts tensors back into it"]
     if left_out:
         notes.append(f"left out, sparse and of a type that is kept as it is: {listed(left_out)}")
-    return Checkpoint(tensors, path, notes=tuple(notes))
+    return Checkpoint(tensors, path, notes=tuple(notes), files=tuple(files))
 
 
 def _parts(message: Any) -> Iterator[Any]:
@@ -106,20 +108,14 @@ def write_onnx(source: Path, out: Path, arrays: Mapping[str, np.ndarray]) -> Non
     found = {name: OnnxTensor(name, m, source) for name, m in tensors_of(model).items()}
     names = set(arrays)
     for name in names:
-        if name not in found:
-            raise ConfigError(
-                f"{source}: has no tensor {name!r} (there is: {listed(found)}): give the model "
-                "that was compressed"
-            )
+        check_known(name, found, source)
     places = {
         name: [external(part, source, tensor.label) for part in _parts(tensor.message)]
         for name, tensor in found.items()
     }
     read = {source} | {place.path for own in places.values() for place in own if place}
     data = out.with_name(out.name + ".data")
-    for path in (data, out) if len(read) > 1 else (out,):
-        if path.exists() and any(path.samefile(other) for other in read):
-            raise ConfigError(f"{path}: is read for this, and cannot be written: name another")
+    check_unread((data, out) if len(read) > 1 else (out,), read)
     with ExitStack() as stack:
         model_file = stack.enter_context(replaced(out))
         # The data appear before the model that names them.
@@ -127,7 +123,8 @@ def write_onnx(source: Path, out: Path, arrays: Mapping[str, np.ndarray]) -> Non
         for name, tensor in found.items():
             parts: Sequence[tuple[Any, np.ndarray | None]]
             if name in names:
-                parts = _split(tensor, _checked(tensor, arrays[name]))
+                array = fitting(arrays[name], tensor.dtype, tensor.shape, tensor.label)
+                parts = _split(tensor, array)
             else:
                 parts = [(part, None) for part in _parts(tensor.message)]
             for (part, new), place in zip(parts, places[name], strict=True):
@@ -143,15 +140,6 @@ def _text(model: Any, out: Path) -> bytes:
         return bytes(model.SerializeToString())
     except Exception as error:  # of protobuf, whose types differ by version
         raise CapacityError(f"{out}: model cannot be written, 2 GiB at most: {error}") from error
-
-
-def _checked(tensor: OnnxTensor, array: np.ndarray) -> np.ndarray:
-    if tensor.dtype != dtype_name(array.dtype) or tensor.shape != array.shape:
-        raise ConfigError(
-            f"{tensor.label} is {tensor.dtype} {tensor.shape}, not {dtype_name(array.dtype)} "
-            f"{array.shape}: give the model that was compressed"
-        )
-    return np.asarray(array, order="C")
 
 
 def _split(tensor: OnnxTensor, array: np.ndarray) -> list[tuple[Any, np.ndarray]]:

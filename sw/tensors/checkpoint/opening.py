@@ -106,7 +106,8 @@ def _open_file(path: Path) -> Checkpoint:
         known = ", ".join(FORMATS)
         raise ConfigError(f"{path}: unknown checkpoint type, use one of {known}, or a folder")
     try:
-        return _OPENERS[ending](path)
+        model = _OPENERS[ending](path)
+        return replace(model, files=(path, *model.files))
     except Exception as error:  # readers of other formats raise their own, undocumented types
         if is_told(error):
             raise

@@ -9,6 +9,7 @@ from xorloom.sw.tensors.checkpoint import open_model
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
+TWICE = f'{{"weight_map": {{"head": "{ONE}", "head": "{TWO}"}}}}'
 
 
 def array(value, shape=(2, 3)):
@@ -35,6 +36,7 @@ def test_folder_is_read_by_its_index(shards):
     assert [int(t.load()[0, 0]) for t in model.values()] == [0, 1, 3, 2]
     assert (model.path, model.metadata, model.notes) == (shards, {"format": "pt"}, ())
     assert model["head"].source == str(shards / TWO)
+    assert set(model.files) == {shards / ONE, shards / TWO, shards / INDEX}
 
 
 def test_index_alone_names_the_checkpoint(shards):
@@ -43,7 +45,9 @@ def test_index_alone_names_the_checkpoint(shards):
 
 def test_folder_without_an_index_is_all_its_parts(shards):
     (shards / INDEX).unlink()
-    assert list(open_model(shards)) == ["layer.0", "layer.1", "head", "layer.2"]
+    model = open_model(shards)
+    assert list(model) == ["layer.0", "layer.1", "head", "layer.2"]
+    assert model.files == (shards / ONE, shards / TWO)
 
 
 def test_folder_of_one_file_is_that_file(tmp_path):
@@ -128,7 +132,8 @@ def test_index_names_no_files_elsewhere(part, shards):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": []}', "[" * 99_999, "\udcff"]
+    "text",
+    ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": []}', "[" * 99_999, "\udcff", TWICE],
 )
 def test_damaged_index_is_named(text, shards):
     (shards / INDEX).write_bytes(text.encode(errors="surrogateescape"))

@@ -257,6 +257,7 @@ def edit(path, **facts):
 def test_data_in_another_file_are_read(outside):
     path, arrays = outside
     model = open_model(path)
+    assert model.files == (path, path.parent / "m.data")
     for name, array in arrays.items():
         assert np.array_equal(model[name].load(), array)
         assert model[name].raw() == array.tobytes()

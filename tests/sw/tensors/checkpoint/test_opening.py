@@ -17,6 +17,7 @@ def test_safetensors_written_by_the_package_reads_back(tmp_path):
     model = open_model(path)
     assert set(model) == set(ARRAYS)
     assert (model.path, model.metadata, model.ties, model.notes) == (path, {"format": "np"}, {}, ())
+    assert model.files == (path,)
     for name, array in ARRAYS.items():
         tensor = model[name]
         assert (tensor.name, tensor.shape, tensor.size) == (name, array.shape, array.size)
