@@ -160,6 +160,10 @@ def _object(kind: Kind, command: str, path: Path, item: Mapping[str, Any]) -> It
         check_row(simulation, _kind_named("simulation"), f"{path}: simulation")
         yield Piece("simulation", command, name, (simulation,), simulation)
     elif kind.name == "bits":
+        if "config" not in item:  # several decoders
+            check(item, {"decoders": "list"}, f"{path}")
+            for number, decoder in enumerate(item["decoders"]):
+                check(decoder, {"config": "map"}, f"{path}: decoders[{number}]")
         yield _bits(command, path, item, item["tensors"])
         if item.get("kept"):
             yield _rows("kept", command, path, item, "kept")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from xorloom.sw.model.compress import CompressedModel
-    from xorloom.sw.model.plan.recipe import Recipe
     from xorloom.sw.model.verify import Verdict
 
 __all__ = ["COMMANDS", "compress"]
@@ -167,8 +166,14 @@ def compress(
         saliency=_arrays(saliency, "saliency", "f"),
     )
     source = open_source(model)
-    for note in source.notes:
-        say(note)
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        say(text)
+
+    for text in source.notes:
+        note(text)
     names = select(
         source.model,
         wanted.include,
@@ -176,7 +181,7 @@ def compress(
         exclude=wanted.exclude,
         preset=wanted.preset,
         done=source.done,
-        note=say,
+        note=note,
     )
     settings = wanted.settings(names)
     plans = make_plans(source.model, settings, given.masks, f"{recipe}: " if recipe else "")
@@ -192,10 +197,12 @@ def compress(
             progress=step,
             done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
         )
-    for note in report_notes(made.tensors, settings):
-        say(note)
+    for text in report_notes(made.tensors, settings):
+        note(text)
     verdicts = verified(output, golden=False) if verify else []
-    _report(output, made, wanted, kept.rows, verdicts, as_json)
+    _report(
+        output, made, {"recipe": wanted.to_dict(), "notes": notes}, kept.rows, verdicts, as_json
+    )
     exit_if_failed(verdicts)
 
 
@@ -235,7 +242,7 @@ def _bytes(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
 def _report(
     output: Path,
     made: "CompressedModel",
-    recipe: "Recipe",
+    facts: dict[str, Any],
     kept: "Sequence[dict[str, Any]]",
     verdicts: "Sequence[Verdict]",
     as_json: bool,
@@ -246,7 +253,7 @@ def _report(
             for name, report in made.tensors.items()
         }
         report = decoders_json(made.decoders) | bits_json(made.bits, more)
-        report |= {"recipe": recipe.to_dict()} | ({"kept": list(kept)} if kept else {})
+        report |= facts | ({"kept": list(kept)} if kept else {})
         print_json(report | ({"verify": verdicts_json(verdicts)} if verdicts else {}))
         return
     print_bits(str(output), made.bits, {n: r.error for n, r in made.tensors.items()})

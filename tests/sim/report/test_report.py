@@ -238,6 +238,22 @@ def test_datapath_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
     assert "patch unit" in texts_of(figures(tmp_path, demo=patched)["datapath"].drawing)
 
 
+def test_each_of_several_decoders_has_its_datapath(tmp_path: Path) -> None:
+    one = {key: value for key, value in EXAMPLES["inspect"].items() if key != "codec"}
+    window = {"config": one.pop("config"), "index": one.pop("index", None)}
+    several = one | {"decoders": [window, {"config": BLOCK}]}
+    found = figures(tmp_path, several=several)
+    assert {"datapath", "datapath-2", "bits"} <= set(found)
+    assert "3 lanes: XOR network" in texts_of(found["datapath-2"].drawing)
+    for wrong, text in (
+        ({"decoders": 3}, "decoders must be a list"),
+        ({"decoders": [{}]}, "decoders[0]: no 'config', expected an object"),
+    ):
+        written(tmp_path, several=several | wrong)
+        with pytest.raises(FormatError, match=re.escape(text)):
+            write_report([tmp_path / "several.json"], tmp_path / "out.html", "t")
+
+
 @pytest.mark.parametrize("name", ["inspect", "block"])
 def test_datapath_stays_inside_its_picture(name: str, tmp_path: Path) -> None:
     (piece, *_) = read_pieces(written(tmp_path, name))

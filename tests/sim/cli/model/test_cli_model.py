@@ -15,8 +15,9 @@ ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column
 
 def test_compress_reports_bits_as_json(codec: str, folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
-    keys = {"command", "codec", "config", "index", "decoders", "recipe", "tensors", "all"}
+    keys = {"command", "codec", "config", "index", "decoders", "recipe", "notes", "tensors", "all"}
     assert set(report) == keys
+    assert report["notes"] == []
     one = {key: report[key] for key in ("codec", "config", "index")}
     assert report["decoders"] == [one]
     assert report["recipe"]["default"]["sparsity"] == 0.8
