@@ -86,6 +86,11 @@ def part_maker(
             codes = unsigned_codes(given.codes[name], plan.quantizer.planes, model[name].label)
             return Part(Quantized(mask, codes, _NO_SCALES), None, None, plan.order, "given")
         tensor, weights = model[name], _weights(model, name)
+        free = plan.sparsity is None and name not in given.masks and name not in given.saliency
+        own = _own_mask(tensor, weights) if free else None
+        if plan.chooses and own is not None:
+            why = f"the {plan.index and plan.index.codec} index cannot keep it"
+            return _stored(tensor, weights, own, plan, "own", why)
         if plan.chooses:
             importance = given.saliency.get(name)
             if importance is None:
@@ -93,7 +98,7 @@ def part_maker(
             return _choose(tensor, weights, importance, plan)
         if name in given.masks:
             mask, origin = given.masks[name] != 0, "given"
-        elif plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
+        elif own is not None:
             mask, origin = own, "own"
         elif name in cuts:
             mask, origin = cuts[name].mask(weights), "pruned"
@@ -173,8 +178,11 @@ def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:
 
 
 def wanted_count(tensor: ModelTensor, plan: TensorPlan) -> float:
-    """Return how many weights of a tensor a chosen mask is asked to keep; it is read for that."""
-    return _wanted(tensor.weights(), plan)
+    """Return how many weights of a tensor are to be kept; it is read for that."""
+    weights = tensor.weights()
+    if plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
+        return float(np.count_nonzero(own))
+    return _wanted(weights, plan)
 
 
 def _choose(
@@ -192,16 +200,17 @@ def _choose(
     density = _wanted(weights, plan) / max(1, weights.size)
     if zero.any():
         importance = np.where(zero, np.float32(0), importance)
+    if not density:
+        return _stored(tensor, weights, ~zero, plan, "pruned", "it is all zeros")
     kept_bits = round(weights.size * density) * planes
     size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
-    if not density:
-        return _stored(tensor, weights, importance, plan, density, "it is all zeros")
     try:
         order = plan.order if plan.order != "auto" else best_order(importance, density, index)
         chosen = choose_index(importance, density, index, order, size)
     except DensityError as error:
         why = f"the {error.codec} index keeps {error.found:,} weights, not {error.wanted:,}"
-        return _stored(tensor, weights, importance, plan, density, why)
+        mask = prune.prune_tensor(importance, 1 - density)
+        return _stored(tensor, weights, mask, plan, "pruned", why)
     zeros = int(np.count_nonzero(chosen.mask & zero))
     made = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
     return Part(*made, order, "chosen", zeros, size, chosen)
@@ -210,17 +219,16 @@ def _choose(
 def _stored(
     tensor: ModelTensor,
     weights: np.ndarray,
-    importance: np.ndarray,
+    mask: np.ndarray,
     plan: TensorPlan,
-    density: float,
+    origin: str,
     why: str,
 ) -> Part:
-    """Keep what is worth most of a tensor, for an index that stores any mask."""
-    lanes = mask_lanes(plan.config, plan.quantizer.planes)
-    codec = "bitmap" if lanes % 8 else "entropy"
-    index = index_config(codec, plan.config, plan.quantizer.planes, density=density)
-    mask = prune.prune_tensor(importance, 1 - density) if density else np.zeros_like(weights, bool)
-    part = Part(*_quantized(tensor, weights, mask, plan), plan.order, "pruned", index=index)
+    """Keep a mask that the plan's index cannot, with an index that stores any."""
+    planes = plan.quantizer.planes
+    codec = "bitmap" if mask_lanes(plan.config, planes) % 8 else "entropy"
+    index = index_config(codec, plan.config, planes, density=1 - plan.pruned)
+    part = Part(*_quantized(tensor, weights, mask, plan), plan.order, origin, index=index)
     notes = (f"the {codec} index stores its mask, as {why}", *part.quantized.notes)
     return replace(part, quantized=replace(part.quantized, notes=notes))
 

@@ -125,7 +125,7 @@ def test_own_codes_are_kept_whatever_the_weights_are(pruned, tmp_path):
     assert (reports["w"].origin, reports["w"].error) == ("given", None)
 
 
-@pytest.mark.parametrize(
+CHOOSING = pytest.mark.parametrize(
     "index",
     [
         TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=32),
@@ -133,11 +133,30 @@ def test_own_codes_are_kept_whatever_the_weights_are(pruned, tmp_path):
     ],
     ids=lambda index: index.codec,
 )
+
+
+@CHOOSING
+def test_an_index_that_chooses_leaves_a_mask_of_its_own_to_another(index, pruned, tmp_path):
+    w = pruned[:128]
+    reports, plain = run({"w": w}, spec(config=WINDOW, index=index, search=True), tmp_path)
+    assert ((plain["w"] != 0) == (w != 0)).all()
+    assert reports["w"].decoder.index.codec == "entropy"
+    assert reports["w"].decoder.value.n_in == 8
+    assert report_notes(reports, {"w": Settings()}) == [
+        f"w: keeps its own mask, {np.count_nonzero(w):,} of {w.size:,} weights that are not zero",
+        f"w: the entropy index stores its mask, as the {index.codec} index cannot keep it",
+    ]
+    saliency = {"w": np.abs(w)}
+    reports, _ = run({"w": w}, spec(config=WINDOW, index=index), tmp_path, saliency=saliency)
+    assert reports["w"].origin == "chosen", "who brings a saliency wants a choice"
+
+
+@CHOOSING
 def test_a_chosen_mask_gains_nothing_from_zeros_and_tells_how_many_it_keeps(
     index, pruned, tmp_path
 ):
     w = pruned[:128]
-    options = spec(config=WINDOW, index=index, search=True)
+    options = spec(config=WINDOW, index=index, search=True, sparsity=0.9)
     reports, plain = run({"w": w}, options, tmp_path)
     mask = decode_tensor(read_container(tmp_path / "c.safetensors"), "w").mask
     zeros = int(np.count_nonzero(mask & (w == 0)))

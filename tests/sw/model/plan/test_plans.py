@@ -240,7 +240,7 @@ def test_more_bits_that_made_it_worse_are_told(rng, tmp_path):
 def test_a_tensor_that_the_trellis_does_not_fit_gets_another_index(tmp_path):
     arrays = {"few": np.zeros((64, 64), np.float32), "w": np.ones((64, 64), np.float32)}
     index = TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=32)
-    options = spec(config=WINDOW, index=index)
+    options = spec(config=WINDOW, index=index, sparsity=0.9)
     made = compress_model(as_model(arrays), tmp_path / "c.safetensors", options)
     assert [r.decoder.index.codec for r in made.tensors.values()] == ["entropy", "trellis"]
     assert report_notes(made.tensors, dict.fromkeys(arrays, Settings())) == [
