@@ -20,7 +20,6 @@ def cache(
     That is machine code of the encoder's kernels, results of synthesis, simulators, downloaded
     weights and machine code of place-and-route tools. Clear it while no other command runs.
     """
-    from xorloom.sw.base.cache import remove
     from xorloom.sw.base.errors import ConfigError
 
     if clear and size:
@@ -31,9 +30,7 @@ def cache(
         for files in [[file for path in paths for file in _files(path)]]
     ]
     if clear:
-        for _, _, paths in _parts():
-            for path in paths:
-                remove(path)
+        _clear([path for _, _, paths in _parts() for path in paths])
     if as_json:
         print_json({"cleared": clear, "rows": rows})
         return
@@ -75,7 +72,25 @@ def _files(path: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    return path.lstat().st_size
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # another command has removed it
+        return 0
+
+
+def _clear(paths: list[Path]) -> None:
+    """Remove what can be removed, and then say what cannot."""
+    from xorloom.sw.base.cache import remove
+
+    failed: list[OSError] = []
+    for path in paths:
+        try:
+            remove(path)
+        except OSError as error:
+            failed.append(error)
+    if failed:
+        first = failed[0]
+        raise OSError(first.errno, f"cannot remove {first.filename}: {first.strerror}")
 
 
 COMMANDS = (cache,)

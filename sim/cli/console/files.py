@@ -69,17 +69,18 @@ def _has_path(annotation: Any) -> bool:
 
 
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command that first checks its files, see :func:`check_outputs`.
+    """Return a command that first checks its files.
+
+    See :func:`xorloom.sw.base.outputs.check_outputs`.
 
     A parameter that no table knows counts as an input, so that nothing is written over it.
     """
-    names = file_parameters(command)
-    folder = command.__name__ in _INTO_FOLDERS
 
     @functools.wraps(command)
     def run(**given: Any) -> Any:
         files: dict[str, list[Path]] = {"read": [], "write": [], "folder": []}
-        for name in names:
+        folder = command.__name__ in _INTO_FOLDERS
+        for name in file_parameters(command):
             value = given[name]
             paths = value if isinstance(value, list) else [] if value is None else [value]
             if name not in OUTPUTS:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``xorloom cache``: what is kept between runs, its size, and how it goes."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -96,3 +97,20 @@ def test_an_error_in_the_cache_names_the_command_that_clears_it(kept: Path) -> N
     lock.mkdir()
     text = f"xorloom: {lock}: Is a directory (xorloom cache --clear removes what is in the cache)"
     refuses(text, "bench", "matrices", code=1)
+
+
+def test_cache_clears_what_it_can_and_names_what_it_cannot(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.suffix == ".nbc":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    _, err = xorloom("cache", "--clear", code=1)
+    assert err.startswith("xorloom: cannot remove ")
+    assert err.endswith("k.f-1.py311.00.nbc: Permission denied\n")
+    assert [path.name for path in kept.iterdir()] == ["mine.txt"]
