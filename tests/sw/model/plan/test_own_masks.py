@@ -171,6 +171,14 @@ def test_a_chosen_mask_gains_nothing_from_zeros_and_tells_how_many_it_keeps(
     assert abs(plain["w"][mask & (w == 0)].mean()) < 0.1 * np.abs(w[w != 0]).mean()
 
 
+@CHOOSING
+def test_a_saliency_of_zeros_gains_nothing(index, pruned, tmp_path):
+    w, given = pruned[:128], {"w": np.ones((128, 256), np.float32)}
+    reports, _ = run({"w": w}, spec(config=WINDOW, index=index), tmp_path, saliency=given)
+    zeros, kept = reports["w"].zeros, reports["w"].bits.kept
+    assert kept - zeros > 0.25 * np.count_nonzero(w), "chance would keep a twentieth"
+
+
 def test_many_tensors_with_masks_of_their_own_share_a_line(pruned, tmp_path):
     arrays = {f"t{k}": pruned[:16] for k in range(5)}
     reports, _ = run(arrays, spec(config=WINDOW), tmp_path)
