@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import BudgetError, index_config
-from xorloom.sw.model import request as request_module
 from xorloom.sw.model.compress import compress_model
-from xorloom.sw.model.estimate import tensor_bits
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.model.request import IndexRequest
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan import request as request_module
+from xorloom.sw.model.plan.estimate import tensor_bits
+from xorloom.sw.model.plan.request import IndexRequest
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 
@@ -50,7 +50,7 @@ def spent(tmp_path, arrays, quantizer, **options):
     density, index = asked.resolve(model, names, WindowConfig(), quantizer, search=True)
     spec = CompressSpec(sparsity=1 - density, quantizer=quantizer, index=index, min_size=1,
                         include=tuple(names), importance="energy")  # fmt: skip
-    bits = compress_model(model, tmp_path / "m.safetensors", spec, names=names)[1]
+    bits = compress_model(model, tmp_path / "m.safetensors", dict.fromkeys(names, spec)).bits
     total = reduce(operator.add, bits.values())
     return total.total / total.weights, asked.budget_miss(total)
 
