@@ -94,7 +94,7 @@ def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> S
     Raises
     ------
     ConfigError
-        As :func:`quantize` does.
+        As :func:`xorloom.sw.tensors.quantize.quantize` does.
     """
     if quantizer.planes == 1 or not mask.any():
         return None

@@ -59,6 +59,14 @@ def test_worse_than_finds_fewer_planes_with_less_error(scale):
     assert found.better_error < found.used_error
 
 
+def test_worse_than_warns_of_uniform_levels_for_heavy_tails():
+    weights = np.random.default_rng(0).standard_t(2, size=(256, 256)).astype(np.float32)
+    mask = np.ones(weights.shape, np.bool_)
+    four, two = Quantizer("uniform", 4), Quantizer("alternating", 2)
+    assert error_of(weights, mask, four) > 2 * error_of(weights, mask, two)
+    assert worse_than(weights, mask, four).better == two
+
+
 def test_worse_than_looks_at_rows_along_the_axis():
     weights = two_heights(64, 128) * np.geomspace(1, 1000, 64, dtype=np.float32)[:, None]
     mask = np.ones(weights.shape, np.bool_)

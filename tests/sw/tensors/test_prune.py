@@ -47,6 +47,23 @@ def test_prune_tensor_keeps_shape_and_takes_half_precision():
     assert prune_tensor(np.ones((0, 3), np.float32), 0.5).shape == (0, 3)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, np.float64],
+)
+def test_prune_takes_weights_of_any_dtype(dtype, rng):
+    weights = rng.standard_normal((8, 9)).astype(dtype)
+    weights[3] *= 0
+    single = weights.astype(np.float32)
+    for sparsity in (0.0, 0.5):
+        assert (prune_tensor(weights, sparsity) == prune_tensor(single, sparsity)).all()
+        assert (prune_rows(weights, sparsity) == prune_rows(single, sparsity)).all()
+        (cut,) = global_cuts(lambda: [np.abs(single)], sparsity)
+        assert (cut.mask(weights) == prune_tensor(single, sparsity)).all()
+    weights[:4] *= 0
+    assert (own_mask(weights) == (single[:] != 0) & (np.arange(8) >= 4)[:, None]).all()
+
+
 def test_prune_rows_prunes_every_row_alike():
     weights = np.array([[1, 2, 3, 4], [40, 10, 30, 20], [-5, 5, 5, 5]], np.float32)
     assert prune_rows(weights, 0.5).tolist() == [
