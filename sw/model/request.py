@@ -15,7 +15,7 @@ from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig
 from xorloom.sw.spec.weight_format import mask_lanes
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.search import window_for
 
