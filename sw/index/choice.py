@@ -138,7 +138,7 @@ def _largest(importance: np.ndarray, count: int) -> float:
 def stored_index(value: ValueConfig, planes: int) -> IndexConfig:
     """Return the index that stores any mask in the fewest bits: entropy if it fits, else a bitmap.
 
-    Where a codec that chooses masks meets no density (:class:`DensityError`), this one does.
+    It meets a density that a codec that chooses masks refused.
     """
     try:
         return index_config("entropy", value, planes, density=0.5)

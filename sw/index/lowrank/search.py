@@ -72,7 +72,7 @@ def search(
     Parameters
     ----------
     importance, live, slices_per_stream
-        As in :func:`choose`.
+        As in :func:`xorloom.sw.index.lowrank.codec.choose`.
     rate : float
         Bits per weight.
 

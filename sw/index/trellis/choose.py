@@ -30,6 +30,8 @@ _WHOLE_TRIES = 3
 """Prices tried on a larger tensor, unless the density is still missed."""
 _ROUNDS = 2
 """Times that the classes are chosen anew."""
+_MOST = 0.75
+"""Share of the wanted weights that is enough where only zeros are left."""
 _DITHER = 1 / 64
 """Spread that weights of equal importance get, relative to it: no price could part them."""
 _WIDTHS = (1 / 64, 1 / 16, 1 / 4, 1.0, 1 / 32, 1 / 8, 1 / 2)
@@ -195,7 +197,8 @@ def choose(
         Weights that there are: the first so many places.
     density : float
         Share of weights to keep, see :func:`xorloom.sw.index.density.wanted_count`; met within
-        about 0.3 %, at worst within 2 % or one weight.
+        about 0.3 %, at worst within 2 % or one weight. Where only zeros are left to keep, the mask
+        may have up to a quarter less.
     config : TrellisConfig
     slices_per_stream : int
         Slices of all streams but the last; 0: one stream.
@@ -240,7 +243,9 @@ def choose(
         if is_met(search.found, wanted) or not fit.jumps:
             break
         search.part_jump(fit, width, turn)
-    if not is_met(search.found, wanted):
+    # More would be zeros, which must not gain: then the nearest number is what there is.
+    exhausted = fit.low == 0 and np.count_nonzero(flat) < live
+    if not (is_met(search.found, wanted) or (exhausted and search.found >= _MOST * wanted)):
         raise DensityError("trellis", wanted, search.found, live)
     assert search.mask is not None
     return TrellisChoice(search.mask, search.streams, fit.price)

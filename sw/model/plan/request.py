@@ -207,7 +207,10 @@ class IndexRequest:
             found = bits.kept / max(1, bits.weights)
             lines.append(f"density {found:.4g}, {density:.4g} asked for")
         found = bits.index / max(1, bits.weights)
-        if self.rate is not None and not _RATE[0] * self.rate <= found <= _RATE[1] * self.rate:
+        framed = (bits.index + bits.overhead) / max(1, bits.weights)  # low-rank counts frames too
+        if self.rate is not None and (
+            framed < _RATE[0] * self.rate or found > _RATE[1] * self.rate
+        ):
             lines.append(f"{found:.4g} index bits per weight, {self.rate:.4g} asked for")
         return lines
 
