@@ -10,6 +10,7 @@ from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.base.json_text import read_json
 from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
 from xorloom.sw.spec.weight_format import Decoder, check_index
+from xorloom.sw.tensors.checkpoint.model import WEIGHT_DTYPES
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
@@ -24,7 +25,6 @@ VERSIONS = (2, 3)
 """Versions that are read; the last one is written."""
 MANIFEST_KEY = "xorloom"
 """Key of the manifest in the file's metadata."""
-WEIGHT_DTYPES = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
 CODE_DTYPES = ("U8", "I8")
 """Dtypes of the user's own codes."""
 SCALE_DTYPES = {"F16": "float16", "F32": "float32"}

@@ -23,7 +23,7 @@ from xorloom.sim.bench.explore.store import Store
 from xorloom.sim.bench.explore.sweep import Sweep, cut_rows, run_sweep, sweep_rows
 from xorloom.sim.cli.main import app
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
-from xorloom.sw.tensors.model_io import from_arrays, open_model
+from xorloom.sw.tensors.checkpoint import from_arrays, open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.weights import clustered_weights
