@@ -56,7 +56,14 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
     FormatError
         If a file is damaged, or lacks a key that its command writes.
     """
-    files = [file for path in paths for file in result_files(path)]
+    files: list[Path] = []
+    for path in paths:
+        found = result_files(path)
+        if not found:
+            raise ConfigError(f"{path}: no .json file in this folder (run make report)")
+        if not found[0].is_file():
+            raise ConfigError(f"{path}: no such file or folder")
+        files += found
     by_command: dict[tuple[str, str], list[Piece]] = {}
     for path in files:
         pieces = list(_pieces(path))
@@ -68,21 +75,10 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
 
 
 def result_files(path: Path) -> list[Path]:
-    """Return a file itself, and of a folder its results by name.
-
-    Raises
-    ------
-    ConfigError
-        If there is none.
-    """
-    if path.is_dir():
-        found = sorted(path.glob("*.json"))
-        if not found:
-            raise ConfigError(f"{path}: no .json file in this folder (run make report)")
-        return found
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file or folder")
-    return [path]
+    """Return a file itself, and of a folder its results by name."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.glob("*.json")) if file.is_file()]
 
 
 def _refuse_constant(text: str) -> float:
