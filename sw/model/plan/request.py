@@ -47,6 +47,10 @@ class Counts(Protocol):
         """Bits of the index."""
 
     @property
+    def overhead(self) -> int:
+        """Bits of headers, CRCs and padding."""
+
+    @property
     def total(self) -> int:
         """All bits."""
 
