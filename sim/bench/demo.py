@@ -17,7 +17,7 @@ from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.kept import KeptReport
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -102,7 +102,8 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
         model = open_model(minilm())
     with stage(2, "choose masks of 10 %, quantize to 1 bit, encode"):
         report = KeptReport(model)
-        config, bits = compress_model(model, compressed, spec, done=report)
+        made = compress_model(model, compressed, spec, done=report)
+        config, bits = made.config, made.bits
     with stage(3, "decode and verify with the fast decoder and the golden model"):
         container = read_container(compressed)
         exact = all(verdict.ok for verdict in verify_model(container, golden=True))

@@ -24,7 +24,7 @@ from xorloom.sw.index.trellis import stream as trellis_stream
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, read_container
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
@@ -299,7 +299,8 @@ def total_rows(
         spec = CompressSpec(sparsity=1 - density, config=value, index=index)
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             path = Path(folder) / "case.safetensors"
-            config, bits = compress_model(model, path, spec)
+            made = compress_model(model, path, spec)
+            config, bits = made.config, made.bits
             container = read_container(path)
             total = sum(bits.values(), start=_NOTHING)
             kept, lossless = 0.0, True

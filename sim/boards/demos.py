@@ -21,10 +21,10 @@ from xorloom.sw.memory.image import MemoryImage, memory_image
 from xorloom.sw.memory.weight_stream import split_weight_streams
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.selection import select
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.selection import select
+from xorloom.sw.model.plan.source import open_plain
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.tensors.checkpoint import open_model
 
 __all__ = [
     "DEMOS",
@@ -119,7 +119,7 @@ def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
         include=demo.tensors,
         search=False,
     )
-    found = open_model(model)
+    found = open_plain(model)
     chosen = select(found, spec.include, spec.min_size)
     compress_model({name: found[name] for name in chosen}, path, spec)
     return image_of(path, demo.board)

@@ -107,44 +107,20 @@ class ConfigOptions:
         """
         from xorloom.sw.base.errors import ConfigError
         from xorloom.sw.model.container import read_container
-        from xorloom.sw.spec.config import BlockConfig, WindowConfig, lanes_for
+        from xorloom.sw.spec.value_options import VALUE_PARAMETERS, value_config
 
         if self.model is not None:
             return read_container(self.model).value(self.tensor or ())
         if self.tensor:
             raise ConfigError("--tensor goes with --model")
-        if self.value not in _OWN:
-            raise ConfigError(f"value codec must be window or block, not {self.value!r}")
-        for codec, names in _OWN.items():
-            for name in names:
-                if codec != self.value and getattr(self, name) is not None:
-                    option = name.replace("_", "-")
-                    raise ConfigError(f"--{option} belongs to --value {codec}, not {self.value}")
-        names = ("n_in", "n_out", "bus_bits", "network_seed", *_OWN[self.value])
-        given = {n: v for n in names if (v := getattr(self, n)) is not None and n != "stages"}
-        if self.value == "block":
-            n_in = given.get("n_in", BlockConfig.n_in)
-            given.setdefault("lanes", lanes_for(n_in, self.bus_bits))
-            return BlockConfig(**given)
-        n_out = given.get("n_out", WindowConfig.n_out)
-        given.setdefault("window", max(WindowConfig.window, n_out))
-        given.setdefault("shared", n_out // 2 if given.get("shared_taps", 3) else 0)
-        return WindowConfig(**given)
+        if self.stages is not None and self.value == "window":
+            raise ConfigError(f"--stages belongs to --value block, not {self.value}")
+        given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
+        return value_config(self.value, given, _flag)
 
 
-_OWN = {
-    "window": (
-        "window",
-        "own_taps",
-        "shared_taps",
-        "shared",
-        "parity_taps",
-        "frame",
-        "patches",
-    ),
-    "block": ("lanes", "patches_per_cycle", "block_groups", "stages"),
-}
-"""Options of one codec only."""
+def _flag(name: str, value: str) -> str:
+    return f"--{name.replace('_', '-')} {value}".strip()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -61,7 +61,12 @@ def _keys(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, str]]:
 def _datapaths(pieces: Sequence[Piece]) -> list[Figure]:
     """Draw one decoder per codec: the first with an index, else the first."""
     found: dict[bool, Piece] = {}
-    known = [p for p in pieces if p.kind in ("bits", "simulation") and "config" in p.facts]
+    known = [
+        replace(piece, facts=facts)
+        for piece in pieces
+        if piece.kind in ("bits", "simulation")
+        for facts in ([piece.facts] if "config" in piece.facts else piece.facts.get("decoders", ()))
+    ]
     for piece in sorted(known, key=lambda p: p.kind):
         found.setdefault("window" in piece.facts["config"], piece)
     return [datapath_figure(p, key) for p, key in _keys("datapath", list(found.values()))]

@@ -73,7 +73,7 @@ KINDS = (
         ("demo",),
         facts={"bits": "map", "config": "map", "index": "map", "simulation": "map"},
     ),
-    Kind("bits", ("inspect", "compress"), facts={"tensors": "map", "config": "map"}),
+    Kind("bits", ("inspect", "compress"), facts={"tensors": "map"}),
     Kind(
         "kept",
         (),

@@ -4,6 +4,7 @@
 __all__ = [
     "CapacityError",
     "ConfigError",
+    "DensityError",
     "FormatError",
     "ToolError",
     "XorloomError",
@@ -25,6 +26,27 @@ class FormatError(XorloomError, ValueError):
 
 class CapacityError(XorloomError, ValueError):
     """Valid data that needs more than the format or configuration allows."""
+
+
+class DensityError(CapacityError):
+    """An index that chooses masks cannot reach a density on so few weights; another codec can.
+
+    Parameters
+    ----------
+    codec : str
+        The index codec.
+    wanted, found : int
+        Weights to keep, and the nearest number that it can keep.
+    weights : int
+    """
+
+    def __init__(self, codec: str, wanted: int, found: int, weights: int) -> None:
+        super().__init__(
+            f"the {codec} index keeps {found} of {weights} weights, not {wanted}: it has no nearer "
+            "mask (use --index entropy or bitmap, which keep any number, or another --density or "
+            "--index-bits)"
+        )
+        self.codec, self.wanted, self.found, self.weights = codec, wanted, found, weights
 
 
 class ToolError(XorloomError, RuntimeError):

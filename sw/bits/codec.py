@@ -38,6 +38,12 @@ class IndexCodec:
         has either ``pack`` or ``choose``.
     orders : config -> names of weight orders
         Those in which the codec may keep most.
+    stream_bits : (count, density, config) -> float
+        About how many bits the payload of a stream of ``count`` weights takes at a density, at
+        most; exact of codecs with a rate.
+    order_bits : (packed, weights, slices_per_stream, config) -> float, optional
+        About how many bits a given mask takes in the order of ``packed``, which
+        :func:`xorloom.sw.tensors.orders.packed_beats` gave; ``None``: as many in every order.
     trial : config -> config
         Quicker parameters that judge an order as well.
     """
@@ -45,6 +51,7 @@ class IndexCodec:
     unpack: Callable[[bytes, int, Any, str], np.ndarray]
     due: Callable[[bytes, Header, Any, str], np.ndarray]
     configure: Callable[..., IndexConfig]
+    stream_bits: Callable[[int, float, Any], float]
     pack: Callable[[np.ndarray, int, Any], bytes] | None = None
     choose: (
         Callable[
@@ -54,6 +61,7 @@ class IndexCodec:
         | None
     ) = None
     orders: Callable[[Any], Sequence[str]] = lambda config: ("skewed", "skewed-column")
+    order_bits: Callable[[np.ndarray, int, int, Any], float] | None = None
     trial: Callable[[Any], Any] = lambda config: config
 
 
@@ -63,8 +71,9 @@ class ValueCodec:
 
     Parameters
     ----------
-    encode : (mask, codes, planes, config, order, slices_per_stream, threads)
-        Return the streams, their bits, the order and the slices per stream.
+    encode : (mask, codes, planes, config, order, slices_per_stream, threads, index_bits)
+        Return the streams, their bits, the order and the slices per stream; ``index_bits`` or
+        ``None`` tells what the index costs in an order.
     read : (data, weights, planes, config, order, slices_per_stream, where) -> encoded
         Check the streams of a tensor.
     decode : (encoded, mask, planes, config, where) -> codes

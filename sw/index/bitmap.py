@@ -62,4 +62,10 @@ def _configure(n_out: int, bus_bits: int, **_wishes: object) -> BitmapConfig:
     return BitmapConfig(n_out=n_out, bus_bits=bus_bits)
 
 
-CODEC = IndexCodec(pack=pack, unpack=unpack, due=_due, configure=_configure)
+def _stream_bits(count: int, _density: float, _config: BitmapConfig) -> float:
+    return count
+
+
+CODEC = IndexCodec(
+    pack=pack, unpack=unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+)

@@ -1,29 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choice of index codec, rate, density and weight order for what a user asks for."""
 
-from collections.abc import Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
-from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig, TrellisConfig
+from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.orders import beats
 
 from .plane import choose_index
-from .rate_distortion import binary_entropy, share_bound
+from .rate_distortion import share_bound
+from .sample import slices_from_everywhere
 
-__all__ = ["OperatingPoint", "best_order", "index_config", "operating_point", "top_share"]
+__all__ = [
+    "BudgetError",
+    "OperatingPoint",
+    "best_order",
+    "index_config",
+    "operating_point",
+    "stored_index",
+    "top_share",
+]
 
-_SAMPLE = 1 << 19
+_SAMPLE = 1 << 20
 """Weights on which an order or an operating point is chosen."""
-_VALUE_EFFICIENCY = 0.975
-"""What the value plane is sure to reach, see docs/results.md."""
-_ENTROPY_EFFICIENCY = 0.98
+_RUN = 32
+"""Slices that such a sample takes in a row, or those that share tiles or classes."""
 _TRELLIS_EFFICIENCY = 0.9
+_DENSITIES = (0.01, 0.45)
+"""Least and largest density of an operating point."""
 _GRID = 48
 
 
@@ -88,7 +101,11 @@ def top_share(importance: np.ndarray, density: float) -> float:
 
 
 def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> str:
-    """Return the weight order in which a codec keeps most, found on a sample."""
+    """Return the weight order in which a codec keeps most.
+
+    Large tensors are tried on runs of slices from everywhere in them. A sample holds other weights
+    in every order, so what counts is what is kept of that which could be.
+    """
     codec = index_codec(config.codec)
     orders = codec.orders(config)
     if importance.ndim < 2:
@@ -96,15 +113,37 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
     if len(orders) == 1 or not importance.size:
         return orders[0]
     trial, found = codec.trial(config), {}
+    run, most = max(_RUN, config.slice_multiple), _SAMPLE // config.n_out
     for order in orders:
         slices = beats(importance, order, config.n_out)
-        most = max(1, _SAMPLE // config.n_out)
-        first = max(0, (len(slices) - most) // 2)
-        part = slices[first : first + most]
-        live = min(part.size, importance.size - first * config.n_out)
-        mask = choose_index(part.reshape(-1)[:live], density, trial, "row", 0).mask
-        found[order] = float(part.reshape(-1)[:live][mask].sum()) / max(1, int(mask.sum()))
-    return max(found, key=found.__getitem__)
+        part, live = slices_from_everywhere(slices, importance.size, run, most)
+        part = part.reshape(-1)[:live]
+        try:
+            mask = choose_index(part, density, trial, "row", 0).mask
+        except DensityError:  # as the whole tensor may
+            continue
+        count = int(np.count_nonzero(mask))
+        found[order] = float(part[mask].sum(dtype=np.float64)) / _largest(part, count)
+    return max(found, key=found.__getitem__) if found else orders[0]
+
+
+def _largest(importance: np.ndarray, count: int) -> float:
+    """Return the sum of the largest ``count`` of flat importances, or 1 if that is nothing."""
+    if not count:
+        return 1.0
+    first = importance.size - count
+    return float(np.partition(importance, first)[first:].sum(dtype=np.float64)) or 1.0
+
+
+def stored_index(value: ValueConfig, planes: int) -> IndexConfig:
+    """Return the index that stores any mask in the fewest bits: entropy if it fits, else a bitmap.
+
+    It meets a density that a codec that chooses masks refused.
+    """
+    try:
+        return index_config("entropy", value, planes, density=0.5)
+    except ConfigError:
+        return index_config("bitmap", value, planes, density=0.5)
 
 
 @dataclass(frozen=True)
@@ -113,64 +152,80 @@ class OperatingPoint:
 
     Parameters
     ----------
-    codec : str
-        ``trellis``, or ``entropy`` for the ideal mask.
     density : float
-    rate : float
-        Index bits per weight.
+    index : IndexConfig
     share : float
         Share of all importance that is expected to be kept.
+    bits : float
+        Bits per weight that it is expected to take.
     """
 
-    codec: str
     density: float
-    rate: float
+    index: IndexConfig
     share: float
+    bits: float
 
 
 def operating_point(
-    importance: np.ndarray, budget: float, planes: int, codecs: Sequence[str]
+    importance: np.ndarray,
+    budget: float,
+    indexes: Callable[[float], Sequence[IndexConfig]],
+    cost: Callable[[float, IndexConfig], float],
 ) -> OperatingPoint:
-    """Choose density, rate and codec so that most importance is kept within a budget.
+    """Choose density and index so that most importance is kept within a budget.
 
-    The trellis is taken to reach ``_TRELLIS_EFFICIENCY`` of the bound.
+    The trellis is taken to reach ``_TRELLIS_EFFICIENCY`` of the bound; others keep the largest.
 
     Parameters
     ----------
     importance : array, not negative
         Usually squares: then the share is kept energy.
     budget : float
-        Bits per weight for index and value plane.
-    planes : int
-        Bits a kept weight.
-    codecs : sequence of str
-        Those that may be chosen.
+        Bits per weight.
+    indexes : callable
+        Those that may be chosen at a density; of one codec, those of fewer bits first.
+    cost : callable
+        Bits per weight that a density and an index take in all.
 
     Raises
     ------
-    ConfigError
+    BudgetError
         If nothing fits the budget.
+    ConfigError
+        If there is no index to choose.
     """
     flat = np.asarray(importance, np.float32).reshape(-1)
     flat = np.sort(flat)[:: max(1, flat.size // _SAMPLE)]
     points = []
-    cost = planes / _VALUE_EFFICIENCY
-    for density in np.geomspace(0.01, 0.45, _GRID):
-        left = budget - density * cost
-        entropy = binary_entropy(density)
-        if "entropy" in codecs and left >= entropy / _ENTROPY_EFFICIENCY:
-            points.append(OperatingPoint("entropy", density, left, top_share(flat, density)))
-        if "bitmap" in codecs and left >= 1:
-            points.append(OperatingPoint("bitmap", density, 1.0, top_share(flat, density)))
-        rate = min(left, TRELLIS_RATES[1])
-        if "trellis" in codecs and rate >= TRELLIS_RATES[0] and density > 1 / 64:
-            share = share_bound(flat, density, rate * _TRELLIS_EFFICIENCY)
-            points.append(
-                OperatingPoint("trellis", density, rate, share * top_share(flat, density))
-            )
+    least = float("inf")
+    for density in np.geomspace(*_DENSITIES, _GRID).tolist():
+        top = top_share(flat, density)
+        by_codec: dict[str, list[IndexConfig]] = {}
+        for index in indexes(density):
+            by_codec.setdefault(index.codec, []).append(index)
+        for fits in by_codec.values():
+            least = min(least, cost(density, fits[0]))
+            place = bisect_right(fits, budget, key=partial(cost, density))
+            if not place:
+                continue
+            index = fits[place - 1]
+            share = top
+            if isinstance(index, TrellisConfig):
+                share *= share_bound(flat, density, index.rate * _TRELLIS_EFFICIENCY)
+            points.append(OperatingPoint(density, index, share, cost(density, index)))
+    if not points and not math.isfinite(least):
+        raise ConfigError("no index fits slices of so few weights: use a larger n_out")
     if not points:
-        raise ConfigError(
-            f"{budget:.3f} bits per weight are too few for index and {planes} planes (the least is "
-            f"about {TRELLIS_RATES[0] + cost / 64:.3f})"
-        )
+        raise BudgetError(budget, least)
     return max(points, key=lambda point: point.share)
+
+
+class BudgetError(ConfigError):
+    """A budget of bits per weight that nothing fits; ``least`` bits per weight would do."""
+
+    def __init__(self, budget: float, least: float) -> None:
+        self.budget, self.least = budget, math.ceil(least * 10_000 - 1e-9) / 10_000
+        super().__init__(
+            f"{budget:g} bits per weight are too few: the least is {self.least:.4f}, with scales, "
+            "headers, CRCs and all else that these tensors take"
+        )

@@ -5,6 +5,7 @@ An index stream covers the same slices as the value stream of the same number, i
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,14 @@ from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
 from xorloom.sw.tensors.orders import beats, runs, slice_count, tensor_of
 
-__all__ = ["ChosenIndex", "EncodedIndex", "choose_index", "decode_index", "encode_index"]
+__all__ = [
+    "ChosenIndex",
+    "EncodedIndex",
+    "choose_index",
+    "decode_index",
+    "encode_index",
+    "order_bits",
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,19 @@ def encode_index(
         for first, end, count in runs(mask.size, config.n_out, slices_per_stream)
     ]
     return EncodedIndex(b"".join(parts), _overhead_bits(len(parts), config))
+
+
+def order_bits(config: IndexConfig) -> Callable[[np.ndarray, int, int], float] | None:
+    """Return the function that tells what a given mask costs in an order.
+
+    Its arguments are the mask as :func:`xorloom.sw.tensors.orders.packed_beats` packs it, the
+    number of weights, and the slices of all streams but the last. ``None`` if all orders cost the
+    same.
+    """
+    bits = index_codec(config.codec).order_bits
+    if bits is None:
+        return None
+    return lambda packed, weights, size: bits(packed, weights, size, config)
 
 
 def choose_index(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import value_codec
-from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index
+from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index, order_bits
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.value.plane import ValueLayout, encode_value, read_value
@@ -61,7 +61,13 @@ def encode_tensor(
     """
     mask, codes = quantized.mask, quantized.codes
     value, bits, layout = encode_value(
-        mask, codes, planes, decoder.value, order, slices_per_stream=slices_per_stream
+        mask,
+        codes,
+        planes,
+        decoder.value,
+        order,
+        slices_per_stream=slices_per_stream,
+        index_bits=order_bits(decoder.index),
     )
     found = chosen or encode_index(mask, decoder.index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None

@@ -5,58 +5,106 @@ Memory holds one tensor at a time, and the sample of a search. Nothing is decode
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import spool_beside
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.checkpoint import ModelTensor
-from xorloom.sw.tensors.quantize import Quantized
+from xorloom.sw.tensors.quantize import Quantized, stored_quantizer
 from xorloom.sw.tensors.safetensors_file import dtype_name
 from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for
 
 from .codec import encode_tensor
-from .container import INDEX, SCALE, STREAM, CompressedTensor, StoredTensor, write_container
-from .metrics import TensorBits
-from .prepare import Part, PutAside, part_maker
-from .selection import UserArrays, select
-from .spec import CompressSpec
+from .container import (
+    INDEX,
+    SCALE,
+    STREAM,
+    CompressedTensor,
+    Container,
+    ForeignTensor,
+    StoredTensor,
+    write_container,
+)
+from .metrics import TensorBits, TensorReport
+from .plan.given import UserArrays
+from .plan.selection import select
+from .plan.spec import CompressSpec, TensorPlan
+from .prepare import Part, PutAside, part_maker, wanted_count
 
-__all__ = ["compress_model"]
+__all__ = ["CompressedModel", "compress_model"]
+
+
+@dataclass(frozen=True)
+class CompressedModel:
+    """What a model became.
+
+    Parameters
+    ----------
+    tensors : dict
+        A report for each tensor that was compressed, by name, in the model's order.
+    """
+
+    tensors: dict[str, TensorReport]
+
+    @property
+    def bits(self) -> dict[str, TensorBits]:
+        """Every tensor's bits."""
+        return {name: report.bits for name, report in self.tensors.items()}
+
+    @property
+    def decoders(self) -> list[Decoder]:
+        """Decoders of all tensors, each once."""
+        return list(dict.fromkeys(report.decoder for report in self.tensors.values()))
+
+    @property
+    def config(self) -> ValueConfig:
+        """The value decoder that reads all tensors.
+
+        Raises
+        ------
+        ConfigError
+            If there are several.
+        """
+        values = {decoder.value for decoder in self.decoders}
+        if len(values) != 1:
+            raise ConfigError(f"the tensors are for {len(values)} value decoders, not for one")
+        return values.pop()
 
 
 def compress_model(
     model: Mapping[str, ModelTensor],
     out: Path,
-    spec: CompressSpec,
+    plans: CompressSpec | Mapping[str, TensorPlan],
     *,
-    names: Sequence[str] | None = None,
     given: UserArrays | None = None,
+    base: Container | None = None,
     progress: Progress = no_progress,
     done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
-) -> tuple[ValueConfig, dict[str, TensorBits]]:
+) -> CompressedModel:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 
     Parameters
     ----------
     model : mapping of name to ModelTensor
+        A :class:`xorloom.sw.tensors.checkpoint.model.Checkpoint` brings metadata and ties along.
     out : Path
-    spec : CompressSpec
-    names : sequence of str, optional
-        What :func:`xorloom.sw.model.selection.select` chose, if it was asked already.
+    plans : CompressSpec or mapping of name to TensorPlan
+        One plan for all tensors that qualify, or a plan for each that is compressed.
     given : UserArrays, optional
         The user's own masks, codes and saliencies.
+    base : Container, optional
+        Compressed file that ``model`` is the rest of, see
+        :func:`xorloom.sw.model.plan.source.open_source`: what it holds compressed is copied.
     progress : callable
         Called with a stage, ``search`` or ``encode``, and a name for every tensor in it.
     done : callable
         Called with every encoded tensor and its bits, for reports that need mask or codes.
-
-    Returns
-    -------
-    (config, bits)
-        The decoder that reads the file, and every tensor's bits.
 
     Raises
     ------
@@ -66,42 +114,88 @@ def compress_model(
         If the file cannot be written; nothing is left behind.
     """
     given = given or UserArrays()
-    chosen = select(model, spec.include, spec.min_size) if names is None else names
-    given.check(model, chosen, spec)
-    part_of = part_maker(model, chosen, spec, given)
-    bits: dict[str, TensorBits] = {}
+    if isinstance(plans, CompressSpec):
+        names = select(model, plans.include, plans.min_size, exclude=plans.exclude)
+        plans = dict.fromkeys(names, plans)
+    given.check(model, plans)
+    part_of = part_maker(model, plans, given)
+    reports: dict[str, TensorReport] = {}
 
-    def tensors(decoder: Decoder) -> Iterator[StoredTensor]:
-        for name, tensor in model.items():
-            if name not in chosen:
-                yield StoredTensor(name, {"": (tensor.dtype, tensor.shape, tensor.raw())})
-                continue
-            part = part_of(name)
-            own = name in given.codes
-            stored, bits[name] = _encode(name, tensor.dtype, part, spec, decoder, own)
-            done(name, part.quantized, bits[name])
-            del part  # before the next one is made
-            yield stored
-            progress("encode", name)
+    def tensors(decoders: Mapping[str, Decoder]) -> Iterator[StoredTensor]:
+        for name in base.order if base else model:
+            if base is not None and name not in decoders:
+                yield base.stored(name)
+            elif name not in decoders:
+                yield _untouched(model[name])
+            else:
+                dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
+                with _naming(model[name]):
+                    part = part_of(name)
+                    stored, reports[name] = _encode(
+                        model[name], part, plans[name], decoders[name], dtype
+                    )
+                done(name, part.quantized, reports[name].bits)
+                del part  # before the next one is made
+                yield stored
+                progress("encode", name)
 
     with ExitStack() as stack:
-        config = spec.config
-        if spec.search and spec.chooses and isinstance(config, WindowConfig):
-            config = window_for(1 - spec.sparsity, config)  # the density is known
-        elif spec.search:
+        if any(plan.waits for plan in plans.values()):
             aside = PutAside(part_of, stack.enter_context(spool_beside(out)))
             part_of = aside.take
-            total = sum(model[name].size for name in chosen)
+            decoders = _decoders(model, plans, given, aside, progress)
+        else:
+            decoders = _decoders(model, plans, given, None, progress)
+        metadata = getattr(base or model, "metadata", {})
+        ties = getattr(base or model, "ties", {})
+        write_container(out, tensors(decoders), metadata=metadata, ties=ties)
+    return CompressedModel(reports)
+
+
+def _decoders(
+    model: Mapping[str, ModelTensor],
+    plans: Mapping[str, TensorPlan],
+    given: UserArrays,
+    aside: PutAside | None,
+    progress: Progress,
+) -> dict[str, Decoder]:
+    """Return the decoder of every tensor: one for all whose plans ask for the same codecs."""
+    groups: dict[tuple[ValueConfig, bool, int, IndexConfig | None], list[str]] = {}
+    for name, plan in plans.items():
+        wanted = (plan.config, plan.search, plan.quantizer.planes, plan.index)
+        groups.setdefault(wanted, []).append(name)
+    decoders: dict[str, Decoder] = {}
+    for (config, search, planes, index), names in groups.items():
+        total = sum(model[name].size for name in names)
+        value = config
+        if search and not plans[names[0]].waits:
+            kept = sum(wanted_count(model[name], plans[name]) for name in names)
+            assert isinstance(config, WindowConfig)
+            value = window_for(kept / max(1, total), config)
+        elif search:
+            assert aside is not None
             sample: list[Plane] = []
-            for name in chosen:
-                q = (aside.take if name in given.codes else aside.put)(name).quantized
-                sample += cut_sample((q.mask, q.codes, spec.quantizer.planes), total)
+            for name in names:
+                with _naming(model[name]):
+                    q = (aside.take if name in given.codes else aside.put)(name).quantized
+                sample += cut_sample((q.mask, q.codes, planes), total)
                 progress("search", name)
-            config = _search(sample, config)
+            value = _search(sample, config)
             del q, sample
-        index = spec.index or index_for(config, spec.quantizer.planes)
-        write_container(out, tensors(Decoder(config, index)))
-    return config, bits
+        decoder = Decoder(value, index or index_for(value, planes))
+        decoders |= dict.fromkeys(names, decoder)
+    return decoders
+
+
+@contextmanager
+def _naming(tensor: ModelTensor) -> Iterator[None]:
+    """Name file and tensor in errors that do not."""
+    try:
+        yield
+    except (ConfigError, CapacityError) as error:
+        if tensor.label in str(error):
+            raise
+        raise type(error)(f"{tensor.label}: {error}") from error
 
 
 def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:
@@ -111,38 +205,58 @@ def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:
     return search_window(sample, config)
 
 
+def _untouched(tensor: ModelTensor) -> StoredTensor:
+    """Return a tensor that passes through."""
+    data = tensor.raw()
+    if not tensor.foreign:
+        return StoredTensor(tensor.name, {"": (tensor.dtype, tensor.shape, data)})
+    facts = ForeignTensor(tensor.dtype, tensor.shape, tensor.foreign)
+    return StoredTensor(tensor.name, {"": ("U8", (len(data),), data)}, facts)
+
+
 def _encode(
-    name: str,
-    dtype: str,
-    part: Part,
-    spec: CompressSpec,
-    decoder: Decoder,
-    own_codes: bool,
-) -> tuple[StoredTensor, TensorBits]:
-    """Encode a tensor; the user's own codes have no scales."""
-    planes, scales = spec.quantizer.planes, part.quantized.scales
+    tensor: ModelTensor, part: Part, plan: TensorPlan, decoder: Decoder, codes: str | None
+) -> tuple[StoredTensor, TensorReport]:
+    """Encode a tensor; the user's own codes, of dtype ``codes``, have no scales."""
+    planes, quantized = plan.quantizer.planes, part.quantized
+    decoder = decoder if part.index is None else Decoder(decoder.value, part.index)
     encoded = encode_tensor(
-        part.quantized,
+        quantized,
         planes,
         decoder,
         order=part.order,
         slices_per_stream=part.slices_per_stream,
         chosen=part.chosen,
-        has_scales=not own_codes,
+        has_scales=codes is None,
     )
     stored = {
         STREAM: ("U8", (len(encoded.stream),), encoded.stream),
         INDEX: ("U8", (len(encoded.index),), encoded.index),
     }
-    if not own_codes:
+    quantizer = None
+    if codes is None:
+        scales = quantized.scales
         stored[SCALE] = (dtype_name(scales.dtype), scales.shape, scales.tobytes())
+        quantizer = stored_quantizer(plan.quantizer, quantized)
     facts = CompressedTensor(
-        part.quantized.mask.shape,
-        "U8" if own_codes else dtype,
+        quantized.mask.shape,
+        codes or tensor.dtype,
         planes,
         encoded.content_crc32,
-        None if own_codes else spec.quantizer,
+        quantizer,
         decoder,
         encoded.layout,
+        part.error,
     )
-    return StoredTensor(name, stored, facts), encoded.bits
+    report = TensorReport(
+        encoded.bits,
+        decoder,
+        plan,
+        quantizer,
+        part.origin,
+        part.zeros,
+        part.error,
+        part.better,
+        quantized.notes,
+    )
+    return StoredTensor(tensor.name, stored, facts), report

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole models back: compressed file to plain weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.progress import Progress, no_progress
+from xorloom.sw.tensors.checkpoint import into_model
 from xorloom.sw.tensors.safetensors_file import write_tensors
 
-from .container import plain_header, read_container
-from .verify import plain_bytes
+from .container import Container, plain_header, read_container
+from .verify import plain_bytes, plain_weights
 
-__all__ = ["decompress_model"]
+__all__ = ["decompress_into", "decompress_model"]
 
 
 def decompress_model(
@@ -57,3 +61,72 @@ def decompress_model(
 
     write_tensors(out, plain_header(container), buffers())
     return {name: info.shape for name, info in container.tensors.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded(Mapping[str, np.ndarray]):
+    """Compressed tensors of a file by name, each decoded when it is asked for."""
+
+    container: Container
+    progress: Progress
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        weights = plain_weights(self.container, name)
+        self.progress("decode", name)
+        return weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.container.tensors)
+
+    def __len__(self) -> int:
+        return len(self.container.tensors)
+
+
+def decompress_into(
+    path: Path,
+    source: Path,
+    out: Path,
+    progress: Progress = no_progress,
+    *,
+    max_weights: int | None = None,
+) -> int:
+    """Write the model that was compressed, with decoded weights in place of its own.
+
+    Parameters
+    ----------
+    path : Path
+        The compressed file.
+    source : Path
+        The model: an ``.onnx``, ``.npz`` or ``.safetensors`` file, see
+        :func:`xorloom.sw.tensors.checkpoint.into.into_model`.
+    out : Path
+        Of the same ending.
+    progress : callable
+    max_weights : int, optional
+        See :func:`xorloom.sw.model.container.reader.read_container`.
+
+    Returns
+    -------
+    int
+        How many tensors were decoded.
+
+    Raises
+    ------
+    ConfigError, FormatError
+        If a file is missing or damaged, the model has no such tensor, or codes that the user
+        brought have no scales to be weights again.
+    CapacityError
+        If the file has more weights than are decoded unasked.
+    OSError
+        If the output cannot be written; nothing is left behind.
+    """
+    container = read_container(path, max_weights)
+    container.check_weights()
+    for name, info in container.tensors.items():
+        if info.quantizer is None:
+            raise ConfigError(
+                f"{path}: tensor {name!r} holds your own codes, which are no weights: decompress "
+                "without --into"
+            )
+    into_model(source, out, _Decoded(container, progress))
+    return len(container.tensors)

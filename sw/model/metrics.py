@@ -7,13 +7,21 @@ from typing import Any
 import numpy as np
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
+from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.tensors.loss import Suggestion
+from xorloom.sw.tensors.quantize import Quantizer
 
-__all__ = ["TensorBits"]
+from .plan.spec import TensorPlan
+
+__all__ = ["TensorBits", "TensorReport"]
 
 
 @dataclass(frozen=True)
 class TensorBits:
     """Where a tensor's bits go. All counts are bits; ``kept`` and ``weights`` are weights.
+
+    ``planes`` of several tensors is the most of them; ``kept_bits`` are all of kept weights' codes,
+    by default ``planes * kept``.
 
     ``control`` is rate words (window) or n_patch fields (block), and patches, ``patches`` the part
     of it that they take; ``overhead`` is headers and CRCs of all streams and the value streams'
@@ -31,6 +39,11 @@ class TensorBits:
     mask_entropy: float
     value_entropy: float
     patches: int = 0
+    kept_bits: int = -1
+
+    def __post_init__(self) -> None:
+        if self.kept_bits < 0:
+            object.__setattr__(self, "kept_bits", self.planes * self.kept)
 
     @classmethod
     def of(
@@ -80,9 +93,55 @@ class TensorBits:
         row["value_entropy"] = self.value_entropy / n
         row["bound"] = (self.mask_entropy + self.value_entropy + self.scales) / n
         stored = self.seeds + self.control
-        row["value_efficiency"] = self.planes * self.kept / stored if stored else 0.0
+        row["value_efficiency"] = self.kept_bits / stored if stored else 0.0
         return row
 
     def to_dict(self) -> dict[str, Any]:
         """Return totals and bits per weight for JSON."""
         return asdict(self) | {"bits_per_weight": self.per_weight()}
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What one tensor became.
+
+    Parameters
+    ----------
+    bits : TensorBits
+    decoder : Decoder
+    plan : TensorPlan
+        What was asked for.
+    quantizer : Quantizer, optional
+        What was used; ``None`` for the user's own codes.
+    origin : str
+        Where its mask comes from, see :class:`xorloom.sw.model.prepare.Part`.
+    zeros : int
+        Zero weights that a chosen mask keeps.
+    error : float, optional
+        Squared error relative to the sum of squares.
+    better : Suggestion, optional
+        Quantizer of fewer planes that has less error.
+    notes : tuple of str
+        What was dropped or changed, a line each, without the tensor's name.
+    """
+
+    bits: TensorBits
+    decoder: Decoder
+    plan: TensorPlan
+    quantizer: Quantizer | None
+    origin: str
+    zeros: int
+    error: float | None
+    better: Suggestion | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but what was asked for, for JSON."""
+        return self.bits.to_dict() | {
+            "error": self.error,
+            "mask": self.origin,
+            "zeros": self.zeros,
+            "better": None if self.better is None else str(self.better),
+            "notes": list(self.notes),
+            "quantizer": asdict(self.quantizer) if self.quantizer else None,
+        }

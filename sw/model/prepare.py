@@ -2,25 +2,33 @@
 """Preparation: a tensor's mask and codes, made once, and put aside where they must wait."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.index.choice import best_order
+from ml_dtypes import finfo
+from xorloom.sw.base.errors import ConfigError, DensityError
+from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import EncodedIndex, choose_index
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.codes import unsigned_codes
+from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
+from xorloom.sw.tensors.safetensors_file import DTYPES
 from xorloom.sw.value.window.codec import stream_slices
 
-from .selection import UserArrays
-from .spec import CompressSpec
+from .plan.given import UserArrays
+from .plan.spec import TensorPlan
 
-__all__ = ["Part", "PutAside", "part_maker"]
+__all__ = ["Part", "PutAside", "part_maker", "wanted_count"]
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_NO_SCALES = np.zeros((0, 0), np.float16)
 
 
 @dataclass(frozen=True)
@@ -30,24 +38,37 @@ class Part:
     Parameters
     ----------
     quantized : Quantized
+    error : float or None
+        Relative squared error; ``None`` of the user's own codes.
+    better : Suggestion or None
+        Quantizer of fewer planes that has less error.
     order : str
         Weight order, or ``auto``.
+    origin : str
+        Where the mask comes from: ``given`` by the user, the tensor's ``own``, ``pruned`` by
+        magnitude or ``chosen`` by the index.
+    zeros : int
+        Weights that are exactly zero although a chosen mask keeps them.
     slices_per_stream : int, optional
     chosen : EncodedIndex, optional
         Both only where the index chose the mask.
+    index : IndexConfig, optional
+        Index that stores the mask, where the one of the plan cannot.
     """
 
     quantized: Quantized
+    error: float | None
+    better: Suggestion | None
     order: str
+    origin: str
+    zeros: int = 0
     slices_per_stream: int | None = None
     chosen: EncodedIndex | None = None
+    index: IndexConfig | None = None
 
 
 def part_maker(
-    model: Mapping[str, ModelTensor],
-    names: Sequence[str],
-    spec: CompressSpec,
-    given: UserArrays,
+    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
 ) -> Callable[[str], Part]:
     """Return the function that prunes and quantizes the tensor of a name.
 
@@ -56,79 +77,160 @@ def part_maker(
     ConfigError
         If a weight is not finite (also what is returned raises it).
     """
-    mask_of = None if spec.chooses else _mask_maker(model, names, spec, given.masks)
+    cuts = _global_cuts(model, plans, given)
 
     def part(name: str) -> Part:
-        if name in given.codes and mask_of is not None:
-            codes = given.codes[name]
-            scales = np.zeros((0, 0), np.float16)
-            return Part(Quantized(mask_of(name, codes), codes, scales), spec.order)
-        weights = _weights(model, name)
-        if mask_of is not None:
-            return Part(quantize(weights, mask_of(name, weights), spec.quantizer), spec.order)
-        assert spec.index is not None
-        importance = given.saliency.get(name)
-        if importance is None:
-            importance = _importance(weights, spec)
-        return _choose(weights, importance, spec.index, spec)
+        plan = plans[name]
+        if name in given.codes:
+            mask = given.masks[name] != 0
+            codes = unsigned_codes(given.codes[name], plan.quantizer.planes, model[name].label)
+            return Part(Quantized(mask, codes, _NO_SCALES), None, None, plan.order, "given")
+        tensor, weights = model[name], _weights(model, name)
+        free = plan.sparsity is None and name not in given.masks and name not in given.saliency
+        own = _own_mask(tensor, weights) if free else None
+        if plan.chooses and own is not None:
+            why = f"the {plan.index and plan.index.codec} index cannot keep it"
+            return _stored(tensor, weights, own, plan, "own", why)
+        if plan.chooses:
+            importance = given.saliency.get(name)
+            if importance is None:
+                importance = _importance(weights, plan)
+            return _choose(tensor, weights, importance, plan)
+        if name in given.masks:
+            mask, origin = given.masks[name] != 0, "given"
+        elif own is not None:
+            mask, origin = own, "own"
+        elif name in cuts:
+            mask, origin = cuts[name].mask(weights), "pruned"
+        else:
+            prune_one = prune.prune_rows if plan.scope == "row" else prune.prune_tensor
+            mask, origin = prune_one(weights, plan.pruned), "pruned"
+        return Part(*_quantized(tensor, weights, mask, plan), plan.order, origin)
 
     return part
 
 
 def _weights(model: Mapping[str, ModelTensor], name: str) -> np.ndarray:
-    weights = model[name].weights()
-    prune.check_weights(weights, name)
-    return weights
+    tensor = model[name]
+    return prune.check_weights(tensor.weights(), tensor.label)
 
 
-def _mask_maker(
-    model: Mapping[str, ModelTensor],
-    names: Sequence[str],
-    spec: CompressSpec,
-    given: Mapping[str, np.ndarray],
-) -> Callable[[str, np.ndarray], np.ndarray]:
-    """Return the function that makes a tensor's mask; the user's own mask goes first."""
+def _own_mask(tensor: ModelTensor, weights: np.ndarray) -> np.ndarray | None:
+    """Return the mask that a tensor came with, in its zeros, if it has one."""
+    return weights != 0 if tensor.pruned else prune.own_mask(weights)
+
+
+def _global_cuts(
+    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
+) -> dict[str, prune.Cut]:
+    """Return the cuts of tensors that are pruned together: of scope global and equal sparsity.
+
+    No tensor's mask is known before all magnitudes were seen: they are read ahead of the walk, one
+    tensor at a time, and only counts of them are kept.
+    """
+    groups: dict[float, list[str]] = {}
+    for name, plan in plans.items():
+        if plan.scope == "global" and name not in given.masks:
+            own = plan.sparsity is None and _own_mask(model[name], _weights(model, name))
+            if own is None or own is False:
+                groups.setdefault(plan.pruned, []).append(name)
     cuts: dict[str, prune.Cut] = {}
-    if spec.scope == "global":
-        free = [name for name in names if name not in given]
+    for sparsity, names in groups.items():
 
-        def magnitudes() -> Iterator[np.ndarray]:
-            for name in free:
+        def magnitudes(names: list[str] = names) -> Iterator[np.ndarray]:
+            for name in names:
                 yield np.abs(_weights(model, name))
 
-        # No tensor's mask is known before all magnitudes were seen: they are read ahead of the
-        # walk, one tensor at a time, and only counts of them are kept.
-        cuts = dict(zip(free, prune.global_cuts(magnitudes, spec.sparsity), strict=True))
-    prune_one = prune.prune_rows if spec.scope == "row" else prune.prune_tensor
-
-    def mask_of(name: str, weights: np.ndarray) -> np.ndarray:
-        if name in given:
-            return given[name] != 0
-        return cuts[name].mask(weights) if name in cuts else prune_one(weights, spec.sparsity)
-
-    return mask_of
+        cuts |= dict(zip(names, prune.global_cuts(magnitudes, sparsity), strict=True))
+    return cuts
 
 
-def _importance(weights: np.ndarray, spec: CompressSpec) -> np.ndarray:
+def _quantized(
+    tensor: ModelTensor,
+    weights: np.ndarray,
+    mask: np.ndarray,
+    plan: TensorPlan,
+    *,
+    fixed_mask: bool = False,
+) -> tuple[Quantized, float, Suggestion | None]:
+    """Quantize what a mask keeps; return it with its error, and fewer planes that have less."""
+    quantized = quantize(
+        weights,
+        mask,
+        plan.quantizer,
+        fixed_mask=fixed_mask,
+        largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
+        name=tensor.label,
+    )
+    error = relative_error(weights, quantized, plan.quantizer)
+    return quantized, error, worse_than(weights, mask, plan.quantizer)
+
+
+def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
     """Return what keeping each weight is worth, float32."""
-    magnitude = np.abs(weights).astype(np.float32)
-    return magnitude * magnitude if spec.importance == "energy" else magnitude
+    magnitude = np.abs(weights)
+    return magnitude * magnitude if plan.importance == "energy" else magnitude
+
+
+def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:
+    """Return how many weights a chosen mask should keep: no more than are not zero."""
+    return min(weights.size * (1 - plan.pruned), float(np.count_nonzero(weights)))
+
+
+def wanted_count(tensor: ModelTensor, plan: TensorPlan) -> float:
+    """Return how many weights of a tensor are to be kept; it is read for that."""
+    weights = tensor.weights()
+    if plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
+        return float(np.count_nonzero(own))
+    return _wanted(weights, plan)
 
 
 def _choose(
-    weights: np.ndarray, importance: np.ndarray, index: IndexConfig, spec: CompressSpec
+    tensor: ModelTensor, weights: np.ndarray, importance: np.ndarray, plan: TensorPlan
 ) -> Part:
-    """Let the index choose a tensor's mask, then quantize what is kept."""
-    config, planes = spec.config, spec.quantizer.planes
+    """Let the index choose a tensor's mask, then quantize what is kept.
+
+    No gain comes from a zero, and no more weights are asked for than are not zero.
+    """
+    config, planes, index = plan.config, plan.quantizer.planes, plan.index
+    assert index is not None
     if not isinstance(config, WindowConfig):
         raise ConfigError(f"the {index.codec} index goes with the window value codec")
-    density = 1 - spec.sparsity
+    zero = weights == 0
+    density = _wanted(weights, plan) / max(1, weights.size)
+    if zero.any():
+        importance = np.where(zero, np.float32(0), importance)
+    if not density:
+        return _stored(tensor, weights, ~zero, plan, "pruned", "it is all zeros")
     kept_bits = round(weights.size * density) * planes
     size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
-    order = spec.order if spec.order != "auto" else best_order(importance, density, index)
-    chosen = choose_index(importance, density, index, order, size)
-    quantized = quantize(weights, chosen.mask, spec.quantizer, fixed_mask=True)
-    return Part(quantized, order, size, chosen)
+    try:
+        order = plan.order if plan.order != "auto" else best_order(importance, density, index)
+        chosen = choose_index(importance, density, index, order, size)
+    except DensityError as error:
+        why = f"the {error.codec} index keeps {error.found:,} weights, not {error.wanted:,}"
+        mask = prune.prune_tensor(importance, 1 - density)
+        return _stored(tensor, weights, mask, plan, "pruned", why)
+    zeros = int(np.count_nonzero(chosen.mask & zero))
+    made = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
+    return Part(*made, order, "chosen", zeros, size, chosen)
+
+
+def _stored(
+    tensor: ModelTensor,
+    weights: np.ndarray,
+    mask: np.ndarray,
+    plan: TensorPlan,
+    origin: str,
+    why: str,
+) -> Part:
+    """Keep a mask that the plan's index cannot, with an index that stores any."""
+    planes = plan.quantizer.planes
+    codec = "bitmap" if mask_lanes(plan.config, planes) % 8 else "entropy"
+    index = index_config(codec, plan.config, planes, density=1 - plan.pruned)
+    part = Part(*_quantized(tensor, weights, mask, plan), plan.order, origin, index=index)
+    notes = (f"the {codec} index stores its mask, as {why}", *part.quantized.notes)
+    return replace(part, quantized=replace(part.quantized, notes=notes))
 
 
 @dataclass(frozen=True)
@@ -136,11 +238,15 @@ class _Place:
     """Where a tensor lies in a file, and what its bytes do not tell."""
 
     start: int
+    part: Part
     shape: tuple[int, ...]
     kept: int
+    codes: np.dtype
     scales: tuple[int, ...]
     dtype: np.dtype
-    order: str
+
+
+_NOTHING = Quantized(np.zeros(0, np.bool_), np.zeros(0, np.uint8), _NO_SCALES)
 
 
 class PutAside:
@@ -166,14 +272,19 @@ class PutAside:
     def put(self, name: str) -> Part:
         """Make a tensor, and put it aside."""
         part = self._make(name)
-        mask, scales = part.quantized.mask, part.quantized.scales
-        kept = part.quantized.codes[mask]
-        place = _Place(
-            self._file.seek(0, 2), mask.shape, kept.size, scales.shape, scales.dtype, part.order
+        mask, codes, scales = part.quantized.mask, part.quantized.codes, part.quantized.scales
+        kept = codes[mask]
+        self._places[name] = _Place(
+            self._file.seek(0, 2),
+            replace(part, quantized=_NOTHING),
+            mask.shape,
+            kept.size,
+            codes.dtype,
+            scales.shape,
+            scales.dtype,
         )
         for array in (np.packbits(mask), kept, scales):
             self._file.write(array.tobytes())
-        self._places[name] = place
         return part
 
     def take(self, name: str) -> Part:
@@ -186,10 +297,10 @@ class PutAside:
         self._file.seek(place.start)
         packed = self._array(-(-size // 8), np.dtype(np.uint8))
         mask = np.unpackbits(packed, count=size).astype(np.bool_).reshape(place.shape)
-        codes = np.zeros(place.shape, np.uint8)
-        codes[mask] = self._array(place.kept, np.dtype(np.uint8))
+        codes = np.zeros(place.shape, place.codes)
+        codes[mask] = self._array(place.kept, place.codes)
         scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
-        return Part(Quantized(mask, codes, scales), place.order)
+        return replace(place.part, quantized=Quantized(mask, codes, scales))
 
     def _array(self, count: int, dtype: np.dtype) -> np.ndarray:
         return np.frombuffer(self._file.read(count * dtype.itemsize), dtype)

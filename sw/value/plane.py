@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Value plane of a tensor with any codec: codes to memory streams and back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,12 @@ def encode_value(
     order: str = "auto",
     threads: int | None = None,
     slices_per_stream: int | None = None,
+    index_bits: Callable[[np.ndarray, int, int], float] | None = None,
 ) -> tuple[bytes, StreamBits, ValueLayout]:
     """Encode kept codes into memory streams; order and slices per stream are the window codec's.
+
+    ``index_bits`` is what the index costs in an order, for ``auto``, see
+    :func:`xorloom.sw.index.plane.order_bits`.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def encode_value(
         If the tensor does not fit the format or the window.
     """
     data, bits, order, size = value_codec(config.codec).encode(
-        mask, codes, planes, config, order, slices_per_stream, threads
+        mask, codes, planes, config, order, slices_per_stream, threads, index_bits
     )
     return data, bits, ValueLayout(order, size)
 

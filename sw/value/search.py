@@ -61,8 +61,11 @@ def cut_sample(plane: Plane, total_weights: int) -> list[Plane]:
     if every <= 1:
         return [plane]
     mask, codes = mask.reshape(-1), codes.reshape(-1)
-    run = min(_RUN, -(-mask.size // every))
-    starts = range(0, mask.size, max(1, run) * every)
+    run = max(1, min(_RUN, -(-mask.size // every)))
+    steps = np.arange(0, mask.size, run * every)
+    # Anywhere in its step: even places could fall in with what repeats in the tensor.
+    starts = steps + np.random.default_rng(0).integers(0, run * (every - 1) + 1, steps.size)
+    starts = np.minimum(starts, max(0, mask.size - run))
     return [(mask[s : s + run].copy(), codes[s : s + run].copy(), q) for s in starts]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.tensors.quantize import Quantizer

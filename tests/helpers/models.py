@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small models, codecs and requests, for the tests of whole models."""
 
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.safetensors_file import dtype_name

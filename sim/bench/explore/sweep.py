@@ -31,7 +31,7 @@ from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
 from xorloom.sw.model.inspect import tensor_steps
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor, open_model
@@ -147,7 +147,8 @@ def _encode(job: _Job) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         path = Path(name) / "point.safetensors"
-        config, bits = compress_model(model, path, spec)
+        made = compress_model(model, path, spec)
+        config, bits = made.config, made.bits
         container = read_container(path)
         kept = most = 0.0
         words = steps = cycles = 0

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from xorloom.sim.cli.console.model_report import BITS_COLUMNS, bits_rows
 from xorloom.sim.cli.console.output import Json, print_json, print_table, with_command
 
-from .model import BITS_COLUMNS, bits_rows
 from .simulate import indexed_rows
 
 if TYPE_CHECKING:

@@ -1,302 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands on models: compress, decompress, inspect, verify."""
+"""Commands on compressed models: decompress, inspect, verify."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from xorloom.sim.cli.console.options import MaxWeights, config_options
+from xorloom.sim.cli.console.model_report import (
+    FRAME_COLUMNS,
+    bits_json,
+    decoder_lines,
+    decoders_json,
+    exit_if_failed,
+    frame_rows,
+    print_bits,
+    print_verdicts,
+    verdicts_json,
+    verified,
+)
+from xorloom.sim.cli.console.options import MaxWeights
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
-from xorloom.sim.generate.options import ConfigOptions
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    from xorloom.sw.model.metrics import TensorBits
-    from xorloom.sw.model.verify import Verdict
-    from xorloom.sw.spec.config import ValueConfig
-
-__all__ = ["BITS_COLUMNS", "COMMANDS", "bits_rows", "compress", "decompress", "inspect", "verify"]
+__all__ = ["COMMANDS", "decompress", "inspect", "verify"]
 
 Compressed = Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")]
-BITS_COLUMNS = (
-    "tensor",
-    "weights",
-    "kept",
-    "index",
-    "seeds",
-    "control",
-    "scales",
-    "overhead",
-    "total",
-    "bound",
-    "value eff.",
-)
-
-
-def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
-    """Return table rows of bits per weight, with the sum last."""
-    total = sum(list(bits.values())[1:], start=next(iter(bits.values())))
-    rows: list[tuple[object, ...]] = []
-    for name, b in [*bits.items(), ("all", total)]:
-        p = b.per_weight()
-        parts = ("index", "seeds", "control", "scales", "overhead", "total", "bound")
-        cells = [f"{p[key]:.4f}" for key in parts]
-        kept = f"{100 * b.kept / max(1, b.weights):.1f} %"
-        rows.append((name, f"{b.weights:,}", kept, *cells, f"{p['value_efficiency']:.3f}"))
-    return rows
-
-
-def _bits_json(bits: "Mapping[str, TensorBits]") -> dict[str, object]:
-    total = sum(list(bits.values())[1:], start=next(iter(bits.values())))
-    return {"tensors": {n: b.to_dict() for n, b in bits.items()}, "all": total.to_dict()}
-
-
-def _report(
-    title: str,
-    config: "ValueConfig",
-    bits: "Mapping[str, TensorBits]",
-    as_json: bool,
-    kept: "Sequence[dict[str, Any]]" = (),
-    verdicts: "Sequence[Verdict]" = (),
-) -> None:
-    if as_json:
-        report = {"codec": config.codec, "config": config.to_dict()} | _bits_json(bits)
-        report |= {"kept": list(kept)} if kept else {}
-        print_json(report | ({"verify": _verdicts_json(verdicts)} if verdicts else {}))
-        return
-    print_table(f"{title}: bits per weight", BITS_COLUMNS, bits_rows(bits))
-    if kept:
-        from xorloom.sw.model.kept import KEPT_COLUMNS
-
-        rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
-        print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)
-    typer.echo(describe(config))
-    if verdicts:
-        _print_verdicts(verdicts)
-
-
-def describe(config: "ValueConfig") -> str:
-    """Return one line on a decoder's parameters."""
-    return f"{config.codec} decoder: " + ", ".join(f"{k} {v}" for k, v in config.to_dict().items())
-
-
-_FRAME_COLUMNS = (
-    "tensor",
-    "order",
-    "streams",
-    "slices",
-    "frames",
-    "fewest",
-    "median",
-    "most",
-    "steps",
-    "patches",
-)
-
-
-def _frame_rows(frames: "Mapping[str, dict[str, Any]]") -> list[tuple[object, ...]]:
-    """Return table rows of the frames' rates; ``steps`` is all of them."""
-    rows: list[tuple[object, ...]] = []
-    for name, facts in frames.items():
-        steps = sorted(facts["steps"]) or [0]
-        rates = [steps[k] / facts["frame_slices"] for k in (0, len(steps) // 2, -1)]
-        cells = [f"{rate:.3f}" for rate in rates]
-        counts = (facts["streams"], facts["slices"], len(facts["steps"]))
-        rows.append(
-            (
-                name,
-                facts["order"],
-                *(f"{n:,}" for n in counts),
-                *cells,
-                f"{sum(facts['steps']):,}",
-                f"{sum(facts['patches']):,}",
-            )
-        )
-    return rows
-
-
-def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
-    """Read a file of the user's own masks, codes or saliencies."""
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.tensors.checkpoint import open_model
-
-    if path is None:
-        return {}
-    arrays = {name: tensor.load() for name, tensor in open_model(path).items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in kinds:
-            wanted = "floating point" if kinds == "f" else "bool or integer"
-            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not {wanted}")
-    return arrays
-
-
-@config_options("model", "tensor", "stages")
-def compress(
-    model: Annotated[
-        Path, typer.Argument(help="Checkpoint: .safetensors, .npz, .onnx, or .pt with torch.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
-    sparsity: Annotated[
-        float | None, typer.Option(help="Share of pruned weights, in [0, 1).", show_default="0.9")
-    ] = None,
-    density: Annotated[
-        float | None, typer.Option(help="Share of kept weights: 1 - sparsity.")
-    ] = None,
-    index: Annotated[
-        str | None,
-        typer.Option(
-            help="bitmap or entropy: any mask; trellis or lowrank: choose the mask.",
-            show_default="bitmap; trellis with index bits",
-        ),
-    ] = None,
-    index_bits: Annotated[
-        float | None, typer.Option(help="Index bits per weight, where the index chooses the mask.")
-    ] = None,
-    bits_per_weight: Annotated[
-        float | None,
-        typer.Option(
-            help="All bits per weight: choose density and index for the most energy in it."
-        ),
-    ] = None,
-    index_window: Annotated[
-        int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
-    ] = 14,
-    index_classes: Annotated[
-        int, typer.Option(help="trellis: density classes of lanes, 1 or 4.")
-    ] = 1,
-    importance: Annotated[
-        str,
-        typer.Option(
-            help="What a chosen mask keeps most of: magnitude or energy.",
-            show_default="magnitude; energy with bits per weight",
-        ),
-    ] = "",
-    saliency: Annotated[
-        Path | None,
-        typer.Option(help="Your own importance of every weight, by tensor name."),
-    ] = None,
-    scope: Annotated[str, typer.Option(help="Prune per tensor, row, or global.")] = "tensor",
-    quantizer: Annotated[
-        str, typer.Option(help="binary, alternating, ternary or uniform.")
-    ] = "binary",
-    planes: Annotated[int, typer.Option(help="Bits per kept weight, 1 to 8.")] = 1,
-    scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
-    group: Annotated[int, typer.Option(help="Weights per group.")] = 128,
-    scale_dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
-    tensors: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tensors", "-t", help="Exact names, or globs over matrices; default: all matrices."
-        ),
-    ] = None,
-    min_size: Annotated[int, typer.Option(help="Fewest elements of a matrix.")] = 4096,
-    masks: Annotated[
-        Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
-    ] = None,
-    codes: Annotated[
-        Path | None, typer.Option(help="Your own uint8 codes, by tensor name; need masks.")
-    ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Then decode the file and check it, as verify does.")
-    ] = False,
-    order: Annotated[
-        str,
-        typer.Option(
-            help="window: auto, row, column, strided, strided-column, skewed, skewed-column."
-        ),
-    ] = "auto",
-    *,
-    options: ConfigOptions,
-    as_json: Json = False,
-) -> None:
-    """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
-    import numpy as np
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.model.compress import compress_model
-    from xorloom.sw.model.kept import KeptReport
-    from xorloom.sw.model.request import IndexRequest
-    from xorloom.sw.model.selection import UserArrays, select
-    from xorloom.sw.model.spec import CompressSpec
-    from xorloom.sw.tensors.checkpoint import open_model
-    from xorloom.sw.tensors.quantize import Quantizer
-
-    if output.suffix != ".safetensors":
-        raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
-    if output.resolve() == model.resolve():
-        raise ConfigError("output must not be the input file")
-    config = options.config()
-    if order != "auto" and config.codec == "block":
-        raise ConfigError("--order belongs to --value window, not block")
-    if sparsity is not None and density is not None:
-        raise ConfigError("give either --sparsity or --density")
-    source = open_model(model)
-    patterns = tuple(tensors or ())
-    request = IndexRequest(
-        index, index_bits, bits_per_weight, density, sparsity, index_window, index_classes
-    )
-    how = Quantizer(quantizer, planes, scale, group, scale_dtype)
-    names = select(source, patterns, min_size)
-    kept_density, index_of = request.resolve(source, names, config, how)
-    spec = CompressSpec(
-        sparsity=1 - kept_density,
-        scope=scope,
-        quantizer=how,
-        config=config,
-        order=order,
-        search=(options.n_out if config.codec == "block" else options.n_in) is None,
-        include=patterns,
-        min_size=min_size,
-        index=index_of,
-        importance=importance or ("magnitude" if bits_per_weight is None else "energy"),
-    )
-    given = UserArrays(
-        masks=_arrays(masks, "mask"),
-        codes={n: c.astype(np.uint8) for n, c in _checked(_arrays(codes, "codes")).items()},
-        saliency=_arrays(saliency, "saliency", "f"),
-    )
-    kept = KeptReport(source)
-    passes = 2 if spec.search and not spec.chooses else 1
-    with progress_bar("compress", len(names) * passes) as step:
-        config, bits = compress_model(
-            source,
-            output,
-            spec,
-            names=names,
-            given=given,
-            progress=step,
-            done=kept if spec.chooses else lambda name, quantized, bits: None,
-        )
-    verdicts = _verified(output, golden=False, max_weights=sys.maxsize) if verify else []
-    _report(str(output), config, bits, as_json, kept.rows, verdicts)
-    _exit_if_failed(verdicts)
-
-
-def _checked(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
-    """Refuse codes that uint8 cannot hold, before they are narrowed."""
-    from xorloom.sw.base.errors import ConfigError
-
-    for name, array in codes.items():
-        if array.size and (int(array.min()) < 0 or int(array.max()) > 255):
-            raise ConfigError(f"codes of {name!r} must be between 0 and 255")
-    return codes
 
 
 def decompress(
     model: Compressed,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Plain .safetensors file.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Plain .safetensors file; with --into one of its type."
+        ),
+    ],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model that was compressed (.onnx, .npz, .safetensors): write it with the "
+            "decoded weights in place of its own."
+        ),
+    ] = None,
     max_weights: MaxWeights = None,
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.decompress import decompress_model
+    from xorloom.sw.model.decompress import decompress_into, decompress_model
 
     with progress_bar("decompress", len(read_container(model).tensors)) as step:
-        shapes = decompress_model(model, output, step, max_weights=max_weights)
-    typer.echo(f"{output}: {len(shapes)} tensors decoded")
+        if into is None:
+            count = len(decompress_model(model, output, step, max_weights=max_weights))
+        else:
+            count = decompress_into(model, into, output, step, max_weights=max_weights)
+    typer.echo(f"{output}: {count} tensors decoded")
 
 
 def inspect(
@@ -320,21 +76,36 @@ def inspect(
                 frames[name] = rates
             step(name)
     fifos = [row for row in fifo_rows(container) if row["tensor"] in names]
+    errors = {name: container.tensor(name).error for name in names}
+    users = {
+        decoder: [name for name in names if container.tensor(name).decoder == decoder]
+        for decoder in container.decoders
+    }
+    users = {decoder: found for decoder, found in users.items() if found}
     if as_json:
-        report: dict[str, Any] = container.decoder(names).to_dict()
-        print_json(report | _bits_json(bits) | {"frames": frames, "fifos": fifos})
+        decoders = list(users)
+        more = {
+            name: {
+                "error": errors[name],
+                "quantizer": asdict(info.quantizer) if info.quantizer else None,
+                "decoder": decoders.index(info.decoder),
+            }
+            for name in names
+            if (info := container.tensor(name))
+        }
+        report = decoders_json(decoders) | bits_json(bits, more)
+        print_json(report | {"frames": frames, "fifos": fifos})
         return
-    decoder = container.decoder(names)
-    _report(str(model), decoder.value, bits, as_json=False)
+    print_bits(str(model), bits, errors)
     if frames:
-        print_table("frames: steps per slice", _FRAME_COLUMNS, _frame_rows(frames))
+        print_table("frames: steps per slice", FRAME_COLUMNS, frame_rows(frames))
     if fifos:
         cells = [
             [row["tensor"], *(f"{row[key]:,.0f}" for key in FIFO_COLUMNS[1:])] for row in fifos
         ]
         print_table("index FIFO at constant supply beyond the mean", FIFO_COLUMNS, cells)
-    index = ", ".join(f"{k} {v}" for k, v in decoder.index.to_dict().items())
-    typer.echo(f"{decoder.index.codec} index: {index}")
+    for line in decoder_lines(users):
+        typer.echo(line)
 
 
 def verify(
@@ -346,39 +117,12 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Decode everything and check it against the checksums of what was compressed."""
-    verdicts = _verified(model, golden, max_weights)
+    verdicts = verified(model, golden, max_weights)
     if as_json:
-        print_json(_verdicts_json(verdicts))
+        print_json(verdicts_json(verdicts))
     else:
-        _print_verdicts(verdicts, " with the fast decoder and the golden model" if golden else "")
-    _exit_if_failed(verdicts)
+        print_verdicts(verdicts, " with the fast decoder and the golden model" if golden else "")
+    exit_if_failed(verdicts)
 
 
-def _verified(model: Path, golden: bool, max_weights: int | None) -> "list[Verdict]":
-    from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.verify import verify_model
-
-    container = read_container(model, max_weights)
-    count = len(container.tensors) + len(container.untouched)
-    with progress_bar("verify", count) as step:
-        return verify_model(container, golden=golden, progress=step)
-
-
-def _verdicts_json(verdicts: "Sequence[Verdict]") -> dict[str, object]:
-    return {"ok": all(v.ok for v in verdicts), "tensors": [asdict(v) for v in verdicts]}
-
-
-def _print_verdicts(verdicts: "Sequence[Verdict]", how: str = "") -> None:
-    for verdict in verdicts:
-        if not verdict.ok:
-            typer.echo(f"FAILED {verdict.message}")
-    good = sum(verdict.ok for verdict in verdicts)
-    typer.echo(f"{good} of {len(verdicts)} tensors are bit-exact{how}")
-
-
-def _exit_if_failed(verdicts: "Sequence[Verdict]") -> None:
-    if not all(verdict.ok for verdict in verdicts):
-        raise typer.Exit(1)
-
-
-COMMANDS = (compress, decompress, inspect, verify)
+COMMANDS = (decompress, inspect, verify)

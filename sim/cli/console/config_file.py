@@ -33,12 +33,6 @@ KEYS = _keys()
 """Keys of a file: names of parameters, as flags without dashes and with ``_`` for ``-``.
 
 A command takes the keys that it has flags for, so that one file serves all commands."""
-_TYPES: dict[Any, tuple[str, type | tuple[type, ...]]] = {
-    int: ("an integer", int),
-    float: ("a number", (int, float)),
-    str: ("a string", str),
-    Path: ("a string", str),
-}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -49,52 +43,27 @@ def read_config(path: Path) -> dict[str, Any]:
     ConfigError
         If the file is missing, is not TOML, or has an unknown key.
     """
-    import difflib
-    import tomllib
+    from xorloom.sw.base.toml_text import check_known, parameter_names, read_toml
 
-    from xorloom.sw.base.errors import ConfigError
-
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: not a TOML file that can be read: {reason}") from error
-    values: dict[str, Any] = {}
-    for key, value in found.items():
-        name = key.replace("-", "_")
-        if name not in KEYS:
-            close = difflib.get_close_matches(name, KEYS, 1)
-            hint = f"did you mean {_key(close[0])}?" if close else "keys are flags without --"
-            raise ConfigError(f"{path}: unknown key {key}: {hint}")
-        if name in values:
-            raise ConfigError(f"{path}: key {_key(name)} is given twice, with - and with _")
-        values[name] = value
+    values = parameter_names(str(path), read_toml(path)[0])
+    for name in values:
+        check_known(str(path), name, KEYS, "keys are flags without --")
     model = values.get("model")
     if isinstance(model, str):
         values["model"] = str(path.parent / model)
     return values
 
 
-def _key(name: str) -> str:
-    return name.replace("_", "-")
-
-
 def _check(path: Path, name: str, value: Any) -> None:
     """Check one value as that of its flag is checked."""
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.toml_text import check_kind, toml_key
 
     kind, option = KEYS[name]
-    if kind not in _TYPES:
-        text = "a list of strings"
-        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    else:
-        text, wanted = _TYPES[kind]
-        fits = isinstance(value, wanted) and not isinstance(value, bool)
-    if not fits:
-        raise ConfigError(f"{path}: {_key(name)} must be {text}, not {json.dumps(value)}")
+    check_kind(str(path), name, value, kind)
     low, high = (None, None) if option is None else (option.min, option.max)
     if low is not None and high is not None and not low <= value <= high:
-        raise ConfigError(f"{path}: {_key(name)} must be between {low} and {high}, not {value}")
+        raise ConfigError(f"{path}: {toml_key(name)} must be between {low} and {high}, not {value}")
 
 
 def _load(context: typer.Context, path: Path | None) -> Path | None:
@@ -166,6 +135,8 @@ def config_text(
     folder : Path
         Folder of the file: the path of a model is relative to it.
     """
+    from xorloom.sw.base.toml_text import toml_key
+
     values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
     if options.model is not None:
         values["model"] = Path(os.path.relpath(options.model, folder)).as_posix()
@@ -186,6 +157,6 @@ def config_text(
     lines = [
         "# All parameters of what lies beside this file. To make it again:",
         f"#   xorloom generate --config {title}.toml -o FOLDER",
-        *(f"{_key(n)} = {_toml(v)}" for n, v in values.items() if v is not None),
+        *(f"{toml_key(n)} = {_toml(v)}" for n, v in values.items() if v is not None),
     ]
     return "\n".join(lines) + "\n"

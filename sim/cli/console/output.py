@@ -11,7 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Json", "command_line", "print_json", "print_table", "progress_bar", "with_command"]
+__all__ = [
+    "Json",
+    "command_line",
+    "print_json",
+    "print_table",
+    "progress_bar",
+    "say",
+    "with_command",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -32,6 +40,12 @@ def with_command(value: Any) -> Any:
 def print_json(value: Any) -> None:
     """Write a result with its command to stdout, as JSON that ``xorloom report`` reads."""
     typer.echo(json.dumps(with_command(value), indent=2))
+
+
+def say(text: str) -> None:
+    """Write a line for people to stderr, unless ``--quiet``."""
+    if logging.getLogger().level < logging.ERROR:
+        typer.echo(text, err=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

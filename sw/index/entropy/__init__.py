@@ -6,8 +6,10 @@ import math
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import IndexCodec
+from xorloom.sw.index.rate_distortion import binary_entropy
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import Header
+from xorloom.sw.tensors.orders import runs
 
 from .stream import encode, pack, unit_ends, unpack
 from .table import UNIT_BITS
@@ -16,6 +18,12 @@ __all__ = ["CODEC"]
 
 _CHUNK = 8
 """Mask bits that are coded at once."""
+_SMALL_CHUNKS = 1 << 14
+"""Chunks of a stream up to which tables and lanes' ends count; beyond, they are under 1 %."""
+_TABLE_CLASSES = 16
+"""Most classes of a table."""
+_MARGIN = 1.01
+"""Over the entropy of masks without structure: at most, of 20,000 weights or more."""
 
 
 def _pack(mask: np.ndarray, count: int, config: EntropyConfig) -> bytes:
@@ -28,6 +36,27 @@ def _due(data: bytes, header: Header, config: EntropyConfig, where: str) -> np.n
     return np.searchsorted(ends, unit, side="right")
 
 
+def _order_bits(
+    packed: np.ndarray, weights: int, slices_per_stream: int, config: EntropyConfig
+) -> float:
+    """Bits of the streams: of small masks as they are, of others the entropy of their chunks."""
+    total = 0.0
+    for first, end, count in runs(weights, config.n_out, slices_per_stream):
+        part = packed[:, first:end]
+        if part.size <= _SMALL_CHUNKS:
+            mask = np.unpackbits(np.ascontiguousarray(part.T), axis=1, bitorder="little")
+            total += 8 * len(_pack(mask.astype(np.bool_), count, config))
+        else:
+            total += _chunk_entropy(np.bincount(part.reshape(-1), minlength=256))
+    return total
+
+
+def _chunk_entropy(counts: np.ndarray) -> float:
+    """Return the bits of chunk values that occur ``counts`` times, (256,), in all."""
+    share = counts[counts > 0] / max(1, int(counts.sum()))
+    return -float(counts.sum() * (share * np.log2(share)).sum())
+
+
 def _configure(n_out: int, bus_bits: int, planes: int, **_wishes: object) -> EntropyConfig:
     if n_out % _CHUNK:
         raise ConfigError(
@@ -38,4 +67,17 @@ def _configure(n_out: int, bus_bits: int, planes: int, **_wishes: object) -> Ent
     return EntropyConfig(n_out=n_out, lanes=lanes, bus_bits=bus_bits)
 
 
-CODEC = IndexCodec(pack=_pack, unpack=unpack, due=_due, configure=_configure)
+def _stream_bits(count: int, density: float, config: EntropyConfig) -> float:
+    """Bits of a mask without structure: a table by number of ones, and two units a lane."""
+    fixed = UNIT_BITS * (1 + _TABLE_CLASSES + 2 * config.lanes)
+    return _MARGIN * count * binary_entropy(density) + fixed
+
+
+CODEC = IndexCodec(
+    pack=_pack,
+    unpack=unpack,
+    due=_due,
+    configure=_configure,
+    stream_bits=_stream_bits,
+    order_bits=_order_bits,
+)

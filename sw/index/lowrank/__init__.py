@@ -8,9 +8,10 @@ from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import Header
-from xorloom.sw.tensors.orders import beats
+from xorloom.sw.tensors.orders import beats, slice_count
 
-from .codec import choose, pack, search, split, unpack
+from .codec import choose, pack, split, unpack
+from .search import search
 
 __all__ = ["CODEC"]
 
@@ -53,10 +54,16 @@ def _configure(
 ) -> LowrankConfig:
     if importance is None or rate is None:
         return LowrankConfig(n_out=n_out, bus_bits=bus_bits)
-    slices = beats(importance, "strided", n_out)
+    slices = beats(importance, "skewed", n_out)
     return search(
         slices, importance.size, rate, density, n_out, bus_bits=bus_bits, local_search=False
     )
 
 
-CODEC = IndexCodec(choose=_choose, unpack=unpack, due=_due, configure=_configure)
+def _stream_bits(count: int, _density: float, config: LowrankConfig) -> float:
+    return config.chunks(slice_count(count, config.n_out)) * config.chunk_bits
+
+
+CODEC = IndexCodec(
+    choose=_choose, unpack=unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+)

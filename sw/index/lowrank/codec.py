@@ -9,12 +9,12 @@ normative for the streams.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
-from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.base.errors import CapacityError, ConfigError, DensityError, FormatError
 from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
+from xorloom.sw.index.density import is_met, wanted_count
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import Header, network_id
 
@@ -28,20 +28,14 @@ __all__ = [
     "LowrankChoice",
     "choose",
     "pack",
-    "search",
     "split",
     "stream_bits",
     "unpack",
 ]
 
 _ATTEMPTS = 16
-_TILE = (8, 96)
-"""Heights and widths of tiles that the search tries."""
 _DITHER = 1e-4
 """Of the mean importance: equal importances get an order, so that any density has its price."""
-_OTHERS = (
-    "the trellis codec chooses a mask at any rate from 0.03, entropy and bitmap take a given one"
-)
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,11 @@ class LowrankChoice:
     beat: np.ndarray
     slices_per_stream: int
     kept: float
+
+    @property
+    def count(self) -> int:
+        """Weights kept."""
+        return int(np.count_nonzero(self.mask))
 
 
 def _row_starts(slices: int, tile_slices: int, slices_per_stream: int) -> np.ndarray:
@@ -110,15 +109,17 @@ def choose(
     tile with the same density. The local search begins with its factors and maximizes
     ``importance - price`` over the mask, with one price for all tiles, so that a tile's density
     follows its importance. In the end single factor bits are inverted, those that cost least,
-    until exactly ``round(density * live)`` weights are kept.
+    until the wanted number of weights is kept, exactly if that can be.
 
     Parameters
     ----------
     importance : (slices, n_out) float
-        Not negative; 0 where there is no weight.
+        Not negative; 0 where there is no weight. A weight without importance gains nothing, but
+        may be kept for the sake of others.
     live : int
         Weights: the first so many places in C order.
     density : float
+        See :func:`xorloom.sw.index.density.wanted_count`.
     config : LowrankConfig
     local_search : bool
         False: the heuristic only.
@@ -135,7 +136,10 @@ def choose(
     Raises
     ------
     ConfigError
-        If an argument is out of range, or the density cannot be met on so few weights.
+        If an argument is out of range.
+    DensityError
+        If the density cannot be met within 2 % or one weight: tensors of few weights or mostly
+        zeros.
     """
     _check(importance, live, density, config)
     with np.errstate(over="ignore"):
@@ -143,7 +147,7 @@ def choose(
     if not (np.isfinite(x).all() and (x >= 0).all()):
         raise ConfigError("importance must be finite and not negative (take magnitudes)")
     slices = x.shape[0]
-    goal = round(density * live)
+    goal = wanted_count(x.reshape(-1)[:live], density) if density else 0
     tiles = Tiles(
         _row_starts(slices, config.tile_slices, slices_per_stream),
         config.tile_lanes, config.tiles, config.rank, live,
@@ -160,45 +164,43 @@ def choose(
         fit.factorize(cut, np.diff(np.rint(ends).astype(np.int64), prepend=0))
         plain = replace(fit)
         plain.lane[:], plain.beat[:], plain.counts[:] = fit.lane, fit.beat, fit.counts
-        best = None
+        tried = []
         price = 0.5 * cut
         if local_search:
-            price = fit_price(fit, sizes, density, goal, tries)
-            best = _met(x, fit, goal, price, exact, slices_per_stream)
-        other = _met(x, plain, goal, 0.5 * cut, exact, slices_per_stream)
-        if best is None or (other is not None and other.kept > best.kept):
-            best = other
+            price = fit_price(fit, sizes, goal / live, goal, tries)
+            tried.append(_brought_near(x, fit, goal, price, exact, slices_per_stream))
+        tried.append(_brought_near(x, plain, goal, 0.5 * cut, exact, slices_per_stream))
+        allowed = 0 if exact else TOLERANCE * goal
         for attempt in range(_ATTEMPTS):  # of few tiles, some factors miss the number by a little
-            if best is not None:
-                return best
+            if any(abs(choice.count - goal) <= allowed for choice in tried):
+                break
             fit.ascend(price * (0.5 + attempt / _ATTEMPTS), 4)
-            best = _met(x, fit, goal, price, exact, slices_per_stream)
-    if best is None:
-        raise ConfigError(
-            f"density {density} of {live} weights cannot be met by rank {config.rank} in tiles of "
-            f"{config.tile_slices} slices by {config.tile_lanes} lanes: use smaller tiles or "
-            f"more rank ({_OTHERS})"
-        )
+            tried.append(_brought_near(x, fit, goal, price, exact, slices_per_stream))
+    miss = max(allowed, min(abs(choice.count - goal) for choice in tried))
+    best = max(
+        (choice for choice in tried if abs(choice.count - goal) <= miss), key=lambda c: c.kept
+    )
+    if not is_met(best.count, goal):
+        raise DensityError("lowrank", goal, best.count, live)
     return best
 
 
-def _met(
+def _brought_near(
     x: np.ndarray, fit: Fit, goal: int, price: float, exact: bool, slices_per_stream: int
-) -> LowrankChoice | None:
-    """Bring the factors to the number of weights to keep; nothing if that fails."""
-    allowed = 0 if exact else TOLERANCE * goal
-    if abs(goal - fit.count) > allowed and abs(fit.meet(goal, price)) > allowed:
-        return None
+) -> LowrankChoice:
+    """Bring the factors to the number of weights to keep, or as near as they come."""
+    if abs(goal - fit.count) > (0 if exact else TOLERANCE * goal):
+        fit.meet(goal, price)
     return _chosen(x, fit, slices_per_stream)
 
 
 def _search_gains(x: np.ndarray, seed: int) -> np.ndarray:
-    """Importance with mean 1, no two alike."""
+    """Importance with mean 1, no two alike but zeros, which stay zeros."""
     noise = np.random.default_rng(seed).random(x.shape, np.float32)
     mean = float(x.mean(dtype=np.float64)) if x.size else 0.0
     if mean == 0.0:
-        return noise
-    return x / np.float32(mean) + np.float32(_DITHER) * noise
+        return np.zeros_like(x)
+    return x / np.float32(mean) + np.float32(_DITHER) * noise * (x > 0)
 
 
 def _chosen(x: np.ndarray, fit: Fit, slices_per_stream: int) -> LowrankChoice:
@@ -315,77 +317,3 @@ def unpack(data: bytes, count: int, config: LowrankConfig, where: str = "index")
     first_slices = _row_starts(slices, span, 0)
     tiles = Tiles(first_slices, config.tile_lanes, config.tiles, config.rank, count)
     return _product(lane, beat, tiles, config.n_out)
-
-
-def _candidates(
-    rate: float, live: int, n_out: int, bus_bits: int, slices: int
-) -> list[LowrankConfig]:
-    """For every rank and about every height of a tile, the smallest tile that fits the rate."""
-    found: dict[tuple[int, int], LowrankConfig] = {}
-    for rank in range(1, 9):
-        for tile_slices in range(_TILE[0], _TILE[1] + 1):
-            share = -(-rank * n_out // tile_slices)
-            for tiles in range((n_out - share - 1) // rank, 0, -1):
-                lanes = -(-n_out // tiles)
-                if lanes < _TILE[0]:
-                    continue
-                if lanes > _TILE[1]:
-                    break
-                config = LowrankConfig(n_out, tile_slices, lanes, rank, bus_bits)
-                if stream_bits(slices, config).total > rate * live:
-                    continue
-                key = rank, int(3 * np.log2(tile_slices))  # the height, within a factor of 1.26
-                other = found.get(key)
-                if other is None or tile_slices * lanes < other.tile_slices * other.tile_lanes:
-                    found[key] = config
-                break
-    return list(found.values())
-
-
-def search(
-    importance: np.ndarray,
-    live: int,
-    rate: float,
-    density: float,
-    n_out: int,
-    *,
-    bus_bits: int = 64,
-    slices_per_stream: int = 0,
-    sample_slices: int = 256,
-    local_search: bool = True,
-    seed: int = 0,
-    threads: int | None = None,
-) -> LowrankConfig:
-    """Find the tile and the rank that keep most importance at a rate, on a sample.
-
-    Tiles of 8 to 96 slices by 8 to 96 lanes, rank 1 to 8. The rate counts everything stored:
-    preamble, rounding of shares, header, CRC and padding.
-
-    Parameters
-    ----------
-    importance, live, slices_per_stream
-        As in :func:`choose`.
-    rate : float
-        Bits per weight.
-
-    Raises
-    ------
-    ConfigError
-        If no tile fits the rate.
-    """
-    slices = importance.shape[0]
-    span = min(slices, slices_per_stream or slices)
-    configs = _candidates(rate, min(live, span * n_out), n_out, bus_bits, span)
-    if not configs:
-        raise ConfigError(
-            f"rate {rate} is too small for low-rank tiles of up to 96 by 96 in streams of {span} "
-            f"slices of {n_out} ({_OTHERS})"
-        )
-    begin = max(0, (slices - sample_slices) // 2)
-    part = importance[begin : begin + sample_slices]
-    weights = min(live - begin * n_out, part.size)
-    run = partial(
-        choose, part, weights, density, exact=False, tries=16, local_search=local_search,
-        seed=seed, threads=threads,
-    )  # fmt: skip
-    return max(configs, key=lambda config: run(config).kept)

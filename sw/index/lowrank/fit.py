@@ -149,7 +149,7 @@ def fit_price(fit: Fit, sizes: np.ndarray, density: float, goal: int, tries: int
     """Find the price of a weight at which the local search keeps ``goal``; factors are left so."""
     every = max(1, fit.counts.size // _SAMPLE_TILES)
     start = fit.lane.copy(), fit.beat.copy()
-    low, high = float(fit.x.min()) - 1.0, float(fit.x.max()) + 1.0
+    low, high = 0.0, float(fit.x.max()) + 1.0  # no price at which a zero gains
     wanted = density * float(sizes[::every].sum())
     for _ in range(12):
         price = 0.5 * (low + high)
@@ -158,7 +158,7 @@ def fit_price(fit: Fit, sizes: np.ndarray, density: float, goal: int, tries: int
         low, high = (price, high) if fit.counts[::every].sum() > wanted else (low, price)
     fit.lane[:], fit.beat[:] = start
     price, before = 0.5 * (low + high), None
-    low, high = float(fit.x.min()) - 1.0, float(fit.x.max()) + 1.0
+    low, high = 0.0, float(fit.x.max()) + 1.0
     for turn in range(12):
         fit.ascend(price, tries if turn == 0 else tries // 4)
         error = float(np.log(max(fit.count, 0.5) / goal))

@@ -15,7 +15,7 @@ from .choose import choose as choose_path
 from .choose import minterms_for
 from .stream import pack, payload_bits, unpack
 
-__all__ = ["CODEC"]
+__all__ = ["CODEC", "trellis_configs"]
 
 _TRIAL_WINDOW = 10
 """Window of the trellis in trials: quick, and as good a judge."""
@@ -67,6 +67,26 @@ def _configure(
             f"index bits must be between {least} and {most} bits per weight for the trellis "
             f"index, not {rate} (more: the entropy or bitmap index stores the ideal mask)"
         )
+    fits = trellis_configs(n_out, bus_bits, density=density, window=window, classes=classes)
+    fits = [c for c in fits if c.rate <= rate + 1e-9]
+    if not fits:
+        raise ConfigError(
+            f"index bits {rate} are too few for slices of {n_out} weights with {classes} density "
+            "classes (use one class, a larger n_out, or more index bits)"
+        )
+    return fits[-1]
+
+
+def trellis_configs(
+    n_out: int, bus_bits: int, *, density: float, window: int, classes: int
+) -> list[TrellisConfig]:
+    """Return the parameters of all rates that there are for a density, ascending.
+
+    Raises
+    ------
+    ConfigError
+        If no code has such a density.
+    """
     config = TrellisConfig(
         n_in=1,
         n_out=n_out,
@@ -75,14 +95,7 @@ def _configure(
         classes=classes,
         bus_bits=bus_bits,
     )
-    fits = [replace(config, n_in=n) for n in range(1, n_out // 2 + 1)]
-    fits = [c for c in fits if c.rate <= rate + 1e-9]
-    if not fits:
-        raise ConfigError(
-            f"index bits {rate} are too few for slices of {n_out} weights with {classes} density "
-            "classes (use one class, a larger n_out, or more index bits)"
-        )
-    return fits[-1]
+    return [replace(config, n_in=n) for n in range(1, n_out // 2 + 1)]
 
 
 def _orders(config: TrellisConfig) -> Sequence[str]:
@@ -95,11 +108,16 @@ def _trial(config: TrellisConfig) -> TrellisConfig:
     return replace(config, window=min(config.window, _TRIAL_WINDOW))
 
 
+def _stream_bits(count: int, _density: float, config: TrellisConfig) -> float:
+    return payload_bits(-(-count // config.n_out), config)
+
+
 CODEC = IndexCodec(
     choose=_choose,
     unpack=unpack,
     due=_due,
     configure=_configure,
+    stream_bits=_stream_bits,
     orders=_orders,
     trial=_trial,
 )

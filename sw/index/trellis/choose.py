@@ -6,31 +6,36 @@ are worth most: a kept weight is worth its importance less a price, and the pric
 the wanted share of weights is kept.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.index.density import is_met, wanted_count
 from xorloom.sw.spec.index_config import TrellisConfig
 
+from .price import PriceSearch, search_price, search_share
 from .stream import TrellisStream, search_stream
 
 __all__ = ["TrellisChoice", "check_importance", "choose", "minterms_for"]
 
 _PROBE = 1 << 17
 """Weights on which the price is fitted."""
-_TOLERANCE = 0.003
-"""Relative error of the density that is good enough."""
 _RUN = 32
 """Slices that a sample takes in a row."""
+_TRIES = 12
+"""Prices tried on a sample, or on a tensor no larger than one."""
 _WHOLE_TRIES = 3
-"""Times that a whole tensor is encoded at most, to meet the density."""
+"""Prices tried on a larger tensor, unless the density is still missed."""
 _ROUNDS = 2
 """Times that the classes are chosen anew."""
+_MOST = 0.75
+"""Share of the wanted weights that is enough where only zeros are left."""
 _DITHER = 1 / 64
 """Spread that weights of equal importance get, relative to it: no price could part them."""
+_WIDTHS = (1 / 64, 1 / 16, 1 / 4, 1.0, 1 / 32, 1 / 8, 1 / 2)
+"""Relative differences of two prices, of which every weight has one: wide ones where few tell."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,22 @@ def minterms_for(density: float, classes: int = 1) -> int:
     return min(15, max(1, round(best)))
 
 
+def _spread(size: int, turn: int = 1) -> np.ndarray:
+    """Return numbers in [0, 1), evenly spread over any run of weights by the golden ratio."""
+    return np.arange(size) * (turn * 0.6180339887498949) % 1.0
+
+
 def _part_ties(importance: np.ndarray, live: int, wanted: int) -> np.ndarray:
-    """Spread equal importance a little where the price would fall on it."""
+    """Spread equal importance a little where the price would fall on it; zeros stay zeros.
+
+    ``wanted`` is at most the number of weights that are not zero.
+    """
     flat = importance.reshape(-1)[:live]
     cut = np.partition(flat, live - wanted)[live - wanted]
     if np.count_nonzero(flat == cut) <= wanted // 20:
         return importance
-    unit = float(cut) or float(np.median(flat[flat > 0]))
-    spread = np.arange(importance.size) * 0.6180339887498949 % 1.0  # evenly by the golden ratio
-    return importance + (_DITHER * unit * spread).astype(np.float32).reshape(importance.shape)
+    more = (_DITHER * float(cut) * _spread(importance.size)).astype(np.float32)
+    return importance + more.reshape(importance.shape) * (importance > 0)
 
 
 def _classes(density: np.ndarray, config: TrellisConfig) -> np.ndarray:
@@ -99,29 +111,70 @@ def _lane_density(mask: np.ndarray, live: int, config: TrellisConfig) -> np.ndar
     return kept / np.maximum(there, 1)
 
 
-def _fit(
-    keep: Callable[[float], int], wanted: int, price: float, slope: float, tries: int
-) -> tuple[float, float]:
-    """Find the price at which ``keep(price)``, which falls, is near ``wanted``.
+@dataclass
+class _Search:
+    """Search at work: a tensor's slices, its lanes' classes, and the best mask so far."""
 
-    Newton's method on the logarithm, kept between prices known to be too low and too high.
-    Returns the price and the slope, for another search from there.
-    """
-    low, high = 0.0, np.inf
-    last: tuple[float, float] | None = None
-    for _ in range(tries):
-        found = float(np.log(max(keep(price), 0.5) / wanted))
-        if last is not None and abs(price - last[0]) > 1e-6 * price:
-            new = (found - last[1]) / (price - last[0])
-            slope = min(max(new, 4 * slope), slope / 4)  # it is negative
-        last = (price, found)
-        if abs(found) <= _TOLERANCE:
-            break
-        low, high = (price, high) if found > 0 else (low, price)
-        price -= found / slope
-        if not low < price < high:
-            price = (low + high) / 2 if np.isfinite(high) else 2 * low
-    return price, slope
+    importance: np.ndarray
+    live: int
+    wanted: int
+    config: TrellisConfig
+    size: int
+    threads: int
+    classes: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.streams: tuple[TrellisStream, ...] = ()
+        self.mask: np.ndarray | None = None
+
+    @property
+    def found(self) -> int:
+        """Weights that the best mask keeps."""
+        return -1 if self.mask is None else int(np.count_nonzero(self.mask))
+
+    def encode(self, price: float, worth: np.ndarray) -> np.ndarray:
+        """Encode all streams; keep them if no number of kept weights was nearer."""
+        config, slices = self.config, worth.shape[0]
+
+        def one(first: int) -> tuple[TrellisStream, np.ndarray]:
+            part = worth[first : first + self.size]
+            rows = slice(first // config.period, -(-(first + len(part)) // config.period))
+            own = max(0, min(part.size, self.live - first * config.n_out))
+            return search_stream(part, own, price, config, self.classes[rows])
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            done = list(pool.map(one, range(0, slices, self.size)))
+        mask = np.concatenate([mask for _, mask in done])
+        miss = abs(int(np.count_nonzero(mask)) - self.wanted)
+        if self.mask is None or miss < abs(self.found - self.wanted):
+            self.streams, self.mask = tuple(stream for stream, _ in done), mask
+        return mask
+
+    def classify(self, mask: np.ndarray) -> None:
+        """Choose the lanes' classes for a mask; what was found with others does not count."""
+        self.classes = _classes(_lane_density(mask, self.live, self.config), self.config)
+        self.mask = None
+
+    def fit(self, before: PriceSearch | None = None) -> PriceSearch:
+        """Fit the price on a sample."""
+        share = self.wanted / self.live
+        return _fit_price(self.importance, self.live, share, self.config, self.classes, before)
+
+    def keep(self, price: float) -> int:
+        """Return how many weights a price keeps."""
+        return int(np.count_nonzero(self.encode(price, self.importance)))
+
+    def part_jump(self, fit: PriceSearch, width: float, turn: int) -> None:
+        """Come nearer where the number jumps at a price: part of the weights get a lower one."""
+        low, high = fit.low / (1 + width / 2), fit.high * (1 + width / 2)
+        place = _spread(self.importance.size, turn).reshape(self.importance.shape)
+        discount = np.float32(high - low) * (self.importance > 0)
+
+        def keep(share: float) -> int:
+            worth = self.importance + discount * (place < share)
+            return int(np.count_nonzero(self.encode(high, worth)))
+
+        search_share(keep, self.wanted)
 
 
 def choose(
@@ -138,11 +191,14 @@ def choose(
     Parameters
     ----------
     importance : (slices, n_out) float32, not negative
-        What keeping a weight is worth: its magnitude, its square, or any saliency.
+        What keeping a weight is worth: its magnitude, its square, or any saliency. A weight
+        without importance gains nothing, but may be kept for the sake of others.
     live : int
         Weights that there are: the first so many places.
     density : float
-        Share of weights to keep, met within about 0.3 %.
+        Share of weights to keep, see :func:`xorloom.sw.index.density.wanted_count`; met within
+        about 0.3 %, at worst within 2 % or one weight. Where only zeros are left to keep, the mask
+        may have up to a quarter less.
     config : TrellisConfig
     slices_per_stream : int
         Slices of all streams but the last; 0: one stream.
@@ -152,7 +208,9 @@ def choose(
     Raises
     ------
     ConfigError
-        If the importance does not fit, or the code cannot reach the density.
+        If the importance does not fit.
+    DensityError
+        If no mask of the code comes near the density: tensors of few weights, or mostly zeros.
     """
     if not 0 < density < 1:
         raise ConfigError(f"density must be in (0, 1), not {density}")
@@ -161,52 +219,36 @@ def choose(
     size = slices_per_stream or max(1, slices)
     if config.classes > 1 and size % config.period and size < slices:
         raise ConfigError(f"slices_per_stream {size} must be a multiple of period {config.period}")
-    if not importance.reshape(-1)[:live].any():
+    flat = importance.reshape(-1)[:live]
+    wanted = wanted_count(flat, density)
+    if not wanted:
         streams = tuple(
             _empty(min(size, slices - first), config) for first in range(0, slices, size)
         )
         return TrellisChoice(np.zeros(importance.shape, np.bool_), streams, 0.0)
-    wanted = max(1, round(density * live))
     importance = _part_ties(importance, live, wanted)
     classes = np.zeros((0, config.n_out), np.uint8)
+    threads = threads or threads_default()
+    search = _Search(importance, live, wanted, config, size, threads, classes)
     if config.classes > 1:
         flat = importance.reshape(-1)[:live]
-        cut = np.partition(flat, max(0, live - wanted))[max(0, live - wanted)]
-        classes = _classes(_lane_density(importance >= max(cut, 1e-30), live, config), config)
-
-    def encode(price: float) -> tuple[tuple[TrellisStream, ...], np.ndarray]:
-        firsts = range(0, slices, size)
-
-        def one(first: int) -> tuple[TrellisStream, np.ndarray]:
-            part = importance[first : first + size]
-            rows = slice(first // config.period, -(-(first + len(part)) // config.period))
-            own = max(0, min(part.size, live - first * config.n_out))
-            return search_stream(part, own, price, config, classes[rows])
-
-        with ThreadPoolExecutor(threads or threads_default()) as pool:
-            done = list(pool.map(one, firsts))
-        return tuple(stream for stream, _ in done), np.concatenate([mask for _, mask in done])
-
-    price, slope = _fit_price(importance, live, density, config, classes)
+        search.classify(importance >= np.partition(flat, live - wanted)[live - wanted])
+    fit = search.fit()
     for _ in range(0 if config.classes == 1 else _ROUNDS):
-        classes = _classes(_lane_density(encode(price)[1], live, config), config)
-        price, slope = _fit_price(importance, live, density, config, classes, price, slope)
-    best: list[tuple[tuple[TrellisStream, ...], np.ndarray]] = []
-
-    def keep(price: float) -> int:
-        best[:] = [encode(price)]
-        return int(np.count_nonzero(best[0][1]))
-
-    price, _ = _fit(keep, wanted, price, slope, _WHOLE_TRIES)
-    streams, mask = best[0]
-    found = int(np.count_nonzero(mask))
-    if not 0.8 < found / wanted < 1.25 and wanted > 1000:
-        raise ConfigError(
-            f"density must be near {', '.join(f'{d:.3g}' for d in config.densities)}, which "
-            f"minterms {config.minterms} give, not {density} (the nearest mask has "
-            f"{found / live:.3g}): choose minterms by minterms_for, or another index"
-        )
-    return TrellisChoice(mask, streams, price)
+        search.classify(search.encode(fit.price, importance))
+        fit = search.fit(fit)
+    tries = _TRIES if live <= _PROBE else _WHOLE_TRIES
+    fit = search_price(search.keep, wanted, fit.price, fit.slope, tries)
+    for turn, width in enumerate(_WIDTHS, 1):
+        if is_met(search.found, wanted) or not fit.jumps:
+            break
+        search.part_jump(fit, width, turn)
+    # More would be zeros, which must not gain: then the nearest number is what there is.
+    exhausted = fit.low == 0 and np.count_nonzero(flat) < live
+    if not (is_met(search.found, wanted) or (exhausted and search.found >= _MOST * wanted)):
+        raise DensityError("trellis", wanted, search.found, live)
+    assert search.mask is not None
+    return TrellisChoice(search.mask, search.streams, fit.price)
 
 
 def check_importance(importance: np.ndarray, live: int, n_out: int) -> np.ndarray:
@@ -241,9 +283,8 @@ def _fit_price(
     density: float,
     config: TrellisConfig,
     classes: np.ndarray,
-    price: float = 0.0,
-    slope: float = 0.0,
-) -> tuple[float, float]:
+    before: PriceSearch | None = None,
+) -> PriceSearch:
     """Fit the price on a sample: runs of slices, or all slices if they are few."""
     slices = live // config.n_out  # whole ones
     run, count = _RUN, max(1, _PROBE // (_RUN * config.n_out))
@@ -257,14 +298,19 @@ def _fit_price(
         probe, own = replace(config, period=run), sample.size
     else:
         sample, probe, own = importance, config, live
-    wanted = max(1, round(density * own))
+    flat = sample.reshape(-1)[:own]
+    wanted = wanted_count(flat, density)
+    if before is not None:
+        price, slope = before.price, before.slope
+    else:
+        whole = importance.reshape(-1)[:live]
+        cut = float(np.partition(flat, own - wanted)[own - wanted]) if wanted else 0.0
+        price = 0.7 * (cut or float(whole[whole > 0].min()))
+        slope = -2 / price
+    if not wanted or (config.classes == 1 and sample is importance):
+        return PriceSearch(price, 0, slope)  # all will be searched anyway
 
     def keep(price: float) -> int:
         return int(np.count_nonzero(search_stream(sample, own, price, probe, classes)[1]))
 
-    if not price:
-        flat = sample.reshape(-1)[:own]
-        cut = float(np.partition(flat, own - min(own, wanted))[own - min(own, wanted)])
-        price = 0.7 * (cut or float(importance.max()) * 1e-6)
-        slope = -2 / price
-    return _fit(keep, wanted, price, slope, 12)
+    return search_price(keep, wanted, price, slope, _TRIES)

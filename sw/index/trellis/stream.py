@@ -104,7 +104,10 @@ def _period(config: TrellisConfig) -> int:
 
 
 def _gains(importance: np.ndarray, live: int, price: float, trellis: Trellis) -> np.ndarray:
-    """Return what set mask bits are worth, scaled to int16; 0 where there is no weight."""
+    """Return what set mask bits are worth, scaled to int16; 0 where there is no weight.
+
+    A weight without importance always costs something: at least the least unit.
+    """
     gains = importance - np.float32(price)
     gains.reshape(-1)[live:] = 0
     size = np.abs(gains)
@@ -115,7 +118,11 @@ def _gains(importance: np.ndarray, live: int, price: float, trellis: Trellis) ->
     sums = np.concatenate([[0.0], np.cumsum(a_step, dtype=np.float64)])
     span = min(trellis.window, sums.size - 1)
     most = float((sums[span:] - sums[:-span]).max())
-    return np.rint(gains * np.float32(_HEADROOM / most if most else 0)).astype(np.int16)
+    room = min(_HEADROOM, (1 << 15) - 1 - span * int(np.diff(trellis.first).max()))
+    units = np.rint(gains * np.float32(room / most if most else 0)).astype(np.int16)
+    zeros = importance.reshape(-1)[:live] == 0
+    np.minimum(units.reshape(-1)[:live], -1, out=units.reshape(-1)[:live], where=zeros)
+    return units
 
 
 def _scale(importance: np.ndarray, size: np.ndarray, price: float) -> float:

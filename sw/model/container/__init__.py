@@ -15,6 +15,7 @@ from .facts import (
     StoredTensor,
     content_crc32,
 )
+from .manifest import MANIFEST_KEY
 from .plain import plain_header, plain_metadata
 from .reader import Container, read_container
 from .writer import write_container
@@ -22,6 +23,7 @@ from .writer import write_container
 __all__ = [
     "FOREIGN_KEY",
     "INDEX",
+    "MANIFEST_KEY",
     "MASK",
     "SCALE",
     "STREAM",

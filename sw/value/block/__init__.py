@@ -22,6 +22,7 @@ def _encode(
     _order: str,
     _slices_per_stream: int | None,
     threads: int | None,
+    _index_bits: object,
 ) -> tuple[bytes, StreamBits, str, int]:
     """Encode; there is one order and one stream."""
     data, bits = pack_block(encode(mask, codes, planes, config, threads), config)

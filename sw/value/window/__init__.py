@@ -10,6 +10,7 @@ from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
 
 from .codec import WindowStreams, decode, encode, per_slice
+from .order_choice import IndexBits
 from .stream import pack_window, unpack_window, window_bits
 
 __all__ = ["CODEC"]
@@ -23,6 +24,7 @@ def _encode(
     order: str,
     slices_per_stream: int | None,
     threads: int | None,
+    index_bits: IndexBits | None,
 ) -> tuple[bytes, StreamBits, str, int]:
     encoded = encode(
         mask,
@@ -32,6 +34,7 @@ def _encode(
         order=order,
         slices_per_stream=slices_per_stream,
         threads=threads,
+        index_bits=index_bits,
     )
     data, bits = pack_window(encoded, config)
     return data, bits, encoded.order, encoded.slices_per_stream

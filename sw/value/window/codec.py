@@ -7,10 +7,9 @@ any mask is stored at nearly one bit per kept bit and decoded at a fixed rate, w
 """
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
@@ -31,6 +30,7 @@ from xorloom.sw.tensors.orders import (
 from . import decoding as kernels
 from .elimination import Basis, solve
 from .geometry import geometry
+from .order_choice import IndexBits, OrderCost, default_targets, rank_orders, worth_trying
 from .rate_control import FULL, STUCK, encode_stream
 
 __all__ = [
@@ -173,7 +173,7 @@ def _encode_one(
     while True:
         basis = _basis(config, n_bits)
         status, place = encode_stream(
-            care, value, _taps(config), shape, target, config.window // 24, basis, facts
+            care, value, _taps(config), shape, target, default_targets(config)[1], basis, facts
         )
         if status != FULL:
             break
@@ -206,6 +206,7 @@ def encode(
     slices_per_stream: int | None = None,
     target: int | None = None,
     threads: int | None = None,
+    index_bits: IndexBits | None = None,
 ) -> WindowStreams:
     """Encode kept codes; with ``window >= n_out`` any mask works.
 
@@ -219,7 +220,7 @@ def encode(
     config : WindowConfig
     order : str
         One of :data:`xorloom.sw.tensors.orders.ORDERS`, or ``auto`` for the one that needs the
-        fewest bits (large tensors: on one stream out of their middle).
+        fewest bits, by a model of the rate control; small tensors are encoded to compare.
     slices_per_stream : int, optional
         A multiple of ``frame``, see :func:`stream_slices`, which is the default.
     target : int, optional
@@ -227,6 +228,8 @@ def encode(
         little less and take longer.
     threads : int, optional
         All available cores by default.
+    index_bits : callable, optional
+        What the index costs in an order, for ``auto``; the same in all by default.
 
     Raises
     ------
@@ -239,14 +242,15 @@ def encode(
     if order != "auto":
         check_order(order)
     if target is None:
-        target = config.window * 9 // 16
+        target = default_targets(config)[0]
     check_range("target", target, 0, config.window)
     lane_count = per_slice(config, planes)
     total = slice_count(mask.size, lane_count)
     kept = int(np.count_nonzero(mask)) * planes
     size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
     counts = stream_counts(mask.size, planes, config, size)
-    flat: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+    flat_mask: dict[bool, np.ndarray] = {}
+    flat_codes: dict[bool, np.ndarray] = {}
     _taps(config)  # once, not in every thread
 
     def run(name: str, k: int) -> SeedStream:
@@ -254,39 +258,40 @@ def encode(
         care = np.zeros((slices, config.n_out // 64), np.uint64)
         value = np.zeros_like(care)
         where = lanes(name, mask.size, lane_count)
-        gather(*flat[needs_transpose(name)], where, planes, k * size, care, value)
+        turned = needs_transpose(name)
+        gather(flat_mask[turned], flat_codes[turned], where, planes, k * size, care, value)
         return _encode_one(care, value, counts[k], config, target)
 
-    def prepare(name: str) -> None:
-        if needs_transpose(name) not in flat:
-            flat[needs_transpose(name)] = (flatten(mask, name), flatten(codes, name))
-
-    done: dict[tuple[str, int], SeedStream] = {}
+    names = [order]
+    if order == "auto":
+        names = [name for name in ORDERS if mask.ndim > 1 or not needs_transpose(name)]
     with ThreadPoolExecutor(threads or threads_default()) as pool:
-        if order == "auto":
-            order = ORDERS[0]
-            if counts and kept:
-                names = [n for n in ORDERS if mask.ndim > 1 or not needs_transpose(n)]
-                for name in names:
-                    prepare(name)
-                k = len(counts) // 2
-                tried = pool.map(lambda name: _or_none(run, name, k), names)
-                done = {(n, k): result for n, result in zip(names, tried, strict=True) if result}
-                if done:
-                    order = min(done, key=lambda key: done[key].chunks)[0]
-        prepare(order)
-        todo = [k for k in range(len(counts)) if (order, k) not in done]
-        for k, stream in zip(todo, pool.map(lambda k: run(order, k), todo), strict=True):
-            done[order, k] = stream
-    return WindowStreams(order, size, tuple(done[order, k] for k in range(len(counts))))
-
-
-def _or_none(run: Callable[[str, int], SeedStream], name: str, k: int) -> SeedStream | None:
-    """Run; ``None`` if the mask does not fit the window in this order."""
-    try:
-        return run(name, k)
-    except CapacityError:
-        return None
+        for name in names:
+            if needs_transpose(name) not in flat_mask:
+                flat_mask[needs_transpose(name)] = flatten(mask, name)
+        ranked = [OrderCost(name) for name in names]
+        if len(names) > 1:
+            targets = (target, default_targets(config)[1])
+            ranked = rank_orders(names, flat_mask, planes, config, size, targets, index_bits, pool)
+        best: tuple[float, WindowStreams] | None = None
+        refused: CapacityError | None = None
+        for place, cost in enumerate(ranked):
+            if best and place >= worth_trying(ranked, kept):
+                break
+            if needs_transpose(cost.order) not in flat_codes:
+                flat_codes[needs_transpose(cost.order)] = flatten(codes, cost.order)
+            try:
+                streams = tuple(pool.map(partial(run, cost.order), range(len(counts))))
+            except CapacityError as error:  # the next order may spread the mask better
+                refused = refused or error
+                continue
+            bits = sum(stream.chunks for stream in streams) * config.n_in + cost.index
+            if best is None or bits < best[0]:
+                best = (bits, WindowStreams(cost.order, size, streams))
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best[1]
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ from xorloom.sw.bits.jit import njit
 
 from .elimination import Basis, add_slice, fix_unknowns, live_unknowns, undo
 from .geometry import Geometry
+from .rates import first_rate, next_rate
 
 __all__ = ["FULL", "OK", "STUCK", "encode_stream"]
 
@@ -161,15 +162,10 @@ def encode_stream(
         live = shape.window - n_in  # the first slice's window is full only after its first step
         if f > 0:
             live = live_unknowns(basis, chunk * n_in - shape.window, shape.window)
-        # What the slices after this frame will use beyond the bits that they bring along anyway.
-        wanted = min(target, max(0, left - n_in * (n_slices - last)) + end_target)
-        need = -(-(count + shape.rate_bits + wanted - live) // n_in)
         slices = last - first
-        steps = max(frame, -(-need * frame // slices))
-        rate = min(rate_max, -(-(steps - frame) // unit))
+        rate = first_rate(shape, slices, count, live, left, n_slices - last, target, end_target)
         lowest = rate
         tries = 0
-        grow = max(1, frame // slices // unit)
         while True:
             used, logged, at, _ = _encode_frame(
                 care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
@@ -180,7 +176,7 @@ def encode_stream(
             undo(basis, logged)
             if rate == rate_max:
                 break
-            rate = min(rate_max, rate + grow * (1 + tries * tries // 16))
+            rate = next_rate(shape, slices, rate, tries)
         n_patches = 0
         if shape.patch_bits and (at >= 0 or rate > lowest):
             fits = at < 0
@@ -206,7 +202,7 @@ def encode_stream(
                 tries += 1
                 if n_patches >= 0 or fits or rate == rate_max:
                     break
-                rate = min(rate_max, rate + grow * (1 + tries * tries // 16))
+                rate = next_rate(shape, slices, rate, tries)
             at = 0 if n_patches < 0 else -1
             if fits and n_patches >= 0:
                 cost = (used - chunk) * n_in

@@ -238,6 +238,13 @@ def test_datapath_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
     assert "patch unit" in texts_of(figures(tmp_path, demo=patched)["datapath"].drawing)
 
 
+def test_each_of_several_decoders_has_its_datapath(tmp_path: Path) -> None:
+    one = dict(EXAMPLES["inspect"])
+    decoders = [{"config": one.pop("config")}, {"config": BLOCK}]
+    found = figures(tmp_path, several=one | {"decoders": decoders})
+    assert "3 lanes: XOR network" in texts_of(found["datapath-2"].drawing)
+
+
 @pytest.mark.parametrize("name", ["inspect", "block"])
 def test_datapath_stays_inside_its_picture(name: str, tmp_path: Path) -> None:
     (piece, *_) = read_pieces(written(tmp_path, name))

@@ -18,7 +18,7 @@ from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import Header
@@ -174,7 +174,7 @@ def test_window_decoder_decodes_a_whole_matrix_of_a_compressed_model(tmp_path: P
     source, target = tmp_path / "model.safetensors", tmp_path / "model.xl.safetensors"
     save_file({"dense": weights, "small": weights[:40, :50].copy()}, source)
     spec = CompressSpec(sparsity=0.9, min_size=1000)
-    config, _ = compress_model(open_model(source), target, spec)
+    config = compress_model(open_model(source), target, spec).config
     assert isinstance(config, WindowConfig)
     case = model_case(target, [])
     assert case.title == "dense 768x512", "the largest by default"

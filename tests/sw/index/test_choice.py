@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import index_codec
-from xorloom.sw.index.choice import best_order, index_config, operating_point, top_share
-from xorloom.sw.index.rate_distortion import nm_share, share_bound
+from xorloom.sw.index.choice import (
+    BudgetError,
+    best_order,
+    index_config,
+    operating_point,
+    stored_index,
+    top_share,
+)
+from xorloom.sw.index.rate_distortion import binary_entropy, nm_share, share_bound
 from xorloom.sw.model import kept as kept_module
 from xorloom.sw.model.kept import best_pattern, kept_row
-from xorloom.sw.model.request import IndexRequest
+from xorloom.sw.model.plan.request import IndexRequest
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.checkpoint import open_model
@@ -126,6 +133,29 @@ def test_best_order_of_one_class_mixes():
     assert best_order(gaussian(6400), 0.09, four) in ("strided", "skewed")
 
 
+def plain_cost(planes):
+    """Return bits per weight of index and kept bits alone, no codec being ideal."""
+
+    def cost(density, index):
+        rate = binary_entropy(density) / 0.98 if index.codec == "entropy" else index.rate
+        return rate + density * planes / 0.975
+
+    return cost
+
+
+def all_indexes(*codecs):
+    """Return the function that lists the indexes for a density, as a request does."""
+
+    def indexes(density):
+        found = [{"entropy": EntropyConfig(), "bitmap": BitmapConfig(n_out=512)}[c]
+                 for c in codecs if c != "trellis"]  # fmt: skip
+        if "trellis" in codecs and density > 1 / 64:
+            found += [TrellisConfig(n_in=n) for n in range(16, 257)]
+        return found
+
+    return indexes
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("budget", [0.15, 0.28, 0.5, 0.9, 1.4])
 def test_operating_point_is_within_the_budget_and_the_best(budget):
@@ -133,17 +163,19 @@ def test_operating_point_is_within_the_budget_and_the_best(budget):
     points = {}
     for codecs in (("trellis",), ("entropy",), ("bitmap",), ("trellis", "entropy", "bitmap")):
         try:
-            point = operating_point(squares, budget, 1, codecs)
-        except ConfigError:
+            point = operating_point(squares, budget, all_indexes(*codecs), plain_cost(1))
+        except BudgetError:
             continue
         points[codecs] = point
-        assert point.codec in codecs
+        assert point.index.codec in codecs
         assert 0 < point.share <= 1
-        assert point.rate + point.density / 0.975 <= budget + 1e-9
-        if point.codec == "trellis":
-            bound = share_bound(squares, point.density, 0.9 * point.rate)
+        assert point.bits == plain_cost(1)(point.density, point.index) <= budget
+        if point.index.codec == "trellis":
+            rate = point.index.rate
+            bound = share_bound(squares, point.density, 0.9 * rate)
             expected = bound * top_share(squares, point.density)
             assert point.share == pytest.approx(expected, rel=0.01)
+            assert rate == 0.5 or point.bits + 1 / 512 > budget, "the most that fits"
     best = points.pop(("trellis", "entropy", "bitmap"))
     assert best.share == max(point.share for point in points.values())
     assert ("bitmap",) not in points or budget > 1
@@ -152,20 +184,39 @@ def test_operating_point_is_within_the_budget_and_the_best(budget):
 @pytest.mark.long
 def test_operating_point_of_more_bits_keeps_more():
     squares = gaussian(20_000) ** 2
-    codecs = ("trellis", "entropy", "bitmap")
-    shares = [operating_point(squares, b, 1, codecs).share for b in (0.12, 0.2, 0.4, 0.8)]
+    indexes = all_indexes("trellis", "entropy", "bitmap")
+    shares = [
+        operating_point(squares, b, indexes, plain_cost(1)).share for b in (0.12, 0.2, 0.4, 0.8)
+    ]
     assert shares == sorted(set(shares))
 
 
 def test_operating_point_of_all_zero_weights_is_no_error():
-    assert operating_point(np.zeros(100), 0.3, 1, ("trellis", "entropy")).share == 1.0
+    point = operating_point(np.zeros(100), 0.3, all_indexes("trellis", "entropy"), plain_cost(1))
+    assert point.share == 1.0
 
 
-@pytest.mark.parametrize(("budget", "planes"), [(0.04, 1), (0.06, 4), (-1.0, 1), (float("nan"), 1)])
-def test_operating_point_of_too_few_bits_is_an_error(budget, planes):
-    text = f"{budget:.3f} bits per weight are too few for index and {planes} planes"
-    with pytest.raises(ConfigError, match=text):
-        operating_point(gaussian(2000), budget, planes, ("trellis", "entropy", "bitmap"))
+@pytest.mark.parametrize(("budget", "planes"), [(0.04, 1), (0.06, 4), (1e-9, 8)])
+def test_operating_point_of_too_few_bits_tells_the_least(budget, planes):
+    indexes, cost = all_indexes("trellis", "entropy", "bitmap"), plain_cost(planes)
+    with pytest.raises(BudgetError, match=rf"{budget:g} bits per weight are too few: the least is"
+                       r" 0\.\d{4}, with scales, headers, CRCs") as caught:  # fmt: skip
+        operating_point(gaussian(2000), budget, indexes, cost)
+    least = caught.value.least
+    assert least > budget
+    assert operating_point(gaussian(2000), least, indexes, cost).bits <= least
+    with pytest.raises(BudgetError):
+        operating_point(gaussian(2000), least - 0.0002, indexes, cost)
+
+
+def test_operating_point_without_an_index_is_an_error():
+    with pytest.raises(ConfigError, match="no index fits slices of so few weights: use a larger"):
+        operating_point(gaussian(2000), 0.3, lambda density: [], plain_cost(1))
+
+
+def test_stored_index_is_entropy_where_it_fits():
+    assert stored_index(WINDOW, 1) == EntropyConfig(n_out=512, lanes=16)
+    assert stored_index(WINDOW, 3) == BitmapConfig(n_out=170)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +269,11 @@ def test_request_of_a_budget_chooses_density_and_codec(model):
         ({"budget": 0.3, "density": 0.1}, "bits per weight chooses density and index bits: give"),
         ({"budget": 0.3, "sparsity": 0.9}, "bits per weight chooses density and index bits"),
         ({"budget": 0.3, "rate": 0.1}, "bits per weight chooses density and index bits"),
-        ({"budget": 0.02}, "bits per weight are too few for index and 1 planes"),
+        ({"budget": 0.02}, r"0.02 bits per weight are too few: the least is 0\.\d{4}, with scales"),
+        ({"budget": 0.0}, "bits per weight must be positive, not 0.0"),
+        ({"budget": -0.275}, "bits per weight must be positive, not -0.275"),
+        ({"budget": float("nan")}, "bits per weight must be positive, not nan"),
+        ({"budget": float("inf")}, "bits per weight must be positive, not inf"),
         ({"budget": 0.3, "codec": "lowrank"}, "bits per weight goes with the trellis, entropy or"),
         ({"codec": "bitmap", "rate": 0.2}, "the bitmap index stores any mask at a rate of its own"),
         ({"codec": "entropy", "rate": 0.2}, "the entropy index stores any mask at a rate"),

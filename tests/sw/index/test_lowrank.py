@@ -2,24 +2,26 @@
 """Choice of low-rank masks: against brute force, the density, kernels as their Python functions."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.lowrank import lowrank_decoder
+from xorloom.sw.index.lowrank import codec
 from xorloom.sw.index.lowrank import heuristic as lowrank_heuristic
 from xorloom.sw.index.lowrank import kernels as lowrank_kernels
 from xorloom.sw.index.lowrank.codec import (
     choose,
     pack,
-    search,
     split,
     stream_bits,
     unpack,
 )
 from xorloom.sw.index.lowrank.kernels import Tiles
+from xorloom.sw.index.lowrank.search import search
 from xorloom.sw.spec.index_config import LowrankConfig
 
 from tests.helpers.lowrank import SMALL, gaussian, golden
@@ -213,9 +215,8 @@ def test_choose_cuts_streams_that_pack_on_their_own():
 
 
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_choose_with_equal_importance_meets_the_density(value, density):
-    x = np.full((30, 24), value, np.float32)
+def test_choose_with_equal_importance_meets_the_density(density):
+    x = np.ones((30, 24), np.float32)
     chosen = choose(x, x.size, density, SMALL)
     assert np.count_nonzero(chosen.mask) == round(density * x.size)
     assert chosen.kept == pytest.approx(1.0)
@@ -261,14 +262,34 @@ def test_choose_refuses_bad_arguments():
             choose(x, 240, 0.1, SMALL)
 
 
-def test_choose_density_out_of_reach_names_codecs_that_can():
-    # One tile of rank 1 keeps rows x columns weights: 31 of 32 is no such product.
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_choose_keeps_none_of_all_zeros(density):
+    chosen = choose(np.zeros((30, 24), np.float32), 720, density, SMALL)
+    assert not chosen.mask.any()
+
+
+def test_zeros_gain_nothing(rng):
+    x = gaussian(300, 128) * (rng.random((300, 128)) < 0.5)
+    config = LowrankConfig(n_out=128, bus_bits=32)
+    gains = codec._search_gains(x, 0)
+    assert (gains[x == 0] == 0).all()
+    assert len(np.unique(gains[x > 0])) > 0.99 * np.count_nonzero(x)
+    chosen = choose(x, x.size, 0.09, config)
+    assert chosen.count == round(0.09 * x.size)
+    assert np.count_nonzero(chosen.mask & (x == 0)) < 0.25 * chosen.count
+    few = np.where(rng.random(x.shape) < 0.05, x, 0)
+    assert choose(few, x.size, 0.09, config).count == np.count_nonzero(few), "all that there are"
+
+
+def test_choose_density_out_of_reach_is_a_density_error():
+    # One tile of rank 1 keeps rows x columns weights: next to 26 of 32 are 24 and 28.
     config = LowrankConfig(n_out=8, tile_slices=4, tile_lanes=8, rank=1, bus_bits=32)
     x = gaussian(4, 8)
-    with pytest.raises(
-        ConfigError, match=r"density 0.96875 of 32 .* trellis .* entropy and bitmap"
-    ):
-        choose(x, 32, 31 / 32, config)
+    text = r"the lowrank index keeps (24|28) of 32 weights, not 26: it has no nearer mask \(use --"
+    with pytest.raises(DensityError, match=text) as caught:
+        choose(x, 32, 26 / 32, config)
+    assert (caught.value.codec, caught.value.wanted) == ("lowrank", 26)
+    assert choose(x, 32, 31 / 32, config).count in (30, 32), "one weight more or less is met"
 
 
 def test_search_finds_a_tile_within_the_rate():
@@ -279,7 +300,21 @@ def test_search_finds_a_tile_within_the_rate():
     assert choose(x, x.size, 0.09, config).kept > 0.71
 
 
-def test_search_refuses_a_rate_too_small():
+@pytest.mark.parametrize("rate", [0.06, 0.166, 0.25])
+def test_search_uses_the_rate(rate):
+    x = gaussian(600, 128)
+    config = search(x, x.size, rate, 0.09, 128, local_search=False, sample_slices=64)
+    found = stream_bits(600, config).total / x.size
+    assert 0.95 * 0.95 * rate < found <= rate, "as near as whole tiles come, less 5 %"
+
+
+def test_search_refuses_a_rate_too_small_and_tells_the_least():
     x = gaussian(300, 128)
-    with pytest.raises(ConfigError, match=r"rate 0.01 is too small .* \(the trellis codec chooses"):
+    text = r"index bits 0.01 are too few .* the least is 0.0400 \(the trellis codec chooses"
+    with pytest.raises(ConfigError, match=text) as caught:
         search(x, x.size, 0.01, 0.09, 128)
+    least = float(re.search(r"the least is (\S+)", str(caught.value)).group(1))
+    config = search(x, x.size, least, 0.09, 128, local_search=False)
+    assert stream_bits(300, config).total <= least * x.size
+    with pytest.raises(ConfigError, match="are too few"):
+        search(x, x.size, least - 0.0002, 0.09, 128)

@@ -21,7 +21,7 @@ from xorloom.sw.model.container import (
     read_container,
     write_container,
 )
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import Decoder, WeightFormat

@@ -10,7 +10,7 @@ from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_bits
-from xorloom.sw.model.selection import UserArrays
+from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.tensors.checkpoint import open_model
 
@@ -42,9 +42,10 @@ def round_trip(value_codec, tmp_path):
 
     def run(arrays, options, **given):
         options = replace(options, config=value_codec)
-        config, bits = compress_model(
+        made = compress_model(
             as_model(arrays), tmp_path / "c.safetensors", options, given=UserArrays(**given)
         )
+        config, bits = made.config, made.bits
         container = read_container(tmp_path / "c.safetensors")
         assert container.value() == config
         assert set(bits) == set(container.tensors)

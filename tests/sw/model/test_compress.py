@@ -13,7 +13,7 @@ from xorloom.sw.model.container import (
 )
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_frames, tensor_steps
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.orders import ORDERS
@@ -152,7 +152,10 @@ def test_compress_takes_a_scalar_by_name(scope, round_trip):
     assert out["s"] == 2.5
 
 
-@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.float64])
+@pytest.mark.parametrize(
+    "dtype",
+    [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2fnuz, np.float64],
+)
 def test_compress_gives_back_the_original_dtype(dtype, tmp_path, rng):
     array = rng.standard_normal((20, 20)).astype(dtype)
     options = spec(quantizer=Quantizer("binary", 1, scale_dtype="float32"))

@@ -5,7 +5,7 @@ import pytest
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
-from xorloom.sw.model.selection import UserArrays
+from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.models import as_model, spec
@@ -96,13 +96,28 @@ def test_compress_rejects_codes_too_large_for_the_planes(search, arrays, tmp_pat
     codes[1, 2] = 2
     given = {"masks": {"enc.weight": mask}, "codes": {"enc.weight": codes}}
     text = reject(arrays, tmp_path, spec(search=search), **given)
-    assert text == "code 2 at (1, 2) needs more than 1 planes (raise planes)"
+    assert text == (
+        "tensor 'enc.weight': code 2 at (1, 2) must be between 0 and 1 for 1 planes of uint8 codes "
+        "(use 2 planes)"
+    )
 
 
 def test_compress_rejects_codes_of_another_dtype(arrays, tmp_path):
     ones = np.ones((20, 30), np.int64)
     given = {"masks": {"enc.weight": ones}, "codes": {"enc.weight": ones}}
-    assert reject(arrays, tmp_path, spec(), **given) == "codes must be uint8, not int64"
+    expected = "tensor 'enc.weight': codes must be int8 or uint8, not int64"
+    assert reject(arrays, tmp_path, spec(), **given) == expected
+
+
+def test_compress_gives_int8_codes_back_untouched(arrays, round_trip, rng):
+    mask = rng.random((20, 30)) < 0.3
+    codes = (rng.integers(-4, 4, (20, 30)) * mask).astype(np.int8)
+    options = spec(quantizer=Quantizer("binary", 3))
+    given = {"masks": {"enc.weight": mask}, "codes": {"enc.weight": codes}}
+    _, _, out = round_trip(arrays, options, **given)
+    assert out["enc.weight"].dtype == np.int8
+    assert (out["enc.weight"] == codes).all()
+    assert (codes < 0).any()
 
 
 def test_compress_rejects_codes_of_another_shape_than_the_tensor(arrays, tmp_path):
@@ -123,7 +138,7 @@ def test_compress_rejects_weights_that_are_not_finite(scope, arrays, tmp_path):
 def test_compress_names_the_tensor_that_is_not_finite(arrays, tmp_path):
     arrays["dec.weight"][0, 1, 2] = np.inf
     text = reject(arrays, tmp_path, spec())
-    assert text == "dec.weight: weight at (0, 1, 2) is inf, must be finite"
+    assert text == "tensor 'dec.weight': weight at (0, 1, 2) is inf, must be finite"
 
 
 @pytest.mark.parametrize("suffix", [".xl_stream", ".xl_index", ".xl_scale"])

@@ -10,8 +10,8 @@ from xorloom.sw.model import codec, compress, prepare
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.kept import KeptReport, kept_row
-from xorloom.sw.model.selection import UserArrays
-from xorloom.sw.model.spec import CompressSpec
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig
@@ -63,7 +63,9 @@ def calls(monkeypatch):
 
 
 @WALKS
-def test_every_tensor_is_pruned_quantized_and_encoded_once(options, arrays, tmp_path, calls):
+def test_every_tensor_is_pruned_quantized_and_encoded_once(options, arrays, tmp_path, calls, rng):
+    # Large enough for the densities of a chosen mask.
+    arrays |= {n: rng.standard_normal((96, 128)).astype("f") for n in ("enc.weight", "dec.weight")}
     compress_model(as_model(arrays), tmp_path / "c", options)
     once = {"select": 1, "quantize": 2, "encode_value": 2}
     if options.chooses:
@@ -76,9 +78,10 @@ def test_every_tensor_is_pruned_quantized_and_encoded_once(options, arrays, tmp_
 
 def test_tensors_that_were_selected_are_not_selected_again(arrays, tmp_path, calls):
     names = ["dec.weight"]
-    _, bits = compress_model(as_model(arrays), tmp_path / "c", spec(), names=names)
+    plans = {"dec.weight": spec()}
+    made = compress_model(as_model(arrays), tmp_path / "c", plans)
     assert "select" not in calls
-    assert list(bits) == names == list(read_container(tmp_path / "c").tensors)
+    assert list(made.bits) == names == list(read_container(tmp_path / "c").tensors)
 
 
 @WALKS
@@ -100,7 +103,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
 @WALKS
 def test_what_is_kept_is_told_of_the_masks_that_the_file_holds(options, arrays, tmp_path):
     model, report = as_model(arrays), KeptReport(as_model(arrays))
-    _, bits = compress_model(model, tmp_path / "c", options, done=report)
+    bits = compress_model(model, tmp_path / "c", options, done=report).bits
     container, rows = read_container(tmp_path / "c"), []
     for name, info in container.tensors.items():
         mask = verify_tensor(container, name).mask
@@ -119,7 +122,7 @@ def test_what_was_put_aside_comes_back(shape, own, planes, rng, tmp_path):
     if own == "codes":
         given = replace(given, codes={"w": rng.integers(0, 2, shape, np.uint8)})
     options = spec(quantizer=Quantizer(planes=planes), order="row")
-    part = prepare.part_maker(model, ["w"], options, given)("w")
+    part = prepare.part_maker(model, {"w": options}, given)("w")
     with (tmp_path / "aside").open("wb+") as file:
         aside = prepare.PutAside(lambda _: part, file)
         assert aside.take("w") is part

@@ -144,7 +144,7 @@ def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) ->
     [
         (["--sparsity", 0.9, "--density", 0.1], "give either --sparsity or --density"),
         (["--bits-per-weight", 0.3, "--density", 0.1], "bits per weight chooses density and index"),
-        (["--bits-per-weight", 0.01], "too few for index and 1 planes"),
+        (["--bits-per-weight", 0.01], "0.01 bits per weight are too few: the least is 0.2"),
         (["--bits-per-weight", 0.3, "--index", "lowrank"], "bits per weight goes with the trellis"),
         (["--index", "lz"], "index must be one of bitmap, entropy, trellis, lowrank, not 'lz'"),
         (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits per weight"),

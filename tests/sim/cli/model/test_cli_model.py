@@ -9,13 +9,19 @@ import pytest
 from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.cli import WINDOW, refuses, xorloom
+from tests.helpers.small_files import VERSION_2
 
 ORDERS = ("row", "column", "strided", "strided-column", "skewed", "skewed-column")
 
 
 def test_compress_reports_bits_as_json(codec: str, folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
-    assert set(report) == {"command", "codec", "config", "tensors", "all"}
+    keys = {"command", "codec", "config", "index", "decoders", "recipe", "notes", "tensors", "all"}
+    assert set(report) == keys
+    assert report["notes"] == []
+    one = {key: report[key] for key in ("codec", "config", "index")}
+    assert report["decoders"] == [one]
+    assert report["recipe"]["default"]["sparsity"] == 0.8
     assert report["command"].startswith(f"xorloom compress {folder / 'model.npz'} -o ")
     assert "--json" not in report["command"]
     assert report["codec"] == codec
@@ -36,7 +42,12 @@ def test_inspect_reports_the_same_bits_as_compress(codec: str, folder: Path, mod
     assert report.pop("fifos") == []
     assert report.pop("command") == f"xorloom inspect {model}"
     compressed = json.loads((folder / "report.json").read_text())
-    assert report == {key: value for key, value in compressed.items() if key != "command"}
+    for name, facts in compressed["tensors"].items():
+        assert report["tensors"].pop(name).items() <= facts.items()
+        assert 0 < facts["error"] < 1
+        assert facts["quantizer"]["scale_dtype"] == "float16"
+    assert report.pop("tensors") == {}
+    assert report.items() <= compressed.items()
     assert set(frames) == ({"first", "second"} if codec == "window" else set())
     one = json.loads(xorloom("inspect", model, "--tensor", "second", "--json")[0])
     assert list(one["tensors"]) == ["second"]
@@ -194,7 +205,7 @@ def test_missing_input_exits_with_2(tmp_path: Path) -> None:
 
 def test_compress_refuses_to_overwrite_its_input(folder: Path, model: Path) -> None:
     before = model.read_bytes()
-    refuses("output must not be the input file", "compress", model, "-o", model)
+    refuses(f"{model} is the input: give the output another name", "compress", model, "-o", model)
     refuses(
         "output must end in .safetensors, not 'out.bin'",
         "compress",
@@ -244,3 +255,13 @@ def test_compress_writes_the_window_codec_and_chooses_n_in_by_density(
     assert report["codec"] == "window"
     expected = {"n_in": n_in, "n_out": 512, "window": 512, "shared": 256, "frame": 128}
     assert report["config"] | expected == report["config"]
+
+
+def test_inspect_tells_no_error_of_a_file_of_version_2() -> None:
+    path = VERSION_2 / "window.safetensors"
+    report = json.loads(xorloom("inspect", path, "--json")[0])
+    assert {facts["error"] for facts in report["tensors"].values()} == {None}
+    (line,) = [row for row in xorloom("inspect", path)[0].splitlines() if row.startswith("  w ")][
+        :1
+    ]
+    assert line.split()[-1] == "-"

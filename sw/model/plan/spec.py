@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Request to compress: what to keep of a model, and which codecs store it."""
+"""Plan of a tensor: what to keep of it, and which codecs store it."""
 
 from dataclasses import dataclass, field
 
@@ -7,22 +7,27 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import check_index
+from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.tensors.quantize import Quantizer
 
-__all__ = ["CompressSpec"]
+__all__ = ["DEFAULT_DENSITY", "CompressSpec", "TensorPlan"]
 
+DEFAULT_DENSITY = 0.1
+"""Share of kept weights where nothing else is asked for."""
 SCOPES = ("tensor", "row", "global")
 IMPORTANCE = ("magnitude", "energy")
 
 
 @dataclass(frozen=True)
-class CompressSpec:
-    """What to compress and how.
+class TensorPlan:
+    """How one tensor is compressed.
 
     Parameters
     ----------
-    sparsity : float in [0, 1)
+    sparsity : float in [0, 1), optional
+        ``None``: a tensor that is mostly zeros, or whose zeros are a mask of its own, keeps what is
+        not zero; all but :data:`DEFAULT_DENSITY` for others, and where the index chooses the mask.
     scope : str
         ``tensor``, ``row`` or ``global`` magnitude pruning.
     quantizer : Quantizer
@@ -33,11 +38,7 @@ class CompressSpec:
         index that chooses the mask ``auto`` is what keeps most.
     search : bool
         Let :func:`xorloom.sw.value.search.search_block` choose ``n_out`` and ``block_groups``, or
-        :func:`xorloom.sw.value.search.search_window` ``n_in``.
-    include : tuple of str
-        Names of tensors, or glob patterns over those that qualify; empty: all that qualify.
-    min_size : int
-        Fewest elements of a tensor that qualifies; it also has two or more dimensions.
+        :func:`xorloom.sw.value.search.search_window` ``n_in``, for all tensors of equal codecs.
     index : IndexConfig, optional
         The index codec; a bitmap by default. One that chooses the mask itself needs ``scope``
         ``tensor``.
@@ -50,25 +51,26 @@ class CompressSpec:
         If a parameter is out of range.
     """
 
-    sparsity: float = 0.9
+    sparsity: float | None = None
     scope: str = "tensor"
     quantizer: Quantizer = field(default_factory=Quantizer)
     config: ValueConfig = field(default_factory=WindowConfig)
     order: str = "auto"
     search: bool = True
-    include: tuple[str, ...] = ()
-    min_size: int = 4096
     index: IndexConfig | None = None
     importance: str = "magnitude"
 
     def __post_init__(self) -> None:
-        check_sparsity(self.sparsity)
+        if self.sparsity is not None:
+            check_sparsity(self.sparsity)
         if self.scope not in SCOPES:
             raise ConfigError(f"scope must be one of {', '.join(SCOPES)}, not {self.scope!r}")
         if self.importance not in IMPORTANCE:
             raise ConfigError(
                 f"importance must be one of {', '.join(IMPORTANCE)}, not {self.importance!r}"
             )
+        if self.order != "auto":
+            check_order(self.order)
         if self.index is not None:
             check_index(self.index, self.config, self.quantizer.planes)
         if self.chooses and self.scope != "tensor":
@@ -84,5 +86,31 @@ class CompressSpec:
 
     @property
     def chooses(self) -> bool:
-        """Whether the index codec chooses the masks."""
+        """Whether the index codec chooses the mask."""
         return self.index is not None and self.index.chooses_mask
+
+    @property
+    def waits(self) -> bool:
+        """Whether the tensor must wait until a search has seen a sample of all."""
+        return self.search and not (self.chooses and isinstance(self.config, WindowConfig))
+
+    @property
+    def pruned(self) -> float:
+        """Share of weights that is pruned where the tensor has no mask of its own."""
+        return 1 - DEFAULT_DENSITY if self.sparsity is None else self.sparsity
+
+
+@dataclass(frozen=True)
+class CompressSpec(TensorPlan):
+    """One plan for all tensors of a model that qualify.
+
+    Parameters
+    ----------
+    include, exclude : tuple of str
+    min_size : int
+        All three as in :func:`xorloom.sw.model.plan.selection.select`.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_size: int = 4096

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command ``compress``: a checkpoint to a compressed model."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from xorloom.sim.cli.console.model_report import (
+    bits_json,
+    decoder_lines,
+    decoders_json,
+    exit_if_failed,
+    print_bits,
+    print_verdicts,
+    verdicts_json,
+    verified,
+)
+from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
+from xorloom.sim.generate.options import ConfigOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from xorloom.sw.model.compress import CompressedModel
+    from xorloom.sw.model.verify import Verdict
+
+__all__ = ["COMMANDS", "compress"]
+
+
+@config_options("model", "tensor", "stages")
+def compress(
+    context: typer.Context,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint: .safetensors, .npz, .onnx, .pt with torch, a folder of them, or a "
+            "compressed model, to which more tensors are added."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="What each tensor becomes: see docs/usage.md, Recipes."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="transformer or convolution: leave alone what usually is left alone."),
+    ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of pruned weights, in [0, 1); zeros count.",
+            show_default="0.9; tensors that are mostly zeros: their own",
+        ),
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Share of kept weights: 1 - sparsity.")
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            help="bitmap or entropy: any mask; trellis or lowrank: choose the mask.",
+            show_default="bitmap; trellis with index bits",
+        ),
+    ] = None,
+    index_bits: Annotated[
+        float | None, typer.Option(help="Index bits per weight, where the index chooses the mask.")
+    ] = None,
+    bits_per_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="All bits per weight: choose density and index for the most energy in it."
+        ),
+    ] = None,
+    index_window: Annotated[
+        int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
+    ] = 14,
+    index_classes: Annotated[
+        int, typer.Option(help="trellis: density classes of lanes, 1 or 4.")
+    ] = 1,
+    importance: Annotated[
+        str | None,
+        typer.Option(
+            help="What a chosen mask keeps most of: magnitude or energy.",
+            show_default="magnitude; energy with bits per weight",
+        ),
+    ] = None,
+    saliency: Annotated[
+        Path | None,
+        typer.Option(help="Your own importance of every weight, by tensor name."),
+    ] = None,
+    scope: Annotated[str, typer.Option(help="Prune per tensor, row, or global.")] = "tensor",
+    quantizer: Annotated[
+        str, typer.Option(help="binary, alternating, ternary or uniform.")
+    ] = "binary",
+    planes: Annotated[int, typer.Option(help="Bits per kept weight, 1 to 8.")] = 1,
+    scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
+    axis: Annotated[int, typer.Option(help="Dimension that scales of rows run along.")] = 0,
+    group: Annotated[int, typer.Option(help="Weights per group.")] = 128,
+    scale_dtype: Annotated[
+        str, typer.Option(help="float32, or float16: then float32 where float16 cannot hold them.")
+    ] = "float16",
+    tensors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tensors", "-t", help="Exact names, or globs over matrices; default: all matrices."
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Names or globs of tensors to leave alone.")
+    ] = None,
+    min_size: Annotated[int, typer.Option(help="Fewest elements of a matrix.")] = 4096,
+    masks: Annotated[
+        Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
+    ] = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(help="Your own uint8 or int8 codes, by tensor name; need masks."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Then decode the file and check it, as verify does.")
+    ] = False,
+    order: Annotated[
+        str,
+        typer.Option(
+            help="window: auto, row, column, strided, strided-column, skewed, skewed-column."
+        ),
+    ] = "auto",
+    *,
+    options: ConfigOptions,
+    as_json: Json = False,
+) -> None:
+    """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
+    from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.model.compress import compress_model
+    from xorloom.sw.model.kept import KeptReport
+    from xorloom.sw.model.notes import report_notes
+    from xorloom.sw.model.plan.given import UserArrays
+    from xorloom.sw.model.plan.plans import make_plans
+    from xorloom.sw.model.plan.recipe import Recipe, read_recipe
+    from xorloom.sw.model.plan.selection import MIN_SIZE, select
+    from xorloom.sw.model.plan.settings import KEYS
+    from xorloom.sw.model.plan.source import open_source
+
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
+
+    def is_given(name: str) -> bool:
+        source = context.get_parameter_source(name)
+        return source is not None and source.name == "COMMANDLINE"
+
+    wanted = (Recipe() if recipe is None else read_recipe(recipe)).above(
+        {name: context.params[name] for name in KEYS if is_given(name)},
+        preset=preset,
+        include=tensors or (),
+        exclude=exclude or (),
+        min_size=min_size if is_given("min_size") else None,
+    )
+    given = UserArrays(
+        masks=_arrays(masks, "mask"),
+        codes=_bytes(_arrays(codes, "codes")),
+        saliency=_arrays(saliency, "saliency", "f"),
+    )
+    source = open_source(model)
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        say(text)
+
+    for text in source.notes:
+        note(text)
+    names = select(
+        source.model,
+        wanted.include,
+        MIN_SIZE if wanted.min_size is None else wanted.min_size,
+        exclude=wanted.exclude,
+        preset=wanted.preset,
+        done=source.done,
+        note=note,
+    )
+    settings = wanted.settings(names)
+    plans = make_plans(source.model, settings, given.masks, f"{recipe}: " if recipe else "")
+    kept = KeptReport(source.model)
+    waiting = sum(plan.waits for plan in plans.values())
+    with progress_bar("compress", len(names) + waiting) as step:
+        made = compress_model(
+            source.model,
+            output,
+            plans,
+            given=given,
+            base=source.base,
+            progress=step,
+            done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
+        )
+    for text in report_notes(made.tensors, settings):
+        note(text)
+    verdicts = verified(output, golden=False, max_weights=sys.maxsize) if verify else []
+    _report(
+        output, made, {"recipe": wanted.to_dict(), "notes": notes}, kept.rows, verdicts, as_json
+    )
+    exit_if_failed(verdicts)
+
+
+def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
+    """Read a file of the user's own masks, codes or saliencies."""
+    from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.model.plan.source import open_plain
+
+    if path is None:
+        return {}
+    arrays = {name: tensor.load() for name, tensor in open_plain(path).items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in kinds:
+            wanted = "floating point" if kinds == "f" else "bool or integer"
+            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not {wanted}")
+    return arrays
+
+
+def _bytes(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
+    """Return codes of any integer type as int8 or uint8; refuse those that need more bits."""
+    import numpy as np
+    from xorloom.sw.base.errors import ConfigError
+
+    found = {}
+    for name, array in codes.items():
+        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        if low < -128 or high > (127 if low < 0 else 255):
+            raise ConfigError(
+                f"codes of {name!r} must be between 0 and 255, or between -128 and 127, not "
+                f"{low} to {high}"
+            )
+        signed = low < 0 or array.dtype == np.int8
+        found[name] = array.astype(np.int8 if signed else np.uint8)
+    return found
+
+
+def _report(
+    output: Path,
+    made: "CompressedModel",
+    facts: dict[str, Any],
+    kept: "Sequence[dict[str, Any]]",
+    verdicts: "Sequence[Verdict]",
+    as_json: bool,
+) -> None:
+    if as_json:
+        more = {
+            name: report.to_dict() | {"decoder": made.decoders.index(report.decoder)}
+            for name, report in made.tensors.items()
+        }
+        report = decoders_json(made.decoders) | bits_json(made.bits, more)
+        report |= facts | ({"kept": list(kept)} if kept else {})
+        print_json(report | ({"verify": verdicts_json(verdicts)} if verdicts else {}))
+        return
+    print_bits(str(output), made.bits, {n: r.error for n, r in made.tensors.items()})
+    if kept:
+        from xorloom.sw.model.kept import KEPT_COLUMNS
+
+        rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
+        print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)
+    users = {d: [n for n, r in made.tensors.items() if r.decoder == d] for d in made.decoders}
+    for line in decoder_lines(users):
+        typer.echo(line)
+    if verdicts:
+        print_verdicts(verdicts)
+
+
+COMMANDS = (compress,)

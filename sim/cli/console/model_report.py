@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports on compressed models: tables and JSON of compress, inspect and verify."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .output import print_table, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from xorloom.sw.model.metrics import TensorBits
+    from xorloom.sw.model.verify import Verdict
+    from xorloom.sw.spec.weight_format import Decoder
+
+__all__ = [
+    "BITS_COLUMNS",
+    "FRAME_COLUMNS",
+    "bits_json",
+    "bits_rows",
+    "decoder_lines",
+    "decoders_json",
+    "exit_if_failed",
+    "frame_rows",
+    "print_bits",
+    "print_verdicts",
+    "verdicts_json",
+    "verified",
+]
+
+BITS_COLUMNS = (
+    "tensor",
+    "weights",
+    "kept",
+    "index",
+    "seeds",
+    "control",
+    "scales",
+    "overhead",
+    "total",
+    "bound",
+    "value eff.",
+)
+FRAME_COLUMNS = (
+    "tensor",
+    "order",
+    "streams",
+    "slices",
+    "frames",
+    "fewest",
+    "median",
+    "most",
+    "steps",
+    "patches",
+)
+
+
+def _total(bits: "Mapping[str, TensorBits]") -> "TensorBits":
+    return sum(list(bits.values())[1:], start=next(iter(bits.values())))
+
+
+def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
+    """Return table rows of bits per weight, with the sum last."""
+    rows: list[tuple[object, ...]] = []
+    for name, b in [*bits.items(), ("all", _total(bits))]:
+        p = b.per_weight()
+        parts = ("index", "seeds", "control", "scales", "overhead", "total", "bound")
+        cells = [f"{p[key]:.4f}" for key in parts]
+        kept = f"{100 * b.kept / max(1, b.weights):.1f} %"
+        rows.append((name, f"{b.weights:,}", kept, *cells, f"{p['value_efficiency']:.3f}"))
+    return rows
+
+
+def print_bits(
+    title: str, bits: "Mapping[str, TensorBits]", errors: "Mapping[str, float | None]"
+) -> None:
+    """Print where bits go, with each tensor's relative squared error; a dash where none is told."""
+    cells = [f"{errors[n]:.4f}" if errors.get(n) is not None else "-" for n in bits]
+    rows = [(*row, cell) for row, cell in zip(bits_rows(bits), [*cells, ""], strict=True)]
+    print_table(f"{title}: bits per weight", (*BITS_COLUMNS, "error"), rows)
+
+
+def bits_json(
+    bits: "Mapping[str, TensorBits]", more: "Mapping[str, Mapping[str, Any]]"
+) -> dict[str, object]:
+    """Return every tensor's bits, with ``more`` of each, and the sum."""
+    tensors = {name: b.to_dict() | dict(more[name]) for name, b in bits.items()}
+    return {"tensors": tensors, "all": _total(bits).to_dict()}
+
+
+def decoders_json(decoders: "Sequence[Decoder]") -> dict[str, Any]:
+    """Return all decoders; codec, parameters and index at the top if there is one."""
+    found = [decoder.to_dict() for decoder in decoders]
+    return (found[0] if len(found) == 1 else {}) | {"decoders": found}
+
+
+def decoder_lines(users: "Mapping[Decoder, Sequence[str]]") -> list[str]:
+    """Return two lines for each decoder; with its tensors, if there are several decoders."""
+    from xorloom.sw.tensors.checkpoint.model import listed
+
+    lines = []
+    for decoder, names in users.items():
+        for part, what in ((decoder.value, "decoder"), (decoder.index, "index")):
+            values = ", ".join(f"{k} {v}" for k, v in part.to_dict().items())
+            lines.append(f"{part.codec} {what}: {values}")
+        if len(users) > 1:
+            lines[-2] = f"{listed(names, 3)}: {lines[-2]}"
+    return lines
+
+
+def frame_rows(frames: "Mapping[str, dict[str, Any]]") -> list[tuple[object, ...]]:
+    """Return table rows of the frames' rates; ``steps`` is all of them."""
+    rows: list[tuple[object, ...]] = []
+    for name, facts in frames.items():
+        steps = sorted(facts["steps"]) or [0]
+        rates = [steps[k] / facts["frame_slices"] for k in (0, len(steps) // 2, -1)]
+        cells = [f"{rate:.3f}" for rate in rates]
+        counts = (facts["streams"], facts["slices"], len(facts["steps"]))
+        rows.append(
+            (
+                name,
+                facts["order"],
+                *(f"{n:,}" for n in counts),
+                *cells,
+                f"{sum(facts['steps']):,}",
+                f"{sum(facts['patches']):,}",
+            )
+        )
+    return rows
+
+
+def verified(model: Path, golden: bool, max_weights: int | None) -> "list[Verdict]":
+    """Decode and check a file, with progress."""
+    from xorloom.sw.model.container import read_container
+    from xorloom.sw.model.verify import verify_model
+
+    container = read_container(model, max_weights)
+    count = len(container.tensors) + len(container.untouched)
+    with progress_bar("verify", count) as step:
+        return verify_model(container, golden=golden, progress=step)
+
+
+def verdicts_json(verdicts: "Sequence[Verdict]") -> dict[str, object]:
+    """Return verdicts, and whether all are good."""
+    return {"ok": all(v.ok for v in verdicts), "tensors": [asdict(v) for v in verdicts]}
+
+
+def print_verdicts(verdicts: "Sequence[Verdict]", how: str = "") -> None:
+    """Print what failed, and how many did not."""
+    for verdict in verdicts:
+        if not verdict.ok:
+            typer.echo(f"FAILED {verdict.message}")
+    good = sum(verdict.ok for verdict in verdicts)
+    typer.echo(f"{good} of {len(verdicts)} tensors are bit-exact{how}")
+
+
+def exit_if_failed(verdicts: "Sequence[Verdict]") -> None:
+    """End with exit code 1 if a tensor failed."""
+    if not all(verdict.ok for verdict in verdicts):
+        raise typer.Exit(1)

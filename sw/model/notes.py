@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notes on what a model became: what was chosen, changed or missed, a line each."""
+
+import re
+from collections.abc import Mapping
+
+from xorloom.sw.tensors.checkpoint.model import listed
+
+from .metrics import TensorReport
+from .plan.settings import Settings
+
+__all__ = ["report_notes"]
+
+_LINES = 3
+"""Tensors of one kind that get a line each; more of them share one."""
+
+
+def report_notes(
+    reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]
+) -> list[str]:
+    """Return what a user should hear of tensors that were compressed.
+
+    Parameters
+    ----------
+    reports : mapping of name to TensorReport
+    settings : mapping of name to Settings
+        What was asked for.
+    """
+    return [
+        *_own_masks(reports),
+        *_tensor_notes(reports),
+        *_worse(reports),
+        *_misses(reports, settings),
+        *_budgets(reports, settings),
+    ]
+
+
+def _told(found: Mapping[str, str], many: str) -> list[str]:
+    """Return a line for each tensor, or one for all if they are many; ``{}`` is the first one's."""
+    if len(found) <= _LINES:
+        return [f"{name}: {text}" for name, text in found.items()]
+    first = next(iter(found.values()))
+    return [f"{len(found)} tensors {many.format(first)}: {listed(list(found), 3)}"]
+
+
+def _own_masks(reports: Mapping[str, TensorReport]) -> list[str]:
+    found = {
+        name: f"keeps its own mask, {r.bits.kept:,} of {r.bits.weights:,} weights that are not zero"
+        for name, r in reports.items()
+        if r.origin == "own"
+    }
+    return _told(found, "keep their own masks, what is not zero")
+
+
+def _tensor_notes(reports: Mapping[str, TensorReport]) -> list[str]:
+    """Tell what preparing and quantizing noted; tensors of one kind of note share a line."""
+    kinds: dict[str, dict[str, str]] = {}
+    for name, report in reports.items():
+        for note in report.notes:
+            kinds.setdefault(re.sub(r"[\d.e+-]+", "#", note), {})[name] = note
+    return [line for found in kinds.values() for line in _told(found, "(the first: {})")]
+
+
+def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
+    found = {name: str(r.better) for name, r in reports.items() if r.better is not None}
+    return _told(found, "have more error than with fewer planes (the first: {})")
+
+
+def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
+    """Tell which densities and rates of chosen masks were not met."""
+    kinds: list[dict[str, str]] = [{}, {}]
+    for name, report in reports.items():
+        if report.plan.chooses:
+            for line in settings[name].request.misses(1 - report.plan.pruned, report.bits):
+                kinds["index bits" in line][name] = line
+    return [line for found in kinds for line in _told(found, "(the first: {})")]
+
+
+def _budgets(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
+    """Tell which budgets were not kept, everything counted."""
+    groups: dict[Settings, list[str]] = {}
+    for name in reports:
+        groups.setdefault(settings[name], []).append(name)
+    lines = []
+    for wanted, names in groups.items():
+        first, *rest = (reports[name].bits for name in names)
+        miss = wanted.request.budget_miss(sum(rest, start=first))
+        lines += [f"{listed(names, 3)}: {miss}"] if miss else []
+    return lines

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimate of stored bits before anything is encoded: all that a file will hold of a tensor.
+
+What follows from sizes is exact: scales, headers, CRCs, bus words, preload, chunks that a slice
+takes at least, the trellis index with its classes. Kept bits and entropy are taken a little high.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from xorloom.sw.bits.codec import index_codec
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.layout import frame_bytes, padded
+from xorloom.sw.tensors.orders import runs
+from xorloom.sw.value.window.codec import per_slice, stream_slices
+from xorloom.sw.value.window.order_choice import expected_chunks
+
+__all__ = ["tensor_bits"]
+
+_VALUE_MARGIN = 1.025
+"""Bits stored for a kept bit, at most, over MiniLM's matrices: see docs/results.md."""
+
+
+def tensor_bits(
+    weights: int, kept: int, planes: int, value: WindowConfig, index: IndexConfig
+) -> float:
+    """Return the bits that a tensor's value and index streams will take, scales not among them.
+
+    Parameters
+    ----------
+    weights, kept : int
+    planes : int
+    value : WindowConfig
+    index : IndexConfig
+    """
+    size = stream_slices(weights, kept * planes, planes, value, index.slice_multiple)
+    measure = index_codec(index.codec).stream_bits
+    total = _value_bits(weights, kept, planes, value, size)
+    for _, _, count in runs(weights, per_slice(value, planes), size):
+        total += _framed(measure(count, kept / weights, index), index.bus_bytes)
+    return total
+
+
+@lru_cache(maxsize=4096)
+def _value_bits(weights: int, kept: int, planes: int, value: WindowConfig, size: int) -> float:
+    total = 0.0
+    for first, end, count in runs(weights, per_slice(value, planes), size):
+        bits = _VALUE_MARGIN * kept * planes * count / weights
+        counts = np.full(end - first, -(-bits // (end - first)), np.int64)
+        total += _framed(expected_chunks(counts, value) * value.n_in, value.bus_bytes)
+    return total
+
+
+def _framed(bits: float, bus_bytes: int) -> float:
+    """Return the bits of a memory stream with a payload of so many."""
+    if not np.isfinite(bits):
+        return bits
+    return 8 * (padded(int(-(-bits // 8)), bus_bytes) + frame_bytes(bus_bytes))

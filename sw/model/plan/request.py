@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Index request: what a user asks of the index, made into a density and parameters."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.index.choice import OperatingPoint, index_config, operating_point
+from xorloom.sw.index.density import is_met
+from xorloom.sw.index.trellis import trellis_configs
+from xorloom.sw.spec.codecs import INDEX_CODECS
+from xorloom.sw.spec.config import ValueConfig, WindowConfig
+from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig
+from xorloom.sw.spec.weight_format import mask_lanes
+from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.value.search import window_for
+
+from .estimate import tensor_bits
+from .spec import DEFAULT_DENSITY
+
+__all__ = ["Counts", "IndexRequest"]
+
+_SAMPLE = 1 << 20
+"""Weights of the whole model on which an operating point is chosen."""
+_RATE = (0.95, 1.02)
+"""Share of the index bits asked for that counts as met."""
+
+
+class Counts(Protocol):
+    """What is told of stored bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+
+    @property
+    def kept(self) -> int:
+        """Number of kept weights."""
+
+    @property
+    def index(self) -> int:
+        """Bits of the index."""
+
+    @property
+    def overhead(self) -> int:
+        """Bits of headers, CRCs and padding."""
+
+    @property
+    def total(self) -> int:
+        """All bits."""
+
+
+@dataclass(frozen=True)
+class IndexRequest:
+    """Options of the index; ``None``: not given.
+
+    Parameters
+    ----------
+    codec : str, optional
+    rate : float, optional
+        Index bits per weight.
+    budget : float, optional
+        Bits per weight, everything counted.
+    density, sparsity : float, optional
+        At most one of them.
+    window, classes : int
+        Of the trellis.
+    """
+
+    codec: str | None
+    rate: float | None
+    budget: float | None
+    density: float | None
+    sparsity: float | None
+    window: int
+    classes: int
+
+    def resolve(
+        self,
+        model: Mapping[str, ModelTensor],
+        names: Sequence[str],
+        value: ValueConfig,
+        quantizer: Quantizer,
+        *,
+        search: bool = False,
+    ) -> tuple[float, IndexConfig | None]:
+        """Return density and index parameters, ``None`` for a bitmap that fits.
+
+        Parameters
+        ----------
+        model : mapping of name to ModelTensor
+        names : sequence of str
+            Tensors that share the request; a budget is of all of them together.
+        value : WindowConfig or BlockConfig
+        quantizer : Quantizer
+        search : bool
+            Whether ``n_in`` will be chosen for the density.
+
+        Raises
+        ------
+        ConfigError
+            If options contradict each other, or nothing fits them: of a budget, a
+            :class:`xorloom.sw.index.choice.BudgetError` that tells the least.
+        """
+        density, codec = self._density(), self.codec
+        if codec is not None and codec not in INDEX_CODECS:
+            raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
+        if self.budget is not None:
+            point = self._point(model, names, value, quantizer, search)
+            return point.density, None if point.index.codec == "bitmap" else point.index
+        if codec is None:
+            codec = "bitmap" if self.rate is None else "trellis"
+        if codec == "bitmap" and self.rate is None:
+            return density, None
+        largest = max(names, key=lambda name: model[name].size)
+        config = index_config(
+            codec,
+            value,
+            quantizer.planes,
+            density=density,
+            rate=self.rate,
+            window=self.window,
+            classes=self.classes,
+            importance=np.abs(model[largest].weights()).astype(np.float32),
+        )
+        return density, config
+
+    def _point(
+        self,
+        model: Mapping[str, ModelTensor],
+        names: Sequence[str],
+        value: ValueConfig,
+        quantizer: Quantizer,
+        search: bool,
+    ) -> OperatingPoint:
+        """Choose density and index within the budget."""
+        budget, planes = self.budget, quantizer.planes
+        if self.rate is not None or self.density is not None or self.sparsity is not None:
+            raise ConfigError(
+                "bits per weight chooses density and index bits: give it alone, or give both of "
+                "them"
+            )
+        if self.codec == "lowrank":
+            raise ConfigError(
+                "bits per weight goes with the trellis, entropy or bitmap index: give lowrank a "
+                "density and index bits"
+            )
+        if not isinstance(value, WindowConfig):
+            raise ConfigError(
+                "bits per weight goes with the window value codec: give the block codec a sparsity"
+            )
+        if budget is None or not 0 < budget < float("inf"):
+            raise ConfigError(f"bits per weight must be positive, not {budget}")
+        shapes = Counter(model[name].shape for name in names)
+        weights = sum(math.prod(shape) * times for shape, times in shapes.items())
+        scales = sum(quantizer.scale_bits(shape) * times for shape, times in shapes.items())
+
+        def cost(density: float, index: IndexConfig) -> float:
+            how = window_for(density, value) if search else value
+            bits = float(scales)
+            for shape, times in shapes.items():
+                size = math.prod(shape)
+                kept = round(size * density)
+                bits += times * tensor_bits(size, kept, planes, how, index) if size else 0
+            return bits / max(1, weights)
+
+        squares = np.square(_sample(model, names))
+        return operating_point(
+            squares, budget, lambda density: self._indexes(density, value, planes), cost
+        )
+
+    def _indexes(self, density: float, value: ValueConfig, planes: int) -> list[IndexConfig]:
+        """Return what may store a mask of a density, for a budget to choose from."""
+        found: list[IndexConfig] = []
+        n_out, bus_bits = mask_lanes(value, planes), value.bus_bits
+        for codec in ("trellis", "entropy", "bitmap") if self.codec is None else (self.codec,):
+            try:
+                if codec == "trellis":
+                    all_rates = trellis_configs(
+                        n_out, bus_bits, density=density, window=self.window, classes=self.classes
+                    )
+                    least, most = TRELLIS_RATES
+                    found += [c for c in all_rates if least <= c.rate <= most]
+                else:
+                    found.append(index_config(codec, value, planes, density=density))
+            except ConfigError:  # no code of that density, or lanes that do not fit
+                if self.codec is not None and codec != "trellis":
+                    raise
+        return found
+
+    def misses(self, density: float, bits: Counts) -> list[str]:
+        """Return what a tensor missed of what was asked for, a line each; nothing if all was met.
+
+        Parameters
+        ----------
+        density : float
+            What :meth:`resolve` returned.
+        bits : Counts
+            What was stored of the tensor.
+        """
+        lines = []
+        wanted = round(density * bits.weights)
+        if (self.density is not None or self.sparsity is not None) and not is_met(
+            bits.kept, wanted
+        ):
+            found = bits.kept / max(1, bits.weights)
+            lines.append(f"density {found:.4g}, {density:.4g} asked for")
+        found = bits.index / max(1, bits.weights)
+        framed = (bits.index + bits.overhead) / max(1, bits.weights)  # low-rank counts frames too
+        if self.rate is not None and (
+            framed < _RATE[0] * self.rate or found > _RATE[1] * self.rate
+        ):
+            lines.append(f"{found:.4g} index bits per weight, {self.rate:.4g} asked for")
+        return lines
+
+    def budget_miss(self, bits: Counts) -> str:
+        """Return a line if the tensors together took more than the budget; empty if not.
+
+        Parameters
+        ----------
+        bits : Counts
+            Sum over all tensors that share the budget.
+        """
+        found = bits.total / max(1, bits.weights)
+        if self.budget is None or found <= self.budget:
+            return ""
+        return f"{found:.4f} bits per weight, {self.budget:g} asked for"
+
+    def _density(self) -> float:
+        if self.density is not None:
+            if not 0 < self.density <= 1:
+                raise ConfigError(f"density must be in (0, 1], not {self.density}")
+            return self.density
+        return 1 - self.sparsity if self.sparsity is not None else DEFAULT_DENSITY
+
+
+def _sample(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarray:
+    """Return magnitudes from all over all tensors, each against its own deviation."""
+    total = sum(model[name].size for name in names)
+    every = max(1, -(-total // _SAMPLE))
+    rng = np.random.default_rng(0)
+    parts = []
+    for name in names:
+        flat = np.abs(model[name].weights()).reshape(-1)
+        places = np.arange(0, flat.size, every)
+        places += rng.integers(0, every, places.size)  # even steps could fall in with rows
+        weights = flat[np.minimum(places, flat.size - 1)].astype(np.float32)
+        parts.append(weights / (float(weights.std()) or 1.0))
+    return np.concatenate(parts)

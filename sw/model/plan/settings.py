@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a tensor as a user writes them: by name, in layers of which the later ones win."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.toml_text import check_kind, check_known, toml_key
+from xorloom.sw.spec.codecs import INDEX_CODECS
+from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.spec.value_options import OWN_PARAMETERS, VALUE_PARAMETERS, value_config
+from xorloom.sw.tensors.quantize import Quantizer
+
+from .request import IndexRequest
+
+__all__ = ["KEYS", "Settings", "check_settings", "merge", "rivals"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of a tensor; ``None``: not given.
+
+    Parameters
+    ----------
+    density, sparsity : float, optional
+        Share of weights that are kept, or pruned; at most one. With none of them, a tensor that
+        is mostly zeros keeps what is not zero.
+    bits_per_weight : float, optional
+        Everything counted; chooses density and index.
+    scope : str
+    quantizer : str
+        Its method.
+    planes, scale, axis, group, scale_dtype
+        As in :class:`xorloom.sw.tensors.quantize.Quantizer`.
+    value : str
+        Name of the value codec.
+    order : str
+    index : str, optional
+        Name of the index codec.
+    index_bits : float, optional
+        Index bits per weight.
+    index_window, index_classes : int
+        Of the trellis.
+    importance : str, optional
+    parameters : tuple of (name, int)
+        Parameters of the value codec that are given, sorted.
+    """
+
+    density: float | None = None
+    sparsity: float | None = None
+    bits_per_weight: float | None = None
+    scope: str = "tensor"
+    quantizer: str = "binary"
+    planes: int = 1
+    scale: str = "row"
+    axis: int = 0
+    group: int = 128
+    scale_dtype: str = "float16"
+    value: str = "window"
+    order: str = "auto"
+    index: str | None = None
+    index_bits: float | None = None
+    index_window: int = 14
+    index_classes: int = 1
+    importance: str | None = None
+    parameters: tuple[tuple[str, int], ...] = field(default=())
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Build from values by key, see :data:`KEYS`."""
+        own = {name: value for name, value in values.items() if name not in VALUE_PARAMETERS}
+        given = sorted((name, values[name]) for name in values if name in VALUE_PARAMETERS)
+        return cls(**own, parameters=tuple(given))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values by key, as a recipe would give them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "parameters"}
+        return {toml_key(n): v for n, v in (own | dict(self.parameters)).items() if v is not None}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the user told how many weights are kept."""
+        return any(v is not None for v in (self.density, self.sparsity, self.bits_per_weight))
+
+    @property
+    def config(self) -> ValueConfig:
+        """The value codec's parameters.
+
+        Raises
+        ------
+        ConfigError
+            If they do not fit.
+        """
+        if self.order != "auto" and self.value == "block":
+            raise ConfigError("--order belongs to --value window, not block")
+        return value_config(self.value, dict(self.parameters), _flag)
+
+    @property
+    def search(self) -> bool:
+        """Whether the parameter that a search can choose is left to it."""
+        return ("n_out" if self.value == "block" else "n_in") not in dict(self.parameters)
+
+    @property
+    def how(self) -> Quantizer:
+        """The quantizer."""
+        return Quantizer(
+            self.quantizer,
+            self.planes,
+            self.scale,
+            self.group,
+            self.scale_dtype,
+            self.axis,
+        )
+
+    @property
+    def request(self) -> IndexRequest:
+        """What is asked of the index.
+
+        Raises
+        ------
+        ConfigError
+            If sparsity and density are both given.
+        """
+        if self.sparsity is not None and self.density is not None:
+            raise ConfigError("give either --sparsity or --density")
+        return IndexRequest(
+            self.index,
+            self.index_bits,
+            self.bits_per_weight,
+            self.density,
+            self.sparsity,
+            self.index_window,
+            self.index_classes,
+        )
+
+    @property
+    def worth(self) -> str:
+        """What a chosen mask keeps most of."""
+        return self.importance or ("magnitude" if self.bits_per_weight is None else "energy")
+
+
+def _flag(name: str, value: str) -> str:
+    return f"--{toml_key(name)} {value}".strip()
+
+
+_FLOATS = ("density", "sparsity", "bits_per_weight", "index_bits")
+_INTS = ("planes", "axis", "group", "index_window", "index_classes", *VALUE_PARAMETERS)
+KEYS: dict[str, type] = {
+    **{f.name: str for f in fields(Settings) if f.name != "parameters"},
+    **dict.fromkeys(_FLOATS, float),
+    **dict.fromkeys(_INTS, int),
+}
+"""Type of every key: names of options, with ``_`` for ``-``."""
+_RIVALS = {
+    "density": ("sparsity", "bits_per_weight"),
+    "sparsity": ("density", "bits_per_weight"),
+    "index_bits": ("bits_per_weight",),
+    "bits_per_weight": ("density", "sparsity", "index_bits"),
+}
+"""What a later layer takes back by giving something else in its place."""
+
+
+def rivals(name: str) -> tuple[str, ...]:
+    """Return the keys that a key takes back where it stands above them."""
+    return _RIVALS.get(name, ())
+
+
+def check_settings(where: str, values: Mapping[str, Any]) -> None:
+    """Check keys and types of a layer.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown, has a value of another type, or takes back another of the same layer.
+    """
+    for name, value in values.items():
+        check_known(where, name, KEYS, "keys are the flags of compress without --")
+        check_kind(where, name, value, KEYS[name])
+        for rival in rivals(name):
+            if rival in values:
+                raise ConfigError(f"{where}: give either {toml_key(name)} or {toml_key(rival)}")
+
+
+def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layer's values above others.
+
+    A key takes back what it stands against: a density a sparsity, bits per weight both and the
+    index bits; another value codec the parameters of the one before; an index that stores any mask
+    the index bits.
+    """
+    gone = {rival for name in layer for rival in rivals(name)}
+    if "value" in layer and layer["value"] != base.get("value", Settings.value):
+        gone |= {"n_in", "n_out", "order"}.union(*OWN_PARAMETERS.values())
+    if "index" in layer:
+        codec = INDEX_CODECS.get(layer["index"])
+        if codec is not None and not codec.chooses_mask:
+            gone.add("index_bits")
+    return {name: value for name, value in base.items() if name not in gone} | dict(layer)
