@@ -213,11 +213,13 @@ def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.n
 
     if path is None:
         return {}
-    arrays = {name: tensor.load() for name, tensor in open_plain(path).items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in kinds:
+    arrays = {}
+    for name, tensor in open_plain(path).items():
+        arrays[name] = tensor.load()
+        if tensor.foreign or arrays[name].dtype.kind not in kinds:
+            found = tensor.dtype if tensor.foreign else arrays[name].dtype
             wanted = "floating point" if kinds == "f" else "bool or integer"
-            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not {wanted}")
+            raise ConfigError(f"{path}: {what} of {name!r} is {found}, not {wanted}")
     return arrays
 
 
