@@ -15,7 +15,7 @@ from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.model.request import IndexRequest
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 
