@@ -8,7 +8,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:
 .PHONY: setup demo boards report docs quick test test-all lint format stock lock clean
 .PRECIOUS: $(READY)-%
 
-setup: $(READY)
+# `make setup EXTRAS="plot torch"` adds extras of pyproject.toml, `make setup-plot` one.
+setup: $(READY) $(EXTRAS:%=$(READY)-%)
 
 $(READY): locks/default.lock pyproject.toml sim/doctor.py
 	$(PYTHON) sim/doctor.py $(VENV)
@@ -17,13 +18,18 @@ $(READY): locks/default.lock pyproject.toml sim/doctor.py
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# An extra of pyproject.toml: `make setup-boards`.
 setup-%: $(READY)-%
 	@:
 
 $(READY)-%: locks/%.lock $(READY)
 	$(PYTHON) sim/doctor.py $(VENV) $*
 	$(INSTALL) -r $<
+	@touch $@
+
+# Torch is large, and builds for one machine do not suit another, so it has no lock:
+# `make setup EXTRAS=torch TORCH=torch==2.13.0+cpu` takes a build of your own choice.
+$(READY)-torch: $(READY)
+	$(BIN)/python -m pip install --quiet --only-binary=:all: --no-build-isolation -e .[torch] $(TORCH)
 	@touch $@
 
 demo: $(READY)-report

@@ -15,7 +15,7 @@ from filelock import FileLock
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import FormatError, ToolError
 from xorloom.sw.base.host import write_whole
-from xorloom.sw.tensors.model_io import ModelTensor, open_model
+from xorloom.sw.tensors.checkpoint import ModelTensor, open_model
 
 __all__ = [
     "DEMO_DENSITY",

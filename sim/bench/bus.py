@@ -26,7 +26,7 @@ from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig
 from xorloom.sw.spec.weight_format import WeightFormat
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
 from xorloom.sw.value.plane import encode_value

@@ -21,7 +21,7 @@ from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 
 __all__ = ["DemoResult", "Stage", "run_demo"]
 

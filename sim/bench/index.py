@@ -28,7 +28,7 @@ from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.tensors.model_io import ModelTensor, from_arrays
+from xorloom.sw.tensors.checkpoint import ModelTensor, from_arrays
 from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -253,7 +253,7 @@ def speed_rows(
     return rows
 
 
-def _gaussian(case: str) -> dict[str, ModelTensor]:
+def _gaussian(case: str) -> Mapping[str, ModelTensor]:
     rng = np.random.default_rng(SEED)
     return from_arrays(
         {

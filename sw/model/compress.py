@@ -12,7 +12,7 @@ from xorloom.sw.base.host import spool_beside
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.tensors.safetensors_file import dtype_name
 from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.index.rate_distortion import kept_share, nm_share, share_bound
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized
 
 from .metrics import TensorBits

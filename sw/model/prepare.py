@@ -13,7 +13,7 @@ from xorloom.sw.index.plane import EncodedIndex, choose_index
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.tensors import prune
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, quantize
 from xorloom.sw.value.window.codec import stream_slices
 
@@ -127,7 +127,7 @@ def _choose(
     size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
     order = spec.order if spec.order != "auto" else best_order(importance, density, index)
     chosen = choose_index(importance, density, index, order, size)
-    quantized = quantize(weights, chosen.mask, spec.quantizer)
+    quantized = quantize(weights, chosen.mask, spec.quantizer, fixed_mask=True)
     return Part(quantized, order, size, chosen)
 
 

@@ -12,7 +12,7 @@ from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
 from xorloom.sw.spec.weight_format import mask_lanes
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.window.codec import STREAM_BITS
 

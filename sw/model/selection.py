@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 
 from .container import INDEX, MASK, SCALE, STREAM
 from .spec import CompressSpec

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Magnitude pruning: weights to care masks that meet a sparsity exactly."""
+"""Magnitude pruning: weights to care masks that meet a sparsity, and never keep an exact zero.
+
+No code of any quantizer is a zero, so a zero that is kept would come back as plus or minus a scale.
+All magnitudes are single precision, as decoded weights are: what is zero there is a zero.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,7 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["Cut", "check_sparsity", "check_weights", "global_cuts", "prune_rows", "prune_tensor"]
+__all__ = [
+    "Cut",
+    "check_sparsity",
+    "check_weights",
+    "global_cuts",
+    "own_mask",
+    "prune_rows",
+    "prune_tensor",
+]
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_sparsity(sparsity: float) -> float:
@@ -23,31 +37,63 @@ def check_sparsity(sparsity: float) -> float:
     return float(sparsity)
 
 
-def check_weights(weights: np.ndarray, name: str = "weights") -> None:
-    """Check that all weights are finite.
+def check_weights(weights: np.ndarray, name: str = "weights") -> np.ndarray:
+    """Return weights as float32, if all are finite and none is beyond it.
 
     Raises
     ------
     ConfigError
-        With the first position of a NaN or infinity.
+        With the first position of a NaN, an infinity or a number that float32 cannot hold.
     """
-    finite = np.isfinite(weights)
+    with np.errstate(over="ignore"):
+        single = weights.astype(np.float32, copy=False)
+    finite = np.isfinite(single)
     if not finite.all():
         at = np.unravel_index(int(np.argmin(finite)), weights.shape)
         place = tuple(int(i) for i in at)
+        if np.isfinite(weights[at]):
+            raise ConfigError(
+                f"{name}: weight at {place} is {weights[at]}, beyond float32, whose largest is "
+                f"{_LARGEST:.3g} (scale the tensor down)"
+            )
         raise ConfigError(f"{name}: weight at {place} is {weights[at]}, must be finite")
+    return single
+
+
+def own_mask(weights: np.ndarray) -> np.ndarray | None:
+    """Return the mask of a tensor that is pruned already, or None.
+
+    A tensor counts as pruned if at least half of it is exactly zero: trained weights have next to
+    no zeros, and models of 2 of 4 weights have exactly half.
+
+    Parameters
+    ----------
+    weights : float array of any shape
+
+    Returns
+    -------
+    bool array of the same shape, True where a weight is not zero; or None.
+
+    Raises
+    ------
+    ConfigError
+        If a weight is not finite.
+    """
+    mask = check_weights(weights) != 0
+    return mask if 0 < mask.size <= 2 * (mask.size - np.count_nonzero(mask)) else None
 
 
 def _keep_largest(magnitude: np.ndarray, count: int) -> np.ndarray:
-    """Return a flat mask of the ``count`` largest entries; of equal ones, the first."""
+    """Return a flat mask of the ``count`` largest entries; of equal ones, the first; no zeros."""
     if count >= magnitude.size:
-        return np.ones(magnitude.size, np.bool_)
+        return magnitude > 0
     if count == 0:
         return np.zeros(magnitude.size, np.bool_)
     cut = np.partition(magnitude, magnitude.size - count)[magnitude.size - count]
     keep = magnitude > cut
-    equal = np.flatnonzero(magnitude == cut)
-    keep[equal[: count - int(np.count_nonzero(keep))]] = True
+    if cut > 0:
+        equal = np.flatnonzero(magnitude == cut)
+        keep[equal[: count - int(np.count_nonzero(keep))]] = True
     return keep
 
 
@@ -62,7 +108,7 @@ def prune_tensor(weights: np.ndarray, sparsity: float) -> np.ndarray:
     ----------
     weights : float array of any shape
     sparsity : float in [0, 1)
-        ``round(sparsity * size)`` weights are pruned.
+        ``round(sparsity * size)`` weights are pruned; more, if more are zero.
 
     Returns
     -------
@@ -74,18 +120,16 @@ def prune_tensor(weights: np.ndarray, sparsity: float) -> np.ndarray:
         If the sparsity is out of range or a weight is not finite.
     """
     check_sparsity(sparsity)
-    check_weights(weights)
-    magnitude = np.abs(weights).reshape(-1)
+    magnitude = np.abs(check_weights(weights)).reshape(-1)
     return _keep_largest(magnitude, _kept(magnitude.size, sparsity)).reshape(weights.shape)
 
 
 def prune_rows(weights: np.ndarray, sparsity: float) -> np.ndarray:
     """Like :func:`prune_tensor`, for every row (first axis) on its own."""
     check_sparsity(sparsity)
-    check_weights(weights)
     if weights.ndim < 2 or weights.size == 0:
         return prune_tensor(weights, sparsity)
-    flat = np.abs(weights).reshape(weights.shape[0], -1)
+    flat = np.abs(check_weights(weights)).reshape(weights.shape[0], -1)
     count = _kept(flat.shape[1], sparsity)
     return np.stack([_keep_largest(row, count) for row in flat]).reshape(weights.shape)
 
@@ -99,7 +143,7 @@ class Cut:
 
     def mask(self, weights: np.ndarray) -> np.ndarray:
         """Return the mask of the tensor, bool of its shape."""
-        magnitude = np.abs(weights, dtype=np.float32).reshape(-1)
+        magnitude = np.abs(weights.astype(np.float32, copy=False)).reshape(-1)
         keep = magnitude > self.cut
         keep[np.flatnonzero(magnitude == self.cut)[: self.equal]] = True
         return keep.reshape(weights.shape)
@@ -116,7 +160,7 @@ def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float)
     magnitudes : callable
         Returns the tensors' magnitudes, float32, one by one; called three times.
     sparsity : float in [0, 1)
-        ``round(sparsity * size)`` of all weights are pruned.
+        ``round(sparsity * size)`` of all weights are pruned; more, if more are zero.
 
     Raises
     ------
@@ -129,8 +173,17 @@ def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float)
         for magnitude in magnitudes():
             yield magnitude.astype(np.float32, copy=False).reshape(-1).view(np.uint32)
 
-    counts = _counts(bits >> 16 for bits in patterns())
-    upper, left = _nth_largest(counts, _kept(int(counts.sum()), sparsity))
+    zeros = 0
+
+    def upper_halves() -> Iterator[np.ndarray]:
+        nonlocal zeros
+        for bits in patterns():
+            zeros += bits.size - int(np.count_nonzero(bits))
+            yield bits >> 16
+
+    counts = _counts(upper_halves())
+    size = int(counts.sum())
+    upper, left = _nth_largest(counts, min(_kept(size, sparsity), size - zeros))
     counts = _counts(bits[bits >> 16 == upper] & 0xFFFF for bits in patterns())
     lower, left = _nth_largest(counts, left)
     cut = np.uint32(upper << 16 | lower)

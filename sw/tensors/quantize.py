@@ -8,24 +8,44 @@ binary     bit ``b`` is the sign of the ``b``-th term: ``sum_b scale[b] * (2 * b
 ternary    bit 0 is the sign: ``scale[0] * (2 * bit - 1)``; also prunes small weights
 uniform    bit ``q - 1`` is the sign, the rest ``m``: ``+-(m + 1) * scale[0]``
 =========  ========================================================================
+
+No code is a zero. What scales cannot hold is told apart by row of scales, which serves one tensor,
+one row or one group:
+
+* it is *lossy* if rounding its scales moves its levels by more than 1 %, or by more than a quarter
+  of the finest step that its planes resolve, whichever is less;
+* it is *dead* if its largest kept weight is at most 2**-24 of the tensor's: beside that, float32
+  arithmetic itself does not see it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, check_range
 
+from . import fit
 from .codes import PLANES_MAX
 from .prune import check_weights
+from .safetensors_file import DIMENSIONS_MAX
 
-__all__ = ["METHODS", "SCALES", "Quantized", "Quantizer", "dequantize", "quantize"]
+__all__ = [
+    "METHODS",
+    "SCALES",
+    "Quantized",
+    "Quantizer",
+    "check_scales",
+    "dequantize",
+    "quantize",
+    "stored_quantizer",
+]
 
 METHODS = ("binary", "alternating", "ternary", "uniform")
 SCALES = ("tensor", "row", "group")
 SCALE_DTYPES = ("float16", "float32")
-_CLIP_STEPS = 40
-_ROUNDS = 15
+_LOSSY = 0.01
+_DEAD = 2.0**-24
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -42,11 +62,15 @@ class Quantizer:
     planes : int, 1 to 8
         Bits a kept weight; 1 for ternary.
     scale : str
-        ``tensor``, ``row`` (first axis) or ``group`` (runs of ``group`` weights, row-major).
+        ``tensor``, ``row`` (one for every index along ``axis``) or ``group`` (runs of ``group``
+        weights, row-major).
     group : int
         Weights per group.
     scale_dtype : str
-        ``float16`` or ``float32``.
+        ``float32``, or ``float16``: then float32 as well for a tensor that float16 cannot hold.
+    axis : int
+        Dimension that scales of ``row`` run along; negative from the last. Tensors of fewer than
+        two dimensions have one scale.
 
     Raises
     ------
@@ -59,6 +83,7 @@ class Quantizer:
     scale: str = "row"
     group: int = 128
     scale_dtype: str = "float16"
+    axis: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -72,6 +97,9 @@ class Quantizer:
                 )
         check_range("planes", self.planes, 1, PLANES_MAX)
         check_range("group", self.group, 1, 1 << 30)
+        check_range("axis", self.axis, -DIMENSIONS_MAX, DIMENSIONS_MAX - 1)
+        if self.axis != 0 and self.scale != "row":
+            raise ConfigError(f"axis goes with scale row, not {self.scale} (leave axis at 0)")
         if self.method == "ternary" and self.planes != 1:
             raise ConfigError(f"ternary has 1 plane, not {self.planes} (use binary or uniform)")
 
@@ -80,13 +108,54 @@ class Quantizer:
         """Scales per group."""
         return self.planes if self.method in ("binary", "alternating") else 1
 
+    def axis_of(self, shape: tuple[int, ...]) -> int:
+        """Return ``axis`` counted from the first dimension of a tensor.
+
+        Raises
+        ------
+        ConfigError
+            If the tensor has no such dimension.
+        """
+        if len(shape) < 2:
+            return 0
+        if not -len(shape) <= self.axis < len(shape):
+            raise ConfigError(
+                f"axis must be between {-len(shape)} and {len(shape) - 1} for shape {shape}, not "
+                f"{self.axis}"
+            )
+        return self.axis % len(shape)
+
     def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Return the shape of a tensor's scales: groups, terms."""
-        return _groups(shape, self), self.terms
+        """Return rows and terms of a tensor's scales; a tensor without weights may have no row.
+
+        Raises
+        ------
+        ConfigError
+            If the tensor has no dimension ``axis``.
+        """
+        size = math.prod(shape)
+        if self.scale == "tensor" or (self.scale == "row" and len(shape) < 2):
+            rows = 1
+        elif self.scale == "group":
+            rows = -(-size // self.group)
+        else:
+            axis = self.axis_of(shape)
+            rows = shape[axis] if size else 0
+        return rows, self.terms
 
     def scale_bits(self, shape: tuple[int, ...]) -> int:
-        """Return the bits of a tensor's scales."""
+        """Return the bits of a tensor's scales, if they are of ``scale_dtype``."""
         return math.prod(self.scale_shape(shape)) * (16 if self.scale_dtype == "float16" else 32)
+
+    def rows_of(self, positions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the row of scales that serves each weight, by row-major positions of weights."""
+        if self.scale_shape(shape)[0] == 1:
+            return np.zeros(positions.shape, np.intp)
+        if self.scale == "group":
+            return positions // self.group
+        axis = self.axis_of(shape)
+        rows = positions // math.prod(shape[axis + 1 :])
+        return rows % shape[axis] if axis else rows
 
 
 @dataclass(frozen=True)
@@ -96,195 +165,208 @@ class Quantized:
     Parameters
     ----------
     mask : bool array
-        Kept weights; the ternary quantizer clears more than it was given.
+        Kept weights; maybe fewer than were given, see :func:`quantize`.
     codes : uint8 array of the same shape
         0 where pruned.
-    scales : (groups, terms) float16 or float32
+    scales : (rows, terms) float16 or float32
+        Float32 also where float16 was asked for and cannot hold them.
+    notes : tuple of str
+        What was dropped or changed, a line each, without the tensor's name.
     """
 
     mask: np.ndarray
     codes: np.ndarray
     scales: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
-def _groups(shape: tuple[int, ...], quantizer: Quantizer) -> int:
-    """Return how many groups a tensor has."""
-    size = math.prod(shape)
-    if quantizer.scale == "tensor" or (quantizer.scale == "row" and len(shape) < 2):
-        return 1
-    return -(-size // _span(shape, quantizer))
-
-
-def _span(shape: tuple[int, ...], quantizer: Quantizer) -> int:
-    """Return the weights of a group, where there are several."""
-    rows = math.prod(shape) // max(1, shape[0]) if shape else 1
-    return max(1, rows if quantizer.scale == "row" else quantizer.group)
-
-
-def _group_of(shape: tuple[int, ...], quantizer: Quantizer) -> tuple[np.ndarray, int]:
-    """Return each weight's group, flat, and how many groups there are."""
-    groups, size = _groups(shape, quantizer), math.prod(shape)
-    if groups == 1:
-        return np.zeros(size, np.intp), 1
-    return np.arange(size) // _span(shape, quantizer), groups
-
-
-def _mean(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Mean of ``values`` for every group; 0 for empty groups."""
-    count = np.bincount(group, minlength=groups)
-    return np.bincount(group, values, minlength=groups) / np.maximum(count, 1)
-
-
-def _greedy(
-    values: np.ndarray, group: np.ndarray, groups: int, terms: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Binary coding one term after the other: sign and mean magnitude of what is left."""
-    codes = np.zeros(values.size, np.uint8)
-    scales = np.zeros((groups, terms))
-    rest = values.copy()
-    for b in range(terms):
-        scales[:, b] = _mean(np.abs(rest), group, groups)
-        positive = rest >= 0
-        codes |= positive.astype(np.uint8) << np.uint8(b)
-        rest -= np.where(positive, 1.0, -1.0) * scales[group, b]
-    return codes, scales
-
-
-def _signs(codes: np.ndarray, terms: int) -> np.ndarray:
-    """Codes to (n, terms) of +-1."""
-    return ((codes[:, None] >> np.arange(terms, dtype=np.uint8)) & 1).astype(np.float64) * 2 - 1
-
-
-def _alternate(
-    values: np.ndarray, group: np.ndarray, groups: int, terms: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Refine greedy binary coding: least-squares scales, then nearest codes, in turn."""
-    codes, scales = _greedy(values, group, groups, terms)
-    choices = _signs(np.arange(1 << terms, dtype=np.uint8), terms)
-    for _ in range(_ROUNDS):
-        signs = _signs(codes, terms)
-        normal = np.zeros((groups, terms, terms))
-        right = np.zeros((groups, terms))
-        for i in range(terms):
-            right[:, i] = np.bincount(group, signs[:, i] * values, minlength=groups)
-            for j in range(i + 1):
-                dot = np.bincount(group, signs[:, i] * signs[:, j], minlength=groups)
-                normal[:, i, j] = normal[:, j, i] = dot
-        # Terms can coincide in a small group; the ridge then picks the smallest scales.
-        normal += np.eye(terms) * 1e-9
-        scales = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-        levels = scales @ choices.T
-        best = np.full(values.size, np.inf)
-        chosen = np.zeros_like(codes)
-        for code in range(1 << terms):
-            error = np.abs(values - levels[group, code])
-            nearer = error < best
-            best[nearer] = error[nearer]
-            chosen[nearer] = code
-        if (chosen == codes).all():
-            break
-        codes = chosen
-    return codes, scales
-
-
-def _uniform(
-    values: np.ndarray, group: np.ndarray, groups: int, planes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Levels +-1 to +-2**(planes - 1) times a scale: the best of 40 clip steps per group."""
-    half = 1 << (planes - 1)
-    largest = np.zeros(groups)
-    np.maximum.at(largest, group, np.abs(values))
-    best_error = np.full(groups, np.inf)
-    best = np.zeros(groups)
-    for step in range(1, _CLIP_STEPS + 1):
-        scale = largest / half * (step / _CLIP_STEPS)
-        level = _levels(np.abs(values), scale[group], half)
-        error = (np.abs(values) - level * scale[group]) ** 2
-        total = np.bincount(group, error, minlength=groups)
-        better = total < best_error
-        best_error[better], best[better] = total[better], scale[better]
-    level = _levels(np.abs(values), best[group], half)
-    codes = (level - 1).astype(np.uint8)
-    if planes == 1:
-        codes[:] = 0
-    return codes | ((values >= 0).astype(np.uint8) << np.uint8(planes - 1)), best[:, None]
-
-
-def _levels(magnitude: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
-    """Nearest level 1 to ``half``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(np.nan_to_num(np.rint(magnitude / scale), nan=1.0), 1, half)
-
-
-def quantize(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> Quantized:
+def quantize(
+    weights: np.ndarray,
+    mask: np.ndarray,
+    quantizer: Quantizer,
+    *,
+    fixed_mask: bool = False,
+    largest: float = _LARGEST,
+    name: str = "weights",
+) -> Quantized:
     """Quantize kept weights.
+
+    Exact zeros are taken out of the mask, as no code is a zero; so are dead rows of scales that
+    ``scale_dtype`` cannot hold, rows that float32 cannot hold, and what the ternary quantizer
+    prunes. If rows that are not dead are lossy in float16, all scales of the tensor are float32.
 
     Parameters
     ----------
     weights : float array of any shape
     mask : bool array of the same shape
     quantizer : Quantizer
+    fixed_mask : bool
+        The mask cannot change, because a stream holds it already. Then zeros that it keeps count
+        when scales are fitted, and come back as the smallest level, of either sign in turn; weights
+        of dead rows come back as 0.
+    largest : float
+        Largest magnitude of the dtype that weights are decoded to. Scales shrink where a code would
+        go beyond.
+    name : str
+        Of the tensor, for messages.
 
     Raises
     ------
     ConfigError
-        If shapes differ, a weight is not finite, or a scale does not fit ``scale_dtype``.
+        If shapes differ, a weight is not finite in float32, the tensor has no dimension ``axis``,
+        or the ternary quantizer meets a fixed mask.
     """
     if mask.shape != weights.shape or mask.dtype != np.bool_:
         raise ConfigError(
-            f"mask must be bool of shape {weights.shape}, not {mask.dtype} of {mask.shape}"
+            f"{name}: mask must be bool of shape {weights.shape}, not {mask.dtype} of {mask.shape}"
         )
-    check_weights(weights)
-    group_of, groups = _group_of(weights.shape, quantizer)
-    flat = weights.reshape(-1).astype(np.float64)
-    keep = mask.reshape(-1)
+    if fixed_mask and quantizer.method == "ternary":
+        raise ConfigError(f"{name}: the ternary quantizer prunes, so the mask cannot be fixed")
+    try:
+        groups = quantizer.scale_shape(weights.shape)[0]
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    flat = check_weights(weights, name).reshape(-1)
+    at = np.flatnonzero(mask)
+    values = flat[at].astype(np.float64)
+    zeros = values.size - int(np.count_nonzero(values))
+    notes = []
+    if zeros and fixed_mask:
+        values = fit.balanced(values)
+        notes.append(f"{zeros} zeros are kept by the index: they come back as the smallest level")
+    elif zeros:
+        at, values = at[values != 0], values[values != 0]
+        notes.append(f"{zeros} zeros of the mask are pruned: no code is a zero")
+    group = quantizer.rows_of(at, weights.shape)
     if quantizer.method == "ternary":
         # Ref: Li and Liu, 2016: threshold 0.7 * E|w|, here over the weights that are kept
-        mean = _mean(np.abs(flat[keep]), group_of[keep], groups)
-        keep = keep & (np.abs(flat) > 0.7 * mean[group_of])
-    values, group = flat[keep], group_of[keep]
-    if quantizer.method == "uniform":
-        kept, scales = _uniform(values, group, groups, quantizer.planes)
-    elif quantizer.method == "alternating":
-        kept, scales = _alternate(values, group, groups, quantizer.terms)
-    else:
-        kept, scales = _greedy(values, group, groups, quantizer.terms)
-    with np.errstate(over="ignore"):
-        stored = scales.astype(quantizer.scale_dtype)
-    if not np.isfinite(stored).all():
-        raise ConfigError(
-            f"scale {np.abs(scales).max():.3g} does not fit {quantizer.scale_dtype} "
-            "(use scale_dtype float32)"
-        )
-    lost = (scales != 0) & (stored == 0)
-    if lost.any():
-        raise ConfigError(
-            f"scale {np.abs(scales[lost]).max():.3g} is zero in {quantizer.scale_dtype} "
-            "(use scale_dtype float32)"
-        )
+        large = np.abs(values) > 0.7 * fit.mean(np.abs(values), group, groups)[group]
+        at, values, group = at[large], values[large], group[large]
+    method = {"uniform": fit.uniform, "alternating": fit.alternating}.get(
+        quantizer.method, fit.greedy
+    )
+    kept, scales = method(values, group, groups, quantizer.planes)
+    peaks = np.zeros(groups)
+    np.maximum.at(peaks, group, np.abs(values))
+    stored, lost, more = _stored(scales, peaks, quantizer, largest)
+    notes += more
     codes = np.zeros(weights.size, np.uint8)
-    codes[keep] = kept
-    return Quantized(keep.reshape(mask.shape).copy(), codes.reshape(mask.shape), stored)
+    keep = np.zeros(weights.size, np.bool_)
+    if fixed_mask:
+        kept[(stored == 0).all(axis=1)[group]] = (1 << quantizer.planes) - 1  # +0, not -0
+    elif lost.any():
+        at, kept = at[~lost[group]], kept[~lost[group]]
+    keep[at], codes[at] = True, kept
+    return Quantized(
+        keep.reshape(mask.shape), codes.reshape(mask.shape), stored, notes=tuple(notes)
+    )
 
 
-def dequantize(quantized: Quantized, quantizer: Quantizer) -> np.ndarray:
+def _stored(
+    scales: np.ndarray, peaks: np.ndarray, quantizer: Quantizer, largest: float
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Round scales to the dtype that can hold them.
+
+    Parameters
+    ----------
+    scales : (rows, terms) float64
+    peaks : (rows,) float64
+        Largest kept weight of each row.
+
+    Returns
+    -------
+    (scales, lost, notes)
+        Float16 or float32 scales, the rows whose scales became 0 though they have weights, as
+        (rows,) bool, and what to tell of them.
+    """
+    notes = []
+    steps = 1 << (quantizer.planes - 1) if quantizer.method == "uniform" else 1
+    reach = steps * np.abs(scales).sum(axis=1)
+    beyond = reach > largest
+    if beyond.any():
+        # Rounding to float16 may add 2**-11.
+        scales = scales.copy()
+        scales[beyond] *= (largest / reach[beyond] * (1 - 2.0**-10))[:, None]
+        notes.append(
+            f"{_rows(beyond)} shrunk by up to {1 - largest / reach.max():.1%}: codes would go "
+            f"beyond {largest:.6g}"
+        )
+    dead = peaks <= _DEAD * peaks.max(initial=0)
+    dtype = np.dtype(quantizer.scale_dtype)
+    cost = _cost(scales, dtype)
+    limit = min(_LOSSY, 2.0 ** -(quantizer.planes + 2))
+    lossy = (cost > limit) & ~dead
+    if dtype != np.float32 and lossy.any():
+        worst = cost[lossy].max()
+        much = f"lose up to {worst:.1%}" if np.isfinite(worst) else "be beyond it"
+        notes.append(f"scales are float32: in float16 {_rows(lossy)} would {much}")
+        dtype = np.dtype(np.float32)
+        cost = _cost(scales, dtype)
+    lost = cost > limit
+    if lost.any():
+        notes.append(
+            f"{_rows(lost)} dead: weights up to {peaks[lost].max():.3g} beside {peaks.max():.3g} "
+            "come back as 0"
+        )
+    with np.errstate(over="ignore"):
+        return np.where(lost[:, None], 0, scales).astype(dtype), lost, notes
+
+
+def _cost(scales: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return by how much of themselves the scales of each row change in a dtype."""
+    with np.errstate(over="ignore"):
+        change = np.abs(scales.astype(dtype) - scales).sum(axis=1)
+    total = np.abs(scales).sum(axis=1)
+    return np.divide(change, total, out=np.zeros_like(total), where=total > 0)
+
+
+def _rows(chosen: np.ndarray) -> str:
+    """Return how many rows of scales are chosen, in words."""
+    count = int(np.count_nonzero(chosen))
+    return f"{count} of {chosen.size} scale rows"
+
+
+def stored_quantizer(quantizer: Quantizer, quantized: Quantized) -> Quantizer:
+    """Return the quantizer as a file says it: the scales' own dtype, no negative axis."""
+    axis = quantizer.axis_of(quantized.mask.shape)
+    return replace(quantizer, axis=axis, scale_dtype=quantized.scales.dtype.name)
+
+
+def check_scales(
+    scales: np.ndarray, shape: tuple[int, ...], quantizer: Quantizer, name: str = "weights"
+) -> None:
+    """Check that scales can serve a tensor.
+
+    Raises
+    ------
+    ConfigError
+        If they do not fit the tensor's shape or are not finite.
+    """
+    expected = quantizer.scale_shape(shape)
+    if scales.shape != expected:
+        raise ConfigError(
+            f"{name}: scales must be {expected} for {quantizer.scale} scales of shape {shape}, "
+            f"not {scales.shape}"
+        )
+    finite = np.isfinite(scales)
+    if not finite.all():
+        row = int(np.argmin(finite.all(axis=1)))
+        raise ConfigError(f"{name}: scales of row {row} are {scales[row].tolist()}, must be finite")
+
+
+def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weights") -> np.ndarray:
     """Return float32 weights of ``mask``'s shape, 0 where pruned.
 
     Raises
     ------
     ConfigError
-        If the scales do not fit the shape.
+        If the scales do not fit the shape or are not finite.
     """
     shape = quantized.mask.shape
-    group_of, groups = _group_of(shape, quantizer)
-    if quantized.scales.shape != (groups, quantizer.terms):
-        raise ConfigError(
-            f"scales must be {(groups, quantizer.terms)} for {quantizer.scale} scales of shape "
-            f"{shape}, not {quantized.scales.shape}"
-        )
-    keep = quantized.mask.reshape(-1)
-    codes = quantized.codes.reshape(-1)[keep]
-    scales = quantized.scales.astype(np.float32)[group_of[keep]]
+    check_scales(quantized.scales, shape, quantizer, name)
+    at = np.flatnonzero(quantized.mask)
+    codes = quantized.codes.reshape(-1)[at]
+    scales = quantized.scales.astype(np.float32)[quantizer.rows_of(at, shape)]
     if quantizer.method == "uniform":
         top = np.uint8(quantizer.planes - 1)
         level = (codes & np.uint8((1 << (quantizer.planes - 1)) - 1)).astype(np.float32) + 1
@@ -294,6 +376,6 @@ def dequantize(quantized: Quantized, quantizer: Quantizer) -> np.ndarray:
         for b in range(quantizer.terms):  # one term at a time: the order is part of the format
             positive = (codes >> np.uint8(b)) & np.uint8(1)
             values += np.where(positive, scales[:, b], -scales[:, b])
-    out = np.zeros(keep.size, np.float32)
-    out[keep] = values
+    out = np.zeros(quantized.mask.size, np.float32)
+    out[at] = values
     return out.reshape(shape)

@@ -43,8 +43,13 @@ DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),
     "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
     "C64": np.dtype(np.complex64),
 }
+"""Dtypes that NumPy holds. A file may have others: their tensors pass through as bytes."""
+_PACKED_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}  # Ref: safetensors 0.8, dtypes
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 DIMENSIONS_MAX = 64  # Ref: NumPy 2.0.0 release notes, NPY_MAXDIMS
 _LENGTH_BYTES = 8
@@ -72,14 +77,19 @@ def _entry_ok(entry: Any, end: int) -> bool:
     whole = [shape, offsets]
     if not all(isinstance(v, list) and all(type(n) is int and n >= 0 for n in v) for v in whole):
         return False
-    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES or len(offsets) != 2:
+    if not isinstance(entry["dtype"], str) or len(offsets) != 2:
         return False
-    item = DTYPES[entry["dtype"]].itemsize
-    # An array without elements must still have strides that NumPy can hold.
-    if len(shape) > DIMENSIONS_MAX or item * math.prod(n or 1 for n in shape) >= 1 << 63:
+    size = offsets[1] - offsets[0]
+    if size < 0 or offsets[1] > end:
         return False
-    size = item * math.prod(shape)
-    return offsets[1] - offsets[0] == size and offsets[1] <= end
+    bits = _PACKED_BITS.get(entry["dtype"])
+    if entry["dtype"] in DTYPES:
+        bits = 8 * DTYPES[entry["dtype"]].itemsize
+        # An array without elements must still have strides that NumPy can hold.
+        if len(shape) > DIMENSIONS_MAX or bits // 8 * math.prod(n or 1 for n in shape) >= 1 << 63:
+            return False
+    # Of a dtype that came after this was written, the offsets are all that is known.
+    return bits is None or bits * math.prod(shape) == 8 * size
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str], bytes, int]:

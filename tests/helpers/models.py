@@ -3,7 +3,7 @@
 
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.safetensors_file import dtype_name
 
 __all__ = ["CONFIG", "WINDOW", "as_model", "spec"]

@@ -13,7 +13,7 @@ import pytest
 from xorloom.sim import datasets
 from xorloom.sim.datasets import iid, minilm
 from xorloom.sw.base.errors import FormatError, ToolError
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.weights import clustered_weights
 

@@ -34,7 +34,7 @@ from xorloom.sw.model.inspect import tensor_steps
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
-from xorloom.sw.tensors.model_io import ModelTensor, open_model
+from xorloom.sw.tensors.checkpoint import ModelTensor, open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 from .grid import Point

@@ -128,7 +128,7 @@ def explore(
     from xorloom.sim.plots import check_plot
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.selection import select
-    from xorloom.sw.tensors.model_io import open_model
+    from xorloom.sw.tensors.checkpoint import open_model
     from xorloom.sw.tensors.prune import check_sparsity
     from xorloom.sw.tensors.quantize import Quantizer
 

@@ -121,7 +121,7 @@ def _frame_rows(frames: "Mapping[str, dict[str, Any]]") -> list[tuple[object, ..
 def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
     """Read a file of the user's own masks, codes or saliencies."""
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.tensors.model_io import open_model
+    from xorloom.sw.tensors.checkpoint import open_model
 
     if path is None:
         return {}
@@ -220,7 +220,7 @@ def compress(
     from xorloom.sw.model.request import IndexRequest
     from xorloom.sw.model.selection import UserArrays, select
     from xorloom.sw.model.spec import CompressSpec
-    from xorloom.sw.tensors.model_io import open_model
+    from xorloom.sw.tensors.checkpoint import open_model
     from xorloom.sw.tensors.quantize import Quantizer
 
     if output.suffix != ".safetensors":

@@ -10,6 +10,7 @@ from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.base.json_text import read_json
 from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
 from xorloom.sw.spec.weight_format import Decoder, check_index
+from xorloom.sw.tensors.checkpoint.model import WEIGHT_DTYPES
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import Quantizer
@@ -24,7 +25,6 @@ VERSIONS = (2, 3)
 """Versions that are read; the last one is written."""
 MANIFEST_KEY = "xorloom"
 """Key of the manifest in the file's metadata."""
-WEIGHT_DTYPES = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2")
 CODE_DTYPES = ("U8", "I8")
 """Dtypes of the user's own codes."""
 SCALE_DTYPES = {"F16": "float16", "F32": "float32"}
@@ -33,7 +33,7 @@ _CRC_MAX = (1 << 32) - 1
 _KEYS = {"version", "tensors", "crc32"}
 _TENSOR_KEYS = {"shape", "dtype", "planes", "content_crc32", "quantizer"}
 _QUANTIZER_KEYS_2 = {"method", "planes", "scale", "group", "scale_dtype"}
-_QUANTIZER_KEYS = {"method", "scale", "group"}
+_QUANTIZER_KEYS = {"method", "scale", "group", "axis"}
 
 
 @dataclass(frozen=True)
@@ -342,6 +342,9 @@ def _check_parts(
             raise ConfigError(f"part {name + suffix!r} is missing")
         dtype, shape, _ = entries[name + suffix]
         if suffix == SCALE and info.quantizer is not None:
+            axis = info.quantizer.axis_of(info.shape)
+            if info.quantizer.axis != axis:
+                raise ConfigError(f"quantizer's axis must be {axis}, not {info.quantizer.axis}")
             expected = info.quantizer.scale_shape(info.shape)
             if shape != expected:
                 raise ConfigError(f"scales must be {expected}, not {shape}")

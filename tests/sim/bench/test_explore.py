@@ -24,7 +24,7 @@ from xorloom.sim.bench.explore.sweep import Sweep, cut_rows, run_sweep, sweep_ro
 from xorloom.sim.cli.main import app
 from xorloom.sim.plots import check_plot
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
-from xorloom.sw.tensors.model_io import from_arrays, open_model
+from xorloom.sw.tensors.checkpoint import from_arrays, open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.weights import clustered_weights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from xorloom.sw.model.kept import KEPT_COLUMNS
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.cli import refuses, xorloom
 from tests.helpers.weights import clustered_weights

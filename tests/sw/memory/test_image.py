@@ -24,7 +24,7 @@ from xorloom.sw.model.container import (
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, IndexConfig
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import ValueLayout
 

@@ -12,7 +12,7 @@ from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_bits
 from xorloom.sw.model.selection import UserArrays
 from xorloom.sw.model.verify import verify_tensor
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.containers import SPECS
 from tests.helpers.models import CONFIG, WINDOW, as_model

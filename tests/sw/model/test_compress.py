@@ -15,7 +15,7 @@ from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.inspect import tensor_frames, tensor_steps
 from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.tensors.prune import global_cuts, prune_rows, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, dequantize, quantize

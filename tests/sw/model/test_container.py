@@ -20,7 +20,7 @@ from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.containers import (
     BOTH,

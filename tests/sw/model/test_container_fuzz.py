@@ -25,7 +25,7 @@ from xorloom.sw.model.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, padded
-from xorloom.sw.tensors.model_io import open_model
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
 DAMAGED = (FormatError, ConfigError, CapacityError)

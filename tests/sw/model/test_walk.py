@@ -16,7 +16,7 @@ from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors import prune
-from xorloom.sw.tensors.model_io import ModelTensor
+from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.block import codec as block_codec
 from xorloom.sw.value.window import decoding

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,13 +9,14 @@ from xorloom.sw.tensors.prune import (
     check_sparsity,
     check_weights,
     global_cuts,
+    own_mask,
     prune_rows,
     prune_tensor,
 )
 
 
 @given(
-    st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=60),
+    st.lists(st.sampled_from([0.0, -0.0]) | st.floats(-4, 4, width=16), min_size=1, max_size=60),
     st.floats(0, 1, exclude_max=True),
 )
 def test_prune_tensor_keeps_the_largest_magnitudes_and_of_equal_ones_the_first(values, sparsity):
@@ -23,7 +25,7 @@ def test_prune_tensor_keeps_the_largest_magnitudes_and_of_equal_ones_the_first(v
     order = sorted(range(len(values)), key=lambda i: (-abs(values[i]), i))
     mask = prune_tensor(weights, sparsity)
     assert mask.dtype == np.bool_
-    assert np.flatnonzero(mask).tolist() == sorted(order[:count])
+    assert np.flatnonzero(mask).tolist() == sorted(i for i in order[:count] if values[i])
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,23 @@ def test_prune_tensor_keeps_shape_and_takes_half_precision():
     assert prune_tensor(np.ones((0, 3), np.float32), 0.5).shape == (0, 3)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, np.float64],
+)
+def test_prune_takes_weights_of_any_dtype(dtype, rng):
+    weights = rng.standard_normal((8, 9)).astype(dtype)
+    weights[3] *= 0
+    single = weights.astype(np.float32)
+    for sparsity in (0.0, 0.5):
+        assert (prune_tensor(weights, sparsity) == prune_tensor(single, sparsity)).all()
+        assert (prune_rows(weights, sparsity) == prune_rows(single, sparsity)).all()
+        (cut,) = global_cuts(lambda: [np.abs(single)], sparsity)
+        assert (cut.mask(weights) == prune_tensor(single, sparsity)).all()
+    weights[:4] *= 0
+    assert (own_mask(weights) == (single[:] != 0) & (np.arange(8) >= 4)[:, None]).all()
+
+
 def test_prune_rows_prunes_every_row_alike():
     weights = np.array([[1, 2, 3, 4], [40, 10, 30, 20], [-5, 5, 5, 5]], np.float32)
     assert prune_rows(weights, 0.5).tolist() == [
@@ -63,6 +82,66 @@ def test_prune_rows_takes_the_first_axis_of_any_rank(rng):
 
 def test_prune_rows_of_a_vector_is_one_row():
     assert prune_rows(np.array([1.0, -3.0, 2.0]), 0.34).tolist() == [False, True, True]
+
+
+def pruned_already():
+    """A tensor of which 95 % are zeros, some of them negative: 3,238 weights are left."""
+    weights = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    weights[np.random.default_rng(1).random(weights.shape) < 0.95] *= 0
+    assert np.signbit(weights[weights == 0]).any()
+    return weights
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.95])
+def test_prune_never_keeps_a_zero(sparsity):
+    weights = pruned_already()
+    most = weights.size - round(sparsity * weights.size)
+    for mask in (prune_tensor(weights, sparsity), *prune_global([weights], sparsity)):
+        assert np.count_nonzero(mask) == min(3238, most)
+        assert weights[mask].all()
+    rows = prune_rows(weights, sparsity)
+    left = np.count_nonzero(weights, axis=1)
+    assert rows.sum(axis=1).tolist() == np.minimum(left, 256 - round(sparsity * 256)).tolist()
+    assert weights[rows].all()
+
+
+def test_prune_global_takes_what_another_tensor_has_no_weights_for():
+    tensors = [np.zeros((4, 4), np.float32), np.arange(1, 5, dtype=np.float32)]
+    assert [int(mask.sum()) for mask in prune_global(tensors, 0.5)] == [0, 4]
+    assert [int(mask.sum()) for mask in prune_global(tensors, 0.9)] == [0, 2]
+    assert [int(mask.sum()) for mask in prune_global(tensors[:1], 0.0)] == [0]
+
+
+def test_prune_takes_for_zero_what_single_precision_makes_zero():
+    weights = np.array([1e-60, -1e-45, 1.0])
+    for mask in (prune_tensor(weights, 0.0), *prune_global([weights], 0.0)):
+        assert mask.tolist() == [False, True, True]
+
+
+def test_own_mask_is_that_of_a_tensor_that_is_pruned_already():
+    weights = pruned_already()
+    mask = own_mask(weights)
+    assert mask.dtype == np.bool_
+    assert np.count_nonzero(mask) == 3238
+    assert (mask == (weights != 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "own"),
+    [
+        ([1.0, 0.0, -0.0, 2.0], True),  # 2 of 4
+        ([1.0, 0.0, 3.0, 2.0], False),
+        ([0.0, 0.0], True),
+        (0.0, True),
+        (1.0, False),
+        ([], False),
+    ],
+)
+def test_own_mask_needs_half_of_the_weights_to_be_zero(weights, own):
+    mask = own_mask(np.array(weights, np.float32))
+    assert (mask is not None) == own
+    if own:
+        assert mask.tolist() == (np.array(weights) != 0).tolist()
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
@@ -100,7 +179,7 @@ def test_prune_global_meets_the_count_exactly(rng):
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.97, 0.999])
 def test_prune_global_is_that_of_all_weights_in_one_tensor(sparsity, rng):
     # Few values, so that many are equal to the cut; also zero, the smallest and the largest.
-    values = np.array([0, 1e-45, -1e-45, 1, -1, 2, 3.4e38, -3.4e38], np.float32)
+    values = np.array([0, -0.0, 1e-45, -1e-45, 1, -1, 2, 3.4e38, -3.4e38], np.float32)
     tensors = [rng.choice(values, shape) for shape in ((5, 7), (3,), (0, 2), (4, 4, 4))]
     whole = prune_tensor(np.concatenate([t.reshape(-1) for t in tensors]), sparsity)
     masks = prune_global(tensors, sparsity)
@@ -140,3 +219,21 @@ def test_prune_rejects_weights_that_are_not_finite(prune, bad):
 def test_check_weights_names_the_tensor():
     with pytest.raises(ConfigError, match=r"fc\.w: weight at \(0,\) is nan, must be finite"):
         check_weights(np.array([np.nan]), "fc.w")
+
+
+@pytest.mark.parametrize("bad", [1e60, -1e60])
+@pytest.mark.parametrize("prune", [prune_tensor, prune_rows])
+def test_prune_rejects_weights_beyond_float32(prune, bad):
+    with pytest.raises(ConfigError) as caught:
+        prune(np.array([[1.0, bad]]), 0.5)
+    assert str(caught.value) == (
+        f"weights: weight at (0, 1) is {bad}, beyond float32, whose largest is 3.4e+38 "
+        "(scale the tensor down)"
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+def test_check_weights_returns_float32(dtype):
+    checked = check_weights(np.array([[0.5, -2.0]]).astype(dtype), "w")
+    assert checked.dtype == np.float32
+    assert checked.tolist() == [[0.5, -2.0]]

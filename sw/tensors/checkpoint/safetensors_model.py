@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Safetensors files, read by memory map."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xorloom.sw.tensors.safetensors_file import DTYPES, read_header
+
+from .model import Checkpoint, ModelTensor, reader
+
+__all__ = ["open_safetensors"]
+
+
+def open_safetensors(path: Path) -> Checkpoint:
+    """Open a safetensors file.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    entries, metadata, _, start = read_header(path)
+
+    def read(entry: dict[str, Any]) -> Callable[[], np.ndarray]:
+        (low, high), shape = entry["data_offsets"], tuple(entry["shape"])
+        dtype = DTYPES.get(entry["dtype"])
+        if dtype is None:
+            dtype, shape = np.dtype(np.uint8), (high - low,)
+
+        def load() -> np.ndarray:
+            if low == high:
+                return np.zeros(shape, dtype)
+            mapped = np.memmap(path, dtype, "r", start + low, shape or (1,))
+            return np.asarray(mapped).reshape(shape)
+
+        return load
+
+    def tensor(name: str, entry: dict[str, Any]) -> ModelTensor:
+        load = reader(f"{path}: tensor {name!r}", read(entry))
+        return ModelTensor(name, entry["dtype"], tuple(entry["shape"]), load, source=str(path))
+
+    return Checkpoint({n: tensor(n, entry) for n, entry in entries.items()}, path, metadata)

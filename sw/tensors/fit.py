@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fits: codes and scales of least squared error for values in groups, one function per method.
+
+All take the kept values as (n,) float64, each value's group as (n,) integers below ``groups``, and
+the terms or planes. All return (n,) uint8 codes and (groups, terms) float64 scales; scales of a
+group without values are 0. Groups do not touch each other.
+
+The sign of a value is its sign bit, also of a zero: :func:`balanced` makes zeros cancel out.
+"""
+
+import numpy as np
+
+__all__ = ["alternating", "balanced", "greedy", "mean", "nearest", "uniform"]
+
+_CLIP_STEPS = 40
+_ROUNDS = 15
+_RIDGE = 1e-9
+"""Relative to a term's own square: makes terms that coincide share their scale evenly."""
+
+
+def balanced(values: np.ndarray) -> np.ndarray:
+    """Return values whose zeros are +0 and -0 in turn.
+
+    No code is a zero. So a zero becomes the smallest level, with a sign; equally many of both signs
+    add nothing to a sum over many weights.
+    """
+    zeros = np.flatnonzero(values == 0)
+    balanced = values.copy()
+    balanced[zeros[::2]], balanced[zeros[1::2]] = 0.0, -0.0
+    return balanced
+
+
+def mean(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Return the mean of every group's values, 0 for a group without any."""
+    count = np.bincount(group, minlength=groups)
+    return np.bincount(group, values, minlength=groups) / np.maximum(count, 1)
+
+
+def greedy(
+    values: np.ndarray, group: np.ndarray, groups: int, terms: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Binary coding one term after the other: sign and mean magnitude of what is left."""
+    codes = np.zeros(values.size, np.uint8)
+    scales = np.zeros((groups, terms))
+    rest = values.copy()
+    for b in range(terms):
+        scales[:, b] = mean(np.abs(rest), group, groups)
+        negative = np.signbit(rest)
+        codes |= (~negative).astype(np.uint8) << np.uint8(b)
+        rest -= np.where(negative, -1.0, 1.0) * scales[group, b]
+    return codes, scales
+
+
+def alternating(
+    values: np.ndarray, group: np.ndarray, groups: int, terms: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refine greedy binary coding: least-squares scales, then nearest codes, in turn."""
+    codes, scales = greedy(values, group, groups, terms)
+    count = np.maximum(np.bincount(group, minlength=groups), 1)
+    for _ in range(_ROUNDS):
+        signs = _signs(codes, terms)
+        normal = np.zeros((groups, terms, terms))
+        right = np.zeros((groups, terms))
+        for i in range(terms):
+            right[:, i] = np.bincount(group, signs[:, i] * values, minlength=groups) / count
+            for j in range(i):
+                dot = np.bincount(group, signs[:, i] * signs[:, j], minlength=groups) / count
+                normal[:, i, j] = normal[:, j, i] = dot
+            normal[:, i, i] = 1 + _RIDGE
+        scales = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+        chosen = nearest(values, group, scales)
+        if (chosen == codes).all():
+            break
+        codes = chosen
+    return codes, scales
+
+
+def _signs(codes: np.ndarray, terms: int) -> np.ndarray:
+    """Return (n, terms) of +-1 for codes."""
+    return ((codes[:, None] >> np.arange(terms, dtype=np.uint8)) & 1).astype(np.float64) * 2 - 1
+
+
+def nearest(values: np.ndarray, group: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the codes of the nearest levels, found by bisection.
+
+    A code and its complement give opposite levels, so magnitudes are compared, for one code of
+    every such pair.
+    """
+    terms = scales.shape[1]
+    pairs = 1 << (terms - 1)
+    levels = scales @ _signs(np.arange(pairs, 2 * pairs, dtype=np.uint8), terms).T
+    order = np.argsort(np.abs(levels), axis=1, kind="stable")
+    levels = np.take_along_axis(levels, order, axis=1)
+    sizes = np.abs(levels)
+    between = (sizes[:, 1:] + sizes[:, :-1]) / 2
+    magnitude = np.abs(values)
+    place = np.zeros(values.size, np.intp)
+    step = pairs // 2
+    while step:
+        place += step * (magnitude > between[group, place + (step - 1)])
+        step //= 2
+    flip = (levels[group, place] < 0) != np.signbit(values)
+    code = (order[group, place] + pairs).astype(np.uint8)
+    return code ^ np.where(flip, np.uint8(2 * pairs - 1), np.uint8(0))
+
+
+def uniform(
+    values: np.ndarray, group: np.ndarray, groups: int, planes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levels +-1 to +-2**(planes - 1) times a scale: the best of 40 clip steps per group."""
+    half = 1 << (planes - 1)
+    magnitude = np.abs(values)
+    largest = np.zeros(groups)
+    np.maximum.at(largest, group, magnitude)
+    least = np.full(groups, np.inf)
+    best = np.zeros(groups)
+    for step in range(1, _CLIP_STEPS + 1):
+        scale = largest / half * (step / _CLIP_STEPS)
+        of_value = scale[group]
+        error = (magnitude - _levels(magnitude, of_value, half) * of_value) ** 2
+        total = np.bincount(group, error, minlength=groups)
+        better = total < least
+        least[better], best[better] = total[better], scale[better]
+    codes = (_levels(magnitude, best[group], half) - 1).astype(np.uint8)
+    positive = (~np.signbit(values)).astype(np.uint8)
+    return codes | (positive << np.uint8(planes - 1)), best[:, None]
+
+
+def _levels(magnitude: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
+    """Return the nearest levels, 1 to ``half``; 1 where the scale is 0."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.clip(np.nan_to_num(np.rint(magnitude / scale), nan=1.0), 1, half)

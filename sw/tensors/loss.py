@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loss: what pruning and quantizing take away, and whether fewer planes would take less."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .quantize import Quantized, Quantizer, dequantize, quantize
+
+__all__ = ["Suggestion", "relative_error", "worse_than"]
+
+_CHUNK = 1 << 20
+_SAMPLE = 1 << 12
+"""Kept weights on which quantizers are compared."""
+
+
+def relative_error(
+    weights: np.ndarray, quantized: Quantized, quantizer: Quantizer, *, kept_only: bool = False
+) -> float:
+    """Return the squared error of decoded weights, by the sum of squares of the given ones.
+
+    Parameters
+    ----------
+    weights : float array
+        As given: what is pruned is lost, and counts.
+    quantized : Quantized
+    quantizer : Quantizer
+    kept_only : bool
+        Of kept weights only: the quantizer's share, whatever was pruned.
+
+    Returns
+    -------
+    float, 0 for weights that are all zero.
+    """
+    decoded = dequantize(quantized, quantizer).reshape(-1)
+    given, kept = weights.reshape(-1), quantized.mask.reshape(-1)
+    lost = total = 0.0
+    for part in _chunks(given.size):
+        wanted, found = given[part].astype(np.float64), decoded[part]
+        if kept_only:
+            wanted, found = wanted[kept[part]], found[kept[part]]
+        total += float(np.dot(wanted, wanted))
+        wanted -= found
+        lost += float(np.dot(wanted, wanted))
+    return lost / total if total else 0.0
+
+
+def _chunks(size: int) -> Iterator[slice]:
+    for start in range(0, size, _CHUNK):
+        yield slice(start, start + _CHUNK)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A quantizer of fewer planes that gives less error; as text, the line that says so.
+
+    Parameters
+    ----------
+    used, better : Quantizer
+    used_error, better_error : float
+        Relative squared errors on one sample of the tensor, see :func:`relative_error`.
+    """
+
+    used: Quantizer
+    better: Quantizer
+    used_error: float
+    better_error: float
+
+    def __str__(self) -> str:
+        return (
+            f"{_words(self.used)} has error {self.used_error:.4g}; "
+            f"{_words(self.better)} has {self.better_error:.4g}"
+        )
+
+
+def _words(quantizer: Quantizer) -> str:
+    return f"{quantizer.method} with {quantizer.planes} plane" + "s" * (quantizer.planes > 1)
+
+
+def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> Suggestion | None:
+    """Return the quantizer of fewest planes that is better than one with more, if there is any.
+
+    Errors are compared on some rows of scales, or weights of the only row, spread evenly. Only
+    another method can be better: with more planes, ``uniform`` and ``binary`` have all the levels
+    that they had, and ``alternating`` next to always less error.
+
+    Parameters
+    ----------
+    weights : float array of any shape
+    mask : bool array of the same shape
+    quantizer : Quantizer
+
+    Raises
+    ------
+    ConfigError
+        As :func:`xorloom.sw.tensors.quantize.quantize` does.
+    """
+    if quantizer.planes == 1 or not mask.any():
+        return None
+    weights, mask, of_sample = _sample(weights, mask, quantizer)
+
+    def error(method: str, planes: int) -> float:
+        how = replace(of_sample, method=method, planes=planes)
+        return relative_error(weights, quantize(weights, mask, how), how)
+
+    used_error = error(quantizer.method, quantizer.planes)
+    found = []
+    for method in {"alternating", "uniform"} - {quantizer.method}:
+        most = quantizer.planes - 1
+        if error(method, most) < used_error:  # else fewer are worse still
+            errors = ((planes, error(method, planes)) for planes in range(1, most + 1))
+            planes, less = next((p, e) for p, e in errors if e < used_error)
+            found.append((planes, less, method))
+    if not found:
+        return None
+    planes, less, method = min(found)
+    better = replace(quantizer, method=method, planes=planes)
+    return Suggestion(quantizer, better, used_error, less)
+
+
+def _sample(
+    weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer
+) -> tuple[np.ndarray, np.ndarray, Quantizer]:
+    """Return weights and mask of some rows of scales, and their quantizer."""
+    rows = quantizer.scale_shape(weights.shape)[0]
+    arrays = [weights, mask]
+    if rows == 1:
+        arrays = [array.reshape(-1) for array in arrays]
+    elif quantizer.scale == "row":
+        axis = quantizer.axis_of(weights.shape)
+        arrays = [np.moveaxis(array, axis, 0) for array in arrays]
+        quantizer = replace(quantizer, axis=0)
+    else:
+        whole = weights.size // quantizer.group * quantizer.group
+        arrays = [array.reshape(-1)[:whole].reshape(-1, quantizer.group) for array in arrays]
+        quantizer = replace(quantizer, scale="row")
+    count = len(arrays[0])
+    every = max(1, int(np.count_nonzero(mask)) // _SAMPLE)
+    starts = np.arange(0, count, every)
+    # One of each run, at random: a fixed stride could meet the same column in every row.
+    chosen = starts + np.random.default_rng(0).integers(0, np.minimum(every, count - starts))
+    return arrays[0][chosen], arrays[1][chosen], quantizer
