@@ -136,6 +136,7 @@ def compress(
 ) -> None:
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.kept import KeptReport
     from xorloom.sw.model.notes import report_notes
@@ -166,6 +167,7 @@ def compress(
         saliency=_arrays(saliency, "saliency", "f"),
     )
     source = open_source(model)
+    check_outputs([output], source.model.files)
     notes: list[str] = []
 
     def note(text: str) -> None:
