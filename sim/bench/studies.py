@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 from xorloom.sim.datasets import SEED, iid
+from xorloom.sim.plots import save_plot
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import WindowConfig
@@ -223,7 +224,7 @@ def plot_scale(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axes.grid(alpha=0.3)
     left.set_ylim(bottom=0)
     figure.suptitle(f"Window codec on one core, i.i.d. mask, S = {rows[0]['sparsity']}")
-    figure.savefig(path, dpi=120)
+    save_plot(figure, path)
     plt.close(figure)
 
 

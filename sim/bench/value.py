@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from xorloom.sim.datasets import SEED, iid, large_matrices
+from xorloom.sim.plots import save_plot
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig, lanes_for
 from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
@@ -223,7 +224,7 @@ def plot_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    save_plot(figure, path)
     plt.close(figure)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``xorloom`` command: entry point, exit codes and messages.
 
-Exit codes: 0 fine, 1 a check failed or a file is damaged, 2 wrong use, 3 a tool is missing or
-failed.
+Exit codes: 0 fine, 1 a check failed, or a file is damaged or cannot be written, 2 wrong use, 3 a
+tool is missing or failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import logging
@@ -15,6 +15,7 @@ from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
 from .bench import area as cli_bench_area
 from .commands import bandwidth as cli_bandwidth
 from .commands import boards as cli_boards
+from .commands import cache as cli_cache
 from .commands import demo
 from .commands import explore as cli_explore
 from .commands import generate as cli_generate
@@ -23,6 +24,8 @@ from .commands import model as cli_model
 from .commands import report as cli_report
 from .commands import simulate as cli_simulate
 from .commands import synth as cli_synth
+from .console.files import checked
+from .console.streams import standard_streams, stopped_cleanly
 
 __all__ = ["app", "main"]
 
@@ -63,10 +66,14 @@ _GROUPS = (
     cli_explore,
     cli_boards,
     cli_report,
+    cli_cache,
 )
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
 app.add_typer(cli_bench_area.app, name="bench")
+for info in (*app.registered_commands, *cli_bench_area.app.registered_commands):
+    assert info.callback is not None
+    info.callback = checked(info.callback)
 
 _traceback = False
 
@@ -110,21 +117,39 @@ def _exit_code(error: BaseException) -> int:
     return EXIT_TOOL if isinstance(error, ToolError) else EXIT_FAILED
 
 
+def _text(error: Exception) -> str:
+    """Return an error in one line, and what to do where that is known."""
+    if isinstance(error, XorloomError):
+        return str(error)
+    if not isinstance(error, OSError):
+        text = f"internal error: {type(error).__name__}: {error}"
+        return f"{text} (run xorloom -vv for the traceback, and report it)"
+    text = error.strerror or str(error)
+    if error.filename is None:
+        return text
+    from xorloom.sw.base.cache import cache_path
+
+    hint = ""
+    if str(error.filename).startswith(str(cache_path())):
+        hint = " (xorloom cache --clear removes what is in the cache)"
+    return f"{error.filename}: {text}{hint}"
+
+
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
-        app()
+        with stopped_cleanly(), standard_streams():
+            app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(EXIT_FAILED)  # whoever read what is printed has enough
     except Exception as error:
         if _traceback:
             import traceback
 
             traceback.print_exc()
-        expected = isinstance(error, XorloomError | OSError)
-        text = str(error) if expected else f"internal error: {type(error).__name__}: {error}"
-        hint = "" if expected else " (run xorloom -vv for the traceback, and report it)"
-        print(f"xorloom: {text}{hint}", file=sys.stderr)
+        print(f"xorloom: {_text(error)}", file=sys.stderr)
         sys.exit(_exit_code(error))
 
 

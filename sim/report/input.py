@@ -13,7 +13,7 @@ from xorloom.sw.model.metrics import TensorBits
 
 from .schema import KINDS, TENSOR, Kind, check, check_row
 
-__all__ = ["Piece", "read_pieces"]
+__all__ = ["Piece", "read_pieces", "result_files"]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,12 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
     """
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            found = sorted(path.glob("*.json"))
-            if not found:
-                raise ConfigError(f"{path}: no .json file in this folder (run make report)")
-            files += found
-        elif path.is_file():
-            files.append(path)
-        else:
+        found = result_files(path)
+        if not found:
+            raise ConfigError(f"{path}: no .json file in this folder (run make report)")
+        if not found[0].is_file():
             raise ConfigError(f"{path}: no such file or folder")
+        files += found
     by_command: dict[tuple[str, str], list[Piece]] = {}
     for path in files:
         pieces = list(_pieces(path))
@@ -75,6 +72,13 @@ def read_pieces(paths: Sequence[Path]) -> list[Piece]:
         for piece in pieces:
             by_command.setdefault((piece.kind, piece.command), []).append(piece)
     return [piece for pieces in by_command.values() for piece in pieces]
+
+
+def result_files(path: Path) -> list[Path]:
+    """Return a file itself, and of a folder its results by name."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.glob("*.json")) if file.is_file()]
 
 
 def _refuse_constant(text: str) -> float:

@@ -20,13 +20,13 @@ from typing import Any
 
 from filelock import FileLock
 from xorloom.sim.simulate.waves.names import StateNames, state_names
-from xorloom.sw.base.cache import cache_folder
+from xorloom.sw.base.cache import cache_folder, intact, remove, seal
 from xorloom.sw.base.errors import ConfigError, ToolError
 from xorloom.sw.base.extras import require
 
 __all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run", "verilator_environment"]
 
-_RECIPE = 4  # counts changes of how builds are made
+_RECIPE = 5  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
 CLOCK_NS = 10
 """Clock period in all testbenches."""
@@ -92,16 +92,16 @@ def _shared_runtime(objects: Path, waves: bool) -> Iterator[dict[str, str]]:
     They are the same for all designs and cost 7 CPU seconds, so the first build's are kept.
     """
     archive = cache_folder() / "sim" / f"runtime-{_key(waves)}.a"
+    mark = archive.with_suffix(".built")
     with FileLock(archive.with_suffix(".lock")):
-        first = not archive.exists()
+        first = not intact(mark, archive)
         if first:
             yield {}
             compiled = sorted(objects.glob("verilated*.o"))
             if compiled:
-                partial = archive.with_suffix(".partial")
-                partial.unlink(missing_ok=True)
-                subprocess.run(["ar", "rcs", partial, *compiled], check=True)
-                partial.replace(archive)
+                remove(archive)
+                subprocess.run(["ar", "rcs", archive, *compiled], check=True)
+                seal(mark, archive)
     if not first:
         yield {"VM_GLOBAL_FAST": "", "USER_LDLIBS": str(archive)}
 
@@ -145,7 +145,7 @@ def _last_line(log: Path) -> str:
 
 
 def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> Build:
-    """Build a simulation of Verilog text, or find it in the cache.
+    """Build a simulation of Verilog text, or find it in the cache; a damaged one is built again.
 
     Raises
     ------
@@ -157,10 +157,13 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
     _check_simulator(simulator)
     folder = cache_folder() / "sim" / f"{top}-{simulator}-{_key(text, top, simulator, waves)}"
     folder.mkdir(parents=True, exist_ok=True)
-    done = folder / "built"
+    mark, objects = folder / "built", folder / "obj"
+    program = objects / (top if simulator == "verilator" else "sim.vvp")
     with FileLock(folder / "lock"):
-        if not done.exists():
-            source, log, objects = folder / f"{top}.v", folder / "build.log", folder / "obj"
+        if not intact(mark, program):
+            source, log = folder / f"{top}.v", folder / "build.log"
+            for path in (mark, source, log, objects):
+                remove(path)
             source.write_text(text, encoding="utf-8")
             args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
             with ExitStack() as stack:
@@ -182,7 +185,7 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
                     raise ToolError(
                         f"{simulator} build failed: {_last_line(log)} (log: {log})"
                     ) from error
-            done.touch()
+            seal(mark, program)
     return Build(folder, top, simulator, waves, state_names(text) if waves else {})
 
 

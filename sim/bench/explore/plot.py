@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.base.extras import require
-from xorloom.sw.base.host import replaced
+from xorloom.sim.plots import save_plot
 
 from .pareto import pareto
 
-__all__ = ["check_plot", "draw"]
+__all__ = ["draw"]
 
 _LOOKS = {  # of (value codec, index codec): mark and colour
     ("window", "trellis"): ("o", "tab:blue"),
@@ -21,21 +19,6 @@ _LOOKS = {  # of (value codec, index codec): mark and colour
     ("block", "bitmap"): ("X", "tab:purple"),
 }
 _AREA, _BITS = "lut_per_weight", "bits_per_weight"
-
-
-def check_plot(path: Path) -> None:
-    """Check that a picture of this name can be drawn.
-
-    Raises
-    ------
-    ConfigError
-        If the name does not tell the format.
-    ToolError
-        If Matplotlib is not installed.
-    """
-    if path.suffix not in (".png", ".svg"):
-        raise ConfigError(f"a plot's name ends in .png or .svg, not {path.name!r}")
-    require("matplotlib")
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
@@ -97,6 +80,4 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     axes.tick_params(axis="x", which="both", labelsize=8)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8, title="numbers: magnitude kept; edged: Pareto in all", title_fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as file:
-        figure.savefig(file, dpi=110, format=path.suffix[1:])
+    save_plot(figure, path, dpi=110)

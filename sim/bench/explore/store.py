@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Store of a sweep's results: one JSON object per line, so that a sweep can be interrupted."""
 
+import fcntl
 import json
 import logging
 import os
@@ -8,27 +9,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
+from xorloom.sw.base.cache import digest
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.base.host import write_whole
+from xorloom.sw.base.outputs import target_of
 
 __all__ = ["Store"]
 
-_FORMAT = "xorloom-explore-1"
+_FORMAT = "xorloom-explore-2"
 _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Store of results by key: a JSON-lines file that is only appended to.
+    """Store of results by key: a JSON-lines file that is only appended to, and locked meanwhile.
 
     A line is written whole and forced to the disk before the sweep goes on; a last line without
-    its end, left by a crash, is dropped. ``errors`` are of this run only: what failed is not in
+    its end, left by a crash, is cut off. A line that does not fit its checksum is left out, so
+    that its result is measured again. ``errors`` are of this run only: what failed is not in
     ``results`` and is tried again.
 
     Parameters
     ----------
     path : Path
-        Made if it is missing.
+        Made if it is missing, and its folder too.
     data : dict
         What all results in it have in common: weights and version.
 
@@ -37,7 +39,9 @@ class Store:
     ConfigError
         If the file was made of other data or is in use.
     FormatError
-        If it is no such file or a line in it is damaged.
+        If it is no such file.
+    OSError
+        If it cannot be written.
     """
 
     def __init__(self, path: Path, data: dict[str, Any]) -> None:
@@ -45,23 +49,42 @@ class Store:
         self.results: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._file = target_of(path).open("a+b")
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(f"{path} is in use by another sweep") from None
-        try:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(f"{path} is in use by another sweep") from None
             self._load({"format": _FORMAT} | data)
         except BaseException:
-            self._lock.release()
+            self._file.close()
             raise
-        self._file = path.open("ab")
 
     def _load(self, header: dict[str, Any]) -> None:
-        raw = self._path.read_bytes() if self._path.exists() else b""
+        self._file.seek(0)
+        raw = self._file.read()
         whole, _, rest = raw.rpartition(b"\n")
-        lines = whole.split(b"\n") if whole else []
-        first = self._line(lines[0], 1) if lines else header
+        if not whole:
+            if not json.dumps(header).encode().startswith(raw):
+                raise FormatError(f"{self._path}: no store of a sweep (give another -o)")
+            self._file.truncate(0)
+            self._write(header)
+            return
+        lines = whole.split(b"\n")
+        self._check(_record(lines[0]) or {}, header)
+        for number, line in enumerate(lines[1:], 2):
+            record = _record(line)
+            if record is None or record.pop("check", None) != _checksum(record):
+                _log.warning(
+                    f"{self._path}, line {number}: damaged and left out: its result is made again"
+                )
+            elif "error" not in record:
+                self.results[record["key"]] = record
+        if rest:
+            _log.warning(f"{self._path}: dropped a last line that was cut off")
+            self._file.truncate(len(whole) + 1)
+
+    def _check(self, first: dict[str, Any], header: dict[str, Any]) -> None:
         if first.get("format") != _FORMAT:
             raise FormatError(f"{self._path}: no store of a sweep (give another -o)")
         for key, value in header.items():
@@ -70,34 +93,15 @@ class Store:
                     f"{self._path} was made with {key} {first.get(key)}, not {value}: give another "
                     "-o, or delete it"
                 )
-        for number, line in enumerate(lines[1:], 2):
-            record = self._line(line, number)
-            if "key" not in record:
-                raise FormatError(f"{self._path}, line {number}: no key")
-            if "error" not in record:
-                self.results[record["key"]] = record
-        if rest:
-            _log.warning(f"{self._path}: dropped a last line that was cut off")
-        if rest or not lines:
-            text = whole + b"\n" if lines else json.dumps(header).encode() + b"\n"
-            write_whole(self._path, text)
 
-    def _line(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise FormatError(
-                f"{self._path}, line {number}: damaged (delete the line, or give another -o)"
-            )
-        return record
+    def _write(self, value: dict[str, Any]) -> None:
+        self._file.write(json.dumps(value).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def add(self, record: dict[str, Any]) -> None:
         """Append one result; ``key`` tells what it is the result of."""
-        self._file.write(json.dumps(record).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._write(record | {"check": _checksum(record)})
         if "error" in record:
             self.errors.append(record["error"])
         else:
@@ -113,4 +117,15 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        self._lock.release()
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return digest(json.dumps(record, sort_keys=True))

@@ -54,8 +54,8 @@ def bus(
     from xorloom.sim.bandwidth.presets import MEMORIES
     from xorloom.sim.bandwidth.roofline import plot_roofline
     from xorloom.sim.bench.bus import DESIGNS, build_designs, bus_rows, check_names
+    from xorloom.sim.plots import check_plot
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.base.extras import require
     from xorloom.sw.spec.config import check_bus
 
     if quick and full:
@@ -63,8 +63,7 @@ def bus(
     if not clock > 0:
         raise ConfigError("the clock must be positive")
     check_bus(bus_bits)
-    if plot is not None:
-        require("matplotlib")
+    check_plot(plot)
     designs, memories, cases, sparsities = (
         [name for name in DESIGNS if name != "xorloom-bitmap"],
         ["ideal", "ddr3-1600", "sdr-133"],

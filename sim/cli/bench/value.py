@@ -110,12 +110,11 @@ def curve(
 ) -> None:
     """The paper's curve: total bits against slice length for several seed widths."""
     from xorloom.sim.bench.value import curve_rows, plot_curve
-    from xorloom.sw.base.extras import require
+    from xorloom.sim.plots import check_plot
     from xorloom.sw.tensors.prune import check_sparsity
 
     check_sparsity(sparsity)
-    if plot is not None:
-        require("matplotlib")
+    check_plot(plot)
     n_ins = n_in or [10, 20, 32, 60]
     with progress_bar("bench", len(n_ins)) as step:
         rows = curve_rows(sparsity, n_ins, weights, progress=step)
@@ -204,12 +203,11 @@ def scale(
 ) -> None:
     """Time and memory of the window codec over the number of weights."""
     from xorloom.sim.bench.studies import plot_scale, scale_rows
-    from xorloom.sw.base.extras import require
+    from xorloom.sim.plots import check_plot
     from xorloom.sw.tensors.prune import check_sparsity
 
     check_sparsity(sparsity)
-    if plot is not None:
-        require("matplotlib")
+    check_plot(plot)
     sizes = weights or [1 << n for n in (20, 22, 24, 26, 28)]
     with progress_bar("bench", len(sizes)) as step:
         rows = scale_rows(sizes, sparsity, progress=step)

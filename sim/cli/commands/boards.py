@@ -39,19 +39,15 @@ def boards(
     from xorloom.sim.boards.sources import write_sources
     from xorloom.sim.datasets import minilm
 
+    names = list(board or (["arty-a7"] if sources else BUILDABLE))
     checkpoint = model or minilm()
     if sources:
-        written = [
-            path
-            for name in board or ["arty-a7"]
-            for path in write_sources(name, checkpoint, output)
-        ]
+        written = [path for name in names for path in write_sources(name, checkpoint, output)]
         if as_json:
             print_json({"files": [str(path) for path in written]})
         else:
             typer.echo("\n".join(map(str, written)))
         return
-    names = list(board or BUILDABLE)
     reports = build_boards(names, checkpoint, output, seeds=seeds, jobs=jobs, quiet=quiet)
     if as_json:
         print_json({"rows": [report.to_dict() for report in reports]})

@@ -114,7 +114,7 @@ def explore(
     from xorloom.sim.bench.explore.grid import DEFAULT, FULL
     from xorloom.sim.bench.explore.grid import points as grid_points
     from xorloom.sim.bench.explore.pareto import OBJECTIVES, check_objectives
-    from xorloom.sim.bench.explore.plot import check_plot, draw
+    from xorloom.sim.bench.explore.plot import draw
     from xorloom.sim.bench.explore.store import Store
     from xorloom.sim.bench.explore.sweep import (
         Sweep,
@@ -125,14 +125,15 @@ def explore(
         sweep_rows,
     )
     from xorloom.sim.datasets import DEMO_TENSORS, minilm
+    from xorloom.sim.plots import check_plot
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.selection import select
     from xorloom.sw.tensors.checkpoint import open_model
     from xorloom.sw.tensors.prune import check_sparsity
     from xorloom.sw.tensors.quantize import Quantizer
 
-    if plot is not None:
-        check_plot(plot)
+    check_plot(plot)
     part = check_target(target)
     if clock is not None and not clock > 0:
         raise ConfigError(f"clock must be positive, not {clock} MHz")
@@ -162,6 +163,8 @@ def explore(
     changes: dict[str, Any] = {k: tuple(dict.fromkeys(v)) for k, v in given.items() if v}
     grid = replace(start, **changes)
     source = open_model(minilm() if model is None else model)
+    written = [path for path in (output, plot) if path is not None]
+    check_outputs(written, source.files, [path.parent for path in written])
     patterns = tuple(tensors or ([DEMO_TENSORS] if model is None else []))
     names = select(source, patterns, min_size)
     sample = np.abs(source[names[0]].weights()[:rows])

@@ -54,7 +54,8 @@ def generate(
     files = {f"{verilog.name}.toml": text}
     if vectors is not None:
         files = integration_files(verilog, vectors, text, clock)
-    for path in replace(verilog, files={**verilog.files, **files}).write(output):
+    made = replace(verilog, files={**verilog.files, **files})
+    for path in made.write(output, [path for path in (config, options.model) if path]):
         typer.echo(str(path))
 
 

@@ -62,15 +62,13 @@ def image(
     as_json: Json = False,
 ) -> None:
     """Write the weight streams of a compressed model as a memory image, and a table beside it."""
-    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.base.host import write_all
+    from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.memory.image import memory_image
     from xorloom.sw.model.container import read_container
 
     table = table or output.with_suffix(".json")
-    targets = [path for path in (output, table, c_header) if path is not None]
-    if len({path.resolve() for path in [model, *targets]}) <= len(targets):
-        raise ConfigError("model, image, table and C header must be different files")
+    check_outputs([path for path in (output, table, c_header) if path is not None], [model])
     container = read_container(model)
     with progress_bar("image", len(tensor or container.tensors)) as step:
         made = memory_image(container, tensor or (), align_bytes=align, progress=step)

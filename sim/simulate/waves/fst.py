@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waveform files: a simulator's dump as FST, with names of states in it, or as VCD."""
 
+import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from pylibfst import ffi, lib
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.base.host import replaced_paths
+from xorloom.sw.base.host import replaced
 
 from .names import StateNames
 from .vcd import Header, Variable, cut, first_rise, read_header
@@ -20,6 +24,8 @@ WAVES = (".fst", ".vcd")
 """Formats that :func:`write_waveform` writes."""
 _BEAT = "m_axis_tvalid"
 """Port of every decoder that is 1 while it offers a beat."""
+_NO_CHANGES = b"\xff" + bytes(8)
+"""Head of the block that the library begins and never ends where nothing changes."""
 _SCALARS = frozenset(b"01xzXZ")
 
 
@@ -159,7 +165,7 @@ def _changes(
     return time
 
 
-def _copy(lines: Iterator[bytes], target: BinaryIO) -> int:
+def _copy(lines: Iterator[bytes], target: IO[bytes]) -> int:
     """Write changes unchanged; return the time of the last one."""
     time = 0
     for line in lines:
@@ -167,6 +173,42 @@ def _copy(lines: Iterator[bytes], target: BinaryIO) -> int:
             time = int(line[1:])
         target.write(line)
     return time
+
+
+def _write_fst(
+    out: IO[bytes], header: Header, lines: Iterator[bytes], names: Mapping[str, StateNames]
+) -> int:
+    """Write an FST file; return the time of the last change.
+
+    The library opens files by name, so it gets a folder that only we can write to.
+    """
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+        made = Path(name) / "waves.fst"
+        with _fst(made, header.timescale) as writer:
+            ticks = _changes(lines, writer, _define(writer, header, names))
+        with made.open("rb") as file:
+            _check_whole(file, made)
+            shutil.copyfileobj(file, out)
+    return ticks
+
+
+def _check_whole(file: IO[bytes], path: Path) -> None:
+    """Check that an FST file ends where its last block does: the library tells of no full disk.
+
+    Raises
+    ------
+    OSError
+        If it does not.
+    """
+    # Ref: Hutterer, FST file format: type (1 byte), length from here on (8 bytes, big endian)
+    size, end, block = file.seek(0, os.SEEK_END), 0, b""
+    while end < size and block != _NO_CHANGES:
+        file.seek(end)
+        block = file.read(9)
+        end += 1 + max(8, int.from_bytes(block[1:], "big"))
+    if not size or (end != size and block != _NO_CHANGES):
+        raise OSError(errno.ENOSPC, f"cannot write the waveform: is {path.parent.parent} full?")
+    file.seek(0)
 
 
 def write_waveform(
@@ -187,7 +229,7 @@ def write_waveform(
     source : Path
         VCD or FST.
     target : Path
-        Its folder is made if it is missing.
+        Appears whole or not at all. Its folder is made if it is missing.
     names : mapping of str to StateNames
         Enumerations by full names of variables.
     stop : int, optional
@@ -199,6 +241,9 @@ def write_waveform(
         If the target's name does not tell a format.
     FormatError
         If the source is damaged.
+    OSError
+        If the target cannot be written, or the folder for temporary files is full; an old file
+        stays.
     """
     check_waves(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +251,7 @@ def write_waveform(
         vcd = source.with_name(source.name + ".vcd")
         fst_to_vcd(source, vcd)
         source = vcd
-    with source.open("rb") as file, replaced_paths(target) as (partial,):
+    with source.open("rb") as file, replaced(target) as out:
         header = read_header(file, source)
         body = file.tell()
         variables = {item.variable: item.key for item in header.variables if item.variable}
@@ -215,11 +260,9 @@ def write_waveform(
         file.seek(body)
         lines = cut(file, stop)
         if target.suffix == ".vcd":
-            with partial.open("wb") as out:
-                out.writelines(header.lines)
-                ticks = _copy(lines, out)
+            out.writelines(header.lines)
+            ticks = _copy(lines, out)
         else:
-            with _fst(partial, header.timescale) as writer:
-                ticks = _changes(lines, writer, _define(writer, header, names))
+            ticks = _write_fst(out, header, lines, names)
     named = frozenset(v.name for v in variables) & set(names) if target.suffix == ".fst" else ()
     return Waveform(target, tuple(variables), ticks, first, frozenset(named))

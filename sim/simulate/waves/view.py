@@ -13,7 +13,7 @@ from xorloom.sw.base.host import write_all
 from .fst import Waveform
 from .vcd import Variable
 
-__all__ = ["GROUPS", "view_groups", "write_views"]
+__all__ = ["GROUPS", "view_groups", "view_paths", "write_views"]
 
 
 def _below(unit: str, *names: str) -> tuple[str, ...]:
@@ -156,6 +156,11 @@ def _surfer(waveform: Waveform, clock_ticks: int) -> Iterator[str]:
         yield "goto_cursor"
 
 
+def view_paths(waveform: Path) -> tuple[Path, Path]:
+    """Return where the views of a waveform are written: ``NAME.gtkw`` and ``NAME.sucl``."""
+    return waveform.with_suffix(".gtkw"), waveform.with_suffix(".sucl")
+
+
 def write_views(waveform: Waveform, clock_ticks: int) -> tuple[Path, ...]:
     """Write the views beside a waveform; they name only variables that it has.
 
@@ -168,12 +173,9 @@ def write_views(waveform: Waveform, clock_ticks: int) -> tuple[Path, ...]:
     Returns
     -------
     tuple of Path
-        ``NAME.gtkw`` and ``NAME.sucl``.
+        Of :func:`view_paths`.
     """
-    texts = {
-        ".gtkw": _gtkwave(waveform, clock_ticks),
-        ".sucl": "\n".join(_surfer(waveform, clock_ticks)) + "\n",
-    }
-    files = {waveform.path.with_suffix(suffix): text for suffix, text in texts.items()}
-    write_all(files)
-    return tuple(files)
+    paths = view_paths(waveform.path)
+    surfer = "\n".join(_surfer(waveform, clock_ticks)) + "\n"
+    write_all(dict(zip(paths, (_gtkwave(waveform, clock_ticks), surfer), strict=True)))
+    return paths

@@ -28,6 +28,15 @@ def test_a_failure_is_quoted_with_its_most_telling_line(printed, quoted, tmp_pat
     assert str(caught.value).startswith(f"tool failed with exit code 7: {quoted} (log: ")
 
 
+def test_a_tool_that_crashes_names_what_may_heal_it(tmp_path):
+    code = "import os, signal; print('loading', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(ToolError) as caught:
+        run_python(code, tmp_path / "tool.log", "tool")
+    text = str(caught.value)
+    assert text.startswith("tool was killed by signal 11: loading (log: ")
+    assert text.endswith("; if it happens again, try xorloom cache --clear)")
+
+
 def test_a_failure_names_a_log_that_stays(tmp_path):
     with pytest.raises(ToolError, match=r"\(log: .*xorloom-tool-.*\.log\)"):
         run_python("raise SystemExit(1)", tmp_path / "tool.log", "tool")

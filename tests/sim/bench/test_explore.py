@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 from xorloom.hw.flow.synth import SynthReport
 from xorloom.sim.bench.explore import sweep as explore
 from xorloom.sim.bench.explore.grid import DEFAULT, FULL, Grid, points
-from xorloom.sim.bench.explore.plot import check_plot, draw
+from xorloom.sim.bench.explore.plot import draw
 from xorloom.sim.bench.explore.store import Store
 from xorloom.sim.bench.explore.sweep import Sweep, cut_rows, run_sweep, sweep_rows
 from xorloom.sim.cli.main import app
+from xorloom.sim.plots import check_plot
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
 from xorloom.sw.tensors.checkpoint import from_arrays, open_model
 from xorloom.sw.tensors.quantize import Quantizer
@@ -199,11 +200,12 @@ def test_store_drops_a_line_that_was_cut_off(
     ("text", "kind", "message"),
     [
         ('{"format": "other"}\n', FormatError, r"no store of a sweep \(give another -o\)"),
-        ("weights\n", FormatError, "line 1: damaged"),
-        ("HEAD[]\n", FormatError, r"line 2: damaged \(delete the line, or give another -o\)"),
-        ("HEAD{}\n", FormatError, "line 2: no key"),
+        ("weights\n", FormatError, "no store of a sweep"),
+        ("weights", FormatError, "no store of a sweep"),
+        ("\n", FormatError, "no store of a sweep"),
+        ("[" * 100_000 + "\n", FormatError, "no store of a sweep"),
         (
-            '{"format": "xorloom-explore-1", "weights": "b"}\n',
+            '{"format": "xorloom-explore-2", "weights": "b"}\n',
             ConfigError,
             "was made with weights b, not a: give another -o, or delete it",
         ),
@@ -213,17 +215,54 @@ def test_store_refuses_a_file_that_is_not_its_own(
     text: str, kind: type[Exception], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "s.jsonl"
-    path.write_text(text.replace("HEAD", '{"format": "xorloom-explore-1", "weights": "a"}\n'))
+    path.write_text(text)
     before = path.read_bytes()
     with pytest.raises(kind, match=message):
         Store(path, {"weights": "a"})
     assert path.read_bytes() == before
 
 
-def test_store_is_of_one_sweep_at_a_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"[]", b"{}", b"\0" * 30, b"\xff", b"[" * 100_000, b'{"key": "one", "lut": 2}'],
+)
+def test_store_measures_again_what_a_damaged_line_held(
+    damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "s.jsonl"
+    with Store(path, {}) as store:
+        store.add({"key": "one", "lut": 1})
+        store.add({"key": "two", "lut": [1, 2.5, None]})
+    head, one, two = path.read_bytes().splitlines()
+    assert json.loads(one)["lut"] == 1
+    for line in (damage, one.replace(b'"lut": 1', b'"lut": 2'), one[:-9]):
+        path.write_bytes(b"\n".join([head, line, two, b""]))
+        caplog.clear()
+        with Store(path, {}) as store:
+            assert store.results == {"two": {"key": "two", "lut": [1, 2.5, None]}}
+            store.add({"key": "one", "lut": 1})
+        (record,) = caplog.records
+        assert "s.jsonl, line 2: damaged and left out: its result is made again" in record.message
+        with Store(path, {}) as store:
+            assert store.results["one"]["lut"] == 1
+
+
+def test_store_begins_again_where_its_first_line_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    with Store(path, {"weights": "a"}):
+        whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        with Store(path, {"weights": "a"}):
+            assert path.read_bytes() == whole
+
+
+def test_store_is_of_one_sweep_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / ("s" * 249 + ".jsonl")
     with Store(path, {}), pytest.raises(ConfigError, match="is in use by another sweep"):
         Store(path, {})
+    with Store(path, {}):
+        assert list(tmp_path.iterdir()) == [path]
 
 
 def test_cut_rows_takes_the_first_of_each(tmp_path: Path) -> None:

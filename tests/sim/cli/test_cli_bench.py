@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``xorloom bench``: documented keys, plots and messages."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from xorloom.sim import datasets
 
 from tests.helpers.cli import refuses, xorloom
 
@@ -109,7 +111,9 @@ def test_bench_matrices_measures_the_model_of_the_cache(
     cache = tmp_path / "cache"
     cache.mkdir()
     weights = np.random.default_rng(1).normal(size=(320, 320)).astype(np.float32)
-    save_file({"encoder.layer.0.x.weight": weights}, cache / "minilm-l6-v2.safetensors")
+    model = cache / "minilm-l6-v2.safetensors"
+    save_file({"encoder.layer.0.x.weight": weights}, model)
+    monkeypatch.setattr(datasets, "_SHA256", hashlib.sha256(model.read_bytes()).hexdigest())
     options = ["--sparsity", 0.9, "--codec", "window"]
     monkeypatch.setenv("XORLOOM_CACHE", str(cache))
     (row,) = json.loads(xorloom("bench", "matrices", *options, "--json")[0])

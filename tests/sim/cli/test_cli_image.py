@@ -97,8 +97,8 @@ def test_image_refuses(compressed: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights.bin"
     refuses("no compressed tensor 'x' in", "image", compressed, "-o", out, "--tensor", "x")
     refuses("align_bytes must be a power of two, not 3", "image", compressed, "-o", out, *A3)
-    same = "model, image, table and C header must be different files"
-    refuses(same, "image", compressed, "-o", compressed)
+    refuses(f"{compressed} is the input", "image", compressed, "-o", compressed)
+    same = "are one file: give each output a name of its own"
     refuses(same, "image", compressed, "-o", out, "--table", out)
     refuses(same, "image", compressed, "-o", out, "--c-header", tmp_path / "weights.json")
     refuses("no such file", "image", tmp_path / "none.safetensors", "-o", out)

@@ -194,7 +194,7 @@ def test_missing_input_exits_with_2(tmp_path: Path) -> None:
 
 def test_compress_refuses_to_overwrite_its_input(folder: Path, model: Path) -> None:
     before = model.read_bytes()
-    refuses("output must not be the input file", "compress", model, "-o", model)
+    refuses(f"{model} is the input: give the output another name", "compress", model, "-o", model)
     refuses(
         "output must end in .safetensors, not 'out.bin'",
         "compress",

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,12 @@ class FakeRunner:
 
     def build(self, **options: Any) -> None:
         self.builds.append(options)
-        options["build_dir"].mkdir(exist_ok=True)
+        options["build_dir"].mkdir()
         for name in self.objects:
             (options["build_dir"] / name).touch()
         self._step(options["log_file"])
+        for program in (options["hdl_toplevel"], "sim.vvp"):
+            (options["build_dir"] / program).write_text(f"program {len(self.builds)}")
 
     def test(self, **options: Any) -> None:
         folder = Path(options["test_dir"])
@@ -95,6 +98,53 @@ def test_build_is_done_once_a_content(fake: FakeRunner) -> None:
     assert first.folder.parent == cache_folder() / "sim"
     assert (first.folder / "t.v").read_text() == TEXT
     assert fake.builds[-1]["waves"] is True
+
+
+def damaged(path: Path) -> list[Callable[[], object]]:
+    """Ways to damage a file: cut, filled with zeros, replaced, gone, a folder in its place."""
+
+    def folder() -> None:
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        (path / "inside").touch()
+
+    size = path.stat().st_size
+    return [
+        lambda: path.write_bytes(path.read_bytes()[: size // 2]),
+        lambda: path.write_bytes(bytes(size)),
+        lambda: path.write_bytes(b"[" * 100_000),
+        path.unlink,
+        folder,
+    ]
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+@pytest.mark.parametrize("way", range(5))
+@pytest.mark.parametrize("name", ["built", "program"])
+def test_build_that_is_damaged_is_made_again(
+    name: str, way: int, simulator: str, fake: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    first = build(TEXT, "t", simulator=simulator)
+    program = first.folder / "obj" / ("t" if simulator == "verilator" else "sim.vvp")
+    damaged({"built": first.folder / "built", "program": program}[name])[way]()
+    for _ in range(2):
+        assert build(TEXT, "t", simulator=simulator) == first
+        assert program.read_text() == "program 2"
+
+
+def test_runtime_that_is_damaged_is_made_again(fake: FakeRunner) -> None:
+    fake.objects = ["verilated.o"]
+    build(TEXT, "t")
+    (archive,) = (cache_folder() / "sim").glob("runtime-*.a")
+    whole = archive.read_bytes()
+    for number, damage in enumerate(damaged(archive)):
+        damage()
+        build(TEXT, f"u{number}")
+        assert archive.read_bytes() == whole
+        build(TEXT, f"v{number}")
+        flags = [found["MAKEFLAGS"] for found in fake.environments[-2:]]
+        assert ["USER_LDLIBS" in text for text in flags] == [False, True]
 
 
 def test_build_that_failed_is_not_in_the_cache(fake: FakeRunner) -> None:

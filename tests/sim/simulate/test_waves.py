@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import fnmatch
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from xorloom.hw.ip import csr
 from xorloom.hw.units import generate_unit
 from xorloom.sim.simulate.decoder import simulate_streams
 from xorloom.sim.simulate.result import SimulationResult
+from xorloom.sim.simulate.waves import fst as fst_module
 from xorloom.sim.simulate.waves.fst import fst_to_vcd, write_waveform
 from xorloom.sim.simulate.waves.names import StateNames, state_names
 from xorloom.sim.simulate.waves.view import GROUPS, view_groups, write_views
@@ -19,6 +22,7 @@ from xorloom.sw.base.errors import FormatError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, TrellisConfig
 
+from tests.helpers.full_disk import at_most_bytes
 from tests.helpers.rtl import random_stream
 
 BLOCK = BlockConfig(  # the one of test_block_decoder, so that the simulation is built once
@@ -200,6 +204,40 @@ def test_write_waveform_stops_where_it_is_told(tmp_path: Path) -> None:
     vcd = write_waveform(source, tmp_path / "run.vcd", names={}, stop=10000)
     assert vcd.path.read_text() == VCD.partition("#10000")[0]
     assert vcd.named == set(), "VCD holds no names"
+
+
+@pytest.mark.parametrize("limit", [0, 1, 400])
+def test_write_waveform_on_a_full_disk_leaves_the_old_one(limit: int, tmp_path: Path) -> None:
+    source, target = tmp_path / "dump.vcd", tmp_path / "run.vcd"
+    source.write_text(VCD)
+    target.write_bytes(b"old")
+    with at_most_bytes(limit), pytest.raises(OSError, match=f"cannot write {target}: File too"):
+        write_waveform(source, target, names=NAMES)
+    assert target.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    write_waveform(source, target, names=NAMES)
+    assert target.stat().st_size > limit
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, 9, 328, 331, 400, 629])
+def test_write_waveform_sees_that_the_library_could_not_write_all(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "dump.vcd", tmp_path / "run.fst"
+    source.write_text(VCD)
+    target.write_bytes(b"old")
+    real = fst_module._fst
+
+    @contextmanager
+    def full(path: Path, timescale: bytes) -> Iterator[object]:
+        with real(path, timescale) as writer:
+            yield writer
+        os.truncate(path, length)
+
+    monkeypatch.setattr(fst_module, "_fst", full)
+    with pytest.raises(OSError, match=r"cannot write the waveform: is .* full\?"):
+        write_waveform(source, target, names=NAMES)
+    assert target.read_bytes() == b"old"
 
 
 def test_write_waveform_refuses_what_is_no_dump(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_text
+from xorloom.sw.base import cache
+from xorloom.sw.base.cache import (
+    PARTS,
+    cache_folder,
+    cached,
+    digest,
+    intact,
+    read_text,
+    seal,
+    write_text,
+)
+
+from tests.helpers.imports import SOURCES, python_files
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +68,9 @@ def test_cached_without_cache_reads_and_keeps_nothing() -> None:
         lambda text: "[]",
         lambda text: "{}",
         lambda text: json.dumps({"check": "", "value": 1}),
+        lambda text: "[" * 100_000,
+        lambda text: text.replace("2.5", "[" * 100_000 + "]" * 100_000),
+        lambda text: "\0" * len(text),
     ],
 )
 def test_cached_makes_a_damaged_entry_again(damage: Any) -> None:
@@ -90,8 +106,79 @@ def test_texts_come_back_and_damage_is_seen(tmp_path: Path) -> None:
     write_text(path, "module\n" * 1000)
     assert read_text(path) == "module\n" * 1000
     assert path.stat().st_size < 1000
-    path.write_bytes(path.read_bytes()[:-9])
+    whole = path.read_bytes()
+    for damage in (b"", whole[:-9], whole[:20], bytes(len(whole)), whole[:30] + bytes(30), b"text"):
+        path.write_bytes(damage)
+        assert read_text(path) is None
+    path.unlink()
+    path.mkdir()
     assert read_text(path) is None
+
+
+@pytest.mark.parametrize("what", ["entry", "kind"])
+def test_a_result_that_cannot_be_kept_is_told_once_and_returned(
+    what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "_told", False)
+    wrong = cache_folder() / "kind"
+    if what == "entry":
+        (wrong / "k.json").mkdir(parents=True)
+        wrong = wrong / "k.json"
+    else:
+        wrong.write_bytes(b"")
+    maker = Maker()
+    for _ in range(2):
+        assert cached("kind", "k", maker) == maker.value
+        write_text(cache_folder() / "kind" / "k.json", "text")
+    assert maker.made == 2
+    (record,) = caplog.records
+    assert record.message.startswith("xorloom: results are not kept: ")
+    assert str(wrong) in record.message
+    assert record.message.endswith(" (xorloom cache --clear clears the cache)")
+
+
+def test_without_a_home_folder_no_folder_of_its_name_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("XORLOOM_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.chdir(tmp_path)
+    assert cache_folder().is_dir()
+    assert list(tmp_path.iterdir()) == []
+    assert "~/.cache/xorloom cannot be written" in caplog.text
+    monkeypatch.delenv("XORLOOM_CACHE")
+
+
+def test_a_seal_tells_whole_files_from_damaged_ones(tmp_path: Path) -> None:
+    mark, one, two = tmp_path / "mark", tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"1" * 1000)
+    two.write_bytes(b"2" * 1000)
+    assert not intact(mark, one, two)
+    seal(mark, one, two)
+    assert intact(mark, one, two)
+    assert not intact(mark, one)
+    for damage in (b"1" * 999, b"1" * 999 + b"0", b""):
+        one.write_bytes(damage)
+        assert not intact(mark, one, two)
+    one.unlink()
+    assert not intact(mark, one, two)
+
+
+def test_all_that_lies_in_the_cache_folder_is_listed() -> None:
+    """``xorloom cache`` shows and clears what :data:`PARTS` lists."""
+    known = {name for names in PARTS.values() for name in names}
+    found = set()
+    for path in (path for folder in SOURCES for path in python_files(folder)):
+        text = path.read_text(encoding="utf-8")
+        found |= set(re.findall(r"cache_folder\(\) / f?\"([^\"]+)\"", text))
+        found |= set(re.findall(r"\bcached\(\"(\w+)\"", text))
+    assert found >= {"place", "sim", "synth", "verilog", "yowasp"}
+    assert found <= known, found - known
 
 
 def test_digest_tells_parts_apart() -> None:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiler of the kernels where machine code can be kept, and where it cannot."""
 
+import importlib
 import logging
+import sys
 
 import numba
 import pytest
-from numba.core.caching import CacheImpl
+from numba.core import caching
 from xorloom.sw.bits import jit
-from xorloom.sw.bits.jit import njit
+from xorloom.sw.bits.jit import kernel_folders, njit
 
 from tests.helpers.imports import python_files
 
@@ -26,17 +28,151 @@ def test_njit_compiles_and_keeps_as_numba_does():
 
 
 def test_njit_does_without_the_cache_where_there_is_no_place(monkeypatch, caplog):
-    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    monkeypatch.setattr(jit._Locators, "_locator_classes", ())
     monkeypatch.setattr(jit, "_told", False)
-    with pytest.raises(RuntimeError, match="no locator available"):
-        numba.njit(cache=True)(thrice)
     with caplog.at_level(logging.WARNING):
         kernels = [njit(nogil=True, cache=True)(thrice) for _ in range(2)]
     assert [kernel(5) for kernel in kernels] == [15, 15]
     assert all(kernel.nopython_signatures for kernel in kernels)
     (record,) = caplog.records
     assert "\n" not in record.message
-    assert "kernels are compiled again in every run (set NUMBA_CACHE_DIR" in record.message
+    assert "(set NUMBA_CACHE_DIR to a folder that can be written)" in record.message
+    assert record.message.endswith("kernels are compiled again in every run")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package whose kernel calls another module's; ``load()`` imports it anew."""
+    folder = tmp_path / "kernels_of_a_test"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "constants.py").write_text("OFFSET = 1\n")
+    (folder / "inner.py").write_text(
+        "from xorloom.sw.bits.jit import njit\n@njit(cache=True)\ndef scale(x):\n    return 2 * x\n"
+    )
+    (folder / "outer.py").write_text(
+        "from xorloom.sw.bits.jit import njit\nfrom .constants import OFFSET\n"
+        "from .inner import scale\n"
+        "@njit(cache=True)\ndef f(x):\n    return scale(x) + OFFSET\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def load():
+        for name in [name for name in sys.modules if name.startswith(folder.name)]:
+            monkeypatch.delitem(sys.modules, name)
+        importlib.invalidate_caches()
+        return importlib.import_module(f"{folder.name}.outer").f
+
+    yield folder, load
+    for name in [name for name in sys.modules if name.startswith(folder.name)]:
+        del sys.modules[name]
+
+
+def hits(kernel):
+    return sum(kernel.stats.cache_hits.values())
+
+
+def test_machine_code_is_kept_in_a_file_per_signature(package):
+    folder, load = package
+    kernel = load()
+    assert (kernel(1), kernel(1.5), hits(kernel)) == (3, 4.0, 0)
+    assert len(list((folder / "__pycache__").glob("outer.f-*.nbc"))) == 2
+    again = load()
+    assert (again(1), again(1.5), hits(again)) == (3, 4.0, 2)
+
+
+def _folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(bytes(path.stat().st_size)),
+        lambda path: path.write_bytes(path.read_bytes()[:1000] + bytes(path.stat().st_size - 1000)),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"garbage" * 1000),
+        lambda path: path.unlink(),
+    ],
+)
+def test_damaged_machine_code_is_compiled_again(damage, package):
+    folder, load = package
+    assert load()(20) == 41
+    files = list((folder / "__pycache__").glob("*.nbc"))
+    assert len(files) == 2
+    for path in files:
+        damage(path)
+    kernel = load()
+    assert (kernel(20), hits(kernel)) == (41, 0)
+    kernel = load()
+    assert (kernel(20), hits(kernel)) == (41, 1)
+
+
+def test_machine_code_of_another_kernel_is_not_taken(package):
+    folder, load = package
+    assert load()(20) == 41
+    (inner,) = (folder / "__pycache__").glob("inner.scale-*.nbc")
+    (outer,) = (folder / "__pycache__").glob("outer.f-*.nbc")
+    outer.write_bytes(inner.read_bytes())
+    assert load()(20) == 41
+
+
+def test_machine_code_that_cannot_be_kept_is_told_once(package, monkeypatch, caplog):
+    monkeypatch.setattr(jit, "_told", False)
+    folder, load = package
+    load()(20)
+    for path in (folder / "__pycache__").glob("*.nbc"):
+        _folder(path)
+    kernel = load()
+    assert (kernel(20), hits(kernel)) == (41, 0)
+    (record,) = caplog.records
+    assert ".nbc: it is a folder" in record.message
+    assert "(xorloom cache --clear clears the cache)" in record.message
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after", "result"),
+    [("inner", "2 * x", "3 * x", 61), ("constants", "1", "5", 45)],
+)
+def test_a_change_in_what_a_kernel_uses_compiles_it_again(module, before, after, result, package):
+    folder, load = package
+    assert load()(20) == 41
+    file = folder / f"{module}.py"
+    file.write_text(file.read_text().replace(before, after) + "# longer\n")
+    assert load()(20) == result
+
+
+def test_without_a_home_folder_nothing_is_kept_in_one_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jit._Locators, "_locator_classes", (jit._HomeLocator,))
+    assert njit(cache=True)(thrice)(2) == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kernel_folders_are_those_that_numba_may_use(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    source = package / "inner" / "kernels.py"
+    (source.parent / "__pycache__").mkdir(parents=True)
+    chosen, home = tmp_path / "chosen", tmp_path / "home"
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(chosen))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    place = caching.UserProvidedCacheLocator.get_suitable_cache_subpath(str(source))
+    own = {package: [source.parent / "__pycache__"]}
+    assert kernel_folders(package) == own | {chosen: [], home / "numba": []}
+    for folder in (chosen, home / "numba"):
+        (folder / place).mkdir(parents=True)
+    below = {root: [root / place] for root in (chosen, home / "numba")}
+    assert kernel_folders(package) == own | below
 
 
 def test_njit_hides_no_other_error(monkeypatch):

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that commands read and write: all are checked before a command begins."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from xorloom.sw.base.outputs import check_outputs
+
+__all__ = ["checked", "file_parameters"]
+
+
+def _itself(path: Path) -> Iterable[Path]:
+    return (path,)
+
+
+def _results(path: Path) -> Iterable[Path]:
+    """Return the files that a report reads of a folder."""
+    from xorloom.sim.report.input import result_files
+
+    return result_files(path)
+
+
+def _with_views(path: Path) -> Iterable[Path]:
+    """Return what is written for a waveform."""
+    from xorloom.sim.simulate.waves.view import view_paths
+
+    return (path, *view_paths(path))
+
+
+_Files = Callable[[Path], Iterable[Path]]
+INPUTS: dict[str, _Files] = {
+    "codes": _itself,
+    "config": _itself,
+    "files": _results,
+    "liberty": _itself,
+    "masks": _itself,
+    "model": _itself,
+    "saliency": _itself,
+}
+"""Parameters of commands that name what is read, and which files they mean."""
+OUTPUTS: dict[str, _Files] = {
+    "c_header": _itself,
+    "output": _itself,
+    "plot": _itself,
+    "table": _itself,
+    "waves": _with_views,
+}
+"""Parameters that name what is written."""
+_INTO_FOLDERS = ("boards", "demo", "generate")
+"""Commands whose ``output`` is a folder. What they write in it they check themselves."""
+_MADE = {("explore", "output"), ("report", "output")}
+"""Commands and parameters that make the folder of a file if it is missing; so do plots and
+waveforms."""
+
+
+def file_parameters(command: Callable[..., Any]) -> list[str]:
+    """Return the parameters of a command that are paths, or lists of them."""
+    known = inspect.signature(command).parameters.values()
+    return [parameter.name for parameter in known if _has_path(parameter.annotation)]
+
+
+def _has_path(annotation: Any) -> bool:
+    return annotation is Path or any(map(_has_path, get_args(annotation)))
+
+
+def checked(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that first checks its files.
+
+    See :func:`xorloom.sw.base.outputs.check_outputs`.
+
+    A parameter that no table knows counts as an input, so that nothing is written over it.
+    """
+
+    @functools.wraps(command)
+    def run(**given: Any) -> Any:
+        files: dict[str, list[Path]] = {"read": [], "write": [], "folder": []}
+        folder = command.__name__ in _INTO_FOLDERS
+        for name in file_parameters(command):
+            value = given[name]
+            paths = value if isinstance(value, list) else [] if value is None else [value]
+            if name not in OUTPUTS:
+                read = INPUTS.get(name, _itself)
+                files["read"] += [file for path in paths for file in read(path)]
+            elif folder and name == "output":
+                files["folder"] += paths
+            else:
+                files["write"] += [file for path in paths for file in OUTPUTS[name](path)]
+                if name in ("plot", "waves") or (command.__name__, name) in _MADE:
+                    files["folder"] += [path.parent for path in paths]
+        check_outputs(files["write"], files["read"], files["folder"])
+        return command(**given)
+
+    return run
