@@ -120,6 +120,7 @@ def test_select_refuses_what_is_compressed_already(arrays):
 def test_select_takes_a_name_that_stands_for_another_tensor(arrays):
     model = Checkpoint(as_model(arrays), ties={"head.weight": "enc.weight"})
     assert select(model, ("head.weight",), 100) == ["enc.weight"]
+    assert select(model, (), 100, exclude=("head.*",)) == ["dec.weight"]
 
 
 TRANSFORMER = {
