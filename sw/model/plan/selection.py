@@ -70,7 +70,14 @@ def select(
     where = f"{path}: " if path else ""
     reasons = {name: _unfit(t) or _unasked(t, min_size) for name, t in model.items()}
     leaves = spared(preset)
-    alone = [name for name, t in model.items() if not reasons[name] and leaves(name, t)]
+    known_as = {name: [name] for name in model}
+    for other, name in ties.items():
+        known_as.setdefault(name, []).append(other)
+    alone = [
+        name
+        for name, tensor in model.items()
+        if not reasons[name] and any(leaves(other, tensor) for other in known_as[name])
+    ]
     reasons |= dict.fromkeys(alone, f"left alone by the preset {preset}")
     qualified = [name for name, reason in reasons.items() if not reason]
     names: set[str] = set()
