@@ -16,6 +16,7 @@ from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_LAYER, DEMO_TENSORS
 from xorloom.sim.simulate.bus import packet_of
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.outputs import check_outside
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.memory.image import MemoryImage, memory_image
 from xorloom.sw.memory.weight_stream import split_weight_streams
@@ -109,7 +110,8 @@ def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
     Raises
     ------
     ConfigError, FormatError, CapacityError
-        If the model has no such tensors or is damaged, or the image is too long for the board.
+        If the model has no such tensors, lies where it would be written over, or is damaged, or
+        the image is too long for the board.
     """
     index = index_config("trellis", demo.value, 1, density=demo.density, rate=demo.index_bits)
     spec = CompressSpec(
@@ -120,6 +122,8 @@ def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
         search=False,
     )
     found = open_plain(model)
+    for file in found.files:
+        check_outside(file, path.parent)
     chosen = select(found, spec.include, spec.min_size)
     compress_model({name: found[name] for name in chosen}, path, spec)
     return image_of(path, demo.board)

@@ -219,7 +219,7 @@ def _publish(partials: Sequence[_Partial]) -> None:
         except BaseException:
             for target, kept in reversed(done):
                 if kept is None:
-                    target.unlink()
+                    target.unlink(missing_ok=True)
                 else:
                     kept.replace(target)
             raise
@@ -229,7 +229,7 @@ def _publish(partials: Sequence[_Partial]) -> None:
 def _kept(partial: _Partial) -> Iterator[Path | None]:
     """Keep an old file under a second name until all new ones are in their places."""
     with _named(partial.path):
-        name, handle = _second_name(partial.target) if partial.target.exists() else (None, -1)
+        name, handle = _second_name(partial.target)
     try:
         yield name
     finally:
@@ -238,18 +238,34 @@ def _kept(partial: _Partial) -> Iterator[Path | None]:
             os.close(handle)
 
 
-def _second_name(target: Path) -> tuple[Path, int]:
-    """Return another name of a file, or else of a copy, and the handle that locks it."""
-    name = _new_name(target.parent)
-    try:
-        os.link(target, name)
-    except OSError:  # a file system without hard links
-        name, handle = _create(target.parent)
-        shutil.copyfile(target, name)
-        shutil.copystat(target, name)
-    else:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
-        _lock(handle, fcntl.LOCK_SH)
+def _second_name(target: Path) -> tuple[Path | None, int]:
+    """Return another name of a file, if it is there, or of a copy; and the handle of its lock."""
+    while True:
+        try:
+            handle = os.open(target, os.O_WRONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None, -1
+        # Before it has the name that a sweep looks for. Who else has a lock on it keeps sweeps off.
+        _lock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        name = _new_name(target.parent)
+        with suppress(FileNotFoundError):  # another writer has replaced it meanwhile
+            try:
+                os.link(target, name)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links
+                os.close(handle)
+                return _copy(target)
+            if name.stat().st_ino == os.fstat(handle).st_ino:
+                return name, handle
+            name.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _copy(target: Path) -> tuple[Path, int]:
+    name, handle = _create(target.parent)
+    shutil.copyfile(target, name)
+    shutil.copystat(target, name)
     return name, handle
 
 

@@ -137,6 +137,7 @@ def compress(
 ) -> None:
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.kept import KeptReport
     from xorloom.sw.model.notes import report_notes
@@ -167,6 +168,7 @@ def compress(
         saliency=_arrays(saliency, "saliency", "f"),
     )
     source = open_source(model)
+    check_outputs([output], source.model.files)
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -214,11 +216,13 @@ def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.n
 
     if path is None:
         return {}
-    arrays = {name: tensor.load() for name, tensor in open_plain(path).items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in kinds:
+    arrays = {}
+    for name, tensor in open_plain(path).items():
+        arrays[name] = tensor.load()
+        if tensor.foreign or arrays[name].dtype.kind not in kinds:
+            found = tensor.dtype if tensor.foreign else arrays[name].dtype
             wanted = "floating point" if kinds == "f" else "bool or integer"
-            raise ConfigError(f"{path}: {what} of {name!r} is {array.dtype}, not {wanted}")
+            raise ConfigError(f"{path}: {what} of {name!r} is {found}, not {wanted}")
     return arrays
 
 

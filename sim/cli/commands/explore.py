@@ -127,6 +127,7 @@ def explore(
     from xorloom.sim.datasets import DEMO_TENSORS, minilm
     from xorloom.sim.plots import check_plot
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.plan.selection import select
     from xorloom.sw.model.plan.source import open_plain
     from xorloom.sw.tensors.prune import check_sparsity
@@ -162,6 +163,8 @@ def explore(
     changes: dict[str, Any] = {k: tuple(dict.fromkeys(v)) for k, v in given.items() if v}
     grid = replace(start, **changes)
     source = open_plain(minilm() if model is None else model)
+    written = [path for path in (output, plot) if path is not None]
+    check_outputs(written, source.files, [path.parent for path in written])
     patterns = tuple(tensors or ([DEMO_TENSORS] if model is None else []))
     names = select(source, patterns, min_size)
     sample = np.abs(source[names[0]].weights()[:rows])

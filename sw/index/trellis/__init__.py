@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trellis index: its record, for :mod:`xorloom.sw.bits.codec`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -67,12 +68,13 @@ def _configure(
             f"index bits must be between {least} and {most} bits per weight for the trellis "
             f"index, not {rate} (more: the entropy or bitmap index stores the ideal mask)"
         )
-    fits = trellis_configs(n_out, bus_bits, density=density, window=window, classes=classes)
-    fits = [c for c in fits if c.rate <= rate + 1e-9]
+    found = trellis_configs(n_out, bus_bits, density=density, window=window, classes=classes)
+    fits = [c for c in found if c.rate <= rate + 1e-9]
     if not fits:
+        least_here = math.ceil(min(c.rate for c in found) * 10_000) / 10_000
         raise ConfigError(
             f"index bits {rate} are too few for slices of {n_out} weights with {classes} density "
-            "classes (use one class, a larger n_out, or more index bits)"
+            f"classes: the least is {least_here:.4f} (or use --index-classes 1 or a larger --n-out)"
         )
     return fits[-1]
 

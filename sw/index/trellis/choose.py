@@ -303,9 +303,9 @@ def _fit_price(
     if before is not None:
         price, slope = before.price, before.slope
     else:
-        whole = importance.reshape(-1)[:live]
-        cut = float(np.partition(flat, own - wanted)[own - wanted]) if wanted else 0.0
-        price = 0.7 * (cut or float(whole[whole > 0].min()))
+        seen = flat if wanted else importance.reshape(-1)[:live]  # a sample may be all zeros
+        above = wanted or wanted_count(seen, density)
+        price = 0.7 * float(np.partition(seen, seen.size - above)[seen.size - above])
         slope = -2 / price
     if not wanted or (config.classes == 1 and sample is importance):
         return PriceSearch(price, 0, slope)  # all will be searched anyway

@@ -117,7 +117,10 @@ class IndexRequest:
             codec = "bitmap" if self.rate is None else "trellis"
         if codec == "bitmap" and self.rate is None:
             return density, None
-        largest = max(names, key=lambda name: model[name].size)
+        importance = None
+        if codec == "lowrank":  # its tile is searched
+            largest = max(names, key=lambda name: model[name].size)
+            importance = np.abs(model[largest].weights()).astype(np.float32)
         config = index_config(
             codec,
             value,
@@ -126,7 +129,7 @@ class IndexRequest:
             rate=self.rate,
             window=self.window,
             classes=self.classes,
-            importance=np.abs(model[largest].weights()).astype(np.float32),
+            importance=importance,
         )
         return density, config
 

@@ -70,7 +70,14 @@ def select(
     where = f"{path}: " if path else ""
     reasons = {name: _unfit(t) or _unasked(t, min_size) for name, t in model.items()}
     leaves = spared(preset)
-    alone = [name for name, t in model.items() if not reasons[name] and leaves(name, t)]
+    known_as = {name: [name] for name in model}
+    for other, name in ties.items():
+        known_as.setdefault(name, []).append(other)
+    alone = [
+        name
+        for name, tensor in model.items()
+        if not reasons[name] and any(leaves(other, tensor) for other in known_as[name])
+    ]
     reasons |= dict.fromkeys(alone, f"left alone by the preset {preset}")
     qualified = [name for name, reason in reasons.items() if not reason]
     names: set[str] = set()
@@ -95,7 +102,7 @@ def select(
             )
         names |= found
     names = names or set(qualified)
-    gone = _excluded(model, include, exclude, [*done, *ties], where)
+    gone = _excluded(model, include, exclude, done, ties, where)
     if not names - gone:
         reasons |= dict.fromkeys(names & gone, "excluded")
         raise ConfigError(f"{where}no tensor to compress: {_skipped(reasons, done)}")
@@ -120,19 +127,20 @@ def _excluded(
     model: Mapping[str, ModelTensor],
     include: Sequence[str],
     exclude: Sequence[str],
-    others: Sequence[str],
+    done: Sequence[str],
+    ties: Mapping[str, str],
     where: str,
 ) -> set[str]:
-    """Return the names that are excluded."""
+    """Return the names that are excluded; with a second name its tensor is."""
     gone: set[str] = set()
     for pattern in exclude:
-        known = [*model, *others]
+        known = [*model, *done, *ties]
         found = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
         if not found:
             raise ConfigError(
                 f"{where}exclude {pattern!r} matches no tensor (there is: {listed(list(model), 3)})"
             )
-        gone |= found
+        gone |= found | {ties[name] for name in found if name in ties}
     both = [pattern for pattern in include if pattern in gone or pattern in exclude]
     if both:
         raise ConfigError(f"{where}{both[0]!r} is both included and excluded")

@@ -56,7 +56,7 @@ def open_source(path: Path) -> Source:
         return Source(found)
     base = read_container(path)
     rest = {name: found[name] for name in base.untouched if name not in base.foreign}
-    return Source(Checkpoint(rest, path, base.metadata, base.ties), base)
+    return Source(Checkpoint(rest, path, base.metadata, base.ties, files=found.files), base)
 
 
 def open_plain(path: Path) -> Checkpoint:

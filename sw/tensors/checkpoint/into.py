@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import replaced
+from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.tensors.safetensors_file import header_bytes, read_header, write_tensors
 
 from .model import Checkpoint
 from .npz import open_npz
 from .onnx_file import write_onnx
 from .pairs import MASK_OF, ORIGINAL
-from .replacing import check_known, check_unread, fitting
+from .replacing import check_known, fitting
 from .safetensors_model import open_safetensors
 
 __all__ = ["into_model"]
@@ -57,7 +58,7 @@ def into_model(source: Path, out: Path, arrays: Arrays) -> None:
         raise ConfigError(f"{out}: must end in {ending} like {source.name}")
     if not source.is_file():
         raise ConfigError(f"{source}: no such file")
-    check_unread([out], [source])
+    check_outputs([out], [source])
     writers[ending](source, out, arrays)
 
 

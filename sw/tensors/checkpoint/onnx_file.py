@@ -2,18 +2,18 @@
 """ONNX models: tensors out, and decoded tensors back into the graph."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError
-from xorloom.sw.base.host import replaced
+from xorloom.sw.base.host import replaced_all
+from xorloom.sw.base.outputs import check_outputs
 
 from .model import Checkpoint, ModelTensor, listed, reader
 from .onnx_graph import tensors_of
 from .onnx_tensor import OnnxTensor, external
-from .replacing import check_known, check_unread, fitting
+from .replacing import check_known, fitting
 
 __all__ = ["open_onnx", "write_onnx"]
 
@@ -115,11 +115,11 @@ def write_onnx(source: Path, out: Path, arrays: Mapping[str, np.ndarray]) -> Non
     }
     read = {source} | {place.path for own in places.values() for place in own if place}
     data = out.with_name(out.name + ".data")
-    check_unread((data, out) if len(read) > 1 else (out,), read)
-    with ExitStack() as stack:
-        model_file = stack.enter_context(replaced(out))
-        # The data appear before the model that names them.
-        data_file = stack.enter_context(replaced(data)) if len(read) > 1 else None
+    # The data appear before the model that names them.
+    paths = (data, out) if len(read) > 1 else (out,)
+    check_outputs(paths, read)
+    with replaced_all(*paths) as files:
+        model_file, data_file = files[-1], files[0] if len(read) > 1 else None
         for name, tensor in found.items():
             parts: Sequence[tuple[Any, np.ndarray | None]]
             if name in names:

@@ -10,21 +10,7 @@ from xorloom.sw.tensors.safetensors_file import dtype_name
 
 from .model import listed
 
-__all__ = ["check_known", "check_unread", "fitting"]
-
-
-def check_unread(written: Iterable[Path], read: Iterable[Path]) -> None:
-    """Check that no file is written over one that is read, whatever its name.
-
-    Raises
-    ------
-    ConfigError
-        If one is.
-    """
-    read = list(read)
-    for path in written:
-        if path.exists() and any(path.samefile(other) for other in read):
-            raise ConfigError(f"{path}: is read for this, and cannot be written: name another")
+__all__ = ["check_known", "fitting"]
 
 
 def check_known(name: str, known: Iterable[str], source: Path) -> None:

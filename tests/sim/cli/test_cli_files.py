@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of all commands: no input is written over, and only plain files are written."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from safetensors.numpy import save_file
 from xorloom.sim.cli.console.files import INPUTS, OUTPUTS, file_parameters
 from xorloom.sim.cli.main import app
 
@@ -174,14 +176,35 @@ def test_generate_does_not_write_over_its_configuration(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("option", [[], ["--sources"]])
-def test_boards_does_not_write_over_its_checkpoint(option: list[str], tmp_path: Path) -> None:
-    checkpoint = tmp_path / "arty-a7" / "weights.xl.safetensors"
+@pytest.mark.parametrize("word", ["--sources", "--seeds=1"])
+def test_boards_does_not_write_over_its_checkpoint(word: str, tmp_path: Path) -> None:
+    board = "arty-a7" if word == "--sources" else "ulx3s"
+    checkpoint = tmp_path / board / "weights.xl.safetensors"
     checkpoint.parent.mkdir()
-    checkpoint.write_bytes(b"precious")
-    words = ["boards", "--board", "arty-a7", "--checkpoint", checkpoint, "-o", tmp_path, *option]
+    save_file({"w": np.ones((2, 2), np.float32)}, checkpoint)
+    words = ["boards", "--board", board, "--checkpoint", checkpoint, "-o", tmp_path, word]
     refuses(f"the input {checkpoint} lies in {checkpoint.parent}", *words)
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_no_part_of_a_checkpoint_in_several_files_is_written_over(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for number, name in enumerate(names):
+        save_file({f"w{number}": np.ones((64, 64), np.float32)}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    weights = {f"w{number}": name for number, name in enumerate(names)}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weights}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for part in (*folder.iterdir(), folder / "new"):
+        text = f"{part} lies in the input {folder}: write it elsewhere"
+        refuses(text, "explore", folder, "-o", part)
+    for part in (folder / name for name in names):
+        text = f"{part} is the input: give the output another name"
+        refuses(text, "explore", index, "-o", part)
+        refuses(text, "compress", index, "-o", part)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_files_of_a_model_keep_their_modes_and_links(tmp_path: Path) -> None:

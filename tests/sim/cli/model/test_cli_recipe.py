@@ -160,6 +160,13 @@ def test_masks_beside_a_sparsity_are_refused(model: Path) -> None:
     assert kept["layer.0.ffn.weight"] == 0.5
 
 
+def test_masks_of_no_number_are_refused(model: Path) -> None:
+    masks = model.with_name("masks.npz")
+    np.savez(masks, **{"layer.0.attn.weight": np.full((64, 96), "yes")})
+    text = f"{masks}: mask of 'layer.0.attn.weight' is <U3, not bool or integer"
+    refuses(text, "compress", model, "-o", model.with_name("c.safetensors"), "--masks", masks)
+
+
 def test_int8_codes_go_in_and_come_back(model: Path) -> None:
     name = "layer.0.attn.weight"
     codes = np.random.default_rng(2).integers(-4, 4, (64, 96))

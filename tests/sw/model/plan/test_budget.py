@@ -71,6 +71,7 @@ def test_budget_that_cannot_be_met_says_what_the_least_is(tmp_path):
         request(budget=0.25).resolve(model, ["w"], WindowConfig(), Quantizer(), search=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("codec", [None, "trellis", "entropy", "bitmap"])
 def test_budget_of_the_least_works_and_no_less_does(tmp_path, name, codec):
@@ -84,6 +85,7 @@ def test_budget_of_the_least_works_and_no_less_does(tmp_path, name, codec):
         spent(tmp_path, MODELS[name], quantizer, codec=codec, budget=least - 0.0002)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("planes", "more"), [(1, 1.2), (1, 3), (4, 1.5)])
 def test_budget_is_kept_and_used(tmp_path, name, planes, more):

@@ -110,6 +110,10 @@ def test_select_refuses_what_is_compressed_already(arrays):
     model = as_model({"enc.weight": arrays["enc.weight"]})
     done = ["old.weight"]
     assert select(model, ("*.weight",), 100, done=done) == ["enc.weight"]
+    tied = Checkpoint(model, ties={"head": "old.weight"})
+    assert select(tied, (), 100, done=done, preset="transformer") == ["enc.weight"]
+    with pytest.raises(ConfigError, match="tensor 'head' is compressed already"):
+        select(tied, ("head",), 100, done=done)
     text = "tensor 'old.weight' is compressed already: leave it out, or decompress the file first"
     with pytest.raises(ConfigError, match=text):
         select(model, ("old.weight",), 100, done=done)
@@ -120,6 +124,9 @@ def test_select_refuses_what_is_compressed_already(arrays):
 def test_select_takes_a_name_that_stands_for_another_tensor(arrays):
     model = Checkpoint(as_model(arrays), ties={"head.weight": "enc.weight"})
     assert select(model, ("head.weight",), 100) == ["enc.weight"]
+    assert select(model, (), 100, exclude=("head.*",)) == ["dec.weight"]
+    tied = Checkpoint(as_model(arrays), ties={"word_embeddings.weight": "enc.weight"})
+    assert select(tied, (), 100, preset="transformer") == ["dec.weight"]
 
 
 TRANSFORMER = {

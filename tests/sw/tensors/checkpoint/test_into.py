@@ -110,12 +110,14 @@ def test_onnx_writes_nothing_over_what_it_reads(tmp_path):
     onnx.save(onnx.load(tmp_path / "plain.onnx"), source, **outer)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     (tmp_path / "link.onnx").symlink_to(source)
-    for out, written in (("o", "o.onnx.data"), ("m", "m.onnx"), ("link", "link.onnx")):
+    for out, text in (
+        ("o", "o.onnx.data is the input"),
+        ("m", "m.onnx is the input"),
+        ("link", f"link.onnx is the input {source}"),
+    ):
         with pytest.raises(ConfigError) as caught:
             into_model(source, tmp_path / f"{out}.onnx", {})
-        assert str(caught.value) == (
-            f"{tmp_path}/{written}: is read for this, and cannot be written: name another"
-        )
+        assert str(caught.value) == f"{tmp_path}/{text}: give the output another name"
     (tmp_path / "link.onnx").unlink()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -234,7 +236,7 @@ def test_npz_keeps_members_that_are_no_arrays(tmp_path):
         ("m.pt", "o.pt", r"m\.pt: weights go back into \.onnx, \.npz, \.safetensors only"),
         ("m.onnx", "o.safetensors", r"o\.safetensors: must end in \.onnx like m\.onnx"),
         ("none.onnx", "o.onnx", r"none\.onnx: no such file"),
-        ("m.onnx", "m.onnx", r"m\.onnx: is read for this, and cannot be written"),
+        ("m.onnx", "m.onnx", r"m\.onnx is the input: give the output another name"),
     ],
 )
 def test_into_model_says_what_it_cannot(source, out, text, tmp_path):
