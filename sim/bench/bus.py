@@ -160,7 +160,7 @@ def _decoder_work(
         else:
             size, order, chosen = None, "auto", None
             mask = prune_tensor(weights, 1 - density)
-        codes = quantize(weights, mask, Quantizer()).codes
+        codes = quantize(weights, mask, Quantizer(), fixed_mask=True).codes
         values, _, layout = encode_value(mask, codes, 1, value, order, slices_per_stream=size)
         masks = chosen or encode_index(mask, index, layout.order, layout.slices_per_stream)
         streams.append(join_tensor(values, masks.streams, form)[0])
@@ -187,7 +187,7 @@ def _baseline_work(
     pairs = []
     for weights in tensors:
         mask = prune_tensor(weights, 1 - density)
-        codes = quantize(weights, mask, Quantizer()).codes
+        codes = quantize(weights, mask, Quantizer(), fixed_mask=True).codes
         pairs.append((mask.reshape(-1), codes.reshape(-1)))
     streams = [encode_baseline(design, mask, codes, config) for mask, codes in pairs]
 

@@ -183,7 +183,7 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
     kept = kept_share(weights, found.mask)
     rate = 8 * len(found.streams) / weights.size
     magnitude = np.abs(weights)
-    codes = quantize(weights, found.mask, Quantizer()).codes
+    codes = quantize(weights, found.mask, Quantizer(), fixed_mask=True).codes
     value = window_for(density, WindowConfig(n_out=_N_OUT))
     data, _, _ = encode_value(found.mask, codes, 1, value, "auto")
     chosen = config.chooses_mask

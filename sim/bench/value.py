@@ -153,7 +153,7 @@ def matrix_rows(
         for tensor in tensors.values():
             weights = tensor.weights()
             mask = prune_tensor(weights, sparsity)
-            pairs.append((mask, quantize(weights, mask, Quantizer()).codes))
+            pairs.append((mask, quantize(weights, mask, Quantizer(), fixed_mask=True).codes))
         planes = [(mask, codes, 1) for mask, codes in pairs]
         for codec in codecs:
             config: ValueConfig

@@ -13,6 +13,8 @@ __all__ = ["Suggestion", "relative_error", "worse_than"]
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 12
 """Kept weights on which quantizers are compared."""
+_SAMPLE_ROWS = 16
+"""Rows of scales that they come from, at least."""
 
 
 def relative_error(
@@ -81,9 +83,9 @@ def _words(quantizer: Quantizer) -> str:
 def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> Suggestion | None:
     """Return the quantizer of fewest planes that is better than one with more, if there is any.
 
-    Errors are compared on some rows of scales, or weights of the only row, spread evenly. Only
-    another method can be better: with more planes, ``uniform`` and ``binary`` have all the levels
-    that they had, and ``alternating`` next to always less error.
+    Errors are compared on some weights of some rows of scales. Only another method can be better:
+    with more planes, ``uniform`` and ``binary`` have all the levels that they had, and
+    ``alternating`` next to always less error.
 
     Parameters
     ----------
@@ -122,22 +124,33 @@ def worse_than(weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer) -> S
 def _sample(
     weights: np.ndarray, mask: np.ndarray, quantizer: Quantizer
 ) -> tuple[np.ndarray, np.ndarray, Quantizer]:
-    """Return weights and mask of some rows of scales, and their quantizer."""
+    """Return weights and mask of some rows of scales, as two dimensions, and their quantizer.
+
+    Long rows are thinned out as well, so that there are several of them.
+    """
     rows = quantizer.scale_shape(weights.shape)[0]
-    arrays = [weights, mask]
     if rows == 1:
-        arrays = [array.reshape(-1) for array in arrays]
+        arrays = [array.reshape(1, -1) for array in (weights, mask)]
     elif quantizer.scale == "row":
         axis = quantizer.axis_of(weights.shape)
-        arrays = [np.moveaxis(array, axis, 0) for array in arrays]
-        quantizer = replace(quantizer, axis=0)
+        arrays = [np.moveaxis(array, axis, 0) for array in (weights, mask)]
     else:
         whole = weights.size // quantizer.group * quantizer.group
-        arrays = [array.reshape(-1)[:whole].reshape(-1, quantizer.group) for array in arrays]
-        quantizer = replace(quantizer, scale="row")
-    count = len(arrays[0])
-    every = max(1, int(np.count_nonzero(mask)) // _SAMPLE)
+        arrays = [
+            array.reshape(-1)[:whole].reshape(-1, quantizer.group) for array in (weights, mask)
+        ]
+    excess = max(1, int(np.count_nonzero(mask)) // _SAMPLE)
+    every = min(excess, max(1, len(arrays[0]) // _SAMPLE_ROWS))
+    chosen = _spread(len(arrays[0]), every)
+    arrays = [array[chosen].reshape(chosen.size, -1) for array in arrays]
+    places = _spread(arrays[0].shape[1], excess // every)
+    return arrays[0][:, places], arrays[1][:, places], replace(quantizer, scale="row", axis=0)
+
+
+def _spread(count: int, every: int) -> np.ndarray:
+    """Return one of each ``every`` numbers below ``count``.
+
+    At random, as weights may have a period.
+    """
     starts = np.arange(0, count, every)
-    # One of each run, at random: a fixed stride could meet the same column in every row.
-    chosen = starts + np.random.default_rng(0).integers(0, np.minimum(every, count - starts))
-    return arrays[0][chosen], arrays[1][chosen], quantizer
+    return starts + np.random.default_rng(0).integers(0, np.minimum(every, count - starts))

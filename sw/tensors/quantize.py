@@ -280,17 +280,6 @@ def _stored(
         (rows,) bool, and what to tell of them.
     """
     notes = []
-    steps = 1 << (quantizer.planes - 1) if quantizer.method == "uniform" else 1
-    reach = steps * np.abs(scales).sum(axis=1)
-    beyond = reach > largest
-    if beyond.any():
-        # Rounding to float16 may add 2**-11.
-        scales = scales.copy()
-        scales[beyond] *= (largest / reach[beyond] * (1 - 2.0**-10))[:, None]
-        notes.append(
-            f"{_rows(beyond)} shrunk by up to {1 - largest / reach.max():.1%}: codes would go "
-            f"beyond {largest:.6g}"
-        )
     dead = peaks <= _DEAD * peaks.max(initial=0)
     dtype = np.dtype(quantizer.scale_dtype)
     cost = _cost(scales, dtype)
@@ -308,8 +297,18 @@ def _stored(
             f"{_rows(lost)} dead: weights up to {peaks[lost].max():.3g} beside {peaks.max():.3g} "
             "come back as 0"
         )
-    with np.errstate(over="ignore"):
-        return np.where(lost[:, None], 0, scales).astype(dtype), lost, notes
+    stored = np.where(lost[:, None], 0, scales).astype(dtype)
+    steps = 1 << (quantizer.planes - 1) if quantizer.method == "uniform" else 1
+    reach = steps * np.abs(stored.astype(np.float64)).sum(axis=1)
+    beyond = reach > largest
+    if beyond.any():
+        factors = largest / reach[beyond] * (1 - 2.0**-10)  # rounding to float16 may add 2**-11
+        stored[beyond] = (stored[beyond] * factors[:, None]).astype(dtype)
+        notes.append(
+            f"{_rows(beyond)} shrunk by up to {1 - factors.min():.1%}: codes would go beyond "
+            f"{largest:.6g}"
+        )
+    return stored, lost, notes
 
 
 def _cost(scales: np.ndarray, dtype: np.dtype) -> np.ndarray:

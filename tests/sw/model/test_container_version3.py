@@ -156,6 +156,14 @@ def test_metadata_cannot_take_our_keys(key, tmp_path):
         (lambda m: m.update({"\ud800": 1}), "is not Unicode text"),
         (lambda m: m["foreign"]["first"].update(dtype="\udfff"), "is not Unicode text"),
         (lambda m: m["tensors"]["b"]["quantizer"].update(planes=1), "quantizer has missing or"),
+        (lambda m: m["tensors"]["b"]["quantizer"].pop("axis"), "quantizer has missing or"),
+        (lambda m: m["tensors"]["b"]["quantizer"].update(axis=2), "axis must be between -2 and 1"),
+        (lambda m: m["tensors"]["b"]["quantizer"].update(axis=-2), "axis must be 0, not -2"),
+        (lambda m: m["tensors"]["b"]["quantizer"].update(axis=True), "axis must be an integer"),
+        (
+            lambda m: m["tensors"]["b"]["quantizer"].update(axis=1, scale="group"),
+            "axis goes with scale row, not group",
+        ),
     ],
 )
 def test_schema_is_strict(change, text, mixed):
@@ -183,6 +191,16 @@ def test_scales_have_the_shape_that_the_quantizer_gives(decoder, scale, shape, r
     )
     with pytest.raises(FormatError, match=rf"'w': scales must be \({right[0]}, 1\), not"):
         read_container(tmp_path / "c")
+
+
+def test_scales_along_the_second_axis_come_back(rng, tmp_path):
+    tensor, expected = stored("w", BITMAP, rng, quantizer=Quantizer(axis=1))
+    assert tensor.parts[".xl_scale"][1] == (24, 1)
+    write_container(tmp_path / "c.safetensors", [tensor])
+    info = read_container(tmp_path / "c.safetensors").tensor("w")
+    assert info.quantizer.axis == 1
+    decompress_model(tmp_path / "c.safetensors", tmp_path / "d.safetensors")
+    assert (load_file(tmp_path / "d.safetensors")["w"] == expected).all()
 
 
 @pytest.mark.parametrize("part", [".xl_stream", ".xl_index", ".xl_scale"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from xorloom.sw.tensors import loss
 from xorloom.sw.tensors.loss import relative_error, worse_than
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -67,12 +68,27 @@ def test_worse_than_warns_of_uniform_levels_for_heavy_tails():
     assert worse_than(weights, mask, four).better == two
 
 
+@pytest.mark.parametrize("shape", [(4, 200_000), (200_000, 4), (8, 100, 1000)])
+def test_worse_than_needs_few_weights_of_any_shape(shape, monkeypatch):
+    sizes = []
+
+    def watched(weights, *rest):
+        sizes.append(weights.size)
+        return quantize(weights, *rest)
+
+    monkeypatch.setattr(loss, "quantize", watched)
+    weights = np.random.default_rng(0).standard_t(2, size=shape).astype(np.float32)
+    worse_than(weights, np.ones(shape, np.bool_), Quantizer("uniform", 4))
+    assert min(sizes) > 3000
+    assert max(sizes) < 9000
+
+
 def test_worse_than_looks_at_rows_along_the_axis():
     weights = two_heights(64, 128) * np.geomspace(1, 1000, 64, dtype=np.float32)[:, None]
     mask = np.ones(weights.shape, np.bool_)
     first = worse_than(weights, mask, Quantizer("uniform", 4))
     turned = worse_than(weights.T, mask.T, Quantizer("uniform", 4, axis=-1))
-    assert turned.used_error == first.used_error
+    assert turned.used_error == pytest.approx(first.used_error)
     assert turned.better == Quantizer("alternating", first.better.planes, axis=-1)
 
 

@@ -199,7 +199,16 @@ def test_codes_do_not_go_beyond_the_dtype_of_the_weights(method):
     assert np.abs(back).max() <= 448
     assert np.isfinite(back.astype(weights.dtype).astype(np.float32)).all()
     if method == "binary":
-        assert q.notes == ("1 of 2 scale rows shrunk by up to 10.0%: codes would go beyond 448",)
+        assert q.notes == ("1 of 2 scale rows shrunk by up to 10.1%: codes would go beyond 448",)
+
+
+@pytest.mark.parametrize("scale_dtype", ["float16", "float32"])
+@pytest.mark.parametrize("method", ["binary", "alternating", "uniform"])
+def test_codes_do_not_go_beyond_float16_by_rounding(method, scale_dtype, rng):
+    weights = rng.uniform(64900, 65504, (64, 32)).astype(np.float16)
+    quantizer = Quantizer(method, 4, scale_dtype=scale_dtype)
+    q = quantize(weights, np.ones(weights.shape, np.bool_), quantizer, largest=65504)
+    assert np.isfinite(dequantize(q, quantizer).astype(np.float16)).all()
 
 
 def test_codes_do_not_go_beyond_float32():
