@@ -2,6 +2,7 @@
 """What files of version 3 hold beyond those of version 2."""
 
 import json
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.model.codec import encode_tensor
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import (
     CompressedTensor,
     ForeignTensor,
@@ -19,9 +21,11 @@ from xorloom.sw.model.container import (
     write_container,
 )
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.verify import verify_tensor
+from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.verify import verify_model, verify_tensor
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
+from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer, dequantize, quantize
 
 from tests.helpers.containers import rewrite
@@ -126,6 +130,25 @@ def test_a_tensor_goes_into_another_file_as_it_is(mixed, tmp_path):
         ties=container.ties,
     )
     assert (tmp_path / "e.safetensors").read_bytes() == mixed[0].read_bytes()
+
+
+def test_tensors_of_a_dtype_of_the_future_pass_through_as_bytes(tmp_path, rng):
+    """Whoever has only today's safetensors can open all files that come of it."""
+    w = rng.standard_normal((64, 8)).astype(np.float32)
+    entries = {
+        "w": {"dtype": "F32", "shape": [64, 8], "data_offsets": [0, w.nbytes]},
+        "odd": {"dtype": "F2_X", "shape": [3, 4], "data_offsets": [w.nbytes, w.nbytes + 3]},
+    }
+    raw = json.dumps(entries).encode()
+    model, path, out = (tmp_path / f"{name}.safetensors" for name in "mcd")
+    model.write_bytes(struct.pack("<Q", len(raw)) + raw + w.tobytes() + b"abc")
+    spec = CompressSpec(0.5, config=WINDOW, search=False, min_size=1)
+    compress_model(open_model(model), path, spec)
+    container = read_container(path)
+    assert container.foreign == {"odd": ForeignTensor("F2_X", (3, 4), "safetensors")}
+    assert all(verdict.ok for verdict in verify_model(container))
+    decompress_model(path, out)
+    assert load_file(out)["odd"].tobytes() == b"abc"
 
 
 @pytest.mark.parametrize("key", ["xorloom", "xorloom_header_crc32"])
