@@ -23,7 +23,7 @@ from tests.helpers.weights import clustered_weights
 from tests.helpers.window import small
 
 
-def issue_mask(rows=128):
+def period_mask(rows=128):
     weights = np.random.default_rng(0).normal(size=(rows, 128, 64)).astype(np.float32)
     weights[:, :, 15:] *= 1e-2
     return prune_tensor(weights.reshape(rows, -1), 0.9)
@@ -58,7 +58,7 @@ def bits_of(mask, planes, config, codec, order):
 
 
 def test_auto_compares_the_same_weights_in_all_orders():
-    mask = issue_mask()
+    mask = period_mask()
     config = window_for(mask.mean(), WindowConfig())
     codes = np.random.default_rng(1).integers(0, 16, mask.shape).astype(np.uint8)
     encoded = encode(mask, codes, 4, config)
