@@ -246,7 +246,7 @@ class _Place:
     dtype: np.dtype
 
 
-_NOTHING = Quantized(np.zeros(0, np.bool_), np.zeros(0, np.uint8), _NO_SCALES)
+_NOTHING = {"mask": np.zeros(0, np.bool_), "codes": np.zeros(0, np.uint8), "scales": _NO_SCALES}
 
 
 class PutAside:
@@ -276,7 +276,7 @@ class PutAside:
         kept = codes[mask]
         self._places[name] = _Place(
             self._file.seek(0, 2),
-            replace(part, quantized=_NOTHING),
+            replace(part, quantized=replace(part.quantized, **_NOTHING)),
             mask.shape,
             kept.size,
             codes.dtype,
@@ -300,7 +300,8 @@ class PutAside:
         codes = np.zeros(place.shape, place.codes)
         codes[mask] = self._array(place.kept, place.codes)
         scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
-        return replace(place.part, quantized=Quantized(mask, codes, scales))
+        quantized = replace(place.part.quantized, mask=mask, codes=codes, scales=scales)
+        return replace(place.part, quantized=quantized)
 
     def _array(self, count: int, dtype: np.dtype) -> np.ndarray:
         return np.frombuffer(self._file.read(count * dtype.itemsize), dtype)
