@@ -246,7 +246,7 @@ class _Place:
     dtype: np.dtype
 
 
-_NOTHING = {"mask": np.zeros(0, np.bool_), "codes": np.zeros(0, np.uint8), "scales": _NO_SCALES}
+_NOTHING = Quantized(np.zeros(0, np.bool_), np.zeros(0, np.uint8), _NO_SCALES)
 
 
 class PutAside:
@@ -276,7 +276,7 @@ class PutAside:
         kept = codes[mask]
         self._places[name] = _Place(
             self._file.seek(0, 2),
-            replace(part, quantized=replace(part.quantized, **_NOTHING)),
+            replace(part, quantized=replace(_NOTHING, notes=part.quantized.notes)),
             mask.shape,
             kept.size,
             codes.dtype,
