@@ -276,7 +276,7 @@ class PutAside:
         kept = codes[mask]
         self._places[name] = _Place(
             self._file.seek(0, 2),
-            replace(part, quantized=_NOTHING),
+            replace(part, quantized=replace(_NOTHING, notes=part.quantized.notes)),
             mask.shape,
             kept.size,
             codes.dtype,
@@ -300,7 +300,8 @@ class PutAside:
         codes = np.zeros(place.shape, place.codes)
         codes[mask] = self._array(place.kept, place.codes)
         scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
-        return replace(place.part, quantized=Quantized(mask, codes, scales))
+        quantized = replace(place.part.quantized, mask=mask, codes=codes, scales=scales)
+        return replace(place.part, quantized=quantized)
 
     def _array(self, count: int, dtype: np.dtype) -> np.ndarray:
         return np.frombuffer(self._file.read(count * dtype.itemsize), dtype)

@@ -170,3 +170,11 @@ def test_memory_holds_a_tensor_at_a_time(config, scope, tmp_path, monkeypatch):
     # A search keeps some bookkeeping per tensor. All quantized tensors would take 14 more, all
     # that pass through 28.
     assert peaks[64] < peaks[8] + 8 * tensor, peaks
+
+
+@pytest.mark.parametrize("options", ["window", "window, searched", "block, searched"])
+def test_what_was_changed_is_told_whether_or_not_a_tensor_was_put_aside(options, rng, tmp_path):
+    weights = (rng.standard_normal((16, 24)) * 1e-7).astype(np.float32)
+    made = compress_model(as_model({"w": weights}), tmp_path / "c", OPTIONS[options])
+    (note,) = made.tensors["w"].notes
+    assert note.startswith("scales are float32: in float16 ")
