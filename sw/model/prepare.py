@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
-from ml_dtypes import finfo
 from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import EncodedIndex, choose_index
@@ -19,7 +18,6 @@ from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.codes import unsigned_codes
 from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
-from xorloom.sw.tensors.safetensors_file import DTYPES
 from xorloom.sw.value.window.codec import stream_slices
 
 from .plan.given import UserArrays
@@ -27,7 +25,6 @@ from .plan.spec import TensorPlan
 
 __all__ = ["Part", "PutAside", "part_maker", "wanted_count"]
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NO_SCALES = np.zeros((0, 0), np.float16)
 
 
@@ -159,7 +156,6 @@ def _quantized(
         mask,
         plan.quantizer,
         fixed_mask=fixed_mask,
-        largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
         name=tensor.label,
     )
     error = relative_error(weights, quantized, plan.quantizer)
