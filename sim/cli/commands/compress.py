@@ -253,11 +253,12 @@ def _report(
     as_json: bool,
 ) -> None:
     if as_json:
+        decoders = made.decoders
         more = {
-            name: report.to_dict() | {"decoder": made.decoders.index(report.decoder)}
+            name: report.to_dict() | {"decoder": decoders.index(report.decoder)}
             for name, report in made.tensors.items()
         }
-        report = decoders_json(made.decoders) | bits_json(made.bits, more)
+        report = decoders_json(decoders) | bits_json(made.bits, more)
         report |= facts | ({"kept": list(kept)} if kept else {})
         print_json(report | ({"verify": verdicts_json(verdicts)} if verdicts else {}))
         return
@@ -267,8 +268,7 @@ def _report(
 
         rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
         print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)
-    users = {d: [n for n, r in made.tensors.items() if r.decoder == d] for d in made.decoders}
-    for line in decoder_lines(users):
+    for line in decoder_lines({name: report.decoder for name, report in made.tensors.items()}):
         typer.echo(line)
     if verdicts:
         print_verdicts(verdicts)
