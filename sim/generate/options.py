@@ -116,11 +116,7 @@ class ConfigOptions:
         if self.stages is not None and self.value == "window":
             raise ConfigError(f"--stages belongs to --value block, not {self.value}")
         given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
-        return value_config(self.value, given, _flag)
-
-
-def _flag(name: str, value: str) -> str:
-    return f"--{name.replace('_', '-')} {value}".strip()
+        return value_config(self.value, given)
 
 
 @dataclass(frozen=True)
