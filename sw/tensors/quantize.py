@@ -32,6 +32,7 @@ from .safetensors_file import DIMENSIONS_MAX
 __all__ = [
     "METHODS",
     "SCALES",
+    "SCALE_DTYPES",
     "Quantized",
     "Quantizer",
     "check_scales",

@@ -114,7 +114,9 @@ def compress(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Names or globs of tensors to leave alone.")
     ] = None,
-    min_size: Annotated[int, typer.Option(help="Fewest elements of a matrix.")] = 4096,
+    min_size: Annotated[
+        int | None, typer.Option(help="Fewest elements of a matrix.", show_default="4096")
+    ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
     ] = None,
@@ -160,7 +162,7 @@ def compress(
         preset=preset,
         include=tensors or (),
         exclude=exclude or (),
-        min_size=min_size if is_given("min_size") else None,
+        min_size=min_size,
     )
     given = UserArrays(
         masks=_arrays(masks, "mask"),

@@ -5,13 +5,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import OperatingPoint, index_config, operating_point
 from xorloom.sw.index.density import is_met
 from xorloom.sw.index.trellis import trellis_configs
-from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig
@@ -23,12 +23,36 @@ from xorloom.sw.value.search import window_for
 from .estimate import tensor_bits
 from .spec import DEFAULT_DENSITY
 
-__all__ = ["IndexRequest"]
+__all__ = ["Counts", "IndexRequest"]
 
 _SAMPLE = 1 << 20
 """Weights of the whole model on which an operating point is chosen."""
 _RATE = (0.95, 1.02)
 """Share of the index bits asked for that counts as met."""
+
+
+class Counts(Protocol):
+    """What is told of stored bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+
+    @property
+    def kept(self) -> int:
+        """Number of kept weights."""
+
+    @property
+    def index(self) -> int:
+        """Bits of the index."""
+
+    @property
+    def overhead(self) -> int:
+        """Bits of headers, CRCs and padding."""
+
+    @property
+    def total(self) -> int:
+        """All bits."""
 
 
 @dataclass(frozen=True)
@@ -172,14 +196,14 @@ class IndexRequest:
                     raise
         return found
 
-    def misses(self, density: float, bits: TensorBits) -> list[str]:
+    def misses(self, density: float, bits: Counts) -> list[str]:
         """Return what a tensor missed of what was asked for, a line each; nothing if all was met.
 
         Parameters
         ----------
         density : float
             What :meth:`resolve` returned.
-        bits : TensorBits
+        bits : Counts
             What was stored of the tensor.
         """
         lines = []
@@ -197,12 +221,12 @@ class IndexRequest:
             lines.append(f"{found:.4g} index bits per weight, {self.rate:.4g} asked for")
         return lines
 
-    def budget_miss(self, bits: TensorBits) -> str:
+    def budget_miss(self, bits: Counts) -> str:
         """Return a line if the tensors together took more than the budget; empty if not.
 
         Parameters
         ----------
-        bits : TensorBits
+        bits : Counts
             Sum over all tensors that share the budget.
         """
         found = bits.total / max(1, bits.weights)
