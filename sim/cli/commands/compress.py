@@ -242,7 +242,7 @@ def _bytes(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
                 f"{low} to {high}"
             )
         signed = low < 0 or array.dtype == np.int8
-        found[name] = array.astype(np.int8 if signed else np.uint8)
+        found[name] = array.astype(np.int8 if signed else np.uint8, copy=False)
     return found
 
 
