@@ -24,6 +24,7 @@ from xorloom.sw.spec.layout import (
     padded,
 )
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
+from xorloom.sw.tensors.checkpoint.model import listed
 
 from .weight_stream import join_tensor, split_weight_streams
 
@@ -247,8 +248,7 @@ def _several(
 ) -> ConfigError:
     """Return the error for tensors that no single decoder reads."""
     parts = "; ".join(
-        f"{text}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if names[3:] else ''}"
-        for text, names in zip(told, groups, strict=True)
+        f"{text}: {listed(names, 3)}" for text, names in zip(told, groups, strict=True)
     )
     return ConfigError(
         f"{container.path}: a decoder of weight streams reads {what}, these tensors are for "

@@ -12,6 +12,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.tensors.checkpoint.model import listed
 from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
 
 from .facts import CompressedTensor, ForeignTensor, StoredTensor
@@ -107,7 +108,7 @@ class Container:
         if len(found) > 1:
             groups = "; ".join(
                 f"{d.value.codec} values with the {d.index.codec} index, n_out "
-                f"{d.value.n_out}: {', '.join(few[:3])}{' ...' if few[3:] else ''}"
+                f"{d.value.n_out}: {listed(few, 3)}"
                 for d, few in found.items()
             )
             raise ConfigError(
