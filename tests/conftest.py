@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared by all tests: Hypothesis runs the same examples every time; costs are watched."""
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +26,12 @@ _GUARD = Guard()
 @pytest.fixture
 def rng():
     return np.random.default_rng(20260117)
+
+
+def pytest_configure() -> None:
+    # A run in the background ignores these, and so would the commands that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
