@@ -52,12 +52,14 @@ def decompress(
             count = len(decompress_model(model, output, step, max_weights=max_weights))
         else:
             count = decompress_into(model, into, output, step, max_weights=max_weights)
-    typer.echo(f"{output}: {count} tensors decoded")
+    typer.echo(f"{output}: {count} tensor{'' if count == 1 else 's'} decoded")
 
 
 def inspect(
     model: Compressed,
-    tensor: Annotated[str | None, typer.Option("--tensor", "-t", help="One tensor only.")] = None,
+    tensor: Annotated[
+        list[str] | None, typer.Option("--tensor", "-t", help="Names or globs; default: all.")
+    ] = None,
     max_weights: MaxWeights = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +68,7 @@ def inspect(
     from xorloom.sw.model.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
 
     container = read_container(model, max_weights)
-    names = list(container.tensors) if tensor is None else [tensor]
+    names = container.matching(tensor or ())
     with progress_bar("inspect", len(names)) as step:
         bits, frames = {}, {}
         for name in names:

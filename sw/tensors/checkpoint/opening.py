@@ -127,5 +127,5 @@ def _told(model: Checkpoint) -> Checkpoint:
     kinds = [f"{name} ({t.dtype})" for name, t in model.items() if t.foreign]
     if not kinds:
         return model
-    note = f"kept as they are, of types that safetensors has not: {listed(kinds)}"
+    note = f"kept as they are, of types that safetensors lacks: {listed(kinds)}"
     return replace(model, notes=(*model.notes, note))
