@@ -44,9 +44,15 @@ def decompress(
     max_weights: MaxWeights = None,
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
+    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.decompress import decompress_into, decompress_model
 
+    if into is None and output.suffix != ".safetensors":
+        raise ConfigError(
+            f"output must end in .safetensors, not {output.name!r}; with --into MODEL it is of the "
+            "model's type"
+        )
     with progress_bar("decompress", len(read_container(model).tensors)) as step:
         if into is None:
             count = len(decompress_model(model, output, step, max_weights=max_weights))
