@@ -214,7 +214,7 @@ def _simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
     """Return the table of a simulation's result."""
     return [
         ("case", str(row["case"])),
-        ("bits checked", f"{row['bits_checked']:,} of {row['slices']:,} slices, all equal"),
+        ("bits checked", f"{row['bits_checked']:,} in {row['slices']:,} slices, all equal"),
         ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
         ("cycles", f"{row['cycles']:,}"),
         (
