@@ -118,14 +118,10 @@ class ConfigOptions:
             raise ConfigError("--tensor goes with --model")
         else:
             given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
-            config = value_config(self.value, given, _flag)
+            config = value_config(self.value, given)
         if self.stages is not None and config.codec == "window":
             raise ConfigError("--stages belongs to --value block, not window")
         return config
-
-
-def _flag(name: str, value: str) -> str:
-    return f"--{name.replace('_', '-')} {value}".strip()
 
 
 @dataclass(frozen=True)

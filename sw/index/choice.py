@@ -27,7 +27,7 @@ __all__ = [
     "index_config",
     "operating_point",
     "stored_index",
-    "top_share",
+    "top_shares",
 ]
 
 _SAMPLE = 1 << 20
@@ -93,11 +93,12 @@ def index_config(
     )
 
 
-def top_share(importance: np.ndarray, density: float) -> float:
-    """Return the share of all importance that the largest weights bring."""
+def top_shares(importance: np.ndarray, densities: Sequence[float]) -> list[float]:
+    """Return the share of all importance that the largest weights bring, for every density."""
     flat = np.sort(np.asarray(importance, np.float64).reshape(-1))[::-1]
-    total = float(flat.sum())
-    return float(flat[: round(density * flat.size)].sum()) / total if total else 1.0
+    sums = np.concatenate([np.zeros(1), np.cumsum(flat)])
+    total = float(sums[-1])
+    return [float(sums[round(d * flat.size)]) / total if total else 1.0 for d in densities]
 
 
 def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> str:
@@ -198,8 +199,8 @@ def operating_point(
     flat = np.sort(flat)[:: max(1, flat.size // _SAMPLE)]
     points = []
     least = float("inf")
-    for density in np.geomspace(*_DENSITIES, _GRID).tolist():
-        top = top_share(flat, density)
+    densities = np.geomspace(*_DENSITIES, _GRID).tolist()
+    for density, top in zip(densities, top_shares(flat, densities), strict=True):
         by_codec: dict[str, list[IndexConfig]] = {}
         for index in indexes(density):
             by_codec.setdefault(index.codec, []).append(index)

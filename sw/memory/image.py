@@ -6,6 +6,7 @@ A tensor is one region, that is, one descriptor of the decoder's read master.
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from xorloom.sw.spec.layout import (
     padded,
 )
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
+from xorloom.sw.tensors.checkpoint.model import listed
 
 from .weight_stream import join_tensor, split_weight_streams
 
@@ -246,8 +248,7 @@ def _several(
 ) -> ConfigError:
     """Return the error for tensors that no single decoder reads."""
     parts = "; ".join(
-        f"{text}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if names[3:] else ''}"
-        for text, names in zip(told, groups, strict=True)
+        f"{text}: {listed(names, 3)}" for text, names in zip(told, groups, strict=True)
     )
     return ConfigError(
         f"{container.path}: a decoder of weight streams reads {what}, these tensors are for "
@@ -286,9 +287,9 @@ def memory_image(
     if align_bytes & (align_bytes - 1):
         raise ConfigError(f"align_bytes must be a power of two, not {align_bytes}")
     names = list(names or container.tensors)
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise ConfigError(f"tensor {twice[0]!r} is asked for more than once")
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise ConfigError(f"tensor {name!r} is asked for more than once")
     forms = weight_formats(container, names)
     parts: list[bytes] = []
     regions: list[Region] = []

@@ -27,7 +27,6 @@ class EncodedTensor:
     scale: np.ndarray | None
     bits: TensorBits
     content_crc32: int
-    planes: int
     layout: ValueLayout
 
 
@@ -81,7 +80,7 @@ def encode_tensor(
         quantized.scales.nbytes * 8 if has_scales else 0,
     )
     crc = content_crc32(mask, codes)
-    return EncodedTensor(value, found.streams, scale, count, crc, planes, layout)
+    return EncodedTensor(value, found.streams, scale, count, crc, layout)
 
 
 def decode_tensor(container: Container, name: str) -> Quantized:

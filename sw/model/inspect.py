@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inspection of a compressed model: bits, frames and steps of a tensor, and index FIFOs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
     return value_frames(data, weights, info.planes, info.decoder.value, info.layout, where)
 
 
-def fifo_rows(container: Container) -> list[dict[str, Any]]:
+def fifo_rows(container: Container, names: Iterable[str]) -> list[dict[str, Any]]:
     """Simulate the index decoder's demand, beat by beat, at constant supplies.
 
     ``bits_per_beat`` is the mean demand, ``most`` the largest; ``fifo_bits_2%`` and so on are the
@@ -64,7 +65,8 @@ def fifo_rows(container: Container) -> list[dict[str, Any]]:
     :func:`xorloom.sw.index.entropy.stream.fifo_bits`. No row for a tensor with another index.
     """
     rows = []
-    for name, info in container.tensors.items():
+    for name in names:
+        info = container.tensor(name)
         config = info.decoder.index
         if not isinstance(config, EntropyConfig):
             continue

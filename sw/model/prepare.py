@@ -7,19 +7,16 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
-from ml_dtypes import finfo
 from xorloom.sw.base.errors import ConfigError, DensityError
-from xorloom.sw.index.choice import best_order, index_config
+from xorloom.sw.index.choice import best_order, stored_index
 from xorloom.sw.index.plane import EncodedIndex, choose_index
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.codes import unsigned_codes
 from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
-from xorloom.sw.tensors.safetensors_file import DTYPES
 from xorloom.sw.value.window.codec import stream_slices
 
 from .plan.given import UserArrays
@@ -27,7 +24,6 @@ from .plan.spec import TensorPlan
 
 __all__ = ["Part", "PutAside", "part_maker", "wanted_count"]
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NO_SCALES = np.zeros((0, 0), np.float16)
 
 
@@ -159,7 +155,6 @@ def _quantized(
         mask,
         plan.quantizer,
         fixed_mask=fixed_mask,
-        largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
         name=tensor.label,
     )
     error = relative_error(weights, quantized, plan.quantizer)
@@ -225,11 +220,9 @@ def _stored(
     why: str,
 ) -> Part:
     """Keep a mask that the plan's index cannot, with an index that stores any."""
-    planes = plan.quantizer.planes
-    codec = "bitmap" if mask_lanes(plan.config, planes) % 8 else "entropy"
-    index = index_config(codec, plan.config, planes, density=1 - plan.pruned)
+    index = stored_index(plan.config, plan.quantizer.planes)
     part = Part(*_quantized(tensor, weights, mask, plan), plan.order, origin, index=index)
-    notes = (f"the {codec} index stores its mask, as {why}", *part.quantized.notes)
+    notes = (f"the {index.codec} index stores its mask, as {why}", *part.quantized.notes)
     return replace(part, quantized=replace(part.quantized, notes=notes))
 
 

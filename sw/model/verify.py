@@ -104,11 +104,11 @@ def plain_weights(container: Container, name: str) -> np.ndarray:
     """
     info = container.tensor(name)
     assert info.quantizer is not None
-    with np.errstate(over="ignore"):
-        weights = dequantize(verify_tensor(container, name), info.quantizer)
+    weights = dequantize(verify_tensor(container, name), info.quantizer)
     dtype = DTYPES[info.dtype]
-    most = np.float32(min(float(ml_dtypes.finfo(kind).max) for kind in (dtype, np.float32)))
-    np.clip(weights, -most, most, out=weights)
+    most = float(ml_dtypes.finfo(dtype).max)
+    if most < float(np.finfo(np.float32).max):
+        np.clip(weights, -most, most, out=weights)
     return weights.astype(dtype, copy=False)
 
 

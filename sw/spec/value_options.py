@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Value codec as a user asks for it: some parameters given, the others made to fit them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.toml_text import toml_key
 
 from .config import BlockConfig, ValueConfig, WindowConfig, lanes_for
 
@@ -27,11 +28,7 @@ VALUE_PARAMETERS = (*_SHARED, *OWN_PARAMETERS["window"], *OWN_PARAMETERS["block"
 """Parameters of all codecs."""
 
 
-def value_config(
-    codec: str,
-    given: Mapping[str, int],
-    shown: Callable[[str, str], str] = lambda name, value: f"{name} {value}".strip(),
-) -> ValueConfig:
+def value_config(codec: str, given: Mapping[str, int]) -> ValueConfig:
     """Return the configuration of a value codec for the parameters that are given.
 
     Parameters
@@ -40,8 +37,6 @@ def value_config(
         ``window`` or ``block``.
     given : mapping of name to int
         Some of :data:`VALUE_PARAMETERS`.
-    shown : callable
-        How an error writes a parameter's name, with a value or an empty text.
 
     Raises
     ------
@@ -53,9 +48,7 @@ def value_config(
     for owner, names in OWN_PARAMETERS.items():
         for name in names:
             if owner != codec and name in given:
-                raise ConfigError(
-                    f"{shown(name, '')} belongs to {shown('value', owner)}, not {codec}"
-                )
+                raise ConfigError(f"--{toml_key(name)} belongs to --value {owner}, not {codec}")
     found = dict(given)
     if codec == "block":
         n_in = found.get("n_in", BlockConfig.n_in)

@@ -17,9 +17,7 @@ _SAMPLE_ROWS = 16
 """Rows of scales that they come from, at least."""
 
 
-def relative_error(
-    weights: np.ndarray, quantized: Quantized, quantizer: Quantizer, *, kept_only: bool = False
-) -> float:
+def relative_error(weights: np.ndarray, quantized: Quantized, quantizer: Quantizer) -> float:
     """Return the squared error of decoded weights, by the sum of squares of the given ones.
 
     Parameters
@@ -28,22 +26,18 @@ def relative_error(
         As given: what is pruned is lost, and counts.
     quantized : Quantized
     quantizer : Quantizer
-    kept_only : bool
-        Of kept weights only: the quantizer's share, whatever was pruned.
 
     Returns
     -------
     float, 0 for weights that are all zero.
     """
     decoded = dequantize(quantized, quantizer).reshape(-1)
-    given, kept = weights.reshape(-1), quantized.mask.reshape(-1)
+    given = weights.reshape(-1)
     lost = total = 0.0
     for part in _chunks(given.size):
-        wanted, found = given[part].astype(np.float64), decoded[part]
-        if kept_only:
-            wanted, found = wanted[kept[part]], found[kept[part]]
+        wanted = given[part].astype(np.float64)
         total += float(np.dot(wanted, wanted))
-        wanted -= found
+        wanted -= decoded[part]
         lost += float(np.dot(wanted, wanted))
     return lost / total if total else 0.0
 

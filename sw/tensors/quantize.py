@@ -32,6 +32,7 @@ from .safetensors_file import DIMENSIONS_MAX
 __all__ = [
     "METHODS",
     "SCALES",
+    "SCALE_DTYPES",
     "Quantized",
     "Quantizer",
     "check_scales",
@@ -45,7 +46,7 @@ SCALES = ("tensor", "row", "group")
 SCALE_DTYPES = ("float16", "float32")
 _LOSSY = 0.01
 _DEAD = 2.0**-24
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,6 @@ def quantize(
     quantizer: Quantizer,
     *,
     fixed_mask: bool = False,
-    largest: float = _LARGEST,
     name: str = "weights",
 ) -> Quantized:
     """Quantize kept weights.
@@ -204,9 +204,6 @@ def quantize(
         The mask cannot change, because a stream holds it already. Then zeros that it keeps count
         when scales are fitted, and come back as the smallest level, of either sign in turn; weights
         of dead rows come back as 0.
-    largest : float
-        Largest magnitude of the dtype that weights are decoded to. Scales shrink where a code would
-        go beyond.
     name : str
         Of the tensor, for messages.
 
@@ -248,7 +245,7 @@ def quantize(
     kept, scales = method(values, group, groups, quantizer.planes)
     peaks = np.zeros(groups)
     np.maximum.at(peaks, group, np.abs(values))
-    stored, lost, more = _stored(scales, peaks, quantizer, largest)
+    stored, lost, more = _stored(scales, peaks, quantizer)
     notes += more
     codes = np.zeros(weights.size, np.uint8)
     keep = np.zeros(weights.size, np.bool_)
@@ -263,7 +260,7 @@ def quantize(
 
 
 def _stored(
-    scales: np.ndarray, peaks: np.ndarray, quantizer: Quantizer, largest: float
+    scales: np.ndarray, peaks: np.ndarray, quantizer: Quantizer
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Round scales to the dtype that can hold them.
 
@@ -297,18 +294,7 @@ def _stored(
             f"{_rows(lost)} dead: weights up to {peaks[lost].max():.3g} beside {peaks.max():.3g} "
             "come back as 0"
         )
-    stored = np.where(lost[:, None], 0, scales).astype(dtype)
-    steps = 1 << (quantizer.planes - 1) if quantizer.method == "uniform" else 1
-    reach = steps * np.abs(stored.astype(np.float64)).sum(axis=1)
-    beyond = reach > largest
-    if beyond.any():
-        factors = largest / reach[beyond] * (1 - 2.0**-10)  # rounding to float16 may add 2**-11
-        stored[beyond] = (stored[beyond] * factors[:, None]).astype(dtype)
-        notes.append(
-            f"{_rows(beyond)} shrunk by up to {1 - factors.min():.1%}: codes would go beyond "
-            f"{largest:.6g}"
-        )
-    return stored, lost, notes
+    return np.where(lost[:, None], 0, scales).astype(dtype), lost, notes
 
 
 def _cost(scales: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -356,6 +342,8 @@ def check_scales(
 def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weights") -> np.ndarray:
     """Return float32 weights of ``mask``'s shape, 0 where pruned.
 
+    What is beyond float32 becomes its largest number.
+
     Raises
     ------
     ConfigError
@@ -366,15 +354,16 @@ def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weigh
     at = np.flatnonzero(quantized.mask)
     codes = quantized.codes.reshape(-1)[at]
     scales = quantized.scales.astype(np.float32)[quantizer.rows_of(at, shape)]
-    if quantizer.method == "uniform":
-        top = np.uint8(quantizer.planes - 1)
-        level = (codes & np.uint8((1 << (quantizer.planes - 1)) - 1)).astype(np.float32) + 1
-        values = np.where(codes >> top, level, -level) * scales[:, 0]
-    else:
-        values = np.zeros(codes.size, np.float32)
-        for b in range(quantizer.terms):  # one term at a time: the order is part of the format
-            positive = (codes >> np.uint8(b)) & np.uint8(1)
-            values += np.where(positive, scales[:, b], -scales[:, b])
+    with np.errstate(over="ignore"):
+        if quantizer.method == "uniform":
+            top = np.uint8(quantizer.planes - 1)
+            level = (codes & np.uint8((1 << (quantizer.planes - 1)) - 1)).astype(np.float32) + 1
+            values = np.where(codes >> top, level, -level) * scales[:, 0]
+        else:
+            values = np.zeros(codes.size, np.float32)
+            for b in range(quantizer.terms):  # one term at a time: the order is part of the format
+                positive = (codes >> np.uint8(b)) & np.uint8(1)
+                values += np.where(positive, scales[:, b], -scales[:, b])
     out = np.zeros(quantized.mask.size, np.float32)
-    out[at] = values
+    out[at] = np.clip(values, -_LARGEST, _LARGEST, out=values)
     return out.reshape(shape)

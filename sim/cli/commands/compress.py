@@ -114,7 +114,9 @@ def compress(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Names or globs of tensors to leave alone.")
     ] = None,
-    min_size: Annotated[int, typer.Option(help="Fewest elements of a matrix.")] = 4096,
+    min_size: Annotated[
+        int | None, typer.Option(help="Fewest elements of a matrix.", show_default="4096")
+    ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
     ] = None,
@@ -160,7 +162,7 @@ def compress(
         preset=preset,
         include=tensors or (),
         exclude=exclude or (),
-        min_size=min_size if is_given("min_size") else None,
+        min_size=min_size,
     )
     given = UserArrays(
         masks=_arrays(masks, "mask"),
@@ -240,7 +242,7 @@ def _bytes(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
                 f"{low} to {high}"
             )
         signed = low < 0 or array.dtype == np.int8
-        found[name] = array.astype(np.int8 if signed else np.uint8)
+        found[name] = array.astype(np.int8 if signed else np.uint8, copy=False)
     return found
 
 
@@ -253,11 +255,12 @@ def _report(
     as_json: bool,
 ) -> None:
     if as_json:
+        decoders = made.decoders
         more = {
-            name: report.to_dict() | {"decoder": made.decoders.index(report.decoder)}
+            name: report.to_dict() | {"decoder": decoders.index(report.decoder)}
             for name, report in made.tensors.items()
         }
-        report = decoders_json(made.decoders) | bits_json(made.bits, more)
+        report = decoders_json(decoders) | bits_json(made.bits, more)
         report |= facts | ({"kept": list(kept)} if kept else {})
         print_json(report | ({"verify": verdicts_json(verdicts)} if verdicts else {}))
         return
@@ -267,8 +270,7 @@ def _report(
 
         rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
         print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)
-    users = {d: [n for n, r in made.tensors.items() if r.decoder == d] for d in made.decoders}
-    for line in decoder_lines(users):
+    for line in decoder_lines({name: report.decoder for name, report in made.tensors.items()}):
         typer.echo(line)
     if verdicts:
         print_verdicts(verdicts)

@@ -83,28 +83,22 @@ def inspect(
             if rates is not None:
                 frames[name] = rates
             step(name)
-    fifos = [row for row in fifo_rows(container) if row["tensor"] in names]
-    errors = {name: container.tensor(name).error for name in names}
-    users = {
-        decoder: [name for name in names if container.tensor(name).decoder == decoder]
-        for decoder in container.decoders
-    }
-    users = {decoder: found for decoder, found in users.items() if found}
+    fifos = fifo_rows(container, names)
+    infos = {name: container.tensor(name) for name in names}
     if as_json:
-        decoders = list(users)
+        decoders = list(dict.fromkeys(info.decoder for info in infos.values()))
         more = {
             name: {
-                "error": errors[name],
+                "error": info.error,
                 "quantizer": asdict(info.quantizer) if info.quantizer else None,
                 "decoder": decoders.index(info.decoder),
             }
-            for name in names
-            if (info := container.tensor(name))
+            for name, info in infos.items()
         }
         report = decoders_json(decoders) | bits_json(bits, more)
         print_json(report | {"frames": frames, "fifos": fifos})
         return
-    print_bits(str(model), bits, errors)
+    print_bits(str(model), bits, {name: info.error for name, info in infos.items()})
     if frames:
         print_table("frames: steps per slice", FRAME_COLUMNS, frame_rows(frames))
     if fifos:
@@ -112,7 +106,7 @@ def inspect(
             [row["tensor"], *(f"{row[key]:,.0f}" for key in FIFO_COLUMNS[1:])] for row in fifos
         ]
         print_table("index FIFO at constant supply beyond the mean", FIFO_COLUMNS, cells)
-    for line in decoder_lines(users):
+    for line in decoder_lines({name: info.decoder for name, info in infos.items()}):
         typer.echo(line)
 
 

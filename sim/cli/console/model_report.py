@@ -97,10 +97,13 @@ def decoders_json(decoders: "Sequence[Decoder]") -> dict[str, Any]:
     return (found[0] if len(found) == 1 else {}) | {"decoders": found}
 
 
-def decoder_lines(users: "Mapping[Decoder, Sequence[str]]") -> list[str]:
-    """Return two lines for each decoder; with its tensors, if there are several decoders."""
+def decoder_lines(decoders: "Mapping[str, Decoder]") -> list[str]:
+    """Return two lines for each decoder of tensors; with their names, if there are several."""
     from xorloom.sw.tensors.checkpoint.model import listed
 
+    users: dict[Decoder, list[str]] = {}
+    for name, decoder in decoders.items():
+        users.setdefault(decoder, []).append(name)
     lines = []
     for decoder, names in users.items():
         for part, what in ((decoder.value, "decoder"), (decoder.index, "index")):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.base.json_text import read_json
 from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
@@ -13,15 +14,15 @@ from xorloom.sw.spec.weight_format import Decoder, check_index
 from xorloom.sw.tensors.checkpoint.model import WEIGHT_DTYPES
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
-from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.tensors.safetensors_file import METADATA_NAME
+from xorloom.sw.tensors.quantize import SCALE_DTYPES, Quantizer
+from xorloom.sw.tensors.safetensors_file import METADATA_NAME, dtype_name
 from xorloom.sw.value.plane import ValueLayout
 
 from .facts import FOREIGN_KEY, SCALE, CompressedTensor, ForeignTensor
 from .schema import as_keys, as_list, as_object, as_positive, as_shape, as_text
 from .seal import SEAL_KEY
 
-__all__ = ["CODE_DTYPES", "MANIFEST_KEY", "SCALE_DTYPES", "VERSIONS", "Manifest"]
+__all__ = ["CODE_DTYPES", "MANIFEST_KEY", "VERSIONS", "Manifest"]
 
 VERSIONS = (2, 3)
 """Versions that are read; the last one is written."""
@@ -29,7 +30,7 @@ MANIFEST_KEY = "xorloom"
 """Key of the manifest in the file's metadata."""
 CODE_DTYPES = ("U8", "I8")
 """Dtypes of the user's own codes."""
-SCALE_DTYPES = {"F16": "float16", "F32": "float32"}
+_SCALE_DTYPES = {dtype_name(np.dtype(name)): name for name in SCALE_DTYPES}
 _WEIGHTS_LIMIT = 1 << 32
 _CRC_MAX = (1 << 32) - 1
 _KEYS = {"version", "tensors", "crc32"}
@@ -302,9 +303,9 @@ def _quantizer(value: Any, version: int, planes: int, scale_dtype: str) -> Quant
     if value is None:
         return None
     facts = as_keys("quantizer", value, _QUANTIZER_KEYS_2 if version == 2 else _QUANTIZER_KEYS)
-    if scale_dtype not in SCALE_DTYPES:
-        raise ConfigError(f"scales must be F16 or F32, not {scale_dtype}")
-    implied = {"planes": planes, "scale_dtype": SCALE_DTYPES[scale_dtype]}
+    if scale_dtype not in _SCALE_DTYPES:
+        raise ConfigError(f"scales must be {' or '.join(_SCALE_DTYPES)}, not {scale_dtype}")
+    implied = {"planes": planes, "scale_dtype": _SCALE_DTYPES[scale_dtype]}
     for key, expected in implied.items():
         if version == 2 and facts[key] != expected:
             raise ConfigError(f"quantizer's {key} must be {expected!r}, not {facts[key]!r}")

@@ -133,7 +133,7 @@ class Container:
         if len(found) > 1:
             groups = "; ".join(
                 f"{d.value.codec} values with the {d.index.codec} index, n_out "
-                f"{d.value.n_out}: {', '.join(few[:3])}{' ...' if few[3:] else ''}"
+                f"{d.value.n_out}: {listed(few, 3)}"
                 for d, few in found.items()
             )
             raise ConfigError(

@@ -124,7 +124,7 @@ class Recipe:
             ("include", self.include, tuple(include)),
             ("min_size", self.min_size, min_size),
         ):
-            if own and other and own != other:
+            if not {own, other} & {None, ()} and own != other:
                 option = {"include": "tensors"}.get(name, toml_key(name))
                 raise ConfigError(
                     f"{self.path}: has {toml_key(name)}, the command line has --{option}: leave "

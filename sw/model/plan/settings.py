@@ -94,7 +94,7 @@ class Settings:
         """
         if self.order != "auto" and self.value == "block":
             raise ConfigError("--order belongs to --value window, not block")
-        return value_config(self.value, dict(self.parameters), _flag)
+        return value_config(self.value, dict(self.parameters))
 
     @property
     def search(self) -> bool:
@@ -138,10 +138,6 @@ class Settings:
     def worth(self) -> str:
         """What a chosen mask keeps most of."""
         return self.importance or ("magnitude" if self.bits_per_weight is None else "energy")
-
-
-def _flag(name: str, value: str) -> str:
-    return f"--{toml_key(name)} {value}".strip()
 
 
 _FLOATS = ("density", "sparsity", "bits_per_weight", "index_bits")

@@ -11,6 +11,8 @@ from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.tensors.quantize import Quantizer
 
+from .selection import MIN_SIZE
+
 __all__ = ["DEFAULT_DENSITY", "CompressSpec", "TensorPlan"]
 
 DEFAULT_DENSITY = 0.1
@@ -113,4 +115,4 @@ class CompressSpec(TensorPlan):
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    min_size: int = 4096
+    min_size: int = MIN_SIZE

@@ -5,6 +5,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -22,41 +23,25 @@ Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 def open_npz(path: Path) -> Checkpoint:
-    """Open a ``.npz`` file.
+    """Open a ``.npz`` file; it stays open as long as its tensors can be read.
 
     Raises
     ------
     FormatError
         If it is damaged, or an array holds Python objects.
     """
-
-    def opener(info: zipfile.ZipInfo) -> Opener:
-        class Member:
-            """The member, open, with the archive that it is in."""
-
-            def __enter__(self) -> IO[bytes]:
-                self.archive = zipfile.ZipFile(path)
-                self.file = self.archive.open(info)
-                return self.file
-
-            def __exit__(self, *_: object) -> None:
-                self.file.close()
-                self.archive.close()
-
-        return Member
-
     tensors: dict[str, ModelTensor] = {}
     others = []
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    for info in members:
+    # Once: every opening reads the list of all members.
+    archive = zipfile.ZipFile(path)
+    for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name == info.filename:
             others.append(name)
             continue
         if name in tensors:
             raise FormatError(f"{path}: tensor {name!r} comes twice")
-        tensors[name] = _tensor(path, name, opener(info), info.file_size)
+        tensors[name] = _tensor(path, name, partial(archive.open, info), info.file_size)
     notes = [f"left out, not arrays: {listed(others)}"] if others else []
     return Checkpoint(tensors, path, notes=tuple(notes))
 

@@ -29,7 +29,7 @@ def join_pairs(model: Checkpoint) -> Checkpoint:
     whole = dict(model.tensors)
     for alias, holder in model.ties.items():
         whole[alias] = replace(model.tensors[holder], name=alias)
-    pairs = [name for name in whole if _is_pair(name, whole)]
+    pairs = dict.fromkeys(name for name in whole if _is_pair(name, whole))
     if not pairs:
         return model
     originals = {name.removesuffix(ORIGINAL): name for name in pairs}
@@ -40,7 +40,7 @@ def join_pairs(model: Checkpoint) -> Checkpoint:
                 "are the weights? Rename or remove one"
             )
     masks = {name + MASK_OF for name in originals}
-    parts = masks | set(pairs)
+    parts = masks | pairs.keys()
     # What was tied to a part of a pair has its own data from here on.
     ties = {a: h for a, h in model.ties.items() if a not in parts and h not in parts}
     tensors: dict[str, ModelTensor] = {}

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from xorloom.sim.cli.main import app
 
 def loaded():
-    return [name for name in ("amaranth", "numpy", "numba", "rich") if name in sys.modules]
+    names = ("amaranth", "onnx", "torch", "numpy", "numba", "rich")
+    return [name for name in names if name in sys.modules]
 
 def run(*words):
     done = CliRunner().invoke(app, words)

@@ -11,7 +11,7 @@ from xorloom.sw.index.choice import (
     index_config,
     operating_point,
     stored_index,
-    top_share,
+    top_shares,
 )
 from xorloom.sw.index.rate_distortion import binary_entropy, nm_share, share_bound
 from xorloom.sw.model import kept as kept_module
@@ -110,11 +110,12 @@ def test_lowrank_searches_its_tile_for_the_rate():
     assert 0.1 < found.rate <= 0.25
 
 
-def test_top_share_by_hand():
-    assert top_share(np.array([[1.0, 4.0], [3.0, 2.0]]), 0.5) == pytest.approx(0.7)
-    assert top_share(np.ones(10), 0.3) == pytest.approx(0.3)
-    assert top_share(np.zeros(10), 0.3) == 1.0
-    assert top_share(np.zeros(0), 0.3) == 1.0
+def test_top_shares_by_hand():
+    four = np.array([[1.0, 4.0], [3.0, 2.0]])
+    assert top_shares(four, [0.0, 0.25, 0.5, 1.0]) == pytest.approx([0.0, 0.4, 0.7, 1.0])
+    assert top_shares(np.ones(10), [0.3]) == pytest.approx([0.3])
+    assert top_shares(np.zeros(10), [0.3]) == [1.0]
+    assert top_shares(np.zeros(0), [0.3]) == [1.0]
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -176,7 +177,7 @@ def test_operating_point_is_within_the_budget_and_the_best(budget):
         if point.index.codec == "trellis":
             rate = point.index.rate
             bound = share_bound(squares, point.density, 0.9 * rate)
-            expected = bound * top_share(squares, point.density)
+            expected = bound * top_shares(squares, [point.density])[0]
             assert point.share == pytest.approx(expected, rel=0.01)
             assert rate == 0.5 or point.bits + 1 / 512 > budget, "the most that fits"
     best = points.pop(("trellis", "entropy", "bitmap"))

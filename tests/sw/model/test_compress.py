@@ -167,6 +167,17 @@ def test_compress_gives_back_the_original_dtype(dtype, tmp_path, rng):
     assert found.raw() == dequantize(q, options.quantizer).astype(dtype).tobytes()
 
 
+def test_weights_whose_code_is_beyond_their_dtype_come_back_as_its_largest_number(tmp_path):
+    # Greedy coding gives 448 as 299 + 198 = 497, which float8_e4m3fn has as NaN.
+    array = np.array([[448, 448, 1], [3, -2, 1]], ml_dtypes.float8_e4m3fn)
+    options = spec(include=("w",), sparsity=0.0, quantizer=Quantizer("binary", 2))
+    compress_model(as_model({"w": array}), tmp_path / "c.safetensors", options)
+    decompress_model(tmp_path / "c.safetensors", tmp_path / "d.safetensors")
+    found = open_model(tmp_path / "d.safetensors")["w"].load().astype(np.float32)
+    assert found[0, :2].tolist() == [448, 448]
+    assert np.isfinite(found).all()
+
+
 def test_compress_reads_a_file_and_may_replace_it(arrays, tmp_path):
     path = tmp_path / "m.safetensors"
     save_file({"enc.weight": arrays["enc.weight"], "ids": arrays["ids"]}, path)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scales that a dtype cannot hold, dead rows, zeros, and what is said of them."""
 
-import ml_dtypes
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError
@@ -189,36 +188,13 @@ def test_ternary_cannot_have_a_fixed_mask():
     assert str(caught.value) == "fc: the ternary quantizer prunes, so the mask cannot be fixed"
 
 
-@pytest.mark.parametrize("method", ["binary", "alternating", "uniform"])
-def test_codes_do_not_go_beyond_the_dtype_of_the_weights(method):
-    # Greedy coding gives 448 as 299 + 198 = 497, which float8_e4m3fn has as NaN.
-    weights = np.array([[448, 448, 1], [3, -2, 1]], ml_dtypes.float8_e4m3fn)
-    quantizer = Quantizer(method, 2)
-    q = quantize(weights, np.ones((2, 3), np.bool_), quantizer, largest=448)
-    back = dequantize(q, quantizer)
-    assert np.abs(back).max() <= 448
-    assert np.isfinite(back.astype(weights.dtype).astype(np.float32)).all()
-    if method == "binary":
-        assert q.notes == ("1 of 2 scale rows shrunk by up to 10.1%: codes would go beyond 448",)
-
-
-@pytest.mark.parametrize("scale_dtype", ["float16", "float32"])
-@pytest.mark.parametrize("method", ["binary", "alternating", "uniform"])
-def test_codes_do_not_go_beyond_float16_by_rounding(method, scale_dtype, rng):
-    weights = rng.uniform(64900, 65504, (64, 32)).astype(np.float16)
-    quantizer = Quantizer(method, 4, scale_dtype=scale_dtype)
-    q = quantize(weights, np.ones(weights.shape, np.bool_), quantizer, largest=65504)
-    assert np.isfinite(dequantize(q, quantizer).astype(np.float16)).all()
-
-
-def test_codes_do_not_go_beyond_float32():
-    largest = float(np.finfo(np.float32).max)
-    weights = np.array([[largest, largest, 1.0]])
-    back = dequantize(
-        quantize(weights, weights > 0, Quantizer("binary", 2)), Quantizer("binary", 2)
-    )
-    assert np.isfinite(back).all()
-    assert back[0, 0] > 0.99 * largest
+def test_what_is_beyond_float32_becomes_its_largest_number():
+    largest = np.finfo(np.float32).max
+    weights = np.array([[largest, largest, 1.0]], np.float32)
+    quantizer = Quantizer("binary", 2)  # greedy coding gives the first two 1.1 times their size
+    q = quantize(weights, weights > 0, quantizer)
+    assert dequantize(q, quantizer)[0, :2].tolist() == [largest, largest]
+    assert relative_error(weights, q, quantizer) < 0.1
 
 
 @pytest.mark.parametrize("method", METHODS)

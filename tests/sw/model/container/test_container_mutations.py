@@ -39,7 +39,7 @@ def read_everything(container: Container, folder: Path) -> None:
 
     reads = [
         lambda: memory_image(container).c_header(),
-        lambda: fifo_rows(container),
+        lambda: fifo_rows(container, container.tensors),
         container.decoder,
         container.value,
         again,

@@ -195,6 +195,7 @@ def test_a_glob_without_match_is_named_with_its_line(written):
         ({}, {"preset": "convolution"}, "has preset, the command line has --preset"),
         ({}, {"include": ["b"]}, "has include, the command line has --tensors"),
         ({}, {"min_size": 5}, "has min-size, the command line has --min-size"),
+        ({}, {"min_size": 0}, "has min-size, the command line has --min-size"),
     ],
 )
 def test_recipe_and_command_line_must_not_contradict(values, more, message, written):

@@ -175,3 +175,18 @@ def test_damaged_npz_data_name_the_tensor(save, tmp_path):
     assert model["v"].load().all()
     with pytest.raises(FormatError, match=r"m\.npz: tensor 'w' cannot be read: "):
         model["w"].load()
+
+
+def test_npz_of_many_arrays_has_its_list_of_members_read_once(tmp_path, monkeypatch):
+    np.savez(tmp_path / "m.npz", **{f"w{k}": np.full((2, 3), k) for k in range(20)})
+    opened = []
+
+    class Archive(zipfile.ZipFile):
+        def __init__(self, *given):
+            opened.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Archive)
+    model = open_model(tmp_path / "m.npz")
+    assert [int(tensor.load()[0, 0]) for tensor in model.values()] == list(range(20))
+    assert len(opened) == 1
