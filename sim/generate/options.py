@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 if TYPE_CHECKING:
     from xorloom.sw.spec.config import ValueConfig
 
-__all__ = ["ConfigOptions", "Option", "UnitOptions"]
+__all__ = ["OF_MODEL", "ConfigOptions", "Option", "UnitOptions"]
+
+OF_MODEL = ("index", "index_bits", "index_classes", "planes")
+"""Options of units that a compressed model decides."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class ConfigOptions:
     ] = None
     tensor: Annotated[
         list[str] | None,
-        Option("Of the model: tensors that it must read; repeat.", default="all"),
+        Option("Of the model: names or globs of tensors that it must read; repeat.", default="all"),
     ] = None
     value: Annotated[str, Option("Value codec: window or block.")] = "window"
     n_in: Annotated[
@@ -110,13 +113,15 @@ class ConfigOptions:
         from xorloom.sw.spec.value_options import VALUE_PARAMETERS, value_config
 
         if self.model is not None:
-            return read_container(self.model).value(self.tensor or ())
-        if self.tensor:
+            config = read_container(self.model).value(self.tensor or ())
+        elif self.tensor:
             raise ConfigError("--tensor goes with --model")
-        if self.stages is not None and self.value == "window":
-            raise ConfigError(f"--stages belongs to --value block, not {self.value}")
-        given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
-        return value_config(self.value, given)
+        else:
+            given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
+            config = value_config(self.value, given)
+        if self.stages is not None and config.codec == "window":
+            raise ConfigError("--stages belongs to --value block, not window")
+        return config
 
 
 @dataclass(frozen=True)

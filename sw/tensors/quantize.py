@@ -230,7 +230,7 @@ def quantize(
     notes = []
     if zeros and fixed_mask:
         values = fit.balanced(values)
-        notes.append(f"{zeros} zeros are kept by the index: they come back as the smallest level")
+        notes.append(f"{zeros:,} zeros are kept by the index, and come back as the smallest level")
     elif zeros:
         at, values = at[values != 0], values[values != 0]
         notes.append(f"{zeros} zeros of the mask are pruned: no code is a zero")

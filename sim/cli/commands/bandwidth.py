@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from xorloom.sim.cli.console.options import MaxWeights
+from xorloom.sim.cli.console.options import MaxWeights, refuse_beside_model
 from xorloom.sim.cli.console.output import Json, print_json, print_table
 
 __all__ = ["COMMANDS", "bandwidth"]
 
 
 def bandwidth(
+    context: typer.Context,
     model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
     bits_per_weight: Annotated[
         float | None, typer.Option(help="Instead of a model: total stored bits per weight.")
@@ -37,6 +38,7 @@ def bandwidth(
     if (model is None) == (bits_per_weight is None):
         raise ConfigError("give either a compressed model or --bits-per-weight")
     if model is not None:
+        refuse_beside_model(context, "sparsity", "planes")
         container = read_container(model, max_weights)
         buses = {decoder.value.bus_bits for decoder in container.decoders}
         if len(buses) != 1:

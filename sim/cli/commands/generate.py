@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command ``generate``: a decoder for an FPGA engineer's flow."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from xorloom.sim.cli.console.config_file import ConfigFile, blame_file, config_text
-from xorloom.sim.cli.console.options import config_options, unit_options
-from xorloom.sim.generate.options import ConfigOptions, UnitOptions
+from xorloom.sim.cli.console.options import (
+    config_options,
+    matching,
+    refuse_beside_model,
+    unit_options,
+)
+from xorloom.sim.generate.options import OF_MODEL, ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import unit_plan
 
 __all__ = ["COMMANDS", "generate"]
@@ -38,8 +44,6 @@ def generate(
     and Quartus, an instantiation and, with an IP block, its registers as Markdown, C header and
     Python constants. README.md in the folder tells how to use them.
     """
-    from dataclasses import replace
-
     from xorloom.sim.generate.folder import integration_files
     from xorloom.sim.generate.vectors import unit_vectors
     from xorloom.sw.base.errors import ConfigError
@@ -47,6 +51,9 @@ def generate(
     with blame_file(context):
         if not 1 <= clock <= 2000:
             raise ConfigError(f"clock must be between 1 and 2000 MHz, not {clock:g}")
+        if options.model is not None:
+            refuse_beside_model(context, *OF_MODEL)
+            options = replace(options, tensor=matching(options.model, options.tensor))
         plan = unit_plan(unit, options, unit_options)
         verilog = plan.verilog()
         vectors = unit_vectors(plan, density=unit_options.density)

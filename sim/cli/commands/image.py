@@ -44,7 +44,7 @@ def image(
     output: Annotated[Path, typer.Option("-o", "--output", help="Flat memory image.")],
     tensor: Annotated[
         list[str] | None,
-        typer.Option("--tensor", "-t", help="Tensors, in this order; default: all."),
+        typer.Option("--tensor", "-t", help="Names or globs, in this order; default: all."),
     ] = None,
     align: Annotated[
         int, typer.Option(help="Offsets are multiples of so many bytes, a power of two.")
@@ -71,8 +71,9 @@ def image(
     table = table or output.with_suffix(".json")
     check_outputs([path for path in (output, table, c_header) if path is not None], [model])
     container = read_container(model)
+    tensor = container.matching(tensor or ())
     with progress_bar("image", len(tensor or container.tensors)) as step:
-        made = memory_image(container, tensor or (), align_bytes=align, progress=step)
+        made = memory_image(container, tensor, align_bytes=align, progress=step)
     facts = made.table() | {"registers": image_registers(made)}
     files: dict[Path, bytes | str] = {table: json.dumps(facts, indent=2) + "\n"}
     if c_header is not None:

@@ -44,20 +44,28 @@ def decompress(
     max_weights: MaxWeights = None,
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
+    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.container import read_container
     from xorloom.sw.model.decompress import decompress_into, decompress_model
 
+    if into is None and output.suffix != ".safetensors":
+        raise ConfigError(
+            f"output must end in .safetensors, not {output.name!r}; with --into MODEL it is of the "
+            "model's type"
+        )
     with progress_bar("decompress", len(read_container(model).tensors)) as step:
         if into is None:
             count = len(decompress_model(model, output, step, max_weights=max_weights))
         else:
             count = decompress_into(model, into, output, step, max_weights=max_weights)
-    typer.echo(f"{output}: {count} tensors decoded")
+    typer.echo(f"{output}: {count} tensor{'' if count == 1 else 's'} decoded")
 
 
 def inspect(
     model: Compressed,
-    tensor: Annotated[str | None, typer.Option("--tensor", "-t", help="One tensor only.")] = None,
+    tensor: Annotated[
+        list[str] | None, typer.Option("--tensor", "-t", help="Names or globs; default: all.")
+    ] = None,
     max_weights: MaxWeights = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +74,7 @@ def inspect(
     from xorloom.sw.model.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
 
     container = read_container(model, max_weights)
-    names = list(container.tensors) if tensor is None else [tensor]
+    names = container.matching(tensor or ())
     with progress_bar("inspect", len(names)) as step:
         bits, frames = {}, {}
         for name in names:

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from xorloom.sim.cli.console.options import MaxWeights, config_options
+from xorloom.sim.cli.console.options import (
+    MaxWeights,
+    config_options,
+    matching,
+    refuse_beside_model,
+)
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 from xorloom.sim.generate.options import ConfigOptions
 
@@ -14,10 +19,13 @@ __all__ = ["COMMANDS", "indexed_rows", "simulate"]
 
 @config_options("model", "tensor")
 def simulate(
+    context: typer.Context,
     model: Annotated[Path | None, typer.Argument(help="A compressed model.")] = None,
     tensor: Annotated[
         list[str] | None,
-        typer.Option("--tensor", "-t", help="Tensors, sent back to back; default: the largest."),
+        typer.Option(
+            "--tensor", "-t", help="Names or globs; sent back to back; default: the largest."
+        ),
     ] = None,
     unit: Annotated[
         str,
@@ -68,6 +76,9 @@ def simulate(
     from xorloom.sim.simulate.waves.fst import check_waves
     from xorloom.sw.base.errors import ConfigError
 
+    if model is not None:
+        refuse_beside_model(context, "iid", "weights", "planes")
+        tensor = matching(model, tensor)
     if waves_cycles is not None and waves is None:
         raise ConfigError("--waves-cycles needs --waves")
     if waves is not None:
@@ -203,7 +214,7 @@ def _simulation_rows(row: dict[str, object]) -> list[tuple[str, str]]:
     """Return the table of a simulation's result."""
     return [
         ("case", str(row["case"])),
-        ("bits checked", f"{row['bits_checked']:,} of {row['slices']:,} slices, all equal"),
+        ("bits checked", f"{row['bits_checked']:,} in {row['slices']:,} slices, all equal"),
         ("bus words", f"{row['words']:,} of {row['bus_bits']} bits"),
         ("cycles", f"{row['cycles']:,}"),
         (

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command ``synth``: area and Fmax of a decoder or a part of it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from xorloom.sim.cli.console.config_file import ConfigFile, blame_file
-from xorloom.sim.cli.console.options import config_options, unit_options
+from xorloom.sim.cli.console.options import (
+    config_options,
+    matching,
+    refuse_beside_model,
+    unit_options,
+)
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
-from xorloom.sim.generate.options import ConfigOptions, UnitOptions
+from xorloom.sim.generate.options import OF_MODEL, ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 
 if TYPE_CHECKING:
@@ -86,6 +91,9 @@ def synth(
     placed = [check_target(name).family is not None for name in target or QUICK]
     libraries = _libraries(liberty or [])
     with blame_file(context):
+        if options.model is not None:
+            refuse_beside_model(context, *OF_MODEL, "density")
+            options = replace(options, tensor=matching(options.model, options.tensor))
         source = unit_source(unit, options, unit_options, cache=cache)
     if by_unit:
         _print_units(source, as_json)

@@ -4,6 +4,7 @@
 import functools
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -12,7 +13,7 @@ from xorloom.sim.generate.options import ConfigOptions, Option, UnitOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MaxWeights", "config_options", "unit_options"]
+__all__ = ["MaxWeights", "config_options", "matching", "refuse_beside_model", "unit_options"]
 
 MaxWeights = Annotated[
     int | None,
@@ -22,6 +23,39 @@ MaxWeights = Annotated[
         min=0,
     ),
 ]
+
+
+def refuse_beside_model(context: typer.Context, *names: str) -> None:
+    """Refuse parameters that were given beside a compressed model, which decides them.
+
+    Those of the value codec always, and ``names``.
+
+    Raises
+    ------
+    ConfigError
+        If one was given, by a flag or in a file of parameters.
+    """
+    from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.spec.value_options import VALUE_PARAMETERS
+
+    for name in ("value", *VALUE_PARAMETERS, *names):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP"):
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag} does not go with a compressed model, which decides it")
+
+
+def matching(model: Path, patterns: Sequence[str] | None) -> list[str] | None:
+    """Return names of a compressed model's tensors for names and globs; without any, ``None``.
+
+    Raises
+    ------
+    ConfigError
+        If one matches nothing.
+    """
+    from xorloom.sw.model.container import read_container
+
+    return read_container(model).matching(patterns) if patterns else None
 
 
 def config_options(*without: str) -> "Callable[[Callable[..., None]], Callable[..., None]]":

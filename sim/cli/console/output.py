@@ -21,6 +21,9 @@ __all__ = [
     "with_command",
 ]
 
+_BESIDE = 3
+"""Characters of a table's column beside its text: a space on both sides, and the gap."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -49,21 +52,51 @@ def say(text: str) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table to stdout; numbers are aligned right."""
+    """Write a table to stdout; numbers are aligned right.
+
+    A terminal too narrow for it gets the columns in parts, each beside the first one; no figure is
+    ever cut. A file or pipe gets every row on one line.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        left = all(isinstance(row[number], str) and not _numeric(row[number]) for row in rows)
-        table.add_column(
-            column, justify="left" if left else "right", no_wrap=number > 0, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False).print(table)
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    words = [[column, *(row[at] for row in cells)] for at, column in enumerate(columns)]
+    widths = [max(map(cell_len, column)) + _BESIDE for column in words]
+    whole = sum(widths) + 1
+    console = Console(width=None if sys.stdout.isatty() else whole, highlight=False)
+    room = console.width - 1
+    widths[0] = min(widths[0], max(room // 2, room - max(widths[1:])))
+    for part in _parts(widths, room):
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for at in part:
+            left = all(isinstance(row[at], str) and not _numeric(row[at]) for row in rows)
+            most = None if at else widths[0] - _BESIDE
+            table.add_column(
+                columns[at], justify="left" if left else "right", overflow="fold", max_width=most
+            )
+        for row in cells:
+            table.add_row(*(row[at] for at in part))
+        console.print(table)
+        title = ""
+
+
+def _cell(cell: object) -> str:
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _parts(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Yield the columns of each part of a table: the first one, and what fits beside it."""
+    part, used = [0], widths[0]
+    for at in range(1, len(widths)):
+        if len(part) > 1 and used + widths[at] > room:
+            yield part
+            part, used = [0], widths[0]
+        part.append(at)
+        used += widths[at]
+    yield part
 
 
 def _numeric(cell: object) -> bool:
@@ -96,6 +129,7 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., 
         task = bar.add_task(what, total=total)
 
         def step(*done: str) -> None:
-            bar.update(task, advance=1, description=f"{what}: {' '.join(done)[:48]}")
+            words = done[done[:1] == (what,) :]
+            bar.update(task, advance=1, description=f"{what}: {' '.join(words)[:48]}")
 
         yield step

@@ -5,6 +5,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -91,6 +92,30 @@ class Container:
     def weights(self) -> int:
         """Weights of all compressed tensors."""
         return sum(math.prod(info.shape) for info in self.tensors.values())
+
+    def matching(self, patterns: Sequence[str] = ()) -> list[str]:
+        """Return the names of compressed tensors; without patterns, all.
+
+        Parameters
+        ----------
+        patterns : sequence of str
+            Names, or globs; the names come in this order, those of a glob in the model's.
+
+        Raises
+        ------
+        ConfigError
+            If one matches nothing.
+        """
+        found: list[str] = []
+        for pattern in patterns or self.tensors:
+            if pattern in self.tensors:
+                some = [pattern]
+            else:
+                some = [name for name in self.tensors if fnmatchcase(name, pattern)]
+            if not some:
+                self.tensor(pattern)  # raises
+            found += some
+        return found
 
     def decoder(self, names: Sequence[str] = ()) -> Decoder:
         """Return the decoder that reads all of some tensors; none named: all that are compressed.
@@ -196,10 +221,8 @@ class Container:
             If there is none of that name.
         """
         if name not in self.tensors:
-            known = ", ".join(list(self.tensors)[:5])
-            raise ConfigError(
-                f"no compressed tensor {name!r} in {self.path} (there is: {known} ...)"
-            )
+            known = listed(self.tensors) or "none"
+            raise ConfigError(f"no compressed tensor {name!r} in {self.path} (there is: {known})")
         return self.tensors[name]
 
 

@@ -20,6 +20,7 @@ from xorloom.sw.base.toml_text import (
     read_toml,
     toml_key,
 )
+from xorloom.sw.tensors.checkpoint.model import listed
 
 from .presets import spared
 from .selection import MIN_SIZE
@@ -151,7 +152,7 @@ class Recipe:
                 if not any(name == glob or fnmatchcase(name, glob) for name in names):
                     raise ConfigError(
                         f"{rule.where}: {glob!r} matches no tensor that is compressed "
-                        f"(there is: {', '.join(names[:3])} ...)"
+                        f"(there is: {listed(names, 3)})"
                     )
         found = {}
         for name in names:

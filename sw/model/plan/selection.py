@@ -58,7 +58,7 @@ def select(
     done : sequence of str
         Tensors of the file that are compressed already; ``model`` does not have them.
     note : callable
-        Called with a line for what the preset leaves alone.
+        Called with a line for what the preset leaves alone, or that it is nothing.
 
     Raises
     ------
@@ -108,6 +108,8 @@ def select(
         raise ConfigError(f"{where}no tensor to compress: {_skipped(reasons, done)}")
     names -= gone
     left = [name for name in alone if name not in names]
+    if preset and not alone:
+        note(f"the preset {preset} leaves alone nothing that qualifies without it")
     if left:
         note(f"the preset {preset} leaves {len(left)} alone: {listed(left, 3)}")
     return [name for name in model if name in names]

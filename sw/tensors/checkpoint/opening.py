@@ -92,15 +92,15 @@ def _open_file(path: Path) -> Checkpoint:
     if path.name.endswith(".index.json"):
         return open_index(path, _open_file)
     if ending in _REFUSED:
-        raise ConfigError(f"{path}: is {_REFUSED[ending]}")
+        raise ConfigError(f"{path} is {_REFUSED[ending]}")
     with path.open("rb") as file:
         start = file.read(64)
     for at, magic, what in _MAGIC:
         if start[at:].startswith(magic):
-            raise ConfigError(f"{path}: is {what}")
+            raise ConfigError(f"{path} is {what}")
     if ending == ".ckpt" and not start.startswith((b"PK", b"\x80")):
         raise ConfigError(
-            f"{path}: is a .ckpt, but not of torch: convert it with tf2onnx if it is TensorFlow's"
+            f"{path} is a .ckpt, but not of torch: convert it with tf2onnx if it is TensorFlow's"
         )
     if ending not in _OPENERS:
         known = ", ".join(FORMATS)
@@ -127,5 +127,5 @@ def _told(model: Checkpoint) -> Checkpoint:
     kinds = [f"{name} ({t.dtype})" for name, t in model.items() if t.foreign]
     if not kinds:
         return model
-    note = f"kept as they are, of types that safetensors has not: {listed(kinds)}"
+    note = f"kept as they are, of types that safetensors lacks: {listed(kinds)}"
     return replace(model, notes=(*model.notes, note))

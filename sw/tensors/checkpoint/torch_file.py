@@ -81,7 +81,7 @@ def _loaded(path: Path, torch: Any) -> Any:
         with zipfile.ZipFile(path) as members:
             names = members.namelist()
         if any(name.endswith("/constants.pkl") for name in names):
-            raise ConfigError(f"{path}: is {TORCHSCRIPT}")
+            raise ConfigError(f"{path} is {TORCHSCRIPT}")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             # Of torch about its own old formats; the reader of the message can do nothing.

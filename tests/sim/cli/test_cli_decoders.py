@@ -88,6 +88,46 @@ def test_generate_takes_tensors_of_a_model_only(tmp_path: Path) -> None:
     refuses("--tensor goes with --model", "generate", "-o", tmp_path / "a", "--tensor", "w")
 
 
+def test_tensors_of_a_model_are_named_by_globs(models: dict[str, Path], tmp_path: Path) -> None:
+    model, out = models["values"], tmp_path / "w.bin"
+    xorloom("image", model, "-o", out, "-t", "[w]")
+    assert [t["name"] for t in json.loads((tmp_path / "w.json").read_text())["tensors"]] == ["w"]
+    assert list(json.loads(xorloom("inspect", model, "-t", "?", "--json")[0])["tensors"]) == [
+        "v",
+        "w",
+    ]
+    xorloom("generate", "-o", tmp_path / "a", "--model", model, "--tensor", "w*")
+    assert 'tensor = ["w"]' in next((tmp_path / "a").glob("*.toml")).read_text()
+    refuses("no compressed tensor 'x*'", "image", model, "-o", out, "-t", "x*")
+    refuses("(there is: v, w)", "simulate", model, "-t", "x*")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (("generate", "-o", "x", "--tensor", "w", "--model"), ("--n-in", 16)),
+        (("generate", "-o", "x", "--tensor", "w", "--model"), ("--value", "block")),
+        (("generate", "-o", "x", "--unit", "ip", "--tensor", "w", "--model"), ("--planes", 2)),
+        (("synth", "--unit", "ip", "--tensor", "w", "--model"), ("--index", "entropy")),
+        (("simulate",), ("--iid", 0.9)),
+        (("simulate",), ("--bus-bits", 64)),
+        (("bandwidth",), ("--sparsity", 0.5)),
+    ],
+)
+def test_what_a_model_decides_is_not_taken_beside_it(
+    command: tuple[str, ...], options: tuple[object, ...], models: dict[str, Path], tmp_path: Path
+) -> None:
+    words = [tmp_path / word if word == "x" else word for word in command]
+    text = f"{options[0]} does not go with a compressed model"
+    refuses(text, *words, models["values"], *options)
+    assert not (tmp_path / "x").exists()
+
+
+def test_stages_are_of_the_block_decoder(models: dict[str, Path], tmp_path: Path) -> None:
+    model = ("--model", models["values"], "--tensor", "w")
+    refuses("--stages belongs to", "generate", "-o", tmp_path / "a", *model, "--stages", 2)
+
+
 @pytest.mark.parametrize("name", ["indexes", "values"])
 def test_bandwidth_takes_the_sum(name: str, models: dict[str, Path]) -> None:
     report = json.loads(xorloom("bandwidth", models[name], "--json")[0])

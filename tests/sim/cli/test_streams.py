@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Closed and full streams, and signals, of the command as a process of its own."""
+"""Closed, full and narrow streams, and signals, most of the command as a process of its own."""
 
 import signal
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from xorloom.sim.cli.console.output import print_table
 
 COMMAND = [sys.executable, "-m", "xorloom.sim.cli"]
 BANDWIDTH = [*COMMAND, "bandwidth", "--bits-per-weight", "1"]
@@ -102,3 +103,25 @@ def test_a_file_whose_writer_is_stopped_is_not_there(
         process.communicate(timeout=60)
     assert process.returncode != 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_figure_of_a_table_is_cut(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    names = [f"model.encoder.layer.{n}.attention.output.weight" for n in range(3)]
+    figures = [[f"{10**6 + 100 * row + column:,}" for column in range(20)] for row in range(3)]
+    columns = ("tensor", *(f"column {n}" for n in range(20)))
+    print_table("title", columns, [[name, *row] for name, row in zip(names, figures, strict=True)])
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line.split() for line in lines]
+    assert lines[0].rstrip() == "title"
+    parts = 10 if terminal else 1
+    assert max(map(len, lines)) <= 80 if terminal else len(lines[1]) > 160
+    for name, row in zip(names, figures, strict=True):
+        beside = [words[1:] for words in shown if words[:1] == [name]]
+        assert len(beside) == parts
+        assert [word for part in beside for word in part] == row

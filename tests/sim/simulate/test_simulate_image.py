@@ -130,7 +130,7 @@ def test_simulate_index_checks_the_masks_of_a_model(model: Path) -> None:
         (["--unit", "index", "--source", "foo"], "source pattern must be none"),
         (["--unit", "ip", "--waves", "a.lxt"], "a waveform's name ends in .fst or .vcd"),
         (["--unit", "ip", "--waves-cycles", 9], "--waves-cycles needs --waves"),
-        (["--unit", "ip", "--iid", 0.9], "--iid does not go with --unit ip"),
+        (["--unit", "ip", "--iid", 0.9], "--iid does not go with a compressed model"),
         (["--unit", "ip", "--memory", "tape"], "memory must be one of"),
         (["--unit", "ip", "--clock", 0], "clock must be positive, not 0.0 MHz"),
         (["--unit", "ip", "-t", "x"], "no compressed tensor 'x'"),

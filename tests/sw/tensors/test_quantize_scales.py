@@ -179,7 +179,7 @@ def test_zeros_of_a_fixed_mask_count_in_scales_and_have_both_signs():
     q = quantize(weights, np.ones((1, 6), np.bool_), quantizer, fixed_mask=True)
     assert q.scales.tolist() == [[np.float32(4 / 6)]]
     assert q.codes.tolist() == [[1, 1, 0, 1, 0, 0]]
-    assert q.notes == ("4 zeros are kept by the index: they come back as the smallest level",)
+    assert q.notes == ("4 zeros are kept by the index, and come back as the smallest level",)
 
 
 def test_ternary_cannot_have_a_fixed_mask():

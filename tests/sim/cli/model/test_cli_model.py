@@ -265,3 +265,11 @@ def test_inspect_tells_no_error_of_a_file_of_version_2() -> None:
         :1
     ]
     assert line.split()[-1] == "-"
+
+
+def test_decompress_writes_safetensors_under_no_other_ending(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "plain.npz"
+    refuses(
+        "must end in .safetensors, not 'plain.npz'; with --into", "decompress", model, "-o", out
+    )
+    assert not out.exists()

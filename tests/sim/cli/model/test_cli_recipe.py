@@ -207,7 +207,7 @@ def test_decompress_into_an_onnx_model_that_runs(tmp_path: Path) -> None:
     xorloom("compress", tmp_path / "m.onnx", "-o", out, "--sparsity", 0.5)
     xorloom("decompress", out, "-o", plain)
     done, _ = xorloom("decompress", out, "-o", tmp_path / "n.onnx", "--into", tmp_path / "m.onnx")
-    assert done == f"{tmp_path / 'n.onnx'}: 1 tensors decoded\n"
+    assert done == f"{tmp_path / 'n.onnx'}: 1 tensor decoded\n"
     x = g(1, 64)
     (y,) = onnxruntime.InferenceSession(str(tmp_path / "n.onnx")).run(None, {"x": x})
     np.testing.assert_allclose(y, x @ load_file(plain)["w"], rtol=1e-4, atol=1e-4)

@@ -166,7 +166,7 @@ def test_a_chosen_mask_gains_nothing_from_zeros_and_tells_how_many_it_keeps(
     assert mask.mean() == pytest.approx(live, rel=0.25), "no more than are not zero is asked for"
     kept = np.count_nonzero(mask & (w != 0)) / np.count_nonzero(w)
     assert kept > 3 * mask.mean(), "far better than chance"
-    text = f"w: {zeros} zeros are kept by the index: they come back as the smallest level"
+    text = f"w: {zeros:,} zeros are kept by the index, and come back as the smallest level"
     assert text in report_notes(reports, {"w": Settings()})
     assert abs(plain["w"][mask & (w == 0)].mean()) < 0.1 * np.abs(w[w != 0]).mean()
 

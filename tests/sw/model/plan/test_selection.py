@@ -158,6 +158,13 @@ def test_the_transformer_preset_leaves_embeddings_norms_and_pooler_alone():
     assert named == ["pooler.dense.weight"], "a name goes before the preset"
 
 
+def test_a_preset_that_leaves_nothing_alone_is_told():
+    said = []
+    model = as_model({"tokens": np.ones((20, 20), "f"), "norm": np.ones(20, "f")})
+    assert select(model, (), 100, preset="transformer", note=said.append) == ["tokens"]
+    assert said == ["the preset transformer leaves alone nothing that qualifies without it"]
+
+
 def test_the_convolution_preset_leaves_the_first_layer_and_depthwise_ones_alone():
     shapes = {
         "features.0.weight": (32, 3, 3, 3),

@@ -85,7 +85,7 @@ def test_npz_keeps_what_safetensors_has_not_as_it_is(tmp_path):
         assert (restored == array).all()
     (note,) = model.notes
     assert note == (
-        "kept as they are, of types that safetensors has not: text (<U4), bytes (|S2), "
+        "kept as they are, of types that safetensors lacks: text (<U4), bytes (|S2), "
         "complex (complex128), long (float128), day (datetime64[D]) and 2 more"
     )
 
@@ -93,7 +93,7 @@ def test_npz_keeps_what_safetensors_has_not_as_it_is(tmp_path):
 def test_npz_says_that_it_does_not_know_bfloat16(tmp_path):
     np.savez(tmp_path / "m.npz", w=np.ones((2, 2), ml_dtypes.bfloat16))
     model = open_model(tmp_path / "m.npz")
-    assert model.notes == ("kept as they are, of types that safetensors has not: w (|V2)",)
+    assert model.notes == ("kept as they are, of types that safetensors lacks: w (|V2)",)
 
 
 def test_npz_names_members_that_are_no_arrays(tmp_path):

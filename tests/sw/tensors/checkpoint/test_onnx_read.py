@@ -74,7 +74,7 @@ def test_texts_of_constant_nodes_are_kept(value, tmp_path):
     kept = TensorProto.FromString(tensor.raw())
     assert [text.decode() for text in kept.string_data] == ([texts] if texts == "ab" else texts)
     assert tensor.shape == (() if texts == "ab" else (2,))
-    assert "kept as they are, of types that safetensors has not: c (onnx.STRING)" in model.notes
+    assert "kept as they are, of types that safetensors lacks: c (onnx.STRING)" in model.notes
 
 
 def test_names_are_paths_and_unique(tmp_path):
@@ -169,9 +169,7 @@ def test_other_types_are_kept_as_onnx_has_them(made, tmp_path):
     assert (tensor.foreign, tensor.shape, tensor.is_float) == ("onnx", tuple(made.dims), False)
     assert tensor.raw() == made.SerializeToString()
     assert model["w"].load().all()
-    assert (
-        f"kept as they are, of types that safetensors has not: odd ({tensor.dtype})" in model.notes
-    )
+    assert f"kept as they are, of types that safetensors lacks: odd ({tensor.dtype})" in model.notes
 
 
 def test_sparse_tensor_of_another_type_is_told(tmp_path):

@@ -120,7 +120,7 @@ def test_open_model_says_what_to_do_with_other_files(name, data, what, tmp_path)
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigError) as caught:
         open_model(tmp_path / name)
-    assert str(caught.value).startswith(f"{tmp_path}/{name}: is {what}")
+    assert str(caught.value).startswith(f"{tmp_path}/{name} is {what}")
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "npz", "npy", "onnx", "NPZ", "ONNX"])

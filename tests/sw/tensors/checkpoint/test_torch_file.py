@@ -160,7 +160,7 @@ def test_other_types_are_kept_as_torch_saves_them(tensor, dtype, shape, load):
     assert not found.is_float
     assert found.raw().endswith(tensor.array.tobytes())
     assert found.raw().startswith(f"saved {tensor.dtype} {tensor.layout} ".encode())
-    assert model.notes == (f"kept as they are, of types that safetensors has not: odd ({dtype})",)
+    assert model.notes == (f"kept as they are, of types that safetensors lacks: odd ({dtype})",)
 
 
 def test_same_memory_in_the_same_shape_is_a_tie(load):
@@ -236,7 +236,5 @@ def test_torchscript_is_refused_whatever_its_ending(load, tmp_path):
     with zipfile.ZipFile(tmp_path / "script.zip", "w") as archive:
         archive.writestr("m/data.pkl", "")
         archive.writestr("m/constants.pkl", "")
-    with pytest.raises(
-        ConfigError, match=r"m\.pt: is a TorchScript program: load it with torch\.j"
-    ):
+    with pytest.raises(ConfigError, match=r"m\.pt is a TorchScript program: load it with torch\.j"):
         load({}, data=(tmp_path / "script.zip").read_bytes())

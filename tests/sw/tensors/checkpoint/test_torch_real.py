@@ -217,7 +217,7 @@ def test_what_is_refused_says_what_to_do(state, text, opened):
 @pytest.mark.filterwarnings("ignore")  # of torch: TorchScript is old
 def test_torchscript_is_refused(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "m.pt")
-    with pytest.raises(ConfigError, match=r"m\.pt: is a TorchScript program: load it with torch"):
+    with pytest.raises(ConfigError, match=r"m\.pt is a TorchScript program: load it with torch"):
         open_model(tmp_path / "m.pt")
 
 
