@@ -162,7 +162,7 @@ def _quantized(
         largest=min(_FLOAT32_MAX, float(finfo(DTYPES[tensor.dtype]).max)),
         name=tensor.label,
     )
-    error = relative_error(weights, quantized, plan.quantizer)
+    error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
     return quantized, error, worse_than(weights, mask, plan.quantizer)
 
 
