@@ -67,10 +67,14 @@ def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
 
 
 def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
-    """Tell which densities and rates of chosen masks were not met."""
+    """Tell which densities and rates were not met.
+
+    Neither where the ternary quantizer prunes further, nor of tensors that are pruned together.
+    """
     kinds: list[dict[str, str]] = [{}, {}]
     for name, report in reports.items():
-        if report.plan.chooses:
+        plan = report.plan
+        if plan.scope != "global" and plan.quantizer.method != "ternary":
             for line in settings[name].request.misses(1 - report.plan.pruned, report.bits):
                 kinds["index bits" in line][name] = line
     return [line for found in kinds for line in _told(found, "(the first: {})")]

@@ -168,7 +168,7 @@ def _quantized(
 
 def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
     """Return what keeping each weight is worth, float32."""
-    magnitude = np.abs(weights)
+    magnitude = prune.scaled(np.abs(weights))
     return magnitude * magnitude if plan.importance == "energy" else magnitude
 
 

@@ -212,6 +212,33 @@ def test_a_density_that_a_chosen_mask_misses_is_told(model, tmp_path):
     assert report_notes({"a": report}, {"a": Settings(sparsity=0.9)}) == []
 
 
+@pytest.mark.parametrize("scope", ["tensor", "row"])
+def test_a_density_of_more_than_is_not_zero_is_told(scope, rng, tmp_path):
+    w = rng.standard_normal((64, 96)).astype(np.float32)
+    w[:, :48] = 0
+    wanted = Settings.of(SMALL | {"density": 0.75, "scope": scope})
+    model = as_model({"w": w})
+    made = compress_model(model, tmp_path / "c", make_plans(model, {"w": wanted}))
+    assert report_notes(made.tensors, {"w": wanted}) == ["w: density 0.5, 0.75 asked for"]
+
+
+@pytest.mark.parametrize("power", [-80, 80])
+@pytest.mark.parametrize("wanted", ["energy", "budget"])
+def test_what_is_kept_does_not_depend_on_the_size_of_weights(wanted, power, model, tmp_path):
+    # Squares of such weights are beyond float32, or 0 in it.
+    options = {"bits_per_weight": 1.0} if wanted == "budget" else {"index_bits": 0.2}
+    options |= SMALL | {"index_window": 8, "scale_dtype": "float32"}
+    settings = {"a": Settings.of(options | {"importance": "energy"})}
+    weights = model["a"].weights()
+    found = []
+    for k, w in enumerate((weights, np.ldexp(weights, power))):
+        this, out = as_model({"a": w}), tmp_path / f"{k}.safetensors"
+        plans = make_plans(this, settings)
+        made = compress_model(this, out, plans)
+        found.append((plans["a"].pruned, made.tensors["a"].bits.kept, made.tensors["a"].error))
+    assert found[1] == pytest.approx(found[0])
+
+
 def test_a_budget_that_is_not_kept_is_told(model, tmp_path):
     wanted = Settings.of(SMALL | {"density": 0.1})
     made = compress_model(model, tmp_path / "c", make_plans(model, {"a": wanted}))
