@@ -2,8 +2,9 @@
 """Notes on what a model became: what was chosen, changed or missed, a line each."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.tensors.checkpoint.model import listed
 
 from .metrics import TensorReport
@@ -13,6 +14,25 @@ __all__ = ["report_notes"]
 
 _LINES = 3
 """Tensors of one kind that get a line each; more of them share one."""
+_Uses = tuple[str, Callable[[TensorReport], bool]]
+_TRELLIS: _Uses = (
+    "it goes with the trellis index",
+    lambda report: report.plan.index is not None and report.plan.index.codec == "trellis",
+)
+_CODES: _Uses = ("your own codes are not quantized", lambda report: report.quantizer is not None)
+_USES: dict[str, _Uses] = {
+    "importance": (
+        "it goes with an index that chooses the mask",
+        lambda report: report.plan.chooses,
+    ),
+    "index_window": _TRELLIS,
+    "index_classes": _TRELLIS,
+    "group": ("it goes with scale group", lambda report: report.plan.quantizer.scale == "group"),
+    "quantizer": _CODES,
+    "scale": _CODES,
+    "scale_dtype": _CODES,
+}
+"""Settings that say nothing for some tensors: why, and whether one is used for a tensor."""
 
 
 def report_notes(
@@ -32,6 +52,7 @@ def report_notes(
         *_worse(reports),
         *_misses(reports, settings),
         *_budgets(reports, settings),
+        *_unused(reports, settings),
     ]
 
 
@@ -67,10 +88,14 @@ def _worse(reports: Mapping[str, TensorReport]) -> list[str]:
 
 
 def _misses(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
-    """Tell which densities and rates of chosen masks were not met."""
+    """Tell which densities and rates were not met.
+
+    Neither where the ternary quantizer prunes further, nor of tensors that are pruned together.
+    """
     kinds: list[dict[str, str]] = [{}, {}]
     for name, report in reports.items():
-        if report.plan.chooses:
+        plan = report.plan
+        if plan.scope != "global" and plan.quantizer.method != "ternary":
             for line in settings[name].request.misses(1 - report.plan.pruned, report.bits):
                 kinds["index bits" in line][name] = line
     return [line for found in kinds for line in _told(found, "(the first: {})")]
@@ -87,3 +112,18 @@ def _budgets(reports: Mapping[str, TensorReport], settings: Mapping[str, Setting
         miss = wanted.request.budget_miss(sum(rest, start=first))
         lines += [f"{listed(names, 3)}: {miss}"] if miss else []
     return lines
+
+
+def _unused(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> list[str]:
+    """Tell which settings, other than the defaults, are used for no tensor."""
+    used: dict[tuple[str, object], bool] = {}
+    for name, report in reports.items():
+        for key, (_, is_used) in _USES.items():
+            value = getattr(settings[name], key)
+            if value != getattr(Settings, key):
+                used[key, value] = used.get((key, value), False) or is_used(report)
+    return [
+        f"{toml_key(key)} {value} is not used: {_USES[key][0]}"
+        for (key, value), found in used.items()
+        if not found
+    ]

@@ -88,9 +88,7 @@ def part_maker(
             why = f"the {plan.index and plan.index.codec} index cannot keep it"
             return _stored(tensor, weights, own, plan, "own", why)
         if plan.chooses:
-            importance = given.saliency.get(name)
-            if importance is None:
-                importance = _importance(weights, plan)
+            importance = _importance(weights, plan, given.saliency.get(name))
             return _choose(tensor, weights, importance, plan)
         if name in given.masks:
             mask, origin = given.masks[name] != 0, "given"
@@ -157,13 +155,16 @@ def _quantized(
         fixed_mask=fixed_mask,
         name=tensor.label,
     )
-    error = relative_error(weights, quantized, plan.quantizer)
+    error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
     return quantized, error, worse_than(weights, mask, plan.quantizer)
 
 
-def _importance(weights: np.ndarray, plan: TensorPlan) -> np.ndarray:
+def _importance(weights: np.ndarray, plan: TensorPlan, saliency: np.ndarray | None) -> np.ndarray:
     """Return what keeping each weight is worth, float32."""
-    magnitude = np.abs(weights)
+    if saliency is not None:
+        with np.errstate(over="ignore"):  # an infinity is refused by the index
+            return saliency.astype(np.float32)
+    magnitude = prune.scaled(np.abs(weights))
     return magnitude * magnitude if plan.importance == "energy" else magnitude
 
 

@@ -8,7 +8,6 @@ what :func:`plain_bytes` returns, and :func:`verify_model` makes the same and th
 import math
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.base.progress import Progress, no_progress
@@ -20,7 +19,7 @@ from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.tensors.codes import signed_codes
 from xorloom.sw.tensors.orders import runs, tensor_of
 from xorloom.sw.tensors.quantize import Quantized, dequantize
-from xorloom.sw.tensors.safetensors_file import DTYPES
+from xorloom.sw.tensors.safetensors_file import rounded_to
 
 from .codec import decode_tensor
 from .container import INDEX, STREAM, Container, content_crc32, plain_header
@@ -92,9 +91,6 @@ def plain_bytes(container: Container, name: str) -> list[bytes | memoryview]:
 def plain_weights(container: Container, name: str) -> np.ndarray:
     """Decode a compressed tensor that has a quantizer to weights of its original dtype.
 
-    What is too large for the dtype becomes its largest number: sums of scales can be a little
-    larger than the weights that they stand for, and float8 has no infinity to become.
-
     Raises
     ------
     FormatError
@@ -105,11 +101,7 @@ def plain_weights(container: Container, name: str) -> np.ndarray:
     info = container.tensor(name)
     assert info.quantizer is not None
     weights = dequantize(verify_tensor(container, name), info.quantizer)
-    dtype = DTYPES[info.dtype]
-    most = float(ml_dtypes.finfo(dtype).max)
-    if most < float(np.finfo(np.float32).max):
-        np.clip(weights, -most, most, out=weights)
-    return weights.astype(dtype, copy=False)
+    return rounded_to(weights, info.dtype)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

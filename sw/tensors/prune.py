@@ -19,6 +19,7 @@ __all__ = [
     "own_mask",
     "prune_rows",
     "prune_tensor",
+    "scaled",
 ]
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -58,6 +59,15 @@ def check_weights(weights: np.ndarray, name: str = "weights") -> np.ndarray:
             )
         raise ConfigError(f"{name}: weight at {place} is {weights[at]}, must be finite")
     return single
+
+
+def scaled(magnitude: np.ndarray) -> np.ndarray:
+    """Return magnitudes by the power of two that makes the largest less than 1, at least 0.5.
+
+    Their ratios stay, and no square or sum of them is beyond float32.
+    """
+    _, exponent = np.frexp(magnitude.max(initial=0))
+    return np.ldexp(magnitude, -exponent)
 
 
 def own_mask(weights: np.ndarray) -> np.ndarray | None:

@@ -27,6 +27,7 @@ __all__ = [
     "dtype_name",
     "header_bytes",
     "read_header",
+    "rounded_to",
     "write_tensors",
 ]
 
@@ -75,6 +76,17 @@ def dtype_name(dtype: np.dtype) -> str:
     if dtype.newbyteorder("=") not in _NAMES:
         raise FormatError(f"safetensors cannot store dtype {dtype}")
     return _NAMES[dtype.newbyteorder("=")]
+
+
+def rounded_to(weights: np.ndarray, name: str) -> np.ndarray:
+    """Return float32 weights, which may be changed, in a dtype of floating point, to nearest even.
+
+    What is too large for the dtype becomes its largest number: sums of scales can be a little
+    larger than the weights that they stand for, and float8 has no infinity to become.
+    """
+    dtype = DTYPES[name]
+    most = np.float32(min(float(ml_dtypes.finfo(kind).max) for kind in (dtype, np.float32)))
+    return np.clip(weights, -most, most, out=weights).astype(dtype, copy=False)
 
 
 def _entry_ok(entry: Any, end: int) -> bool:

@@ -221,7 +221,8 @@ def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.n
     arrays = {}
     for name, tensor in open_plain(path).items():
         arrays[name] = tensor.load()
-        if tensor.foreign or arrays[name].dtype.kind not in kinds:
+        fits = not tensor.foreign and arrays[name].dtype.kind in kinds
+        if not (tensor.is_float if kinds == "f" else fits):
             found = tensor.dtype if tensor.foreign else arrays[name].dtype
             wanted = "floating point" if kinds == "f" else "bool or integer"
             raise ConfigError(f"{path}: {what} of {name!r} is {found}, not {wanted}")

@@ -212,7 +212,8 @@ def _chosen(x: np.ndarray, fit: Fit, slices_per_stream: int) -> LowrankChoice:
         largest = np.partition(flat, flat.size - count)[flat.size - count :]
         ideal = float(largest.sum(dtype=np.float64))
     kept = float(x[mask].sum(dtype=np.float64)) / ideal if ideal else 1.0
-    return LowrankChoice(mask, fit.lane, fit.beat, slices_per_stream, kept)
+    # Copies: the fit goes on from here, and an earlier choice may turn out the best.
+    return LowrankChoice(mask, fit.lane.copy(), fit.beat.copy(), slices_per_stream, kept)
 
 
 def _product(lane: np.ndarray, beat: np.ndarray, tiles: Tiles, n_out: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig
 from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.prune import scaled
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.search import window_for
 
@@ -252,6 +253,6 @@ def _sample(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarra
         flat = np.abs(model[name].weights()).reshape(-1)
         places = np.arange(0, flat.size, every)
         places += rng.integers(0, every, places.size)  # even steps could fall in with rows
-        weights = flat[np.minimum(places, flat.size - 1)].astype(np.float32)
+        weights = scaled(flat[np.minimum(places, flat.size - 1)].astype(np.float32))
         parts.append(weights / (float(weights.std()) or 1.0))
     return np.concatenate(parts)

@@ -223,6 +223,16 @@ def test_choose_with_equal_importance_meets_the_density(density):
     np.testing.assert_array_equal(unpack(pack(chosen, 720, SMALL), 720, SMALL), chosen.mask)
 
 
+def test_choose_keeps_the_factors_of_its_mask_where_it_tries_on():
+    # One tile row: no factors keep 308 of these weights, so all attempts are made.
+    config = LowrankConfig(n_out=42, bus_bits=64)
+    x = np.ones((8, 42), np.float32)
+    x.reshape(-1)[324:] = 0
+    chosen = choose(x, 324, 0.95, config)
+    assert np.count_nonzero(chosen.mask) == 310
+    np.testing.assert_array_equal(unpack(pack(chosen, 324, config), 324, config), chosen.mask)
+
+
 @pytest.mark.parametrize("live", [1, 13, 24])
 def test_choose_single_slice(live):
     x = gaussian(1, 24)

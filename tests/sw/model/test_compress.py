@@ -178,6 +178,19 @@ def test_weights_whose_code_is_beyond_their_dtype_come_back_as_its_largest_numbe
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2fnuz])
+def test_error_is_that_of_the_weights_that_come_back(dtype, tmp_path, rng):
+    array = rng.standard_normal((20, 20)).astype(dtype)
+    options = spec(quantizer=Quantizer("uniform", 8), sparsity=0.1)
+    made = compress_model(as_model({"w": array}), tmp_path / "c.safetensors", options)
+    decompress_model(tmp_path / "c.safetensors", tmp_path / "d.safetensors")
+    found = open_model(tmp_path / "d.safetensors")["w"].weights().astype(np.float64)
+    wanted = array.astype(np.float64)
+    error = np.square(wanted - found).sum() / np.square(wanted).sum()
+    assert made.tensors["w"].error == pytest.approx(error)
+    assert read_container(tmp_path / "c.safetensors").tensor("w").error == pytest.approx(error)
+
+
 def test_compress_reads_a_file_and_may_replace_it(arrays, tmp_path):
     path = tmp_path / "m.safetensors"
     save_file({"enc.weight": arrays["enc.weight"], "ids": arrays["ids"]}, path)

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from xorloom.sw.model.kept import KEPT_COLUMNS
 from xorloom.sw.tensors.checkpoint import open_model
 
@@ -110,6 +112,20 @@ def test_saliency_takes_the_place_of_magnitudes(folder: Path, tmp_path: Path) ->
     assert kept[:, 100:110].mean() > 0.7
     weights = open_model(folder / "model.npz")["v"].load()  # magnitudes where there is none
     assert np.abs(weights[plain["v"] != 0]).mean() > 1.8 * np.abs(weights).mean()
+
+
+@pytest.mark.parametrize("index", ["lowrank", "trellis"])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_saliency_has_any_dtype_of_weights(
+    dtype: type, index: str, folder: Path, tmp_path: Path
+) -> None:
+    wanted = np.ones((ROWS, COLUMNS), dtype)
+    wanted[:, 100:] = 0
+    save_file({"w": wanted}, tmp_path / "s.safetensors")
+    options = ["--index", index, "--density", 0.1, "--saliency", tmp_path / "s.safetensors"]
+    plain = compress(folder, tmp_path / "m.safetensors", *options, *TRELLIS, *DECODER)["plain"]
+    kept = plain["w"] != 0
+    assert kept[:, :100].mean() > 2 * kept[:, 100:].mean()
 
 
 def test_entropy_index_keeps_the_mask_of_the_bitmap_in_fewer_bits(

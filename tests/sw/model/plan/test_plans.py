@@ -12,6 +12,7 @@ from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.notes import report_notes
+from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import make_plans
 from xorloom.sw.model.plan.settings import Settings
 from xorloom.sw.model.verify import verify_model
@@ -210,6 +211,59 @@ def test_a_density_that_a_chosen_mask_misses_is_told(model, tmp_path):
     line = f"a: density {kept:.4g}, 0.2 asked for"
     assert report_notes({"a": off}, {"a": Settings(sparsity=0.8)}) == [line]
     assert report_notes({"a": report}, {"a": Settings(sparsity=0.9)}) == []
+
+
+@pytest.mark.parametrize("scope", ["tensor", "row"])
+def test_a_density_of_more_than_is_not_zero_is_told(scope, rng, tmp_path):
+    w = rng.standard_normal((64, 96)).astype(np.float32)
+    w[:, :48] = 0
+    wanted = Settings.of(SMALL | {"density": 0.75, "scope": scope})
+    model = as_model({"w": w})
+    made = compress_model(model, tmp_path / "c", make_plans(model, {"w": wanted}))
+    assert report_notes(made.tensors, {"w": wanted}) == ["w: density 0.5, 0.75 asked for"]
+
+
+@pytest.mark.parametrize("power", [-80, 80])
+@pytest.mark.parametrize("wanted", ["energy", "budget"])
+def test_what_is_kept_does_not_depend_on_the_size_of_weights(wanted, power, model, tmp_path):
+    # Squares of such weights are beyond float32, or 0 in it.
+    options = {"bits_per_weight": 1.0} if wanted == "budget" else {"index_bits": 0.2}
+    options |= SMALL | {"index_window": 8, "scale_dtype": "float32"}
+    settings = {"a": Settings.of(options | {"importance": "energy"})}
+    weights = model["a"].weights()
+    found = []
+    for k, w in enumerate((weights, np.ldexp(weights, power))):
+        this, out = as_model({"a": w}), tmp_path / f"{k}.safetensors"
+        plans = make_plans(this, settings)
+        made = compress_model(this, out, plans)
+        found.append((plans["a"].pruned, made.tensors["a"].bits.kept, made.tensors["a"].error))
+    assert found[1] == pytest.approx(found[0])
+
+
+def test_settings_that_are_used_for_no_tensor_are_told(model, tmp_path):
+    idle = SMALL | {"density": 0.2, "group": 7, "index_window": 8, "importance": "energy"}
+    settings = {"a": Settings.of(idle), "b": Settings.of(SMALL | {"density": 0.1})}
+    made = compress_model(model, tmp_path / "c", make_plans(model, settings))
+    assert report_notes(made.tensors, settings) == [
+        "importance energy is not used: it goes with an index that chooses the mask",
+        "index-window 8 is not used: it goes with the trellis index",
+        "group 7 is not used: it goes with scale group",
+    ]
+    settings["b"] = Settings.of(idle | {"scale": "group", "index_bits": 0.2})
+    made = compress_model(model, tmp_path / "c", make_plans(model, settings))
+    assert report_notes(made.tensors, settings) == [], "b uses what all are given"
+
+
+def test_quantizers_of_own_codes_are_told(model, tmp_path):
+    mask = {"a": np.ones((64, 96), np.bool_)}
+    given = UserArrays(masks=mask, codes={"a": np.ones((64, 96), np.uint8)})
+    settings = {"a": Settings.of(SMALL | {"quantizer": "uniform", "scale": "tensor"})}
+    plans = make_plans(model, settings, mask)
+    made = compress_model(model, tmp_path / "c", plans, given=given)
+    assert report_notes(made.tensors, settings) == [
+        "quantizer uniform is not used: your own codes are not quantized",
+        "scale tensor is not used: your own codes are not quantized",
+    ]
 
 
 def test_a_budget_that_is_not_kept_is_told(model, tmp_path):
