@@ -17,7 +17,7 @@ from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig
 from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.checkpoint import ModelTensor
-from xorloom.sw.tensors.prune import scaled
+from xorloom.sw.tensors.prune import check_weights, scaled
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.search import window_for
 
@@ -121,7 +121,8 @@ class IndexRequest:
         importance = None
         if codec == "lowrank":  # its tile is searched
             largest = max(names, key=lambda name: model[name].size)
-            importance = np.abs(model[largest].weights()).astype(np.float32)
+            tensor = model[largest]
+            importance = np.abs(check_weights(tensor.weights(), tensor.label))
         config = index_config(
             codec,
             value,
@@ -250,7 +251,7 @@ def _sample(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarra
     rng = np.random.default_rng(0)
     parts = []
     for name in names:
-        flat = np.abs(model[name].weights()).reshape(-1)
+        flat = np.abs(check_weights(model[name].weights(), model[name].label)).reshape(-1)
         places = np.arange(0, flat.size, every)
         places += rng.integers(0, every, places.size)  # even steps could fall in with rows
         weights = scaled(flat[np.minimum(places, flat.size - 1)].astype(np.float32))

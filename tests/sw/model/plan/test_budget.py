@@ -161,3 +161,13 @@ def test_misses_name_what_was_asked_for_and_found():
     ]
     assert request(rate=0.1).misses(0.1, bits) == ["0.135 index bits per weight, 0.1 asked for"]
     assert request(budget=0.3).misses(0.1, bits) == [], "a budget chooses its density"
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_number_is_named_with_its_file_and_tensor(odd, tmp_path):
+    weights = gaussian(32, 160)
+    weights[3, 5] = odd
+    model = opened(tmp_path, {"w": weights})
+    text = rf"m\.npz: tensor 'w': weight at \(3, 5\) is {odd}, must be finite"
+    with pytest.raises(ConfigError, match=text):
+        request(budget=0.5).resolve(model, ["w"], WindowConfig(), Quantizer(), search=True)
