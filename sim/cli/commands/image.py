@@ -2,6 +2,7 @@
 """Command that writes what a decoder's memory holds: weight streams and where they lie."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from xorloom.sw.memory.image import MemoryImage
 
 __all__ = ["COMMANDS", "image", "image_registers"]
+
+_NAME_BYTES_MAX = 255  # Ref: Linux, limits.h, NAME_MAX
 
 
 def image_registers(image: "MemoryImage") -> list[dict[str, Any]]:
@@ -68,7 +71,10 @@ def image(
     from xorloom.sw.memory.image import memory_image
     from xorloom.sw.model.container import read_container
 
-    table = table or output.with_suffix(".json")
+    if table is None:
+        table = output.with_suffix(".json")
+        if len(os.fsencode(table.name)) > _NAME_BYTES_MAX >= len(os.fsencode(output.name)):
+            raise ConfigError(f"the name of {output} is too long to end in .json: give --table")
     check_outputs([path for path in (output, table, c_header) if path is not None], [model])
     container = read_container(model)
     tensor = container.matching(tensor or ())

@@ -142,3 +142,14 @@ def test_image_leaves_nothing_half_written(
     _, err = xorloom("image", compressed, "-o", tmp_path / "w.bin", code=1)
     assert "No space left on device" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_an_image_of_the_longest_name_wants_a_name_for_its_table(
+    compressed: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / ("i" * 251 + ".bin")
+    text = "is too long to end in .json: give --table"
+    refuses(text, "image", compressed, "-o", long)
+    assert list(tmp_path.iterdir()) == []
+    xorloom("image", compressed, "-o", long, "--table", tmp_path / "t.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [long.name, "t.json"]
