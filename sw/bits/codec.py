@@ -73,8 +73,7 @@ class ValueCodec:
     ----------
     encode : (mask, codes, planes, config, order, slices_per_stream, threads, index_bits), optional
         Return the streams, their bits, the order and the slices per stream; ``index_bits`` or
-        ``None`` tells what the index costs in an order. A codec that chooses the values has none:
-        it writes what :func:`xorloom.sw.value.direct.choose.choose` made.
+        ``None`` tells what the index costs in an order. A codec that chooses the values has none.
     read : (data, weights, planes, config, order, slices_per_stream, where) -> encoded
         Check the streams of a tensor.
     decode : (encoded, mask, planes, config, where) -> codes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GOLDEN MODEL of the direct decoder, twin of ``hw.direct.decoder``."""
+"""GOLDEN MODEL of the direct decoder, of its memory streams."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def direct_levels(config: DirectConfig, words: Sequence[int]) -> list[int]:
 
 
 def direct_decoder(config: DirectConfig, columns: Sequence[int], words: Sequence[int]) -> list[int]:
-    """Twin of ``hw.direct.decoder``: bus words in, one integer of ``n_out`` bits per slice.
+    """Bus words in, one integer of ``n_out`` bits per slice.
 
     Before the stream all seed bits are 0. Bits of the last slice beyond the header's count have no
     meaning. ``columns`` are those of the configuration.

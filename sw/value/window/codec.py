@@ -61,7 +61,7 @@ class SeedStream:
     chunks : int
         Steps of the window, preload included, ``n_in`` bits each.
     count : int
-        Slice bits; see :func:`stream_counts`.
+        Slice bits; see :func:`xorloom.sw.tensors.orders.stream_counts`.
     facts : (frames, 2) int64
         Rate word and number of patches of every frame.
     attempts : int

@@ -39,7 +39,7 @@ def test_window_of_every_lane_ends_with_the_seed_bits_that_are_its_own(config):
 def test_all_window_bits_feed_nearly_equally_many_code_bits():
     rows = direct_network(4, 4, 10, 5, 3).rows
     uses = np.bincount([t for phase in rows for row in phase for t in row], minlength=10)
-    assert uses.max() - uses.min() <= 1
+    assert uses.max() - uses.min() <= 2
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_all_window_bits_feed_nearly_equally_many_code_bits():
         ({"planes": 7}, "planes must be between 1 and 6, not 7"),
         ({"n_in": 2, "n_out": 256}, "1/32|0.03125 bits per weight"),
         ({"n_in": 160}, "5 bits per weight: it must be between 1/16 and 4"),
-        ({"n_in": 67, "n_out": 268}, "the network repeats after 67 weights"),
+        ({"n_in": 66, "n_out": 67 * 4}, "the network repeats after 67 weights"),
         ({"window": 6, "taps": 7}, "taps 7 must not exceed window 6"),
         ({"window": 5}, "window must be between 6 and 16, not 5"),
     ],
