@@ -14,6 +14,7 @@ RTL           ``xorloom.hw.index.NAME``  ``xorloom.hw.NAME``         ``IndexName
 """
 
 from .config import BlockConfig, ValueConfig, WindowConfig
+from .direct import DirectConfig
 from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
 
 __all__ = ["INDEX_CODECS", "VALUE_CODECS"]
@@ -32,5 +33,6 @@ VALUE_CODECS: dict[str, type[ValueConfig]] = {
     for config in (
         BlockConfig,
         WindowConfig,
+        DirectConfig,
     )
 }
