@@ -118,9 +118,10 @@ def load(path: Path) -> Calibration:
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise FormatError(f"{path}: one array, expected an .npz file (use numpy.savez)")
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise FormatError(f"{path}: one array, expected an .npz file (use numpy.savez)")
+        with opened as arrays:
             for key in arrays.files:
                 name, suffix = _split(key)
                 parts.setdefault(name, {})[suffix] = arrays[key]
