@@ -148,7 +148,11 @@ def _moments(path: Path, name: str, own: dict[str, np.ndarray]) -> Moments:
             "missing (add it: the mean of x x' over all inputs x)"
         )
     samples = own.pop(".samples", np.array(0))
-    if samples.size != 1 or samples.dtype.kind not in "iu" or not 0 <= samples.item() < _SAMPLES_MAX:
+    if (
+        samples.size != 1
+        or samples.dtype.kind not in "iu"
+        or not 0 <= samples.item() < _SAMPLES_MAX
+    ):
         raise FormatError(f"{path}: {name}: {name}.samples must be one integer from 0 on")
     fields = {_PARTS[suffix]: array for suffix, array in own.items() if suffix}
     try:
