@@ -26,9 +26,9 @@ from xorloom.sw.tensors.moments import Moments
 
 __all__ = ["Objective", "Step", "compensate", "corrected_bias", "fit_scales", "objective"]
 
-Step = Callable[[np.ndarray, np.ndarray, Any], tuple[np.ndarray, Any]]
-"""``step(column, importance, state) -> (codes, state)``: quantize a column, (rows,) float32 in
-units of the rows' scales, each row's squared error times its importance, (rows,) float32."""
+Step = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
+"""``step(column, state) -> (codes, state)``: quantize a column, (rows,) float32 in units of the rows'
+scales; codes are (rows,) uint8."""
 
 _BLOCK = 64
 """Columns whose errors are added one by one; those of whole blocks by matrix products."""
@@ -117,7 +117,7 @@ def compensate(
     levels : (codes,) float32
         What a code means, in units of its row's scale.
     scales : (rows,) float32
-        A row of scale 0 has codes that mean 0, and no say in what others get.
+        A row of scale 0 comes back as zeros, whatever its codes are.
     step : Step
         The quantizer of a column.
     state
@@ -127,15 +127,13 @@ def compensate(
     columns, rows = targets.shape
     codes = np.empty((columns, rows), np.uint8)
     errors = np.zeros((columns, rows), np.float32)
-    alive = scales != 0
-    per_unit = np.divide(1, scales, out=np.zeros_like(scales), where=alive)
-    importance = scales**2 / max(float(np.mean(scales[alive] ** 2)) if alive.any() else 0, 1e-30)
+    per_unit = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
     for begin in range(0, columns, _BLOCK):
         end = min(begin + _BLOCK, columns)
         wanted = targets[begin:end] + aim.factor[begin:end, :begin] @ errors[:begin]
         for j in range(begin, end):
             column = wanted[j - begin] + aim.factor[j, begin:j] @ errors[begin:j]
-            codes[j], state = step(column * per_unit, importance, state)
+            codes[j], state = step(column * per_unit, state)
             errors[j] = targets[j] - levels[codes[j]] * scales
     return np.ascontiguousarray(codes.T)
 

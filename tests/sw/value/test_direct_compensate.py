@@ -13,7 +13,7 @@ from xorloom.sw.value.direct.compensate import (
 LEVELS = np.array([-1.5, -0.5, 0.5, 1.5], np.float32)
 
 
-def nearest(column, importance, state):
+def nearest(column, state):
     return np.abs(column[:, None] - LEVELS).argmin(axis=1).astype(np.uint8), state + 1
 
 
@@ -37,7 +37,7 @@ def gptq(weights, second, damping, scales):
     upper = np.linalg.cholesky(inverse).T
     codes = np.zeros(weights.shape, np.uint8)
     for j in range(weights.shape[1]):
-        codes[:, j] = nearest((rest[:, j] / scales).astype(np.float32), None, 0)[0]
+        codes[:, j] = nearest((rest[:, j] / scales).astype(np.float32), 0)[0]
         error = (rest[:, j] - LEVELS[codes[:, j]] * scales) / upper[j, j]
         rest[:, j:] -= np.outer(error, upper[j, j:])
     return codes
@@ -59,7 +59,7 @@ def test_compensation_lessens_the_error_of_outputs():
     weights, x = case()
     scales = weights.std(axis=1)
     aim = objective(weights, moments_of(x), damping=0.01, has_bias=False)
-    plain = nearest((weights / scales[:, None]).reshape(-1), None, 0)[0].reshape(weights.shape)
+    plain = nearest((weights / scales[:, None]).reshape(-1), 0)[0].reshape(weights.shape)
 
     def output_error(codes):
         return float(np.square(x @ (LEVELS[codes] * scales[:, None] - weights).T).sum())
@@ -71,22 +71,13 @@ def test_columns_come_in_order_each_with_the_state_of_the_one_before():
     weights, x = case(columns=70)
     seen = []
 
-    def step(column, importance, state):
-        seen.append((state, column.shape, column.dtype, importance.dtype))
-        return nearest(column, importance, state)
+    def step(column, state):
+        seen.append((state, column.shape, column.dtype))
+        return nearest(column, state)
 
     aim = objective(weights, moments_of(x), damping=0.1, has_bias=False)
     compensate(aim, LEVELS, weights.std(axis=1), step, 5)
-    assert seen == [(5 + j, (12,), np.float32, np.float32) for j in range(70)]
-
-
-def test_importance_is_the_squared_scale():
-    weights, x = case()
-    got = []
-    aim = objective(weights, moments_of(x), damping=0.1, has_bias=False)
-    scales = np.arange(12, dtype=np.float32)
-    compensate(aim, LEVELS, scales, lambda c, i, s: got.append(i) or nearest(c, i, 0), 0)
-    assert got[0] == pytest.approx(scales**2 / np.mean(scales[1:] ** 2))
+    assert seen == [(5 + j, (12,), np.float32) for j in range(70)]
 
 
 def test_objective_with_originals_is_the_outputs_error_and_the_damping():
@@ -150,7 +141,7 @@ def test_rows_of_zeros_and_dead_inputs_do_no_harm():
     assert np.isfinite(fit_scales(aim, LEVELS[codes], scales)).all()
     assert fit_scales(aim, LEVELS[codes], scales)[4] == 0
     # A dead input's column is rounded to the nearest: its errors reach nobody.
-    assert np.array_equal(codes[:, 7], nearest(weights[:, 7] / np.maximum(scales, 1e-9), 0, 0)[0])
+    assert np.array_equal(codes[:, 7], nearest(weights[:, 7] / np.maximum(scales, 1e-9), 0)[0])
 
 
 def test_inputs_that_are_all_zero_make_all_weights_equal():
@@ -159,7 +150,7 @@ def test_inputs_that_are_all_zero_make_all_weights_equal():
     assert np.array_equal(aim.metric, np.eye(96, dtype=np.float32))
     scales = weights.std(axis=1)
     codes = compensate(aim, LEVELS, scales, nearest, 0)
-    assert np.array_equal(codes[0], nearest(weights[0] / scales[0], 0, 0)[0])
+    assert np.array_equal(codes[0], nearest(weights[0] / scales[0], 0)[0])
 
 
 def test_moments_that_cannot_be_are_rejected():
