@@ -27,8 +27,8 @@ from xorloom.sw.tensors.moments import Moments
 __all__ = ["Objective", "Step", "compensate", "corrected_bias", "fit_scales", "objective"]
 
 Step = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
-"""``step(column, state) -> (codes, state)``: quantize a column, (rows,) float32 in units of the rows'
-scales; codes are (rows,) uint8."""
+"""``step(column, state) -> (codes, state)``: quantize a column, (rows,) float32 in units of its rows'
+scales, to (rows,) uint8."""
 
 _BLOCK = 64
 """Columns whose errors are added one by one; those of whole blocks by matrix products."""
