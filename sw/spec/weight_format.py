@@ -7,7 +7,7 @@ from typing import Any
 from xorloom.sw.base.errors import ConfigError, FormatError
 
 from .config import ValueConfig
-from .index_config import BitmapConfig, IndexConfig
+from .index_config import BitmapConfig, IndexConfig, NoneConfig
 from .layout import (
     KIND_WEIGHTS,
     WeightHeader,
@@ -32,9 +32,10 @@ def mask_lanes(value: ValueConfig, planes: int) -> int:
     return value.n_out // planes if value.has_layouts else value.n_out
 
 
-def index_for(value: ValueConfig, planes: int) -> BitmapConfig:
-    """Return the bitmap index that goes with a value decoder."""
-    return BitmapConfig(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
+def index_for(value: ValueConfig, planes: int) -> IndexConfig:
+    """Return the plain index that goes with a value decoder: a bitmap, or none."""
+    plain = NoneConfig if value.chooses_values else BitmapConfig
+    return plain(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
 
 
 def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
