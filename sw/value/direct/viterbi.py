@@ -389,7 +389,18 @@ def search_run(
                 to = size - at
                 if not vectors:
                     offset = plain_step(
-                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row, shift
+                        metric,
+                        at,
+                        to,
+                        size,
+                        codes,
+                        codes_at,
+                        tables,
+                        table_at,
+                        offset,
+                        won,
+                        row,
+                        shift,
                     )
                 elif shift == 1:
                     offset = _STEP_1(
