@@ -83,17 +83,33 @@ def add_costs(
         kinds = signature.args
         zero, run = ir.Constant(I64, 0), ir.Constant(I64, LANES)
         costs = load(builder, element(context, builder, kinds[5], args[5], args[6], _VECTOR))
+        least = cgutils.alloca_once_value(builder, _splat(255))
         with cgutils.for_range_slice(builder, zero, args[2], run) as (w, _):
             to = builder.add(args[1], w)
             place = element(context, builder, kinds[0], args[0], to, _VECTOR)
             of = builder.add(args[4], w)
             code = load(builder, element(context, builder, kinds[3], args[3], of, _VECTOR))
             cost = _look_up(builder, costs, code)
-            store(builder, _saturated(builder, "uadd", load(builder, place), cost), place)
-        return context.get_dummy_value()
+            total = _saturated(builder, "uadd", load(builder, place), cost)
+            _keep_least(builder, least, total)
+            store(builder, total, place)
+        return _least(builder, least)
 
-    index = types.int64
-    return types.void(metric, index, index, codes, index, table, index), codegen
+    n = types.int64
+    return n(metric, n, n, codes, n, table, n), codegen
+
+
+def _keep_least(builder: Any, least: Any, values: Any) -> None:
+    """Lower the elements of a variable to those of a vector."""
+    before = builder.load(least)
+    lower = builder.icmp_unsigned("<", values, before)
+    builder.store(builder.select(lower, values, before), least)
+
+
+def _least(builder: Any, least: Any) -> Any:
+    """Return the least element of a variable."""
+    reduce = declared(builder, "llvm.vector.reduce.umin.v64i8", I8, _VECTOR)
+    return builder.zext(builder.call(reduce, [builder.load(least)]), I64)
 
 
 def _extend(builder: Any, fetch: Any, shift: int, keep: Any) -> Any:
@@ -155,9 +171,6 @@ def _step(shift: int) -> Any:
                     byte[0] = builder.add(byte[0], row_bytes)
 
                 best = _saturated(builder, "usub", _extend(builder, fetch, shift, keep), less)
-                before = builder.load(least)
-                lower = builder.icmp_unsigned("<", best, before)
-                builder.store(builder.select(lower, best, before), least)
                 first = builder.shl(b, ir.Constant(I64, shift))
                 for j in range(1 << shift):
                     wide = pick(
@@ -167,9 +180,9 @@ def _step(shift: int) -> Any:
                     of = builder.add(args[5], window)
                     code = load(builder, element(context, builder, kinds[4], args[4], of, _VECTOR))
                     total = _saturated(builder, "uadd", wide, _look_up(builder, costs, code))
+                    _keep_least(builder, least, total)
                     store(builder, total, metric_at(builder.add(args[2], window)))
-            reduce = declared(builder, "llvm.vector.reduce.umin.v64i8", I8, _VECTOR)
-            return builder.zext(builder.call(reduce, [builder.load(least)]), I64)
+            return _least(builder, least)
 
         n = types.int64
         return n(metric, n, n, n, codes, n, tables, n, n, won, n), codegen

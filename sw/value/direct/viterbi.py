@@ -171,7 +171,7 @@ def plain_step(
     row: int,
     shift: int,
 ) -> int:
-    """Extend all paths by ``shift`` seed bits and a code; return the least metric before it.
+    """Extend all paths by ``shift`` seed bits and a code; return the least metric.
 
     ``metric[at:]`` has the ``size`` windows of before, ``metric[to:]`` gets the new ones, less
     ``offset`` and with the cost of their codes, ``codes[codes_at:]``, in ``tables[table_at:]``.
@@ -197,9 +197,10 @@ def plain_step(
                 paths[i] = paths[2 * i + is_less]
                 byte += row_bytes
         best = max(0, np.int64(paths[0]) - offset)
-        least = min(least, best)
         for w in range(b << shift, (b + 1) << shift):
-            metric[to + w] = min(_MOST, best + tables[table_at + codes[codes_at + w]])
+            total = min(_MOST, best + tables[table_at + codes[codes_at + w]])
+            least = min(least, total)
+            metric[to + w] = total
     return least
 
 
@@ -212,11 +213,15 @@ def plain_add(
     codes_at: int,
     tables: np.ndarray,
     table_at: int,
-) -> None:
-    """Add what the codes of one more group of the same step cost, in place."""
+) -> int:
+    """Add what the codes of one more group of the same step cost, in place; return the least."""
+    least = _MOST
     for w in range(size):
         cost = np.int64(tables[table_at + codes[codes_at + w]])
-        metric[at + w] = min(_MOST, metric[at + w] + cost)
+        total = min(_MOST, metric[at + w] + cost)
+        least = min(least, total)
+        metric[at + w] = total
+    return least
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -420,9 +425,9 @@ def search_run(
                     )
                 at, t, end = to, t + 1, end + shift
             elif vectors:
-                add_costs(metric, at, size, codes, codes_at, tables, table_at)
+                offset = add_costs(metric, at, size, codes, codes_at, tables, table_at)
             else:
-                plain_add(metric, at, size, codes, codes_at, tables, table_at)
+                offset = plain_add(metric, at, size, codes, codes_at, tables, table_at)
             i += firsts[group + 1] - firsts[group]
             group += 1
             if group == shifts.size:
