@@ -26,7 +26,7 @@ from xorloom.hw.window.shell import WindowShell
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import write_all
 from xorloom.sw.base.outputs import check_outputs
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
 
@@ -150,7 +150,7 @@ def _index_facts(
 
 def generate_unit(
     unit: str,
-    config: BlockConfig | WindowConfig | IndexConfig,
+    config: ValueConfig | IndexConfig,
     *,
     stages: int = 1,
     indexes: Sequence[IndexConfig] = (),
@@ -167,7 +167,7 @@ def generate_unit(
     unit : str
         One of :data:`BLOCK_UNITS` for a block codec, of :data:`WINDOW_UNITS` or :data:`IP_UNITS`
         for a window codec, of :data:`INDEX_UNITS` for an index codec.
-    config : BlockConfig, WindowConfig or IndexConfig
+    config : ValueConfig or IndexConfig
     stages : int, 1 or 2
         Registers of the network of the block codec; that of the window codec always has two.
     indexes, planes, masked
@@ -208,6 +208,7 @@ def generate_unit(
         top = _block_unit(unit, config, stages)
         parameters |= {"stages": stages}
     else:
+        assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
         name = f"xorloom_{config.codec}_{unit}"
         top = IndexShell(config) if unit == "index" else index_core(config)

@@ -89,6 +89,7 @@ def value_row(
 
 def patch_bits(config: ValueConfig) -> int:
     """Stored bits of a patch."""
+    assert isinstance(config, BlockConfig | WindowConfig)
     return config.patch_bits if isinstance(config, WindowConfig) else config.position_bits
 
 

@@ -211,6 +211,7 @@ def board_verilog(
         )
     else:
         source = BoardRom(words, bus_bits=bus, bank_words=board.bank_words)
+    assert isinstance(form.value, WindowConfig)
     top = BoardTop(
         form.value,
         form.index,

@@ -51,25 +51,34 @@ class ConfigOptions:
         list[str] | None,
         Option("Of the model: names or globs of tensors that it must read; repeat.", default="all"),
     ] = None
-    value: Annotated[str, Option("Value codec: window or block.")] = "window"
+    value: Annotated[str, Option("Value codec: window, block or direct.")] = "window"
     n_in: Annotated[
         int | None,
         Option(
-            "Seed bits per cycle (window: 8 to 256) or per slice (block: 1 to 64).",
-            default="window: by density, else 16; block: 20",
+            "Seed bits per cycle (window: 8 to 256; direct) or per slice (block: 1 to 64).",
+            default="window: by density, else 16; block: 20; direct: a bus word",
         ),
     ] = None
     n_out: Annotated[
         int | None,
         Option(
-            "Slice bits (window: 64 to 2048; block: 1 to 32768).",
-            default="window: 512; block: searched, else 200",
+            "Slice bits (window: 64 to 2048; block: 1 to 32768; direct: code bits).",
+            default="window: 512; block: searched, else 200; direct: by --rate",
         ),
     ] = None
     bus_bits: Annotated[int, Option("Memory word: 32, 64, 128, 256 or 512 bits.")] = 64
-    network_seed: Annotated[int, Option("Seed of the XOR network.")] = 0
+    network_seed: Annotated[
+        int | None, Option("Seed of the XOR network.", default="0; direct: the best one found")
+    ] = None
+    rate: Annotated[
+        str | None, Option("direct: bits per weight, as 2, 0.25 or 3/2.", default="2")
+    ] = None
     window: Annotated[
-        int | None, Option("window: seed bits in view.", default="n_out, at least 512")
+        int | None,
+        Option("window, direct: seed bits in view.", default="n_out, at least 512; direct: 10"),
+    ] = None
+    taps: Annotated[
+        int | None, Option("direct: window bits per code bit.", default="the best one found")
     ] = None
     own_taps: Annotated[int | None, Option("window: window bits per output.", default="1")] = None
     shared_taps: Annotated[
@@ -110,6 +119,7 @@ class ConfigOptions:
         """
         from xorloom.sw.base.errors import ConfigError
         from xorloom.sw.model.container import read_container
+        from xorloom.sw.spec.direct_preset import rate_of
         from xorloom.sw.spec.value_options import VALUE_PARAMETERS, value_config
 
         if self.model is not None:
@@ -118,9 +128,10 @@ class ConfigOptions:
             raise ConfigError("--tensor goes with --model")
         else:
             given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
-            config = value_config(self.value, given)
-        if self.stages is not None and config.codec == "window":
-            raise ConfigError("--stages belongs to --value block, not window")
+            rate = {} if self.rate is None else {"rate": rate_of(self.rate)}
+            config = value_config(self.value, given | rate)
+        if self.stages is not None and config.codec != "block":
+            raise ConfigError(f"--stages belongs to --value block, not {config.codec}")
         return config
 
 

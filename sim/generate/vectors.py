@@ -185,4 +185,4 @@ def unit_vectors(plan: UnitPlan, *, density: float = 0.09) -> Vectors | None:
         return None
     if isinstance(plan.config, BlockConfig):
         return _block(plan.config, rng)
-    return _window(plan.config, rng)
+    return _window(plan.config, rng) if isinstance(plan.config, WindowConfig) else None

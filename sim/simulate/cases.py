@@ -113,7 +113,7 @@ def iid_case(
         sample = cut_sample((mask, codes, planes), weights)
         if isinstance(config, BlockConfig):
             config = search_block(sample, config).config
-        else:
+        elif isinstance(config, WindowConfig):
             config = search_window(sample, config)
     data, bits, _ = encode_value(mask, codes, planes, config, "row")
     title = f"i.i.d. mask S {sparsity}, {planes} bit, {weights:,} weights"

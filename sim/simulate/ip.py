@@ -9,6 +9,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.inspect import tensor_steps
+from xorloom.sw.spec.config import WindowConfig
 
 from .bus import simulate_bus
 from .index import case_names, case_title, index_steps
@@ -74,6 +75,7 @@ def simulate_image(
     regions = [region for region in image.regions if region.length]
     if not regions:
         raise ConfigError(f"{path}: no weights in {', '.join(names)}")
+    assert isinstance(value, WindowConfig)
     streams = [image.data[region.offset : region.offset + region.length] for region in regions]
     result = simulate_bus(
         streams,

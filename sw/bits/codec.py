@@ -67,29 +67,36 @@ class IndexCodec:
 
 @dataclass(frozen=True, kw_only=True)
 class ValueCodec:
-    """Value codec: kept codes to memory streams and back. Arguments are positional.
+    """Value codec: codes to memory streams and back. Arguments are positional.
 
     Parameters
     ----------
-    encode : (mask, codes, planes, config, order, slices_per_stream, threads, index_bits)
+    encode : (mask, codes, planes, config, order, slices_per_stream, threads, index_bits), optional
         Return the streams, their bits, the order and the slices per stream; ``index_bits`` or
-        ``None`` tells what the index costs in an order.
+        ``None`` tells what the index costs in an order. A codec that chooses the values has none.
     read : (data, weights, planes, config, order, slices_per_stream, where) -> encoded
         Check the streams of a tensor.
     decode : (encoded, mask, planes, config, where) -> codes
     bits : (encoded, config) -> StreamBits
+    due : (data, config, where) -> (words,) int64, optional
+        Slice with which every payload word of a stream falls due, of a codec that has weight
+        streams.
     frames : (encoded, weights, planes, config) -> dict or None
         Rates of the frames, of a codec that has them.
     arrange : (slices, shape, planes, config, order) -> codes
         Put decoded slices (n, n_out), each bit a uint8, in the tensor's order.
+    levels : encoded -> (2**planes,) int8, optional
+        What codes mean, where the streams say it.
     """
 
-    encode: Callable[..., tuple[bytes, StreamBits, str, int]]
+    encode: Callable[..., tuple[bytes, StreamBits, str, int]] | None
     read: Callable[[bytes, int, int, Any, str, int, str], Any]
     decode: Callable[[Any, np.ndarray, int, Any, str], np.ndarray]
     bits: Callable[[Any, Any], StreamBits]
+    due: Callable[[bytes, Any, str], np.ndarray] | None
     frames: Callable[[Any, int, int, Any], dict[str, Any] | None]
     arrange: Callable[[np.ndarray, tuple[int, ...], int, Any, str], np.ndarray]
+    levels: Callable[[Any], np.ndarray] | None = None
 
 
 def index_codec(name: str) -> IndexCodec:

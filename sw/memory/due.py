@@ -5,33 +5,25 @@
 """
 
 import numpy as np
-from xorloom.sw.bits.codec import index_codec
-from xorloom.sw.bits.framing import check_words, unframe_payload
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.bits.codec import index_codec, value_codec
+from xorloom.sw.bits.framing import unframe_payload
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.value.window.codec import read_stream, slice_ends
 
 __all__ = ["index_due", "value_due"]
 
 
-def value_due(value: bytes, config: WindowConfig, where: str = "values") -> np.ndarray:
+def value_due(value: bytes, config: ValueConfig, where: str = "values") -> np.ndarray:
     """Return the slice with which every word of a value stream falls due, (words,) int64.
-
-    A slice leaves when the chunk after its last one has come.
 
     Raises
     ------
     FormatError
         If the stream is damaged; ``where`` names it.
     """
-    header, payload = unframe_payload(value, config.bus_bytes, config.kind, where)
-    n_bits = header.words * config.bus_bits
-    seeds = np.zeros(-(-n_bits // 64) + 2, np.uint64)
-    seeds.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
-    stream = read_stream(seeds, n_bits // config.n_in, header.count, config, where)
-    check_words(header, stream.chunks * config.n_in, config.bus_bits, where)
-    chunk = np.arange(header.words) * config.bus_bits // config.n_in
-    return np.searchsorted(slice_ends(stream, config), chunk)
+    due = value_codec(config.codec).due
+    assert due is not None  # of every codec that has weight streams
+    return due(value, config, where)
 
 
 def index_due(index: bytes, config: IndexConfig, where: str = "index") -> np.ndarray:

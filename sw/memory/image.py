@@ -14,7 +14,7 @@ from typing import Any
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError, check_range
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.model.container import INDEX, STREAM, Container
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import (
     KIND_WEIGHTS,
@@ -101,7 +101,7 @@ class MemoryImage:
         return tuple(dict.fromkeys(region.form for region in self.regions))
 
     @property
-    def value(self) -> WindowConfig:
+    def value(self) -> ValueConfig:
         """Value codec's parameters, those of all regions."""
         return self.regions[0].form.value
 
@@ -207,12 +207,12 @@ def weight_formats(container: Container, names: Iterable[str] = ()) -> dict[str,
     if not names:
         raise ConfigError(f"{container.path}: no tensor is compressed")
     forms: dict[str, WeightFormat] = {}
-    groups: dict[tuple[WindowConfig, int], list[str]] = {}
+    groups: dict[tuple[ValueConfig, int], list[str]] = {}
     indexes: dict[IndexConfig, list[str]] = {}
     for name in names:
         info = container.tensor(name)
         value, index = info.decoder.value, info.decoder.index
-        if isinstance(value, BlockConfig):
+        if not value.has_layouts:
             raise ConfigError(
                 f"{container.path}: {name}: the block codec has no weight streams: compress with "
                 "--value window, or name other tensors with --tensor"

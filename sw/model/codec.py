@@ -119,4 +119,5 @@ def decode_tensor(container: Container, name: str) -> Quantized:
     except ConfigError as error:  # parameters for which there is no network
         raise FormatError(f"{where}: {error}") from None
     scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
-    return Quantized(mask, codes, scales)
+    levels = value_codec(value.codec).levels
+    return Quantized(mask, codes, scales, levels=levels(streams) if levels else None)

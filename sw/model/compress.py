@@ -202,6 +202,7 @@ def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:
     """Choose the value decoder's free parameters for a sample of all tensors."""
     if isinstance(config, BlockConfig):
         return search_block(sample, config).config
+    assert isinstance(config, WindowConfig)  # a codec that chooses the values has no search
     return search_window(sample, config)
 
 

@@ -14,7 +14,15 @@ RTL           ``xorloom.hw.index.NAME``  ``xorloom.hw.NAME``         ``IndexName
 """
 
 from .config import BlockConfig, ValueConfig, WindowConfig
-from .index_config import BitmapConfig, EntropyConfig, IndexConfig, LowrankConfig, TrellisConfig
+from .direct import DirectConfig
+from .index_config import (
+    BitmapConfig,
+    EntropyConfig,
+    IndexConfig,
+    LowrankConfig,
+    NoneConfig,
+    TrellisConfig,
+)
 
 __all__ = ["INDEX_CODECS", "VALUE_CODECS"]
 
@@ -25,6 +33,7 @@ INDEX_CODECS: dict[str, type[IndexConfig]] = {
         EntropyConfig,
         TrellisConfig,
         LowrankConfig,
+        NoneConfig,
     )
 }
 VALUE_CODECS: dict[str, type[ValueConfig]] = {
@@ -32,5 +41,6 @@ VALUE_CODECS: dict[str, type[ValueConfig]] = {
     for config in (
         BlockConfig,
         WindowConfig,
+        DirectConfig,
     )
 }

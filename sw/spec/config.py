@@ -87,8 +87,44 @@ class DecoderConfig:
         return cls(**values)
 
 
+class ValueConfig(DecoderConfig):
+    """Parameters of one value decoder: what the frozen classes of all value codecs have in common.
+
+    A subclass names every fact that other layers ask a codec for; :mod:`xorloom.sw.spec.codecs`
+    lists the subclasses.
+    """
+
+    n_in: int
+    n_out: int
+    has_layouts: ClassVar[bool] = True
+    """Whether a tensor's weights can lie in several orders and streams."""
+    chooses_values: ClassVar[bool] = False
+    """Whether the codec chooses the codes itself, of all weights; the others store any codes."""
+    indexes: ClassVar[tuple[str, ...]] = ()
+    """Names of the index codecs that go with it; empty: all of them."""
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Network columns, see :func:`xorloom.sw.spec.taps.columns`."""
+        raise NotImplementedError
+
+    @property
+    def slices_per_beat(self) -> int:
+        """Slices that leave the decoder in one beat."""
+        return 1
+
+    def check_planes(self, planes: int) -> None:
+        """Check that a weight's code can have so many bits.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot.
+        """
+
+
 @dataclass(frozen=True)
-class BlockConfig(DecoderConfig):
+class BlockConfig(ValueConfig):
     """Block decoder of Kwon et al.: network, lanes and stream layout of one build.
 
     Parameters
@@ -117,7 +153,7 @@ class BlockConfig(DecoderConfig):
     codec = "block"
     kind = 2
     has_layouts = False
-    """Whether a tensor's weights can lie in several orders and streams."""
+    indexes = ("bitmap",)
 
     n_in: int = 20
     n_out: int = 200
@@ -166,7 +202,7 @@ class BlockConfig(DecoderConfig):
 
 
 @dataclass(frozen=True)
-class WindowConfig(DecoderConfig):
+class WindowConfig(ValueConfig):
     """Window decoder: the parameters of one build.
 
     A window of ``window`` seed bits moves ``n_in`` bits per step over one continuous seed stream.
@@ -204,9 +240,6 @@ class WindowConfig(DecoderConfig):
 
     codec = "window"
     kind = 3
-    has_layouts = True
-    """Whether a tensor's weights can lie in several orders and streams."""
-
     n_in: int = 16
     n_out: int = 512
     window: int = 512
@@ -318,16 +351,7 @@ class WindowConfig(DecoderConfig):
         """Network columns, see :func:`xorloom.sw.spec.taps.columns`."""
         return columns(self.network.rows, self.window)
 
-    @property
-    def slices_per_beat(self) -> int:
-        """Slices that leave the decoder in one beat."""
-        return 1
-
 
 def lanes_for(n_in: int, bus_bits: int) -> int:
     """Lanes whose seeds fill one bus word."""
     return max(1, bus_bits // max(1, n_in))
-
-
-ValueConfig = BlockConfig | WindowConfig
-"""One decoder build."""

@@ -16,6 +16,7 @@ __all__ = [
     "EntropyConfig",
     "IndexConfig",
     "LowrankConfig",
+    "NoneConfig",
     "TrellisConfig",
 ]
 
@@ -37,6 +38,8 @@ class IndexConfig(DecoderConfig):
     """Whether the codec chooses the mask itself; the others store any mask."""
     has_network: ClassVar[bool] = True
     """Whether headers of index streams bear a network id; it is 0 otherwise."""
+    keeps_all: ClassVar[bool] = False
+    """Whether every weight is kept: there is no mask."""
 
     @property
     def slice_multiple(self) -> int:
@@ -69,6 +72,34 @@ class BitmapConfig(IndexConfig):
     def rate(self) -> float:
         """Stored bits per mask bit."""
         return 1.0
+
+
+@dataclass(frozen=True)
+class NoneConfig(IndexConfig):
+    """No index: every weight is kept, and nothing is stored of a mask.
+
+    Parameters
+    ----------
+    n_out : int, 1 to 32768
+        Mask bits per beat.
+    bus_bits : int, one of 32, 64, 128, 256, 512
+    """
+
+    codec = "none"
+    kind = 9
+    has_network = False
+    keeps_all = True
+
+    n_out: int = 512
+    bus_bits: int = 64
+
+    def __post_init__(self) -> None:
+        self._check({"n_out": (1, 32768)})
+
+    @property
+    def rate(self) -> float:
+        """Stored bits per mask bit."""
+        return 0.0
 
 
 @dataclass(frozen=True)

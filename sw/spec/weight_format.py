@@ -6,8 +6,8 @@ from typing import Any
 
 from xorloom.sw.base.errors import ConfigError, FormatError
 
-from .config import BlockConfig, ValueConfig, WindowConfig
-from .index_config import BitmapConfig, IndexConfig
+from .config import ValueConfig
+from .index_config import BitmapConfig, IndexConfig, NoneConfig
 from .layout import (
     KIND_WEIGHTS,
     WeightHeader,
@@ -29,12 +29,13 @@ __all__ = [
 
 def mask_lanes(value: ValueConfig, planes: int) -> int:
     """Return the mask bits of a slice of the value codec."""
-    return value.n_out // planes if isinstance(value, WindowConfig) else value.n_out
+    return value.n_out // planes if value.has_layouts else value.n_out
 
 
-def index_for(value: ValueConfig, planes: int) -> BitmapConfig:
-    """Return the bitmap index that goes with a value decoder."""
-    return BitmapConfig(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
+def index_for(value: ValueConfig, planes: int) -> IndexConfig:
+    """Return the plain index that goes with a value decoder: a bitmap, or none."""
+    plain = NoneConfig if value.chooses_values else BitmapConfig
+    return plain(n_out=mask_lanes(value, planes), bus_bits=value.bus_bits)
 
 
 def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
@@ -43,13 +44,13 @@ def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
     Raises
     ------
     ConfigError
-        If their slices or buses differ, or the value codec is the block codec and the index not a
-        bitmap.
+        If their slices or buses differ, or the value codec goes with other indexes.
     """
-    if isinstance(value, BlockConfig) and not isinstance(index, BitmapConfig):
+    value.check_planes(planes)
+    if value.indexes and index.codec not in value.indexes:
         raise ConfigError(
-            f"the {index.codec} index goes with the window value codec: the block codec takes a "
-            "bitmap"
+            f"the {index.codec} index goes with the window value codec: the {value.codec} codec "
+            f"takes {' or '.join(value.indexes)}"
         )
     if index.n_out != mask_lanes(value, planes) or index.bus_bits != value.bus_bits:
         raise ConfigError(
@@ -64,7 +65,7 @@ class Decoder:
 
     Parameters
     ----------
-    value : WindowConfig or BlockConfig
+    value : ValueConfig
     index : IndexConfig
         Goes with the values of tensors of some number of planes, see :func:`check_index`.
     """
@@ -87,7 +88,8 @@ class WeightFormat:
 
     Parameters
     ----------
-    value : WindowConfig
+    value : ValueConfig
+        Not of the block codec.
     planes : int
         Bits of a weight's code.
     index : IndexConfig
@@ -98,15 +100,15 @@ class WeightFormat:
         If the index does not go with the values.
     """
 
-    value: WindowConfig
+    value: ValueConfig
     planes: int
     index: IndexConfig
 
     def __post_init__(self) -> None:
-        if not isinstance(self.value, WindowConfig):
+        if not self.value.has_layouts:
             raise ConfigError(
-                f"weight streams need the window value codec, not {self.value.codec}: compress "
-                "with --value window"
+                f"weight streams need the window or direct value codec, not {self.value.codec}: "
+                "compress with --value window"
             )
         check_index(self.index, self.value, self.planes)
 

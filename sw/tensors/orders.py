@@ -17,6 +17,7 @@ from xorloom.sw.bits.jit import njit
 __all__ = [
     "ORDERS",
     "Lanes",
+    "arrange_codes",
     "beats",
     "beats_of",
     "check_order",
@@ -28,6 +29,7 @@ __all__ = [
     "put_beats",
     "runs",
     "slice_count",
+    "stream_counts",
     "tensor_of",
 ]
 
@@ -241,3 +243,43 @@ def runs(size: int, n_out: int, slices_per_stream: int) -> Iterator[tuple[int, i
     for first in range(0, slices, step):
         end = min(slices, first + step)
         yield first, end, min(size, end * n_out) - first * n_out
+
+
+def stream_counts(weights: int, planes: int, n_out: int, slices_per_stream: int) -> list[int]:
+    """Slice bits of every value stream of a tensor.
+
+    All slices of a stream count ``n_out`` bits, but the tensor's last one as many as it has weights
+    in it.
+    """
+    lane_count = n_out // planes
+    total = slice_count(weights, lane_count)
+    counts = [
+        min(slices_per_stream, total - first) * n_out
+        for first in range(0, total, slices_per_stream)
+    ]
+    if counts:
+        counts[-1] -= n_out - (weights - (total - 1) * lane_count) * planes
+    return counts
+
+
+def arrange_codes(
+    slices: np.ndarray, shape: tuple[int, ...], planes: int, order: str
+) -> np.ndarray:
+    """Put the codes of decoded slices in a tensor's order.
+
+    Parameters
+    ----------
+    slices : (slices, n_out) uint8
+        Each bit by itself.
+    shape : tuple of int
+    planes : int
+    order : str
+
+    Returns
+    -------
+    uint8 array of ``shape``
+    """
+    count, per_slice = slices.shape[0], slices.shape[1] // planes
+    bits = slices[:, : per_slice * planes].reshape(count, per_slice, planes)
+    codes = np.packbits(bits, axis=2, bitorder="little")[:, :, 0] if bits.size else bits[:, :, 0]
+    return tensor_of(codes, order, shape)

@@ -7,6 +7,7 @@ A code is what the value plane stores; its meaning is the quantizer's:
 binary     bit ``b`` is the sign of the ``b``-th term: ``sum_b scale[b] * (2 * bit_b - 1)``
 ternary    bit 0 is the sign: ``scale[0] * (2 * bit - 1)``; also prunes small weights
 uniform    bit ``q - 1`` is the sign, the rest ``m``: ``+-(m + 1) * scale[0]``
+trellis    an entry of the stream's table of levels: ``levels[code] * scale[0]``
 =========  ========================================================================
 
 No code is a zero. What scales cannot hold is told apart by row of scales, which serves one tensor,
@@ -41,7 +42,7 @@ __all__ = [
     "stored_quantizer",
 ]
 
-METHODS = ("binary", "alternating", "ternary", "uniform")
+METHODS = ("binary", "alternating", "ternary", "uniform", "trellis")
 SCALES = ("tensor", "row", "group")
 SCALE_DTYPES = ("float16", "float32")
 _LOSSY = 0.01
@@ -59,7 +60,9 @@ class Quantizer:
         ``binary``: binary coding, greedy (Guo et al., CVPR 2017, "Network sketching");
         ``alternating``: binary coding, refined (Xu et al., ICLR 2018, "Alternating multi-bit
         quantization"); ``ternary`` (Li and Liu, 2016, "Ternary weight networks");
-        ``uniform``: symmetric levels without zero, scale by mean squared error.
+        ``uniform``: symmetric levels without zero, scale by mean squared error; ``trellis``: codes
+        are the direct codec's, which chooses them (Marcellin and Fischer, IEEE Trans. Commun. 38,
+        1990).
     planes : int, 1 to 8
         Bits a kept weight; 1 for ternary.
     scale : str
@@ -173,12 +176,15 @@ class Quantized:
         Float32 also where float16 was asked for and cannot hold them.
     notes : tuple of str
         What was dropped or changed, a line each, without the tensor's name.
+    levels : (2**planes,) int8, optional
+        What codes mean, with the method ``trellis``.
     """
 
     mask: np.ndarray
     codes: np.ndarray
     scales: np.ndarray
     notes: tuple[str, ...] = ()
+    levels: np.ndarray | None = None
 
 
 def quantize(
@@ -217,6 +223,8 @@ def quantize(
         raise ConfigError(
             f"{name}: mask must be bool of shape {weights.shape}, not {mask.dtype} of {mask.shape}"
         )
+    if quantizer.method == "trellis":
+        raise ConfigError(f"{name}: the direct value codec chooses the codes of method trellis")
     if fixed_mask and quantizer.method == "ternary":
         raise ConfigError(f"{name}: the ternary quantizer prunes, so the mask cannot be fixed")
     try:
@@ -359,6 +367,12 @@ def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weigh
             top = np.uint8(quantizer.planes - 1)
             level = (codes & np.uint8((1 << (quantizer.planes - 1)) - 1)).astype(np.float32) + 1
             values = np.where(codes >> top, level, -level) * scales[:, 0]
+        elif quantizer.method == "trellis":
+            if quantized.levels is None or quantized.levels.shape != (1 << quantizer.planes,):
+                raise ConfigError(
+                    f"{name}: {1 << quantizer.planes} levels must say what codes mean"
+                )
+            values = quantized.levels.astype(np.float32)[codes] * scales[:, 0]
         else:
             values = np.zeros(codes.size, np.float32)
             for b in range(quantizer.terms):  # one term at a time: the order is part of the format

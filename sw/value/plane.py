@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.spec.config import ValueConfig
@@ -54,11 +55,18 @@ def encode_value(
     Raises
     ------
     ConfigError
-        If mask, codes and planes do not fit together, or the order is unknown.
+        If mask, codes and planes do not fit together, the order is unknown, or the codec chooses
+        the codes itself.
     CapacityError
         If the tensor does not fit the format or the window.
     """
-    data, bits, order, size = value_codec(config.codec).encode(
+    encode = value_codec(config.codec).encode
+    if encode is None:
+        raise ConfigError(
+            f"the {config.codec} value codec chooses the codes itself and cannot keep given ones: "
+            "use --value window"
+        )
+    data, bits, order, size = encode(
         mask, codes, planes, config, order, slices_per_stream, threads, index_bits
     )
     return data, bits, ValueLayout(order, size)

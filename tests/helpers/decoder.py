@@ -8,13 +8,14 @@ from typing import Any
 
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, TrellisConfig
+from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, NoneConfig, TrellisConfig
 from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, padded, schedule_block_words
 from xorloom.sw.spec.weight_format import WeightFormat
 
 __all__ = [
     "BITMAP",
     "FORMATS",
+    "NONE",
     "TRELLIS",
     "VALUE",
     "Stream",
@@ -29,6 +30,7 @@ __all__ = [
 VALUE = WindowConfig(n_in=16, n_out=64, window=128, shared=64, frame=16, bus_bits=32)
 TRELLIS: IndexConfig = TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=32)
 BITMAP: IndexConfig = BitmapConfig(n_out=64, bus_bits=32)
+NONE: IndexConfig = NoneConfig(n_out=64, bus_bits=32)
 FORMATS = [WeightFormat(VALUE, 1, index) for index in (TRELLIS, BITMAP)]
 
 

@@ -8,7 +8,7 @@ from .format_network import trellis_lanes
 
 __all__ = ["decode_index"]
 
-KINDS = {"bitmap": 1, "trellis": 4, "lowrank": 5, "entropy": 6}
+KINDS = {"bitmap": 1, "trellis": 4, "lowrank": 5, "entropy": 6, "none": 9}
 TEXTS = {
     "trellis": "n_in n_out window minterms classes period network_seed",
     "lowrank": "n_out tile_slices tile_lanes rank",
@@ -36,6 +36,11 @@ def decode_index(
 def bitmap(config: dict[str, int], payload: bytes, beats: int) -> list[int]:
     bits, n_out = int.from_bytes(payload, "little"), config["n_out"]
     return [bits >> k * n_out & (1 << n_out) - 1 for k in range(beats)]
+
+
+def none(config: dict[str, int], payload: bytes, beats: int) -> list[int]:
+    assert payload == bytes(config["bus_bits"] // 8)
+    return [(1 << config["n_out"]) - 1] * beats
 
 
 def trellis(config: dict[str, int], payload: bytes, beats: int) -> list[int]:
@@ -161,4 +166,5 @@ DECODERS: dict[str, Callable[[dict[str, int], bytes, int], list[int]]] = {
     "trellis": trellis,
     "lowrank": lowrank,
     "entropy": entropy,
+    "none": none,
 }

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks and codes by FORMAT.md alone: sections 2, 4.1 and 5.2."""
+"""Networks and codes by FORMAT.md alone: sections 2, 4.1, 5.2 and 8."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["block_rows", "trellis_lanes", "window_rows"]
+__all__ = ["block_rows", "direct_slices", "trellis_lanes", "window_rows"]
 
 MASK = (1 << 64) - 1
 
@@ -128,3 +129,36 @@ def trellis_lanes(config: dict[str, Any]) -> list[Lane]:
             first += [x for x in shuffle(source, 16) if x.bit_count() & 1 != b]
             lanes.append((u, [known[k] for k in hand], set(first[: config["minterms"]]), gate))
     return lanes
+
+
+def direct_slices(
+    config: dict[str, int], payload: bytes, slices: int
+) -> tuple[list[int], list[int]]:
+    """Levels and slices of one stream of the direct codec."""
+    n_in, n_out, q = config["n_in"], config["n_out"], config["planes"]
+    size, taps, bus = config["window"], config["taps"], config["bus_bits"] // 8
+    lanes = n_out // q
+    phases = lanes // math.gcd(n_in, lanes)
+    source = generator(config["network_seed"])
+    while True:
+        hands = deal(source, phases * q, taps, size)
+        rows = [sum(1 << t for t in hand) for hand in hands]
+        if all(rank(rows[p * q : p * q + q]) == q for p in range(phases)):
+            break
+    head = -(-(1 << q) // bus) * bus
+    levels = [(byte ^ 128) - 128 for byte in payload[: 1 << q]]
+    assert not any(payload[1 << q : head])
+    bits = int.from_bytes(payload[head:], "little")
+    assert bits >> slices * n_in == 0
+    bits <<= size - 1
+    found = []
+    for beat in range(slices):
+        value = 0
+        for lane in range(lanes):
+            newest = beat * n_in + -(-(lane + 1) * n_in // lanes) - 1
+            window = bits >> newest & (1 << size) - 1
+            for b in range(q):
+                row = rows[lane % phases * q + b]
+                value |= ((window & row).bit_count() & 1) << lane * q + b
+        found.append(value)
+    return levels, found

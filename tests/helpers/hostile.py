@@ -16,6 +16,7 @@ from xorloom.sw.spec.index_config import (
     EntropyConfig,
     IndexConfig,
     LowrankConfig,
+    NoneConfig,
     TrellisConfig,
 )
 from xorloom.sw.spec.layout import Header, network_id
@@ -34,8 +35,10 @@ WINDOW = WindowConfig(
 
 
 def _write(path: Path, weights: int, decoder: Decoder, value: bytes, index: bytes) -> Path:
-    """Write a file of one tensor that keeps nothing, and comes back as float64."""
-    crc = zlib.crc32(bytes(-(-weights // 8))) if weights < 1 << 28 else 0
+    """Write a file of one tensor that keeps nothing, or everything, and comes back as float64."""
+    keeps = decoder.index.keeps_all
+    mask = np.packbits(np.full(weights if weights < 1 << 28 else 0, keeps), bitorder="little")
+    crc = zlib.crc32(bytes(weights * keeps), zlib.crc32(mask))
     info = CompressedTensor(
         (weights,),
         "F64",
@@ -57,7 +60,7 @@ def _write(path: Path, weights: int, decoder: Decoder, value: bytes, index: byte
 def _stream(
     config: ValueConfig | IndexConfig, weights: int, words: int, data: bytes = b""
 ) -> bytes:
-    network = 0 if isinstance(config, BitmapConfig) else network_id(config)
+    network = 0 if isinstance(config, BitmapConfig | NoneConfig) else network_id(config)
     payload = data.ljust(words * config.bus_bytes, b"\0")
     return frame_payload(Header(config.kind, weights, network, words), payload, config.bus_bytes)
 
@@ -98,6 +101,10 @@ def _bitmap(path: Path, weights: int) -> Path:
     return _window(path, weights, BitmapConfig(n_out=2048, bus_bits=32), -(-weights // 32))
 
 
+def _none(path: Path, weights: int) -> Path:
+    return _window(path, weights, NoneConfig(n_out=2048, bus_bits=32), 1)
+
+
 def _block(n_out: int) -> Callable[[Path, int], Path]:
     def write(path: Path, weights: int) -> Path:
         config = BlockConfig(n_in=1, n_out=n_out, lanes=64, bus_bits=32, block_groups=65536)
@@ -119,6 +126,7 @@ HOSTILE: dict[str, Callable[[Path, int], Path]] = {
     "trellis": _trellis,
     "lowrank": _lowrank,
     "bitmap": _bitmap,
+    "none": _none,
     "block of long slices": _block(32768),
     "block of single weights": _block(1),
 }

@@ -12,6 +12,7 @@ from xorloom.sw.spec.index_config import (
     EntropyConfig,
     IndexConfig,
     LowrankConfig,
+    NoneConfig,
     TrellisConfig,
 )
 from xorloom.sw.spec.layout import Header, network_id
@@ -25,6 +26,10 @@ def index_stream(config: IndexConfig, count: int, seed: int = 1) -> bytes:
         return _encoded(config, count, seed)
     if isinstance(config, BitmapConfig):
         kind, network, bits = BitmapConfig.kind, 0, count
+    elif isinstance(config, NoneConfig):
+        words = min(1, count)
+        header = Header(config.kind, count, 0, words)
+        return frame_payload(header, bytes(words * config.bus_bytes), config.bus_bytes)
     else:
         bits = _trellis_bits(config, count)
         kind, network = TrellisConfig.kind, network_id(config)

@@ -75,7 +75,18 @@ VALUES: list[Any] = [
     *(0, 1, -1, 2, 3, 8, 16, 30, 64, 65, 255, 256, 1 << 16, 1 << 31, 1 << 32, 1 << 63, 10**400),
     *(1.5, -0.0, 1e300, float("inf"), float("nan"), None, True, False, "", [], {}, [[]], [1] * 65),
     *([0], [6, 30], [30, 6], [1 << 40], [0, 1 << 31], "row", "column", "skewed", "auto", "\0", "ü"),
-    *("block", "window", "bitmap", "trellis", "entropy", "lowrank", "binary", "uniform", "group"),
+    *(
+        "block",
+        "window",
+        "bitmap",
+        "trellis",
+        "entropy",
+        "lowrank",
+        "none",
+        "binary",
+        "uniform",
+        "group",
+    ),
     *("U8", "I8", "F16", "BF16", "F32", "F64", "F8_E4M3", "C64", "BOOL", "w", "bias", "w.mask"),
 ]
 NAMES = ["x", "w", "bias", "w.xl_scale", "w.mask", "__metadata__", "axis", "planes", "error", ""]

@@ -16,7 +16,7 @@ from xorloom.sw.model.container import (
     write_container,
 )
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, NoneConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
 
@@ -28,6 +28,7 @@ W = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
 PATCHES = WindowConfig(n_in=32, n_out=128, window=64, shared=16, frame=16, bus_bits=64, patches=1)
 BLOCK = BlockConfig(n_in=6, n_out=20, lanes=2, bus_bits=32)
 ENTROPY = EntropyConfig(n_out=64, lanes=4, bus_bits=32)
+NONE = NoneConfig(n_out=64, bus_bits=32)
 CLASSES = TrellisConfig(n_in=16, n_out=64, window=8, minterms=9, classes=4, period=16, bus_bits=32)
 BIAS = StoredTensor("bias", {"": ("F16", (3,), b"123456")})
 
@@ -47,7 +48,7 @@ def tensor(
     """Compress random weights; without a quantizer they are codes of a user, maybe ``given``."""
     rng = np.random.default_rng(len(name) + sum(shape) + planes)
     weights = rng.standard_normal(shape).astype(np.float32)
-    mask, chosen = rng.random(shape) < 0.3, None
+    mask, chosen = rng.random(shape) < (1 if decoder.index.keeps_all else 0.3), None
     if decoder.index.chooses_mask:
         per_stream = per_stream or 16
         chosen = choose_index(np.abs(weights), 0.2, decoder.index, order, per_stream)
@@ -140,6 +141,7 @@ def small_files() -> dict[str, bytes]:
                 dtype="F8_E5M2",
             )
         ],
+        "none": [tensor("w", Decoder(W, NONE), Quantizer(), per_stream=4)],
         "codes": [tensor("w", Decoder(W, index_for(W, 3)), planes=3, order="strided", dtype="I8")],
         "mixed": [
             tensor("v", bitmap, Quantizer("ternary"), dtype="F64", shape=(90,)),

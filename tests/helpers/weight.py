@@ -14,6 +14,7 @@ from xorloom.sw.spec.index_config import (
     EntropyConfig,
     IndexConfig,
     LowrankConfig,
+    NoneConfig,
     TrellisConfig,
 )
 from xorloom.sw.spec.layout import padded
@@ -25,7 +26,7 @@ from tests.helpers.weight_streams import value_stream
 __all__ = ["BUSES", "CODECS", "blocks_of", "form_of", "joined", "pair", "sealed"]
 
 BUSES = (32, 64, 128, 256, 512)
-CODECS = ("bitmap", "entropy", "lowrank", "trellis", "trellis_classes")
+CODECS = ("bitmap", "entropy", "lowrank", "none", "trellis", "trellis_classes")
 
 
 @lru_cache
@@ -47,6 +48,8 @@ def form_of(
     index: IndexConfig
     if codec == "bitmap":
         index = BitmapConfig(**common)
+    elif codec == "none":
+        index = NoneConfig(**common)
     elif codec == "entropy":
         index = EntropyConfig(lanes=2, states=32, **common)
     elif codec == "lowrank":

@@ -21,6 +21,7 @@ def test_kinds_are_those_of_the_format_and_stay_below_weight_streams():
     kinds = {name: config.kind for name, config in CODECS.items()}
     assert kinds == {
         "bitmap": 1, "block": 2, "window": 3, "trellis": 4, "lowrank": 5, "entropy": 6,
+        "direct": 7, "none": 9,
     }  # fmt: skip
 
 

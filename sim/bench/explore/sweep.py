@@ -122,6 +122,7 @@ def _encoding_job(point: Point, sweep: Sweep) -> _Job:
 
 def _synthesis_jobs(point: Point, sweep: Sweep) -> list[_Job]:
     """Return the parts of a decoder; a bitmap needs none, it is the mask."""
+    parts: list[ValueConfig | IndexConfig]
     parts = [point.value, *([] if isinstance(point.index, BitmapConfig) else [point.index])]
     return [
         _Job(

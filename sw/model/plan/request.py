@@ -28,6 +28,8 @@ __all__ = ["Counts", "IndexRequest"]
 
 _SAMPLE = 1 << 20
 """Weights of the whole model on which an operating point is chosen."""
+_BUDGET_CODECS = ("trellis", "entropy", "bitmap")
+"""Index codecs that a budget can choose from."""
 _RATE = (0.95, 1.02)
 """Share of the index bits asked for that counts as met."""
 
@@ -108,9 +110,10 @@ class IndexRequest:
             If options contradict each other, or nothing fits them: of a budget, a
             :class:`xorloom.sw.index.choice.BudgetError` that tells the least.
         """
-        density, codec = self._density(), self.codec
+        codec = self.codec
         if codec is not None and codec not in INDEX_CODECS:
             raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
+        density = self._density()
         if self.budget is not None:
             point = self._point(model, names, value, quantizer, search)
             return point.density, None if point.index.codec == "bitmap" else point.index
@@ -150,10 +153,12 @@ class IndexRequest:
                 "bits per weight chooses density and index bits: give it alone, or give both of "
                 "them"
             )
-        if self.codec == "lowrank":
+        if self.codec not in (None, *_BUDGET_CODECS):
+            fix = "give lowrank a density and index bits"
+            if INDEX_CODECS[self.codec].keeps_all:
+                fix = f"{self.codec} keeps every weight"
             raise ConfigError(
-                "bits per weight goes with the trellis, entropy or bitmap index: give lowrank a "
-                "density and index bits"
+                f"bits per weight goes with the trellis, entropy or bitmap index: {fix}"
             )
         if not isinstance(value, WindowConfig):
             raise ConfigError(
@@ -183,7 +188,7 @@ class IndexRequest:
         """Return what may store a mask of a density, for a budget to choose from."""
         found: list[IndexConfig] = []
         n_out, bus_bits = mask_lanes(value, planes), value.bus_bits
-        for codec in ("trellis", "entropy", "bitmap") if self.codec is None else (self.codec,):
+        for codec in _BUDGET_CODECS if self.codec is None else (self.codec,):
             try:
                 if codec == "trellis":
                     all_rates = trellis_configs(
@@ -237,11 +242,22 @@ class IndexRequest:
         return f"{found:.4f} bits per weight, {self.budget:g} asked for"
 
     def _density(self) -> float:
+        density = self._asked()
+        if self.codec is None or not INDEX_CODECS[self.codec].keeps_all:
+            return DEFAULT_DENSITY if density is None else density
+        if density not in (None, 1):
+            raise ConfigError(
+                f"index {self.codec} keeps every weight: density must be 1, not {density:g} (the "
+                "bitmap and entropy indexes store any mask)"
+            )
+        return 1.0
+
+    def _asked(self) -> float | None:
         if self.density is not None:
             if not 0 < self.density <= 1:
                 raise ConfigError(f"density must be in (0, 1], not {self.density}")
             return self.density
-        return 1 - self.sparsity if self.sparsity is not None else DEFAULT_DENSITY
+        return None if self.sparsity is None else 1 - self.sparsity
 
 
 def _sample(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarray:

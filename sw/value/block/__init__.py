@@ -72,6 +72,7 @@ CODEC = ValueCodec(
     read=_read,
     decode=_decode,
     bits=block_bits,
+    due=None,
     frames=_frames,
     arrange=_arrange,
 )

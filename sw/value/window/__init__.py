@@ -7,11 +7,11 @@ import numpy as np
 from xorloom.sw.bits.codec import ValueCodec
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
+from xorloom.sw.tensors.orders import arrange_codes, slice_count
 
 from .codec import WindowStreams, decode, encode, per_slice
 from .order_choice import IndexBits
-from .stream import pack_window, unpack_window, window_bits
+from .stream import pack_window, unpack_window, window_bits, window_due
 
 __all__ = ["CODEC"]
 
@@ -75,20 +75,9 @@ def _frames(
 
 
 def _arrange(
-    slices: np.ndarray, shape: tuple[int, ...], planes: int, config: WindowConfig, order: str
+    slices: np.ndarray, shape: tuple[int, ...], planes: int, _config: WindowConfig, order: str
 ) -> np.ndarray:
-    weights = int(np.prod(shape, dtype=np.int64))
-    where = lanes(order, weights, per_slice(config, planes))
-    codes = np.zeros(weights, np.uint8)
-    for lane, length in enumerate(where.length):
-        if length:
-            turned = (np.arange(length) + where.turn[lane]) % length
-            own = slices[:length, lane * planes : (lane + 1) * planes]
-            place = where.start[lane] + where.step * turned
-            codes[place] = np.packbits(own, axis=1, bitorder="little")[:, 0]
-    if needs_transpose(order) and len(shape) > 1:
-        return codes.reshape(-1, shape[0]).T.reshape(shape)
-    return codes.reshape(shape)
+    return arrange_codes(slices, shape, planes, order)
 
 
 CODEC = ValueCodec(
@@ -96,6 +85,7 @@ CODEC = ValueCodec(
     read=_read,
     decode=decode,
     bits=window_bits,
+    due=window_due,
     frames=_frames,
     arrange=_arrange,
 )

@@ -25,6 +25,7 @@ from xorloom.sw.tensors.orders import (
     lanes,
     needs_transpose,
     slice_count,
+    stream_counts,
 )
 
 from . import decoding as kernels
@@ -42,7 +43,6 @@ __all__ = [
     "per_slice",
     "read_stream",
     "slice_ends",
-    "stream_counts",
     "stream_slices",
 ]
 
@@ -61,7 +61,7 @@ class SeedStream:
     chunks : int
         Steps of the window, preload included, ``n_in`` bits each.
     count : int
-        Slice bits; see :func:`stream_counts`.
+        Slice bits; see :func:`xorloom.sw.tensors.orders.stream_counts`.
     facts : (frames, 2) int64
         Rate word and number of patches of every frame.
     attempts : int
@@ -115,25 +115,6 @@ def stream_slices(
     most = (1 << 32) - 1 - step * config.n_out  # slice bits that a header can count
     n_streams = max(1, round(kept_bits / STREAM_BITS), -(-total * config.n_out // most))
     return -(-max(1, -(-total // n_streams)) // step) * step
-
-
-def stream_counts(
-    weights: int, planes: int, config: WindowConfig, slices_per_stream: int
-) -> list[int]:
-    """Slice bits of every stream of a tensor.
-
-    All slices of a stream count ``n_out`` bits, but the tensor's last one as many as it has weights
-    in it.
-    """
-    lane_count = per_slice(config, planes)
-    total = slice_count(weights, lane_count)
-    counts = [
-        min(slices_per_stream, total - first) * config.n_out
-        for first in range(0, total, slices_per_stream)
-    ]
-    if counts:
-        counts[-1] -= config.n_out - (weights - (total - 1) * lane_count) * planes
-    return counts
 
 
 @lru_cache(maxsize=4)
@@ -248,7 +229,7 @@ def encode(
     total = slice_count(mask.size, lane_count)
     kept = int(np.count_nonzero(mask)) * planes
     size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
-    counts = stream_counts(mask.size, planes, config, size)
+    counts = stream_counts(mask.size, planes, config.n_out, size)
     flat_mask: dict[bool, np.ndarray] = {}
     flat_codes: dict[bool, np.ndarray] = {}
     _taps(config)  # once, not in every thread

@@ -9,14 +9,20 @@ from functools import reduce
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
-from xorloom.sw.bits.framing import StreamBits, frame_payload, split_streams, unframe_payload
+from xorloom.sw.bits.framing import (
+    StreamBits,
+    check_words,
+    frame_payload,
+    split_streams,
+    unframe_payload,
+)
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.layout import Header, frame_bytes, network_id
-from xorloom.sw.tensors.orders import slice_count
+from xorloom.sw.tensors.orders import slice_count, stream_counts
 
-from .codec import SeedStream, WindowStreams, per_slice, read_stream, stream_counts
+from .codec import SeedStream, WindowStreams, per_slice, read_stream, slice_ends
 
-__all__ = ["pack_window", "unpack_window", "window_bits"]
+__all__ = ["pack_window", "unpack_window", "window_bits", "window_due"]
 
 
 def _one_bits(stream: SeedStream, config: WindowConfig) -> StreamBits:
@@ -83,7 +89,7 @@ def unpack_window(
             f"{where}: {weights} weights in streams of {slices_per_stream} slices must be "
             f"{expected} streams, found {len(parts)}"
         )
-    counts = stream_counts(weights, planes, config, slices_per_stream)
+    counts = stream_counts(weights, planes, config.n_out, slices_per_stream)
     streams = []
     for k, (part, count) in enumerate(zip(parts, counts, strict=True)):
         place = f"{where}: stream {k}"
@@ -109,3 +115,23 @@ def unpack_window(
             raise FormatError(f"{place}: padding after the last chunk must be zero")
         streams.append(stream)
     return WindowStreams(order, slices_per_stream, tuple(streams))
+
+
+def window_due(data: bytes, config: WindowConfig, where: str) -> np.ndarray:
+    """Return the slice with which every word of a stream falls due, (words,) int64.
+
+    A slice leaves when the chunk after its last one has come.
+
+    Raises
+    ------
+    FormatError
+        If the stream is damaged; ``where`` names it.
+    """
+    header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
+    n_bits = header.words * config.bus_bits
+    seeds = np.zeros(-(-n_bits // 64) + 2, np.uint64)
+    seeds.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
+    stream = read_stream(seeds, n_bits // config.n_in, header.count, config, where)
+    check_words(header, stream.chunks * config.n_in, config.bus_bits, where)
+    chunk = np.arange(header.words) * config.bus_bits // config.n_in
+    return np.searchsorted(slice_ends(stream, config), chunk)

@@ -18,6 +18,7 @@ from xorloom.sw.spec.index_config import (
     EntropyConfig,
     IndexConfig,
     LowrankConfig,
+    NoneConfig,
     TrellisConfig,
 )
 
@@ -31,6 +32,7 @@ CONFIGS: dict[str, IndexConfig] = {
     "bitmap_odd": BitmapConfig(n_out=50, bus_bits=64),
     "entropy": EntropyConfig(n_out=64, lanes=4, bus_bits=32),
     "lowrank": LowrankConfig(n_out=40, tile_slices=4, tile_lanes=7, rank=2, bus_bits=64),
+    "none": NoneConfig(n_out=50, bus_bits=32),
     "trellis": TRELLIS,
     "trellis_odd": TrellisConfig(n_in=11, n_out=50, window=9, bus_bits=64),
     "trellis_wide_bus": TrellisConfig(n_in=5, n_out=24, window=10, bus_bits=256),
@@ -89,7 +91,7 @@ def test_index_decoder_passes_a_few_cycles_between_streams() -> None:
 
 
 def test_index_decoder_of_a_value_codec_is_an_error() -> None:
-    text = "index codec must be one of bitmap, entropy, lowrank, trellis, not window"
+    text = "index codec must be one of bitmap, entropy, lowrank, none, trellis, not window"
     with pytest.raises(ConfigError, match=text):
         IndexDecoder(WindowConfig())
 

@@ -17,6 +17,7 @@ from xorloom.sw.spec.index_config import (
     EntropyConfig,
     IndexConfig,
     LowrankConfig,
+    NoneConfig,
     TrellisConfig,
 )
 from xorloom.sw.spec.weight_format import WeightFormat
@@ -45,6 +46,8 @@ def index_config(name: str, lanes: int, bus: int) -> IndexConfig:
         return LowrankConfig(n_out=lanes, tile_slices=3, tile_lanes=5, bus_bits=bus)
     if name == "bitmap":
         return BitmapConfig(n_out=lanes, bus_bits=bus)
+    if name == "none":
+        return NoneConfig(n_out=lanes, bus_bits=bus)
     classes = {"trellis": 1, "classes": 4, "wide": 1}[name]
     n_in = lanes if name == "wide" else 11
     return TrellisConfig(n_in=n_in, n_out=lanes, window=8, classes=classes, period=16, bus_bits=bus)
@@ -103,13 +106,17 @@ def random_streams(
     return found
 
 
-CODECS = ("trellis", "classes", "bitmap", "lowrank", "wide")
+CODECS = ("trellis", "classes", "bitmap", "lowrank", "wide", "none")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("bus", "names", "planes"),
-    [(32, ("trellis", "bitmap"), 1), (64, ("entropy",), 2), (128, ("lowrank", "classes"), 3)],
+    [
+        (32, ("trellis", "bitmap"), 1),
+        (64, ("entropy", "none"), 2),
+        (128, ("lowrank", "classes"), 3),
+    ],
 )
 def test_decoder_decodes_what_the_golden_model_does(
     bus: int, names: tuple[str, ...], planes: int

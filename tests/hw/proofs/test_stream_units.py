@@ -22,7 +22,7 @@ from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.index_config import BitmapConfig, LowrankConfig, NoneConfig, TrellisConfig
 
 from tests.helpers.proof import (
     BITS,
@@ -124,6 +124,7 @@ HELD: dict[str, Callable[[], wiring.Component]] = {
     "window_unit": lambda: WindowUnit(VALUE),
     "window_unit_patches": lambda: WindowUnit(replace(VALUE, n_in=32, patches=1)),
     "bitmap": lambda: IndexUnit(BitmapConfig(n_out=9, bus_bits=32)),
+    "none": lambda: IndexUnit(NoneConfig(n_out=9, bus_bits=32)),
     "trellis": lambda: IndexUnit(TRELLIS),
     "trellis_classes": lambda: IndexUnit(replace(TRELLIS, classes=4)),
     "lowrank": lambda: IndexUnit(LowrankConfig(n_out=12, tile_slices=3, tile_lanes=5, bus_bits=32)),

@@ -12,7 +12,7 @@ from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
 from xorloom.sim.simulate.runner import build, run
 
-from tests.helpers.decoder import BITMAP, FORMATS, TRELLIS, VALUE, good, judge
+from tests.helpers.decoder import BITMAP, FORMATS, NONE, TRELLIS, VALUE, good, judge
 from tests.helpers.weight_streams import weight_stream
 
 
@@ -31,7 +31,7 @@ def lint(path: Path, top: str) -> str:
 
 
 def decoder(*, reader: bool) -> str:
-    unit = IpBlock(VALUE, [TRELLIS, BITMAP], planes=1, reader=reader)
+    unit = IpBlock(VALUE, [TRELLIS, BITMAP, NONE], planes=1, reader=reader)
     return component_verilog(unit, "axi_decoder")
 
 

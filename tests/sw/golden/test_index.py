@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden models of bitmap and trellis index, against bytes and matrices over GF(2)."""
+"""Golden models of bitmap, none and trellis index, against bytes and matrices over GF(2)."""
 
 import galois
 import numpy as np
@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.golden.bitmap import bitmap_decoder
 from xorloom.sw.golden.bus import bus_words
+from xorloom.sw.golden.none import none_decoder
 from xorloom.sw.golden.trellis import trellis_decoder, trellis_mask
-from xorloom.sw.spec.index_config import BitmapConfig
+from xorloom.sw.spec.index_config import BitmapConfig, NoneConfig
 from xorloom.sw.spec.trellis_code import trellis_code
 
 from tests.helpers.index import frame, pack_bitmap
@@ -56,6 +57,14 @@ def test_bitmap_decoder_reads_these_bytes():
         0x2A1,
         0x157,  # bits 0 to 9 and 10 to 18 of 0x55ea1
     ]
+
+
+def test_none_decoder_keeps_every_weight():
+    for bus_bits in (32, 256):
+        words = bus_words(frame(9, 19, 0, [0], bus_bits), bus_bits)
+        assert none_decoder(NoneConfig(n_out=8, bus_bits=bus_bits), words) == [0xFF, 0xFF, 7]
+        with pytest.raises(StopIteration):
+            none_decoder(NoneConfig(n_out=8, bus_bits=bus_bits), words[: 128 // bus_bits or 1])
 
 
 @given(st.lists(st.booleans(), max_size=300), st.integers(1, 70), st.sampled_from([32, 128]))
@@ -148,5 +157,7 @@ def test_decoders_of_nothing_give_nothing():
         bitmap_decoder(BitmapConfig(n_out=8, bus_bits=32), bus_words(frame(1, 0, 0, [], 32), 32))
         == []
     )
+    nothing = bus_words(frame(9, 0, 0, [], 32), 32)
+    assert none_decoder(NoneConfig(n_out=8, bus_bits=32), nothing) == []
     words = bus_words(frame(4, 0, 0, [], 32), 32)
     assert trellis_decoder(trellis_config(2, 8, 6), words) == []

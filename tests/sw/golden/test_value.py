@@ -143,8 +143,8 @@ def test_block_parser_of_a_stream_that_is_too_short_raises(rng):
 
 
 def worked_example():
-    """Parse section 8.1 of FORMAT.md."""
-    text = FORMAT.read_text(encoding="utf-8").split("### 8.1 Block codec")[1].split("### 8.2")[0]
+    """Parse section 9.1 of FORMAT.md."""
+    text = FORMAT.read_text(encoding="utf-8").split("### 9.1 Block codec")[1].split("### 9.2")[0]
     names = [field.name for field in fields(BlockConfig)]
     values = {name: int(re.search(rf"\b{name} (\d+)", text).group(1)) for name in names}
 

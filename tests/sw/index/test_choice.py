@@ -18,7 +18,13 @@ from xorloom.sw.model import kept as kept_module
 from xorloom.sw.model.kept import best_pattern, kept_row
 from xorloom.sw.model.plan.request import IndexRequest
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, LowrankConfig, TrellisConfig
+from xorloom.sw.spec.index_config import (
+    BitmapConfig,
+    EntropyConfig,
+    LowrankConfig,
+    NoneConfig,
+    TrellisConfig,
+)
 from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
@@ -84,7 +90,7 @@ def test_index_bits_belong_to_choosing_codecs(codec):
 
 
 def test_unknown_codec_is_an_error():
-    text = "index must be one of bitmap, entropy, trellis, lowrank, not 'huffman'"
+    text = "index must be one of bitmap, entropy, trellis, lowrank, none, not 'huffman'"
     with pytest.raises(ConfigError, match=text):
         index_config("huffman", WINDOW, 1, density=0.09)
 
@@ -241,6 +247,8 @@ def test_request_by_default_is_a_bitmap_of_a_tenth(model):
     assert resolve(model, codec="bitmap", density=0.3) == (0.3, None)
     assert resolve(model, sparsity=0.75) == (0.25, None)
     assert resolve(model, density=1.0) == (1.0, None)
+    for dense in ({}, {"density": 1.0}, {"sparsity": 0.0}):
+        assert resolve(model, codec="none", **dense) == (1.0, NoneConfig())
     assert resolve(model, sparsity=0.75, codec="entropy") == (0.25, EntropyConfig())
 
 
@@ -265,7 +273,7 @@ def test_request_of_a_budget_chooses_density_and_codec(model):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"codec": "lz"}, "index must be one of bitmap, entropy, trellis, lowrank, not 'lz'"),
+        ({"codec": "lz"}, "index must be one of bitmap, entropy, trellis, lowrank, none, not 'lz'"),
         ({"codec": "lz", "budget": 0.3}, "index must be one of bitmap, .* not 'lz'"),
         ({"density": 0.0}, r"density must be in \(0, 1\], not 0.0"),
         ({"density": 1.1}, r"density must be in \(0, 1\], not 1.1"),
@@ -279,6 +287,13 @@ def test_request_of_a_budget_chooses_density_and_codec(model):
         ({"budget": float("nan")}, "bits per weight must be positive, not nan"),
         ({"budget": float("inf")}, "bits per weight must be positive, not inf"),
         ({"budget": 0.3, "codec": "lowrank"}, "bits per weight goes with the trellis, entropy or"),
+        ({"budget": 0.3, "codec": "none"}, "trellis, entropy or bitmap index: none keeps every"),
+        (
+            {"codec": "none", "density": 0.5},
+            "index none keeps every weight: density must be 1, not",
+        ),
+        ({"codec": "none", "sparsity": 0.1}, "index none keeps every weight: density must be 1"),
+        ({"codec": "none", "rate": 0.2}, "the none index stores any mask at a rate of its own"),
         ({"codec": "bitmap", "rate": 0.2}, "the bitmap index stores any mask at a rate of its own"),
         ({"codec": "entropy", "rate": 0.2}, "the entropy index stores any mask at a rate"),
         ({"rate": 0.9}, "index bits must be between 0.03 and 0.5"),

@@ -27,7 +27,7 @@ from tests.helpers.weight import CODECS, blocks_of, form_of, joined, pair, seale
 def test_format_refuses_what_does_not_go_together() -> None:
     with pytest.raises(
         ConfigError,
-        match="weight streams need the window value codec, not block: compress with --value window",
+        match="need the window or direct value codec, not block: compress with --value window",
     ):
         WeightFormat(BlockConfig(), 1, BitmapConfig())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="does not go with slices of 32 weights"):

@@ -28,7 +28,7 @@ CONFIG = WindowConfig(
 )
 
 
-def example(title: str = "8.2 Window codec") -> dict[str, str]:
+def example(title: str = "9.2 Window codec") -> dict[str, str]:
     """Read an example's lines; continuation lines and remarks are cut off."""
     path = Path(xorloom.sw.__file__).with_name("FORMAT.md")
     text = path.read_text(encoding="utf-8").split(f"### {title}")[1].split("```")[1]
@@ -76,7 +76,7 @@ def test_window_example_decodes_by_hand() -> None:
 
 
 def test_trellis_example_is_the_code_and_decodes_by_hand() -> None:
-    facts = example("8.3 Trellis index")
+    facts = example("9.3 Trellis index")
     config = TrellisConfig(
         n_in=4, n_out=10, window=6, minterms=4, classes=4, period=16, bus_bits=32, network_seed=1
     )
@@ -113,7 +113,7 @@ def test_trellis_example_is_the_code_and_decodes_by_hand() -> None:
 
 
 def test_weight_example_is_what_the_encoder_writes() -> None:
-    window, facts = example(), example("8.6 Weight stream")
+    window, facts = example(), example("9.6 Weight stream")
     index = BitmapConfig(n_out=32, bus_bits=32)
     mask = np.array([bit == "1" for bit in window["mask"]])
     streams = bytes.fromhex(window["stream"]), bytes.fromhex(facts["index"])
@@ -126,7 +126,7 @@ def test_weight_example_is_what_the_encoder_writes() -> None:
 
 
 def test_weight_example_comes_apart_by_hand() -> None:
-    window, facts = example(), example("8.6 Weight stream")
+    window, facts = example(), example("9.6 Weight stream")
     data = bytes.fromhex(facts["stream"])
     value, index = bytes.fromhex(window["stream"]), bytes.fromhex(facts["index"])
     assert data[:8] == b"XL\x01\x11" + (100).to_bytes(4, "little")

@@ -121,7 +121,7 @@ def test_block_network_rejects(arguments, text):
 
 
 def test_block_network_of_the_formats_redraw_example_draws_four_times_more():
-    # FORMAT.md, 8.1: n_in 4, n_out 4, network_seed 0
+    # FORMAT.md, 9.1: n_in 4, n_out 4, network_seed 0
     rows = (row for row in (value & 15 for value in splitmix64(0)) if row)
     draws = [tuple(itertools.islice(rows, 4)) for _ in range(5)]
     ranks = [int(np.linalg.matrix_rank(bits(draw, 4))) for draw in draws]

@@ -162,7 +162,10 @@ def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) ->
         (["--bits-per-weight", 0.3, "--density", 0.1], "bits per weight chooses density and index"),
         (["--bits-per-weight", 0.01], "0.01 bits per weight are too few: the least is 0.2"),
         (["--bits-per-weight", 0.3, "--index", "lowrank"], "bits per weight goes with the trellis"),
-        (["--index", "lz"], "index must be one of bitmap, entropy, trellis, lowrank, not 'lz'"),
+        (
+            ["--index", "lz"],
+            "index must be one of bitmap, entropy, trellis, lowrank, none, not 'lz'",
+        ),
         (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits per weight"),
         (["--index-bits", 0.2, "--density", 0.6], "density must be between 0.016 and 0.469"),
         (["--density", 0], "density must be in (0, 1], not 0.0"),

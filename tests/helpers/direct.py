@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams of the direct codec made of random seeds."""
+
+import numpy as np
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.tensors.orders import slice_count, stream_counts
+from xorloom.sw.value.direct.stream import DirectStreams, SeedString
+
+__all__ = ["CONFIGS", "random_streams", "seed_string"]
+
+CONFIGS = [
+    DirectConfig(),
+    DirectConfig(n_in=8, n_out=12, planes=3, window=6, taps=3, bus_bits=32, network_seed=1),
+    DirectConfig(n_in=12, n_out=32, planes=4, taps=4, bus_bits=32, network_seed=2),
+    DirectConfig(n_in=96, n_out=192, planes=6, window=12, taps=5),
+    DirectConfig(n_in=10, n_out=60, planes=1, window=16, bus_bits=32),
+    DirectConfig(n_in=4, n_out=64, planes=1, window=14, taps=7, bus_bits=32),
+    DirectConfig(n_in=128, n_out=64, planes=2, window=7, taps=1, bus_bits=128, network_seed=9),
+]
+"""Rates 2, 3/2, 3, 1/6, 1/16, 4; chunks shorter and longer than a bus word."""
+
+
+def seed_string(bits: np.ndarray, count: int) -> SeedString:
+    seeds = np.zeros(-(-bits.size // 64) + 2, np.uint64)
+    packed = np.packbits(bits, bitorder="little")
+    seeds.view(np.uint8)[: packed.size] = packed
+    return SeedString(seeds, count)
+
+
+def random_streams(
+    config: DirectConfig, weights: int, slices_per_stream: int, order: str = "column"
+) -> DirectStreams:
+    rng = np.random.default_rng(weights)
+    counts = stream_counts(weights, config.planes, config.n_out, slices_per_stream)
+    streams = [
+        seed_string(
+            rng.integers(0, 2, slice_count(count, config.n_out) * config.n_in, np.uint8), count
+        )
+        for count in counts
+    ]
+    levels = rng.integers(-128, 128, 1 << config.planes).astype(np.int8)
+    return DirectStreams(order, slices_per_stream, levels, tuple(streams))
