@@ -111,19 +111,21 @@ class SentenceEncoder:
         ids, places, lengths = _tokens(sentences)
         words = self.tensors["embeddings.word_embeddings.weight"]
         positions = self.tensors["embeddings.position_embeddings.weight"]
-        for what, values, count in (
-            ("token ids must be below", ids, len(words)),
-            ("tokens per sentence must be at most", lengths - 1, len(positions)),
-        ):
-            if values.min() < 0 or values.max() >= count:
-                raise ConfigError(f"{what} {count}, not {values.max() if values.max() > 0 else -1}")
+        if ids.min() < 0 or ids.max() >= len(words):
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            raise ConfigError(f"token ids must be 0 to {len(words) - 1}, not {wrong}")
+        if lengths.max() > len(positions):
+            raise ConfigError(
+                f"a sentence must have at most {len(positions)} tokens, not {lengths.max()}"
+            )
         types = self.tensors["embeddings.token_type_embeddings.weight"]
         hidden = self._norm("embeddings", words[ids] + positions[places] + types[0])
         groups = iter(self.groups)
         for layer in self._layers:
             group = next(groups)
             yield group, hidden
-            mixed = self._attention(*(self._linear(name, hidden) for name in group), lengths)
+            query, key, value = (self._linear(name, hidden) for name in group)
+            mixed = self._attention(query, key, value, lengths)
             group = next(groups)
             yield group, mixed
             mixed = self._linear(group[0], mixed)
