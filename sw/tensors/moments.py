@@ -48,22 +48,24 @@ class Moments:
         second = self.second
         if second.ndim != 2 or second.shape[0] != second.shape[1]:
             raise ConfigError(f"second moment has shape {second.shape}, must be a square matrix")
-        square, line = second.shape, second.shape[:1]
-        for what, array, shape in (
-            ("second moment", second, square),
-            ("mean", self.mean, line),
-            ("cross", self.cross, square),
-            ("original_mean", self.original_mean, line),
-        ):
+        fields: tuple[tuple[str, np.ndarray | None, int], ...] = (
+            ("second moment", second, 2),
+            ("mean", self.mean, 1),
+            ("cross", self.cross, 2),
+            ("original_mean", self.original_mean, 1),
+        )
+        for what, array, dimensions in fields:
             if array is None:
                 continue
+            shape = second.shape[:dimensions]
             if array.dtype not in (np.float32, np.float64):
                 raise ConfigError(f"{what} is {array.dtype}, must be float32 or float64")
             if array.shape != shape:
                 raise ConfigError(f"{what} has shape {array.shape}, must be {shape}")
             finite = np.isfinite(array)
             if not finite.all():
-                at = tuple(int(i) for i in np.unravel_index(np.argmin(finite), array.shape))
+                place = np.unravel_index(int(np.argmin(finite)), array.shape)
+                at = tuple(int(i) for i in place)
                 raise ConfigError(
                     f"{what} at {at} is {array[at]}, must be finite (collect it again)"
                 )
@@ -75,9 +77,9 @@ class Moments:
                 "second moment is not symmetric (it must be the mean of x x' over all inputs x)"
             )
         if (second.diagonal() < 0).any():
-            at = int(np.argmax(second.diagonal() < 0))
+            i = int(np.argmax(second.diagonal() < 0))
             raise ConfigError(
-                f"second moment at ({at}, {at}) is {second[at, at]}, must not be negative"
+                f"second moment at ({i}, {i}) is {second[i, i]}, must not be negative"
             )
 
     @property

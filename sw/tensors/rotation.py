@@ -124,7 +124,7 @@ def _turned(weights: np.ndarray, seed: int, back: bool, name: str) -> np.ndarray
 
 def _turned_rows(rows: np.ndarray, seed: int, back: bool, dtype: type) -> np.ndarray:
     order = block(rows.shape[1])
-    out = np.empty(rows.shape, dtype)
+    out: np.ndarray = np.empty(rows.shape, dtype)
     factor = 1.0 / math.sqrt(order)
     turn(np.ascontiguousarray(rows), signs(seed, rows.shape[1]), order, factor, back, out)
     return out

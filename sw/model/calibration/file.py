@@ -118,9 +118,10 @@ def load(path: Path) -> Calibration:
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise FormatError(f"{path}: one array, expected an .npz file (use numpy.savez)")
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise FormatError(f"{path}: one array, expected an .npz file (use numpy.savez)")
+        with opened as arrays:
             for key in arrays.files:
                 name, suffix = _split(key)
                 parts.setdefault(name, {})[suffix] = arrays[key]
@@ -147,7 +148,11 @@ def _moments(path: Path, name: str, own: dict[str, np.ndarray]) -> Moments:
             "missing (add it: the mean of x x' over all inputs x)"
         )
     samples = own.pop(".samples", np.array(0))
-    if samples.size != 1 or samples.dtype.kind not in "iu" or not 0 <= samples.item() < _SAMPLES_MAX:
+    if (
+        samples.size != 1
+        or samples.dtype.kind not in "iu"
+        or not 0 <= samples.item() < _SAMPLES_MAX
+    ):
         raise FormatError(f"{path}: {name}: {name}.samples must be one integer from 0 on")
     fields = {_PARTS[suffix]: array for suffix, array in own.items() if suffix}
     try:
