@@ -40,6 +40,7 @@ __all__ = [
     "dequantize",
     "quantize",
     "stored_quantizer",
+    "stored_scales",
 ]
 
 METHODS = ("binary", "alternating", "ternary", "uniform", "trellis")
@@ -253,7 +254,7 @@ def quantize(
     kept, scales = method(values, group, groups, quantizer.planes)
     peaks = np.zeros(groups)
     np.maximum.at(peaks, group, np.abs(values))
-    stored, lost, more = _stored(scales, peaks, quantizer)
+    stored, lost, more = stored_scales(scales, peaks, quantizer)
     notes += more
     codes = np.zeros(weights.size, np.uint8)
     keep = np.zeros(weights.size, np.bool_)
@@ -267,7 +268,7 @@ def quantize(
     )
 
 
-def _stored(
+def stored_scales(
     scales: np.ndarray, peaks: np.ndarray, quantizer: Quantizer
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Round scales to the dtype that can hold them.

@@ -37,7 +37,9 @@ def _splat(value: int) -> Any:
 
 
 def _saturated(builder: Any, name: str, a: Any, b: Any) -> Any:
-    return builder.call(declared(builder, f"llvm.{name}.sat.v64i8", _VECTOR, _VECTOR, _VECTOR), [a, b])
+    return builder.call(
+        declared(builder, f"llvm.{name}.sat.v64i8", _VECTOR, _VECTOR, _VECTOR), [a, b]
+    )
 
 
 def _look_up(builder: Any, table: Any, codes: Any) -> Any:
@@ -58,7 +60,9 @@ def _look_up(builder: Any, table: Any, codes: Any) -> Any:
         ]
         while len(pieces) > 1:
             places = list(range(2 * pieces[0].type.count))
-            pieces = [pick(builder, a, b, places) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
+            pieces = [
+                pick(builder, a, b, places) for a, b in zip(pieces[::2], pieces[1::2], strict=True)
+            ]
         found.append(pieces[0])
     for bit in (_TABLE, 2 * _TABLE):
         is_set = builder.icmp_unsigned("!=", builder.and_(codes, _splat(bit)), _splat(0))
