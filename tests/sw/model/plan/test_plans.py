@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from xorloom.sw.base.errors import CapacityError, ConfigError, DensityError
-from xorloom.sw.model.prepare import maker
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
@@ -15,6 +14,7 @@ from xorloom.sw.model.notes import report_notes
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import make_plans
 from xorloom.sw.model.plan.settings import Settings
+from xorloom.sw.model.prepare import maker
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.index_config import (
