@@ -64,7 +64,8 @@ def test_streams_decode_to_the_codes_whose_values_come_near(rotation, scale):
     values = weights_of(choice, quantizer, rotation)
     table = choice.streams.levels.astype(np.float32)[choice.codes] * choice.scales
     stored = weights if rotation is None else rotate(weights, rotation)
-    assert np.square(table - stored).sum() < 0.3 * np.square(stored).sum()
+    most = 0.3 if scale == "row" else 0.6
+    assert np.square(table - stored).sum() < most * np.square(stored).sum()
     assert np.square(values - weights).sum() == pytest.approx(
         np.square(table - stored).sum(), rel=1e-3
     )
