@@ -20,7 +20,18 @@ from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.direct_table import SEEDS
 from xorloom.sw.value.direct.levels import first_levels, fit_levels
 
-__all__ = ["PLANES", "RATES", "WINDOWS", "Found", "best_network", "gap", "table_text"]
+__all__ = [
+    "DRAWS",
+    "PLANES",
+    "RATES",
+    "WINDOWS",
+    "Found",
+    "best_network",
+    "gap",
+    "ordered",
+    "searched",
+    "table_text",
+]
 
 _RATES = "1/16,1/12,1/10,1/8,1/6,1/5,1/4,1/3,1/2,2/3,3/4,1,5/4,4/3,3/2,5/3,2,5/2,3,7/2,4"
 RATES = tuple(map(Fraction, _RATES.split(",")))
@@ -45,7 +56,7 @@ _SINGLE = 10
 there."""
 _MARGIN = 3
 """Window bits that a weight must share with the one before it."""
-_DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
+DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
 _SHORT, _TRIAL, _LONG = 20_000, 4_000, 150_000
 _KEPT = 6
 _LUT_INPUTS = 4
@@ -120,7 +131,7 @@ def _planes(rate: Fraction, window: int) -> tuple[int, ...]:
     return planes[:1] if rate <= min(PLANES) and window <= _SINGLE else planes
 
 
-def _ordered(found: list[Found], window: int) -> list[Found]:
+def ordered(found: list[Found], window: int) -> list[Found]:
     """Put the default first: by error, up to window 10 of those of 1 LUT4 per code bit."""
     return sorted(found, key=lambda one: (window <= 10 and one.luts > 1, one.error))
 
@@ -137,7 +148,7 @@ def searched(
             found = []
             for planes in _planes(rate, window):
                 for taps in TAPS[window]:
-                    best = best_network(rate, window, planes, taps, _DRAWS[window])
+                    best = best_network(rate, window, planes, taps, DRAWS[window])
                     found.append(best)
                     print(
                         f"rate {rate} window {window} planes {planes} taps {taps}: seed "
@@ -145,7 +156,7 @@ def searched(
                         file=sys.stderr,
                         flush=True,
                     )
-            yield rate, window, _ordered(found, window)
+            yield rate, window, ordered(found, window)
 
 
 def table_text(seeds: dict[tuple[int, int, int], tuple[tuple[int, int, int], ...]]) -> str:
