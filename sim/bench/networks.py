@@ -137,7 +137,7 @@ def ordered(found: list[Found], window: int) -> list[Found]:
 
 
 def searched(
-    rates: tuple[Fraction, ...], windows: tuple[int, ...]
+    rates: tuple[Fraction, ...], windows: tuple[int, ...], draws: int | None = None
 ) -> Iterator[tuple[Fraction, int, list[Found]]]:
     """Search all networks of some rates and windows; report each to stderr."""
     for window in windows:
@@ -148,7 +148,7 @@ def searched(
             found = []
             for planes in _planes(rate, window):
                 for taps in TAPS[window]:
-                    best = best_network(rate, window, planes, taps, DRAWS[window])
+                    best = best_network(rate, window, planes, taps, draws or DRAWS[window])
                     found.append(best)
                     print(
                         f"rate {rate} window {window} planes {planes} taps {taps}: seed "
@@ -193,12 +193,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Search networks of the direct codec.")
     parser.add_argument("--rates", default="", help="such as 1/4,2; all if not given")
     parser.add_argument("--windows", default="", help="such as 8,10; all if not given")
+    parser.add_argument("--draws", type=int, help="networks of each kind that are drawn")
     parser.add_argument("--table", type=Path, default=Path(direct_table.__file__), help="to write")
     options = parser.parse_args()
     rates = tuple(map(Fraction, options.rates.split(","))) if options.rates else RATES
     windows = tuple(map(int, options.windows.split(","))) if options.windows else WINDOWS
     seeds = dict(SEEDS) if options.rates or options.windows else {}
-    for rate, window, found in searched(rates, windows):
+    for rate, window, found in searched(rates, windows, options.draws):
         key = (rate.numerator, rate.denominator, window)
         seeds[key] = tuple((one.planes, one.taps, one.seed) for one in found)
         write_whole(options.table, table_text(seeds))
