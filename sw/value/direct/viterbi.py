@@ -44,9 +44,9 @@ class Code(NamedTuple):
 class Work(NamedTuple):
     """Work space.
 
-    ``metric`` (2 * windows,) uint8 or uint16; ``few`` (2, windows) int32: those at the start;
+    ``metric`` (2 * windows,) uint8 or uint16; ``few`` (2, windows) int32: metrics at the start;
     ``won`` (steps * windows / 8,) uint8: which paths won; ``moved`` (steps,) int64: shifts of those
-    steps; the steps are a power of two; ``costs`` (128,) int32; ``tables`` (groups * 64,) of the metrics'
+    steps, a power of two of them; ``costs`` (128,) int32; ``tables`` (groups * 64,) of the metrics'
     dtype: costs of the next groups.
     """
 
