@@ -12,7 +12,7 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.kept import KeptReport, kept_row
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import CompressSpec
-from xorloom.sw.model.prepare import maker
+from xorloom.sw.model.prepare import PutAside, maker
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig
@@ -125,7 +125,7 @@ def test_what_was_put_aside_comes_back(shape, own, planes, rng, tmp_path):
     options = spec(quantizer=Quantizer(planes=planes), order="row")
     part = maker.part_maker(model, {"w": options}, given)("w")
     with (tmp_path / "aside").open("wb+") as file:
-        aside = prepare.PutAside(lambda _: part, file)
+        aside = PutAside(lambda _: part, file)
         assert aside.take("w") is part
         for name in "abw":
             assert aside.put(name) is part
