@@ -124,11 +124,11 @@ def test_a_saliency_tells_what_an_error_counts(compress, rng):
 @pytest.mark.parametrize("order", ["row", "column", "skewed"])
 def test_rows_of_unequal_size_cost_nothing(order, compress, rng):
     w = rng.standard_normal((64, 128)).astype(np.float32)
+    sizes = np.exp(rng.standard_normal((64, 1))).astype(np.float32)
     _, alike = compress({"w": w}, spec(order=order))
-    _, unequal = compress(
-        {"w": w * np.exp(rng.standard_normal((64, 1))).astype("f")}, spec(order=order)
-    )
-    assert unequal["w"].error < 1.1 * alike["w"].error
+    _, unequal = compress({"w": w * sizes}, spec(order=order))
+    # A few large rows decide the second error; metrics that overflow double it.
+    assert unequal["w"].error < 1.25 * alike["w"].error
 
 
 def test_rows_of_zeros_come_back_as_zeros(compress, rng):
