@@ -105,6 +105,13 @@ def test_a_bias_that_is_shared_or_unknown_stays(compress, rng):
         assert container.raw(name) == arrays[name].tobytes()
 
 
+def test_a_calibration_is_of_matrices(compress, rng):
+    calibration = Calibration({"v": moments(rng.standard_normal((90, 40)))}, "cal.npz")
+    arrays = {"v": rng.standard_normal(40).astype(np.float32)}
+    with pytest.raises(ConfigError, match=r"cal\.npz: v: a calibration is of matrices, not"):
+        compress(arrays, spec(include=("v",)), calibration=calibration)
+
+
 def test_a_saliency_tells_what_an_error_counts(compress, rng):
     w = rng.standard_normal((32, 64)).astype(np.float32)
     worth = np.ones_like(w)

@@ -137,11 +137,10 @@ def test_zeros_of_a_pruned_tensor_are_not_kept(folder: Path) -> None:
     np.savez(folder / "pruned.npz", w=weights)
     out = folder / "p.safetensors"
     _, told = xorloom("compress", folder / "pruned.npz", "-o", out, "--min-size", 10, *DIRECT)
-    assert "w: its 1,056 zeros come back near zero, not as zeros" in told
+    assert "w: its 1,056 zeros may come back as small weights" in told
     xorloom("decompress", out, "-o", folder / "q.safetensors")
     plain = load_file(folder / "q.safetensors")["w"]
     assert (plain[3] == 0).all()  # a row of zeros has scale 0
-    assert plain[4, ::2].any()
 
 
 def test_one_file_has_tensors_of_several_value_codecs(folder: Path) -> None:
