@@ -81,8 +81,8 @@ def valued(
     notes = []
     if zeros:
         notes.append(
-            f"its {zeros:,} zeros may come back as small weights: the {plan.config.codec} value codec "
-            "keeps no mask (--value window does)"
+            f"its {zeros:,} zeros may come back as small weights: the {plan.config.codec} value "
+            "codec keeps no mask (--value window does)"
         )
     moments = None
     if given.calibration is not None:
