@@ -54,6 +54,8 @@ PLANES = {
 _SINGLE = 10
 """Windows up to this one have one plane at rates up to 1/3: a second one gains less than it costs
 there."""
+_LOW = Fraction(1, 4)
+"""Rates up to this one gain from 9 taps, with the largest window."""
 _MARGIN = 3
 """Window bits that a weight must share with the one before it."""
 DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
@@ -131,6 +133,10 @@ def _planes(rate: Fraction, window: int) -> tuple[int, ...]:
     return planes[:1] if rate <= min(PLANES) and window <= _SINGLE else planes
 
 
+def _taps(rate: Fraction, window: int) -> tuple[int, ...]:
+    return TAPS[window] + ((9,) if window == max(WINDOWS) and rate <= _LOW else ())
+
+
 def ordered(found: list[Found], window: int) -> list[Found]:
     """Put the default first: by error, up to window 10 of those of 1 LUT4 per code bit."""
     return sorted(found, key=lambda one: (window <= 10 and one.luts > 1, one.error))
@@ -147,7 +153,7 @@ def searched(
                 continue
             found = []
             for planes in _planes(rate, window):
-                for taps in TAPS[window]:
+                for taps in _taps(rate, window):
                     best = best_network(rate, window, planes, taps, draws or DRAWS[window])
                     found.append(best)
                     print(
