@@ -18,7 +18,6 @@ et al., arXiv 2210.17323; targets from the original inputs: Li et al., "GPTAQ", 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
@@ -26,9 +25,9 @@ from xorloom.sw.tensors.moments import Moments
 
 __all__ = ["Objective", "Step", "compensate", "corrected_bias", "fit_scales", "objective"]
 
-Step = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
-"""``step(column, state) -> (codes, state)``: quantize a column, (rows,) float32 in units of its rows'
-scales, to (rows,) uint8."""
+Step = Callable[[np.ndarray], np.ndarray]
+"""``step(column)``: return the codes of the next column, (rows,) uint8; the column is (rows,)
+float32 in units of the rows' scales."""
 
 _BLOCK = 64
 """Columns whose errors are added one by one; those of whole blocks by matrix products."""
@@ -106,9 +105,7 @@ def objective(
     return Objective(np.ascontiguousarray(target), damped.astype(np.float32), factor)
 
 
-def compensate(
-    aim: Objective, levels: np.ndarray, scales: np.ndarray, step: Step, state: Any
-) -> np.ndarray:
+def compensate(aim: Objective, levels: np.ndarray, scales: np.ndarray, step: Step) -> np.ndarray:
     """Return the codes of a matrix, (rows, columns) uint8, chosen column by column.
 
     Parameters
@@ -119,9 +116,7 @@ def compensate(
     scales : (rows,) float32
         A row of scale 0 comes back as zeros, whatever its codes are.
     step : Step
-        The quantizer of a column.
-    state
-        What it gets with the first column; with every other one what it returned before.
+        The quantizer of columns; it may go on from where the last one ended.
     """
     targets = np.ascontiguousarray(aim.target.T)
     columns, rows = targets.shape
@@ -133,12 +128,14 @@ def compensate(
         wanted = targets[begin:end] + aim.factor[begin:end, :begin] @ errors[:begin]
         for j in range(begin, end):
             column = wanted[j - begin] + aim.factor[j, begin:j] @ errors[begin:j]
-            codes[j], state = step(column * per_unit, state)
+            codes[j] = step(column * per_unit)
             errors[j] = targets[j] - levels[codes[j]] * scales
     return np.ascontiguousarray(codes.T)
 
 
-def fit_scales(aim: Objective, values: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def fit_scales(
+    aim: Objective, values: np.ndarray, scales: np.ndarray, *, whole: bool = False
+) -> np.ndarray:
     """Return the scale of every row that makes its error least, (rows,) float32.
 
     Parameters
@@ -147,11 +144,15 @@ def fit_scales(aim: Objective, values: np.ndarray, scales: np.ndarray) -> np.nda
     values : (rows, columns) float32
         In units of the scales.
     scales : (rows,) float32
-        What stays where all of a row's values are 0, or its target is.
+        What stays where it is 0, or all of a row's values are.
+    whole : bool
+        All rows have one scale.
     """
     weighted = values @ aim.metric
     power = np.einsum("rc,rc->r", weighted, values)
     product = np.einsum("rc,rc->r", weighted, aim.target)
+    if whole:
+        power, product = np.full_like(power, power.sum()), np.full_like(power, product.sum())
     fitted = np.divide(product, power, out=scales.copy(), where=(power > 0) & (scales != 0))
     return fitted.astype(np.float32)
 

@@ -13,8 +13,8 @@ from xorloom.sw.value.direct.compensate import (
 LEVELS = np.array([-1.5, -0.5, 0.5, 1.5], np.float32)
 
 
-def nearest(column, state):
-    return np.abs(column[:, None] - LEVELS).argmin(axis=1).astype(np.uint8), state + 1
+def nearest(column):
+    return np.abs(column[:, None] - LEVELS).argmin(axis=1).astype(np.uint8)
 
 
 def case(rows=12, columns=96, tokens=400, seed=0, shift=0.0):
@@ -37,7 +37,7 @@ def gptq(weights, second, damping, scales):
     upper = np.linalg.cholesky(inverse).T
     codes = np.zeros(weights.shape, np.uint8)
     for j in range(weights.shape[1]):
-        codes[:, j] = nearest((rest[:, j] / scales).astype(np.float32), 0)[0]
+        codes[:, j] = nearest((rest[:, j] / scales).astype(np.float32))
         error = (rest[:, j] - LEVELS[codes[:, j]] * scales) / upper[j, j]
         rest[:, j:] -= np.outer(error, upper[j, j:])
     return codes
@@ -49,7 +49,7 @@ def test_compensation_chooses_what_gptq_chooses():
     scales = weights.std(axis=1)
     aim = objective(weights, moments, damping=0.05, has_bias=False)
     expected = gptq(weights, moments.second.astype(np.float64), 0.05, scales)
-    found = compensate(aim, LEVELS, scales, nearest, 0)
+    found = compensate(aim, LEVELS, scales, nearest)
     # Sums in another order and precision may move a weight across a threshold, once.
     assert (found != expected).mean() < 0.01
     assert (found[:, :60] == expected[:, :60]).all()
@@ -59,25 +59,28 @@ def test_compensation_lessens_the_error_of_outputs():
     weights, x = case()
     scales = weights.std(axis=1)
     aim = objective(weights, moments_of(x), damping=0.01, has_bias=False)
-    plain = nearest((weights / scales[:, None]).reshape(-1), 0)[0].reshape(weights.shape)
+    plain = nearest((weights / scales[:, None]).reshape(-1)).reshape(weights.shape)
 
     def output_error(codes):
         return float(np.square(x @ (LEVELS[codes] * scales[:, None] - weights).T).sum())
 
-    assert output_error(compensate(aim, LEVELS, scales, nearest, 0)) < 0.6 * output_error(plain)
+    assert output_error(compensate(aim, LEVELS, scales, nearest)) < 0.6 * output_error(plain)
 
 
-def test_columns_come_in_order_each_with_the_state_of_the_one_before():
+def test_columns_come_in_order():
     weights, x = case(columns=70)
     seen = []
 
-    def step(column, state):
-        seen.append((state, column.shape, column.dtype))
-        return nearest(column, state)
+    def step(column):
+        seen.append(column)
+        return nearest(column)
 
+    scales = weights.std(axis=1)
     aim = objective(weights, moments_of(x), damping=0.1, has_bias=False)
-    compensate(aim, LEVELS, weights.std(axis=1), step, 5)
-    assert seen == [(5 + j, (12,), np.float32) for j in range(70)]
+    compensate(aim, LEVELS, scales, step)
+    assert len(seen) == 70
+    assert {(column.shape, column.dtype.name) for column in seen} == {((12,), "float32")}
+    assert seen[0] == pytest.approx(weights[:, 0] / scales, rel=1e-5)
 
 
 def test_objective_with_originals_is_the_outputs_error_and_the_damping():
@@ -106,7 +109,7 @@ def test_scales_are_the_least_squares_ones():
     weights, x = case()
     aim = objective(weights, moments_of(x), damping=0.1, has_bias=False)
     scales = weights.std(axis=1)
-    values = LEVELS[compensate(aim, LEVELS, scales, nearest, 0)]
+    values = LEVELS[compensate(aim, LEVELS, scales, nearest)]
     best = fit_scales(aim, values, scales)
     least = aim.error(values * best[:, None])
     assert least < aim.error(values * scales[:, None])
@@ -134,14 +137,14 @@ def test_rows_of_zeros_and_dead_inputs_do_no_harm():
     x[:, 7] = 0
     scales = weights.std(axis=1)
     aim = objective(weights, moments_of(x), damping=0.05, has_bias=True)
-    codes = compensate(aim, LEVELS, scales, nearest, 0)
+    codes = compensate(aim, LEVELS, scales, nearest)
     alive = np.arange(12) != 4
     sub = objective(weights[alive], moments_of(x), damping=0.05, has_bias=True)
-    assert np.array_equal(codes[alive], compensate(sub, LEVELS, scales[alive], nearest, 0))
+    assert np.array_equal(codes[alive], compensate(sub, LEVELS, scales[alive], nearest))
     assert np.isfinite(fit_scales(aim, LEVELS[codes], scales)).all()
     assert fit_scales(aim, LEVELS[codes], scales)[4] == 0
     # A dead input's column is rounded to the nearest: its errors reach nobody.
-    assert np.array_equal(codes[:, 7], nearest(weights[:, 7] / np.maximum(scales, 1e-9), 0)[0])
+    assert np.array_equal(codes[:, 7], nearest(weights[:, 7] / np.maximum(scales, 1e-9)))
 
 
 def test_inputs_that_are_all_zero_make_all_weights_equal():
@@ -149,8 +152,8 @@ def test_inputs_that_are_all_zero_make_all_weights_equal():
     aim = objective(weights, moments_of(0 * x), damping=0.05, has_bias=True)
     assert np.array_equal(aim.metric, np.eye(96, dtype=np.float32))
     scales = weights.std(axis=1)
-    codes = compensate(aim, LEVELS, scales, nearest, 0)
-    assert np.array_equal(codes[0], nearest(weights[0] / scales[0], 0)[0])
+    codes = compensate(aim, LEVELS, scales, nearest)
+    assert np.array_equal(codes[0], nearest(weights[0] / scales[0]))
 
 
 def test_moments_that_cannot_be_are_rejected():
