@@ -60,7 +60,8 @@ _MARGIN = 3
 """Window bits that a weight must share with the one before it."""
 DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
 _SHORT, _TRIAL, _LONG = 20_000, 4_000, 150_000
-_KEPT = 6
+KEPT = 6
+"""Networks that are judged again."""
 _LUT_INPUTS = 4
 
 
@@ -102,12 +103,19 @@ def _gaussian(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def best_network(
-    rate: Fraction, window: int, planes: int, taps: int, draws: int, first: int = 0
+    rate: Fraction,
+    window: int,
+    planes: int,
+    taps: int,
+    draws: int,
+    *,
+    first: int = 0,
+    kept: int = KEPT,
 ) -> Found:
     """Return the best of ``draws`` networks, from seed ``first`` on.
 
     All are judged on 20,000 Gaussian weights, with levels that were fitted on fewer; the best of
-    them are judged again on 150,000.
+    them, ``kept``, are judged again on 150,000.
     """
     rng = np.random.default_rng(1)
     x, longer = (_gaussian(rng, size) for size in (_SHORT, _LONG))
@@ -120,7 +128,7 @@ def best_network(
         short.append((error, seed, levels))
     short.sort(key=lambda entry: entry[:2])
     again = []
-    for _, seed, levels in short[:_KEPT]:
+    for _, seed, levels in short[:kept]:
         config = _config(rate, window, planes, taps, seed)
         levels, _ = fit_levels(x, None, levels, config, rounds=3, threads=1)
         _, error = fit_levels(longer, None, levels, config, rounds=2, threads=1)
@@ -143,7 +151,7 @@ def ordered(found: list[Found], window: int) -> list[Found]:
 
 
 def searched(
-    rates: tuple[Fraction, ...], windows: tuple[int, ...], draws: int | None = None
+    rates: tuple[Fraction, ...], windows: tuple[int, ...], draws: int | None, kept: int
 ) -> Iterator[tuple[Fraction, int, list[Found]]]:
     """Search all networks of some rates and windows; report each to stderr."""
     for window in windows:
@@ -154,7 +162,9 @@ def searched(
             found = []
             for planes in _planes(rate, window):
                 for taps in _taps(rate, window):
-                    best = best_network(rate, window, planes, taps, draws or DRAWS[window])
+                    best = best_network(
+                        rate, window, planes, taps, draws or DRAWS[window], kept=kept
+                    )
                     found.append(best)
                     print(
                         f"rate {rate} window {window} planes {planes} taps {taps}: seed "
@@ -200,12 +210,13 @@ def main() -> None:
     parser.add_argument("--rates", default="", help="such as 1/4,2; all if not given")
     parser.add_argument("--windows", default="", help="such as 8,10; all if not given")
     parser.add_argument("--draws", type=int, help="networks of each kind that are drawn")
+    parser.add_argument("--kept", type=int, default=KEPT, help="networks that are judged again")
     parser.add_argument("--table", type=Path, default=Path(direct_table.__file__), help="to write")
     options = parser.parse_args()
     rates = tuple(map(Fraction, options.rates.split(","))) if options.rates else RATES
     windows = tuple(map(int, options.windows.split(","))) if options.windows else WINDOWS
     seeds = dict(SEEDS) if options.rates or options.windows else {}
-    for rate, window, found in searched(rates, windows, options.draws):
+    for rate, window, found in searched(rates, windows, options.draws, options.kept):
         key = (rate.numerator, rate.denominator, window)
         seeds[key] = tuple((one.planes, one.taps, one.seed) for one in found)
         write_whole(options.table, table_text(seeds))
