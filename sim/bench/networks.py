@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import write_whole
 from xorloom.sw.spec import direct_table
 from xorloom.sw.spec.direct import DirectConfig
@@ -102,6 +103,14 @@ def _gaussian(rng: np.random.Generator, size: int) -> np.ndarray:
     return x / np.sqrt(np.mean(x * x))
 
 
+def _has_network(config: DirectConfig) -> bool:
+    """Whether the draw has independent code bits: small windows of many taps may not."""
+    try:
+        return bool(config.network)
+    except ConfigError:
+        return False
+
+
 def best_network(
     rate: Fraction,
     window: int,
@@ -111,8 +120,8 @@ def best_network(
     *,
     first: int = 0,
     kept: int = KEPT,
-) -> Found:
-    """Return the best of ``draws`` networks, from seed ``first`` on.
+) -> Found | None:
+    """Return the best of ``draws`` networks, from seed ``first`` on; ``None``: there is none.
 
     All are judged on 20,000 Gaussian weights, with levels that were fitted on fewer; the best of
     them, ``kept``, are judged again on 150,000.
@@ -122,6 +131,8 @@ def best_network(
     short = []
     for seed in range(first, first + draws):
         config = _config(rate, window, planes, taps, seed)
+        if not _has_network(config):
+            continue
         start = first_levels(config)
         levels, _ = fit_levels(x[:_TRIAL], None, start, config, rounds=2, threads=1)
         levels, error = fit_levels(x, None, levels, config, rounds=1, threads=1)
@@ -133,7 +144,7 @@ def best_network(
         levels, _ = fit_levels(x, None, levels, config, rounds=3, threads=1)
         _, error = fit_levels(longer, None, levels, config, rounds=2, threads=1)
         again.append(Found(error, planes, taps, seed))
-    return min(again)
+    return min(again, default=None)
 
 
 def _planes(rate: Fraction, window: int) -> tuple[int, ...]:
@@ -165,6 +176,8 @@ def searched(
                     best = best_network(
                         rate, window, planes, taps, draws or DRAWS[window], kept=kept
                     )
+                    if best is None:
+                        continue
                     found.append(best)
                     print(
                         f"rate {rate} window {window} planes {planes} taps {taps}: seed "

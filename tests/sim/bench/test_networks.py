@@ -26,6 +26,11 @@ def test_best_network_is_no_worse_than_any_draw():
     assert gap(0.0625, Fraction(2)) == 0
 
 
+def test_best_network_tells_that_there_is_none():
+    # Four rows of five of six window bits: dealt evenly, two of them are the same.
+    assert best_network(Fraction(4), 6, 6, 6, 3) is None
+
+
 def test_order_puts_few_luts_first_up_to_window_10():
     found = [Found(0.07, 4, 5, 1), Found(0.08, 4, 3, 2), Found(0.09, 3, 3, 3)]
     assert [one.seed for one in ordered(found, 10)] == [2, 3, 1]
