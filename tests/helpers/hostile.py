@@ -11,6 +11,7 @@ from xorloom.sw.index.lowrank.codec import stream_bits
 from xorloom.sw.index.trellis.stream import payload_bits
 from xorloom.sw.model.container import CompressedTensor, StoredTensor, write_container
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -39,14 +40,16 @@ def _write(path: Path, weights: int, decoder: Decoder, value: bytes, index: byte
     keeps = decoder.index.keeps_all
     mask = np.packbits(np.full(weights if weights < 1 << 28 else 0, keeps), bitorder="little")
     crc = zlib.crc32(bytes(weights * keeps), zlib.crc32(mask))
+    chosen = decoder.value.chooses_values
     info = CompressedTensor(
         (weights,),
         "F64",
         1,
         crc,
-        Quantizer(scale="tensor"),
+        Quantizer("trellis" if chosen else "binary", scale="tensor"),
         decoder,
         ValueLayout("row", 1 << 32 if decoder.value.has_layouts else 0),
+        rotation=1 if chosen else None,
     )
     parts = {
         ".xl_stream": ("U8", (len(value),), value),
@@ -105,6 +108,14 @@ def _none(path: Path, weights: int) -> Path:
     return _window(path, weights, NoneConfig(n_out=2048, bus_bits=32), 1)
 
 
+def _direct(path: Path, weights: int) -> Path:
+    """The most weights per byte, 128, as one rotated row."""
+    config = DirectConfig(n_in=1, n_out=16, planes=1, window=6, bus_bits=32)
+    index = NoneConfig(n_out=16, bus_bits=32)
+    value = _stream(config, weights, config.level_words + -(-weights // 512))
+    return _write(path, weights, Decoder(config, index), value, _stream(index, weights, 1))
+
+
 def _block(n_out: int) -> Callable[[Path, int], Path]:
     def write(path: Path, weights: int) -> Path:
         config = BlockConfig(n_in=1, n_out=n_out, lanes=64, bus_bits=32, block_groups=65536)
@@ -127,6 +138,7 @@ HOSTILE: dict[str, Callable[[Path, int], Path]] = {
     "lowrank": _lowrank,
     "bitmap": _bitmap,
     "none": _none,
+    "direct": _direct,
     "block of long slices": _block(32768),
     "block of single weights": _block(1),
 }
