@@ -16,6 +16,7 @@ from xorloom.sw.model.container import (
     write_container,
 )
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, NoneConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
@@ -28,6 +29,7 @@ W = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
 PATCHES = WindowConfig(n_in=32, n_out=128, window=64, shared=16, frame=16, bus_bits=64, patches=1)
 BLOCK = BlockConfig(n_in=6, n_out=20, lanes=2, bus_bits=32)
 ENTROPY = EntropyConfig(n_out=64, lanes=4, bus_bits=32)
+HASHED = HashedConfig(n_out=64, threshold=60, bus_bits=32)
 NONE = NoneConfig(n_out=64, bus_bits=32)
 CLASSES = TrellisConfig(n_in=16, n_out=64, window=8, minterms=9, classes=4, period=16, bus_bits=32)
 BIAS = StoredTensor("bias", {"": ("F16", (3,), b"123456")})
@@ -141,6 +143,7 @@ def small_files() -> dict[str, bytes]:
                 dtype="F8_E5M2",
             )
         ],
+        "hashed": [tensor("w", Decoder(W, HASHED), Quantizer(), order="skewed", per_stream=4)],
         "none": [tensor("w", Decoder(W, NONE), Quantizer(), per_stream=4)],
         "codes": [tensor("w", Decoder(W, index_for(W, 3)), planes=3, order="strided", dtype="I8")],
         "mixed": [

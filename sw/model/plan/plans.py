@@ -63,7 +63,7 @@ def _plan(model: Mapping[str, ModelTensor], names: list[str], wanted: Settings) 
     """Return the plan of tensors with the same settings."""
     config, how = wanted.config, wanted.how
     density, index = wanted.request.resolve(model, names, config, how, search=wanted.search)
-    given = wanted.keeps or (index is not None and index.keeps_all)
+    given = wanted.keeps or (index is not None and index.density is not None)
     return TensorPlan(
         sparsity=1 - density if given else None,
         scope=wanted.scope,

@@ -182,14 +182,14 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     """Return a layer's values above others.
 
     A key takes back what it stands against: a density a sparsity, bits per weight both and the
-    index bits; another value codec the parameters of the one before; an index that stores any mask
-    the index bits.
+    index bits; another value codec the parameters of the one before; an index with a rate
+    of its own the index bits.
     """
     gone = {rival for name in layer for rival in rivals(name)}
     if "value" in layer and layer["value"] != base.get("value", Settings.value):
         gone |= {"n_in", "n_out", "order"}.union(*OWN_PARAMETERS.values())
     if "index" in layer:
         codec = INDEX_CODECS.get(layer["index"])
-        if codec is not None and not codec.chooses_mask:
+        if codec is not None and not codec.takes_rate:
             gone.add("index_bits")
     return {name: value for name, value in base.items() if name not in gone} | dict(layer)

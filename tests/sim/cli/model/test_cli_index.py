@@ -164,12 +164,12 @@ def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) ->
         (["--bits-per-weight", 0.3, "--index", "lowrank"], "bits per weight goes with the trellis"),
         (
             ["--index", "lz"],
-            "index must be one of bitmap, entropy, trellis, lowrank, none, not 'lz'",
+            "index must be one of bitmap, entropy, trellis, lowrank, hashed, none, not 'lz'",
         ),
         (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits per weight"),
         (["--index-bits", 0.2, "--density", 0.6], "density must be between 0.016 and 0.469"),
         (["--density", 0], "density must be in (0, 1], not 0.0"),
-        (["--index", "entropy", "--index-bits", 0.2], "stores any mask at a rate of its own"),
+        (["--index", "entropy", "--index-bits", 0.2], "has a rate of its own"),
         (["--index-bits", 0.2, "--index-window", 17], "window must be between 6 and 16, not 17"),
         (["--index-bits", 0.2, "--index-classes", 3], "classes must be 1 or 4, not 3"),
         (
