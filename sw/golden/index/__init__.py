@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden model of the index decoders: one pure function for every RTL unit."""
+"""GOLDEN MODEL of the index decoders: one pure function for every RTL unit."""

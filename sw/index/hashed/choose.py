@@ -33,7 +33,7 @@ def _worth_of_all_seeds(
         states = states_of_all_seeds(beat, config)
         for first in range(0, SEEDS, _PART):
             part = slice(first, first + _PART)
-            worth[part] += masks_of(states[part], config).astype(np.float32) @ above[beat]
+            worth[part] += above[beat] @ masks_of(states[part], config).astype(np.float32)
     return worth
 
 

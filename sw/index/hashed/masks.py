@@ -56,21 +56,22 @@ def masks_of(states: np.ndarray, config: HashedConfig) -> np.ndarray:
 
     Returns
     -------
-    (states, n_out) bool array
+    (n_out, states) uint8 array
+        Of zeros and ones: a row for every lane.
     """
-    out = np.empty((len(states), config.n_out), np.bool_)
-    for first in range(0, len(states), _BLOCK):
-        part = states[first : first + _BLOCK]
-        bits = np.unpackbits(_packed(part, config), axis=1, count=len(part), bitorder="little")
-        out[first : first + _BLOCK] = bits.T
-    return out
+    return np.unpackbits(_packed(states, config), axis=1, count=len(states), bitorder="little")
 
 
 def seed_mask(seed: int, beats: int, config: HashedConfig) -> np.ndarray:
     """Return the mask that a seed stands for, (beats, n_out) bool."""
-    states = np.empty((beats, _WORDS), np.uint64)
-    hash_states(_words(config.network.start ^ seed), WARM_UP, states)
-    return masks_of(states, config)
+    out = np.empty((beats, config.n_out), np.bool_)
+    start, skip = _words(config.network.start ^ seed), WARM_UP
+    for first in range(0, beats, _BLOCK):
+        states = np.empty((min(_BLOCK, beats - first), _WORDS), np.uint64)
+        hash_states(start, skip, states)
+        out[first : first + _BLOCK] = masks_of(states, config).T
+        start, skip = states[-1], 1
+    return out
 
 
 def states_of_all_seeds(beat: int, config: HashedConfig) -> np.ndarray:
