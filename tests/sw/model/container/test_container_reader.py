@@ -39,6 +39,7 @@ NEW = [
     "none",
     "codes",
     "mixed",
+    "direct",
 ]
 NAMES = [*NEW, *(f"v2-{name}" for name in ("block", "codes", "entropy", "trellis", "window"))]
 
