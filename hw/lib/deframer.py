@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET_BITS, padded
 
 from .payloads import packet_layout
-from .ping_pong import PingPong
 
 __all__ = ["Deframer"]
 
@@ -54,27 +53,35 @@ class Deframer(wiring.Component):
         settle = Signal(2)
         payload, crc = Signal(), Signal()
         opens, goes, closes, last = (Signal() for _ in range(4))
-        m.submodules.out = out = PingPong(self.o.payload.shape())
-        wiring.connect(m, out.o, wiring.flipped(self.o))
+        counts = Signal()  # a word has gone and is not counted yet: `goes` is late in its cycle
+        free, valid = Signal(), Signal()
+        held = Signal(self.o.payload.shape(), reset_less=True)
         m.d.comb += [
+            self.o.valid.eq(valid),
+            self.o.payload.eq(held),
+            free.eq(~valid | self.o.ready),
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
-            out.i.valid.eq(self.i.valid & (opens | payload | crc)),
-            out.i.p.data.eq(self.i.payload),
-            out.i.p.mark.eq(~payload),
-            self.i.ready.eq(Mux(opens | payload | crc, out.i.ready, head.any())),
+            self.i.ready.eq(Mux(opens | payload | crc, free, head.any())),
             goes.eq(self.i.valid & self.i.ready),
             closes.eq(payload & goes & last),
         ]
+        with m.If(free):
+            m.d.sync += [
+                valid.eq(self.i.valid & (opens | payload | crc)),
+                held.data.eq(self.i.payload),
+                held.mark.eq(~payload),
+            ]
         m.d.sync += [
             settle.eq(settle << 1 | (goes & head[-1])),
             payload.eq((settle[1] & ~none) | (payload & ~closes)),
             crc.eq((settle[1] & none) | closes | (crc & ~goes)),
             none.eq(left == 0),
-            last.eq((left[2:] == 0) & Mux(payload & goes, left[:2] == 2, left[:2] == 1)),
+            counts.eq(payload & goes),
+            last.eq((left[2:] == 0) & (left[:2] == 1 + counts + (payload & goes))),
         ]
         with m.If(goes & head[WORDS_OFFSET_BITS // bus]):
             m.d.sync += left.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32])
-        with m.Elif(payload & goes):
+        with m.Elif(counts):
             m.d.sync += left.eq(left - 1)
         with m.If(goes & (head.any() | crc)):
             m.d.sync += head.eq(head << 1 | crc)
