@@ -15,10 +15,10 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.shell import BlockShell
 from xorloom.hw.block.xor_network import XorNetwork
-from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.direct.core import DirectCore
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
+from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.index.decoder import index_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock

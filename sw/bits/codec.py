@@ -87,6 +87,15 @@ class ValueCodec:
         Put decoded slices (n, n_out), each bit a uint8, in the tensor's order.
     levels : encoded -> (2**planes,) int8, optional
         What codes mean, where the streams say it.
+    choose : (weights, config, quantizer, order, name, **wishes) -> choice, optional
+        Choose the values of weights: return streams, codes, scales and notes, see
+        :class:`xorloom.sw.value.direct.codec.DirectChoice`. Wishes are those of
+        :func:`xorloom.sw.value.plane.choose_value`. A codec has either ``encode``, or this and the
+        next two.
+    pack : (streams, config) -> (data, StreamBits, order, slices_per_stream), optional
+        Write chosen streams.
+    stream_bits : (weights, config) -> StreamBits, optional
+        What the streams of a tensor will take.
     """
 
     encode: Callable[..., tuple[bytes, StreamBits, str, int]] | None
@@ -97,6 +106,9 @@ class ValueCodec:
     frames: Callable[[Any, int, int, Any], dict[str, Any] | None]
     arrange: Callable[[np.ndarray, tuple[int, ...], int, Any, str], np.ndarray]
     levels: Callable[[Any], np.ndarray] | None = None
+    choose: Callable[..., Any] | None = None
+    pack: Callable[[Any, Any], tuple[bytes, StreamBits, str, int]] | None = None
+    stream_bits: Callable[[int, Any], StreamBits] | None = None
 
 
 def index_codec(name: str) -> IndexCodec:
