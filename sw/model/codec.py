@@ -3,6 +3,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
@@ -10,7 +11,7 @@ from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.index.plane import EncodedIndex, decode_index, encode_index, order_bits
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.quantize import Quantized
-from xorloom.sw.value.plane import ValueLayout, encode_value, read_value
+from xorloom.sw.value.plane import ValueLayout, encode_value, pack_value, read_value
 
 from .container import INDEX, SCALE, STREAM, Container, content_crc32
 from .metrics import TensorBits
@@ -38,6 +39,7 @@ def encode_tensor(
     order: str = "auto",
     slices_per_stream: int | None = None,
     chosen: EncodedIndex | None = None,
+    values: Any = None,
     has_scales: bool = True,
 ) -> EncodedTensor:
     """Encode one quantized tensor.
@@ -50,6 +52,9 @@ def encode_tensor(
         See :func:`xorloom.sw.value.window.codec.stream_slices`.
     chosen : EncodedIndex, optional
         Index of a chosen mask; made from the mask by default.
+    values : optional
+        Streams of chosen values, see :func:`xorloom.sw.value.plane.choose_value`; made from mask
+        and codes by default.
 
     Raises
     ------
@@ -59,15 +64,18 @@ def encode_tensor(
         If the tensor is too large for one stream.
     """
     mask, codes = quantized.mask, quantized.codes
-    value, bits, layout = encode_value(
-        mask,
-        codes,
-        planes,
-        decoder.value,
-        order,
-        slices_per_stream=slices_per_stream,
-        index_bits=order_bits(decoder.index),
-    )
+    if values is not None:
+        value, bits, layout = pack_value(values, decoder.value)
+    else:
+        value, bits, layout = encode_value(
+            mask,
+            codes,
+            planes,
+            decoder.value,
+            order,
+            slices_per_stream=slices_per_stream,
+            index_bits=order_bits(decoder.index),
+        )
     found = chosen or encode_index(mask, decoder.index, layout.order, layout.slices_per_stream)
     scale = quantized.scales if has_scales else None
     count = TensorBits.of(
@@ -78,6 +86,7 @@ def encode_tensor(
         len(found.streams) * 8,
         found.overhead_bits,
         quantized.scales.nbytes * 8 if has_scales else 0,
+        decoder.value,
     )
     crc = content_crc32(mask, codes)
     return EncodedTensor(value, found.streams, scale, count, crc, layout)
@@ -120,4 +129,5 @@ def decode_tensor(container: Container, name: str) -> Quantized:
         raise FormatError(f"{where}: {error}") from None
     scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
     levels = value_codec(value.codec).levels
-    return Quantized(mask, codes, scales, levels=levels(streams) if levels else None)
+    found = levels(streams) if levels else None
+    return Quantized(mask, codes, scales, levels=found, rotation=info.rotation)

@@ -6,7 +6,7 @@ Memory holds one tensor at a time, and the sample of a search. Nothing is decode
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xorloom.sw.base.errors import CapacityError, ConfigError
@@ -35,7 +35,7 @@ from .metrics import TensorBits, TensorReport
 from .plan.given import UserArrays
 from .plan.selection import select
 from .plan.spec import CompressSpec, TensorPlan
-from .prepare import Part, PutAside, part_maker, wanted_count
+from .prepare import Part, PutAside, bias_of, corrected, part_maker, wanted_count
 
 __all__ = ["CompressedModel", "compress_model"]
 
@@ -89,6 +89,8 @@ def compress_model(
 ) -> CompressedModel:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 
+    But for biases, with a calibration: they take up the mean of their matrices' errors.
+
     Parameters
     ----------
     model : mapping of name to ModelTensor
@@ -121,23 +123,35 @@ def compress_model(
     part_of = part_maker(model, plans, given)
     reports: dict[str, TensorReport] = {}
 
+    biases = _biases(model, plans, given)
+
+    def made(name: str, decoder: Decoder) -> dict[str, StoredTensor]:
+        """Encode a tensor; return it, and its bias if that changes."""
+        dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
+        with _naming(model[name]):
+            part = part_of(name)
+            stored, reports[name] = _encode(model[name], part, plans[name], decoder, dtype)
+            found = {name: stored}
+            for bias in (bias for bias, owner in biases.items() if owner == name):
+                found[bias] = _corrected(model, name, bias, part.quantized, plans[name], given)
+                note = "its bias takes up the mean of the outputs' error"
+                reports[name] = replace(reports[name], notes=(*reports[name].notes, note))
+        done(name, part.quantized, reports[name].bits)
+        return found
+
     def tensors(decoders: Mapping[str, Decoder]) -> Iterator[StoredTensor]:
+        ready: dict[str, StoredTensor] = {}  # a matrix waits if its bias comes first
         for name in base.order if base else model:
-            if base is not None and name not in decoders:
+            owner = biases.get(name, name)
+            if owner in decoders:
+                if name not in ready:
+                    ready |= made(owner, decoders[owner])
+                    progress("encode", owner)
+                yield ready.pop(name)
+            elif base is not None:
                 yield base.stored(name)
-            elif name not in decoders:
-                yield _untouched(model[name])
             else:
-                dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
-                with _naming(model[name]):
-                    part = part_of(name)
-                    stored, reports[name] = _encode(
-                        model[name], part, plans[name], decoders[name], dtype
-                    )
-                done(name, part.quantized, reports[name].bits)
-                del part  # before the next one is made
-                yield stored
-                progress("encode", name)
+                yield _untouched(model[name])
 
     with ExitStack() as stack:
         if any(plan.waits for plan in plans.values()):
@@ -162,7 +176,7 @@ def _decoders(
     """Return the decoder of every tensor: one for all whose plans ask for the same codecs."""
     groups: dict[tuple[ValueConfig, bool, int, IndexConfig | None], list[str]] = {}
     for name, plan in plans.items():
-        wanted = (plan.config, plan.search, plan.quantizer.planes, plan.index)
+        wanted = (plan.config, plan.searches, plan.quantizer.planes, plan.index)
         groups.setdefault(wanted, []).append(name)
     decoders: dict[str, Decoder] = {}
     for (config, search, planes, index), names in groups.items():
@@ -185,6 +199,34 @@ def _decoders(
         decoder = Decoder(value, index or index_for(value, planes))
         decoders |= dict.fromkeys(names, decoder)
     return decoders
+
+
+def _biases(
+    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
+) -> dict[str, str]:
+    """Return the matrix of every bias that takes up the mean of its outputs' error."""
+    if given.calibration is None:
+        return {}
+    return {
+        bias: name
+        for name, plan in plans.items()
+        if plan.config.chooses_values and given.calibration[name].mean is not None
+        if (bias := bias_of(model, plans, name)) is not None
+    }
+
+
+def _corrected(
+    model: Mapping[str, ModelTensor],
+    name: str,
+    bias: str,
+    quantized: Quantized,
+    plan: TensorPlan,
+    given: UserArrays,
+) -> StoredTensor:
+    """Return the changed bias of a matrix."""
+    assert given.calibration is not None
+    array = corrected(model, name, bias, quantized, plan, given.calibration)
+    return StoredTensor(bias, {"": (model[bias].dtype, array.shape, array.tobytes())})
 
 
 @contextmanager
@@ -228,6 +270,7 @@ def _encode(
         order=part.order,
         slices_per_stream=part.slices_per_stream,
         chosen=part.chosen,
+        values=part.values,
         has_scales=codes is None,
     )
     stored = {
@@ -248,6 +291,7 @@ def _encode(
         decoder,
         encoded.layout,
         part.error,
+        quantized.rotation,
     )
     report = TensorReport(
         encoded.bits,

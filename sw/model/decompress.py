@@ -22,6 +22,7 @@ def decompress_model(
     out: Path,
     progress: Progress = no_progress,
     *,
+    keep_rotation: bool = False,
     max_weights: int | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Write a plain safetensors file of dequantized weights in their original dtype and order.
@@ -33,6 +34,9 @@ def decompress_model(
     path, out : Path
     progress : callable
         Called with ``decode`` and the name of every compressed tensor.
+    keep_rotation : bool
+        Leave rotated weights rotated; the metadata has their seeds, under
+        :data:`xorloom.sw.model.container.facts.ROTATION_KEY`.
     max_weights : int, optional
         See :func:`xorloom.sw.model.container.reader.read_container`.
 
@@ -55,11 +59,11 @@ def decompress_model(
 
     def buffers() -> Iterator[bytes | memoryview]:
         for name in container.order:
-            yield from plain_bytes(container, name)
+            yield from plain_bytes(container, name, keep_rotation=keep_rotation)
             if name in container.tensors:
                 progress("decode", name)
 
-    write_tensors(out, plain_header(container), buffers())
+    write_tensors(out, plain_header(container, keep_rotation=keep_rotation), buffers())
     return {name: info.shape for name, info in container.tensors.items()}
 
 
@@ -69,9 +73,10 @@ class _Decoded(Mapping[str, np.ndarray]):
 
     container: Container
     progress: Progress
+    keep_rotation: bool
 
     def __getitem__(self, name: str) -> np.ndarray:
-        weights = plain_weights(self.container, name)
+        weights = plain_weights(self.container, name, keep_rotation=self.keep_rotation)
         self.progress("decode", name)
         return weights
 
@@ -88,6 +93,7 @@ def decompress_into(
     out: Path,
     progress: Progress = no_progress,
     *,
+    keep_rotation: bool = False,
     max_weights: int | None = None,
 ) -> int:
     """Write the model that was compressed, with decoded weights in place of its own.
@@ -102,6 +108,8 @@ def decompress_into(
     out : Path
         Of the same ending.
     progress : callable
+    keep_rotation : bool
+        Leave rotated weights rotated.
     max_weights : int, optional
         See :func:`xorloom.sw.model.container.reader.read_container`.
 
@@ -128,5 +136,5 @@ def decompress_into(
                 f"{path}: tensor {name!r} holds your own codes, which are no weights: decompress "
                 "without --into"
             )
-    into_model(source, out, _Decoded(container, progress))
+    into_model(source, out, _Decoded(container, progress, keep_rotation))
     return len(container.tensors)

@@ -35,7 +35,7 @@ def tensor_bits(container: Container, name: str) -> TensorBits:
     headers = index_overhead(container.raw(name + INDEX), config.bus_bytes, where)
     scale_bits = container.entry(name + SCALE)[2] * 8 if info.quantizer else 0
     return TensorBits.of(
-        decoded.mask, decoded.codes, info.planes, bits, index_bits, headers, scale_bits
+        decoded.mask, decoded.codes, info.planes, bits, index_bits, headers, scale_bits, config
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.loss import Suggestion
 from xorloom.sw.tensors.quantize import Quantizer
@@ -25,7 +26,9 @@ class TensorBits:
 
     ``control`` is rate words (window) or n_patch fields (block), and patches, ``patches`` the part
     of it that they take; ``overhead`` is headers and CRCs of all streams and the value streams'
-    padding. ``value_entropy`` and ``mask_entropy`` are totals of the zero-order bounds.
+    padding and levels. ``value_entropy`` and ``mask_entropy`` are totals of the zero-order bounds.
+    Of a codec that chooses the values, ``kept_bits`` and ``value_entropy`` are the seed bits that
+    its rate asks for: codes follow from them, and hold no more.
     """
 
     weights: int
@@ -55,10 +58,13 @@ class TensorBits:
         index_bits: int,
         index_overhead: int,
         scale_bits: int,
+        config: ValueConfig,
     ) -> "TensorBits":
         """Count one tensor; ``index_bits`` are its index streams', of which some are overhead."""
         kept = int(np.count_nonzero(mask))
         density = kept / mask.size if mask.size else 0.0
+        chosen = config.chooses_values
+        rated = -(-mask.size * planes * config.n_in // config.n_out) if chosen else -1
         return cls(
             weights=mask.size,
             kept=kept,
@@ -69,8 +75,9 @@ class TensorBits:
             scales=scale_bits,
             overhead=value.overhead + index_overhead,
             mask_entropy=mask.size * binary_entropy(density),
-            value_entropy=kept * code_entropy(codes, mask),
+            value_entropy=float(rated) if chosen else kept * code_entropy(codes, mask),
             patches=value.patches,
+            kept_bits=rated,
         )
 
     def __add__(self, other: "TensorBits") -> "TensorBits":

@@ -6,7 +6,7 @@ what :func:`plain_bytes` returns, and :func:`verify_model` makes the same and th
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
@@ -14,7 +14,7 @@ from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.codecs import index_decoder, value_decoder
+from xorloom.sw.golden.codecs import index_decoder, value_decoder, value_levels
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.tensors.codes import signed_codes
 from xorloom.sw.tensors.orders import runs, tensor_of
@@ -29,6 +29,7 @@ __all__ = [
     "beat_bytes",
     "expected_bytes",
     "golden_codes",
+    "golden_levels",
     "golden_mask",
     "plain_bytes",
     "plain_weights",
@@ -62,8 +63,17 @@ def verify_tensor(container: Container, name: str) -> Quantized:
     return decoded
 
 
-def plain_bytes(container: Container, name: str) -> list[bytes | memoryview]:
+def plain_bytes(
+    container: Container, name: str, *, keep_rotation: bool = False
+) -> list[bytes | memoryview]:
     """Decode a tensor of the original, compressed or not, to the bytes of a plain file.
+
+    Parameters
+    ----------
+    container : Container
+    name : str
+    keep_rotation : bool
+        Leave rotated weights rotated.
 
     Returns
     -------
@@ -85,11 +95,18 @@ def plain_bytes(container: Container, name: str) -> list[bytes | memoryview]:
         signed = info.dtype == "I8"
         codes = signed_codes(decoded.codes, info.planes) if signed else decoded.codes
         return [_bytes_of(codes), _bytes_of(decoded.mask)]
-    return [_bytes_of(plain_weights(container, name))]
+    return [_bytes_of(plain_weights(container, name, keep_rotation=keep_rotation))]
 
 
-def plain_weights(container: Container, name: str) -> np.ndarray:
+def plain_weights(container: Container, name: str, *, keep_rotation: bool = False) -> np.ndarray:
     """Decode a compressed tensor that has a quantizer to weights of its original dtype.
+
+    Parameters
+    ----------
+    container : Container
+    name : str
+    keep_rotation : bool
+        Leave rotated weights rotated.
 
     Raises
     ------
@@ -100,7 +117,10 @@ def plain_weights(container: Container, name: str) -> np.ndarray:
     """
     info = container.tensor(name)
     assert info.quantizer is not None
-    weights = dequantize(verify_tensor(container, name), info.quantizer)
+    decoded = verify_tensor(container, name)
+    if keep_rotation:
+        decoded = replace(decoded, rotation=None)
+    weights = dequantize(decoded, info.quantizer)
     return rounded_to(weights, info.dtype)
 
 
@@ -156,8 +176,13 @@ def verify_model(
 
 
 def _check_golden(container: Container, name: str) -> None:
-    """Compare fast decoder and golden model, index and values."""
+    """Compare fast decoder and golden model, index, values and what codes mean."""
     decoded = decode_tensor(container, name)
+    for levels in golden_levels(container, name):
+        if decoded.levels is None or levels != decoded.levels.tolist():
+            raise FormatError(
+                f"{container.path}: {name}: levels of fast decoder and golden model differ"
+            )
     for what, found, expected in (
         ("masks", golden_mask(container, name), decoded.mask),
         ("codes", golden_codes(container, name), decoded.codes),
@@ -195,6 +220,14 @@ def golden_mask(container: Container, name: str) -> np.ndarray:
         bits.reshape(-1)[count:] = 0  # lanes without a weight
         parts.append(bits.astype(np.bool_))
     return tensor_of(np.concatenate(parts), info.layout.order, info.shape)
+
+
+def golden_levels(container: Container, name: str) -> list[list[int]]:
+    """Return what codes mean by every value stream, with the golden model; none: no stream says."""
+    config = container.tensor(name).decoder.value
+    streams = split_streams(container.raw(name + STREAM), config.bus_bytes, name)
+    found = (value_levels(config, bus_words(stream, config.bus_bits)) for stream in streams)
+    return [levels for levels in found if levels is not None]
 
 
 def golden_codes(container: Container, name: str) -> np.ndarray:

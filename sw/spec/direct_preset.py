@@ -8,7 +8,7 @@ from xorloom.sw.base.errors import ConfigError
 from .direct import DirectConfig
 from .direct_table import SEEDS
 
-__all__ = ["direct_config", "rate_of"]
+__all__ = ["direct_config", "rate_of", "table_rates"]
 
 _RATE = Fraction(2)
 
@@ -31,12 +31,12 @@ def rate_of(text: str | float) -> Fraction:
         ) from None
     if found <= 0:
         raise ConfigError(f"rate must be positive, not {text}")
-    near = min(_rates(), key=lambda rate: abs(rate - found))
+    near = min(table_rates(), key=lambda rate: abs(rate - found))
     return near if abs(near - found) <= found / 1000 else found
 
 
-def _rates(window: int | None = None) -> list[Fraction]:
-    """Return the rates of the table, ascending."""
+def table_rates(window: int | None = None) -> list[Fraction]:
+    """Return the rates of the table, ascending; for a window, those that it has."""
     return sorted({Fraction(k, m) for k, m, w in SEEDS if window in (None, w)})
 
 
@@ -55,14 +55,14 @@ def _entry(
             f"{planes or 'any'} and taps {taps or 'any'}: there are {there} (or give "
             "--network-seed)"
         )
-    if rate in _rates():
+    if rate in table_rates():
         windows = sorted(w for k, m, w in SEEDS if Fraction(k, m) == rate)
         there = ", ".join(map(str, windows))
         raise ConfigError(
             f"no network of {rate} bits per weight was searched for window {window}: there are "
             f"windows {there} (or give --planes, --taps and --network-seed)"
         )
-    nearest = sorted(_rates(window) or _rates(), key=lambda other: abs(other - rate))[:3]
+    nearest = sorted(table_rates(window) or table_rates(), key=lambda other: abs(other - rate))[:3]
     there = ", ".join(map(str, sorted(nearest)))
     raise ConfigError(
         f"no network of {rate} bits per weight was searched: the nearest are {there} (or give "

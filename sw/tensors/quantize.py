@@ -28,6 +28,7 @@ from xorloom.sw.base.errors import ConfigError, check_range
 from . import fit
 from .codes import PLANES_MAX
 from .prune import check_weights
+from .rotation import unrotate
 from .safetensors_file import DIMENSIONS_MAX
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "dequantize",
     "quantize",
     "stored_quantizer",
+    "stored_scales",
 ]
 
 METHODS = ("binary", "alternating", "ternary", "uniform", "trellis")
@@ -178,6 +180,8 @@ class Quantized:
         What was dropped or changed, a line each, without the tensor's name.
     levels : (2**planes,) int8, optional
         What codes mean, with the method ``trellis``.
+    rotation : int, optional
+        Seed of the rotation that the weights had before they were quantized.
     """
 
     mask: np.ndarray
@@ -185,6 +189,7 @@ class Quantized:
     scales: np.ndarray
     notes: tuple[str, ...] = ()
     levels: np.ndarray | None = None
+    rotation: int | None = None
 
 
 def quantize(
@@ -253,7 +258,7 @@ def quantize(
     kept, scales = method(values, group, groups, quantizer.planes)
     peaks = np.zeros(groups)
     np.maximum.at(peaks, group, np.abs(values))
-    stored, lost, more = _stored(scales, peaks, quantizer)
+    stored, lost, more = stored_scales(scales, peaks, quantizer)
     notes += more
     codes = np.zeros(weights.size, np.uint8)
     keep = np.zeros(weights.size, np.bool_)
@@ -267,7 +272,7 @@ def quantize(
     )
 
 
-def _stored(
+def stored_scales(
     scales: np.ndarray, peaks: np.ndarray, quantizer: Quantizer
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Round scales to the dtype that can hold them.
@@ -348,7 +353,7 @@ def check_scales(
 
 
 def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weights") -> np.ndarray:
-    """Return float32 weights of ``mask``'s shape, 0 where pruned.
+    """Return float32 weights of ``mask``'s shape, 0 where pruned; a rotation is undone.
 
     What is beyond float32 becomes its largest number.
 
@@ -380,4 +385,6 @@ def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weigh
                 values += np.where(positive, scales[:, b], -scales[:, b])
     out = np.zeros(quantized.mask.size, np.float32)
     out[at] = np.clip(values, -_LARGEST, _LARGEST, out=values)
-    return out.reshape(shape)
+    if quantized.rotation is None:
+        return out.reshape(shape)
+    return unrotate(out.reshape(shape), quantized.rotation, name=name)

@@ -10,12 +10,18 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.tensors.moments import Moments
+from xorloom.sw.tensors.quantize import Quantizer
 
 __all__ = [
     "ValueLayout",
+    "check_method",
+    "choose_value",
     "decode_value",
     "encode_value",
+    "pack_value",
     "read_value",
+    "stream_bits",
     "value_bits",
     "value_frames",
 ]
@@ -35,6 +41,26 @@ class ValueLayout:
 
     order: str = "row"
     slices_per_stream: int = 0
+
+
+def check_method(quantizer: Quantizer | None, config: ValueConfig) -> None:
+    """Check that a quantizer goes with a value codec; ``None`` are the user's own codes.
+
+    Raises
+    ------
+    ConfigError
+        If it does not: ``trellis`` goes with a codec that chooses the values, and only with it.
+    """
+    if config.chooses_values and (quantizer is None or quantizer.method != "trellis"):
+        found = "codes of your own" if quantizer is None else f"the {quantizer.method} quantizer"
+        raise ConfigError(
+            f"the {config.codec} value codec chooses the codes itself: quantizer must be trellis, "
+            f"not {found}"
+        )
+    if not config.chooses_values and quantizer is not None and quantizer.method == "trellis":
+        raise ConfigError(
+            f"the trellis quantizer goes with the direct value codec, not {config.codec}"
+        )
 
 
 def encode_value(
@@ -70,6 +96,63 @@ def encode_value(
         mask, codes, planes, config, order, slices_per_stream, threads, index_bits
     )
     return data, bits, ValueLayout(order, size)
+
+
+def choose_value(
+    weights: np.ndarray,
+    config: ValueConfig,
+    quantizer: Quantizer,
+    order: str = "auto",
+    *,
+    importance: np.ndarray | None = None,
+    moments: Moments | None = None,
+    has_bias: bool = False,
+) -> Any:
+    """Let a codec choose the values of a tensor.
+
+    Parameters
+    ----------
+    weights : float array of any shape
+    config : ValueConfig
+    quantizer : Quantizer
+        Of the method ``trellis``.
+    order : str
+    importance : array of the same shape, not negative, optional
+        What a weight's squared error counts.
+    moments : Moments, optional
+        Of the matrix's inputs: later columns make up for the errors of earlier ones.
+    has_bias : bool
+        A bias takes up the error of the inputs' mean.
+
+    Returns
+    -------
+    choice
+        See :class:`xorloom.sw.value.direct.codec.DirectChoice`.
+
+    Raises
+    ------
+    ConfigError
+        If a parameter does not fit, or the codec chooses no values.
+    """
+    choose = value_codec(config.codec).choose
+    if choose is None:
+        raise ConfigError(f"the {config.codec} value codec stores given codes: quantize first")
+    return choose(weights, config, quantizer, order, importance, moments, has_bias)
+
+
+def pack_value(streams: Any, config: ValueConfig) -> tuple[bytes, StreamBits, ValueLayout]:
+    """Write the streams of values that a codec chose."""
+    pack = value_codec(config.codec).pack
+    assert pack is not None  # of every codec that chooses values
+    data, bits, order, size = pack(streams, config)
+    return data, bits, ValueLayout(order, size)
+
+
+def stream_bits(weights: int, config: ValueConfig) -> StreamBits:
+    """Count what the streams of a tensor will take, of a codec that chooses values."""
+    measure = value_codec(config.codec).stream_bits
+    assert measure is not None  # of every codec that chooses values
+    return measure(weights, config)
 
 
 def read_value(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks and codes by FORMAT.md alone: sections 2, 4.1, 5.2 and 8."""
+"""Networks, codes and rotation by FORMAT.md alone: sections 2, 4.1, 5.2, 7.3 and 8."""
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["block_rows", "direct_slices", "trellis_lanes", "window_rows"]
+__all__ = ["block_rows", "direct_slices", "rotate_back", "trellis_lanes", "window_rows"]
 
 MASK = (1 << 64) - 1
 
@@ -162,3 +162,20 @@ def direct_slices(
                 value |= ((window & row).bit_count() & 1) << lane * q + b
         found.append(value)
     return levels, found
+
+
+def rotate_back(row: list[float], seed: int) -> list[float]:
+    """Section 7.3: a row of single-precision values turned back, in double precision."""
+    size, source = len(row), generator(seed)
+    words = [next(source) for _ in range(-(-size // 64))]
+    b = 1
+    while size % (2 * b) == 0:
+        b *= 2
+    h = 1
+    while h < b:
+        for c in range(size):
+            if c % (2 * h) < h:
+                row[c], row[c + h] = row[c] + row[c + h], row[c] - row[c + h]
+        h *= 2
+    f = 1 / math.sqrt(b)
+    return [x * f * (-1 if words[c // 64] >> c % 64 & 1 else 1) for c, x in enumerate(row)]

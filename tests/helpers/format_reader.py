@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .format_index import decode_index
-from .format_network import block_rows, window_rows
+from .format_network import block_rows, direct_slices, rotate_back, window_rows
 
 __all__ = ["Plain", "read_model"]
 
@@ -62,7 +62,7 @@ def read_model(raw: bytes) -> Plain:
             entry = manifest["tensors"][owner]
             decoder = decoders[entry["decoder"] if version == 3 else 0]
             ours |= {owner + end for end in (".xl_stream", ".xl_index", ".xl_scale")}
-            mask, codes = decode(entry, decoder, part(name), part(owner + ".xl_index"))
+            mask, codes, levels = decode(entry, decoder, part(name), part(owner + ".xl_index"))
             if entry["quantizer"] is None:
                 dtype = entry["dtype"] if version == 3 else "U8"
                 sign = 1 << (entry["planes"] - 1) if dtype == "I8" else 0
@@ -75,7 +75,9 @@ def read_model(raw: bytes) -> Plain:
                 scales = part(owner + ".xl_scale")
                 width, letter = {"F16": (2, "e"), "F32": (4, "f")}[kind]
                 rows = struct.unpack(f"<{len(scales) // width}{letter}", scales)
-                values = weights(entry, mask, codes, rows)
+                values = weights(entry, mask, codes, rows, levels)
+                if entry.get("rotation") is not None:
+                    values = turned(entry, list(values))
                 data = b"".join(to_dtype(value, entry["dtype"]) for value in values)
                 found[owner] = (entry["dtype"], entry["shape"], data)
         elif name not in ours:
@@ -130,11 +132,12 @@ def places(order: str, shape: list[int], m: int) -> list[list[int]]:
 
 def decode(
     entry: dict[str, Any], decoder: dict[str, Any], value: bytes, index: bytes
-) -> tuple[list[int], list[int]]:
-    """Mask and codes of a tensor, in row-major order; checks ``content_crc32``."""
+) -> tuple[list[int], list[int], list[int]]:
+    """Mask and codes of a tensor, in row-major order, and levels; checks ``content_crc32``."""
     config, q = decoder["config"], entry["planes"]
     n, n_out = math.prod(entry["shape"]), config["n_out"]
     mask, codes = [0] * n, [0] * n
+    levels: list[int] = []
     if decoder["codec"] == "block":
         slices = block_slices(value, config, q * -(-n // n_out))
         beats = decode_index(decoder["index"], index, [n], streams)
@@ -146,8 +149,11 @@ def decode(
         m, per = n_out // q, entry["slices_per_stream"]
         where = places(entry["order"], entry["shape"], m)
         runs = [where[k : k + per] for k in range(0, len(where), per)]
-        slices = window_slices(value, config, [len(run) for run in runs])
         counts = [sum(len(row) for row in run) for run in runs]
+        if decoder["codec"] == "direct":
+            slices, levels = direct_streams(value, config, counts)
+        else:
+            slices = window_slices(value, config, [len(run) for run in runs])
         beats = decode_index(decoder["index"], index, counts, streams)
         for row, bits, beat in zip(where, slices, beats, strict=True):
             for lane, weight in enumerate(row):
@@ -156,7 +162,27 @@ def decode(
     packed = sum(bit << i for i, bit in enumerate(mask)).to_bytes(-(-n // 8), "little")
     kept = bytes(code for bit, code in zip(mask, codes, strict=True) if bit)
     assert zlib.crc32(packed + kept) == entry["content_crc32"]
-    return mask, codes
+    return mask, codes, levels
+
+
+def direct_streams(
+    data: bytes, config: dict[str, int], weights: list[int]
+) -> tuple[list[int], list[int]]:
+    """Section 8, streams: slices and levels."""
+    keys = "n_in n_out planes window taps network_seed"
+    text = ",".join(str(config[key]) for key in keys.split())
+    n_in, n_out, q, bus = (config[key] for key in ("n_in", "n_out", "planes", "bus_bits"))
+    found: list[int] = []
+    levels: list[int] = []
+    parts = streams(data, bus // 8, 7, text)
+    for (count, words, payload), n in zip(parts, weights, strict=True):
+        slices = -(-n * q // n_out)
+        assert count == n_out * (slices - 1) + (n - (slices - 1) * (n_out // q)) * q
+        assert words == -(-8 * 2**q // bus) + -(-slices * n_in // bus)
+        own, more = direct_slices(config, payload, slices)
+        assert levels in ([], own)
+        levels, found = own, found + more
+    return found, levels
 
 
 def window_slices(data: bytes, config: dict[str, int], counts: list[int]) -> list[int]:
@@ -274,7 +300,11 @@ def single(value: float) -> float:
 
 
 def weights(
-    entry: dict[str, Any], mask: list[int], codes: list[int], scales: tuple[float, ...]
+    entry: dict[str, Any],
+    mask: list[int],
+    codes: list[int],
+    scales: tuple[float, ...],
+    levels: list[int],
 ) -> Iterator[float]:
     """Section 7.2."""
     facts, shape, q = entry["quantizer"], entry["shape"], entry["planes"]
@@ -294,10 +324,22 @@ def weights(
         if facts["method"] == "uniform":
             value = single((code % (1 << q - 1) + 1) * a[0])
             value = value if code >> q - 1 else -value
+        elif facts["method"] == "trellis":
+            value = single(levels[code] * a[0])
         else:
             for b in range(terms):
                 value = single(value + (a[b] if code >> b & 1 else -a[b]))
         yield value
+
+
+def turned(entry: dict[str, Any], values: list[float]) -> Iterator[float]:
+    """Section 7.3: rows turned back, and rounded to single precision."""
+    shape = entry["shape"]
+    columns = math.prod(shape[1:] if len(shape) > 1 else shape)
+    for at in range(0, len(values), columns or 1):
+        row = [max(-SINGLE, min(SINGLE, value)) for value in values[at : at + columns]]
+        for value in rotate_back(row, entry["rotation"]):
+            yield max(-SINGLE, min(SINGLE, single(value)))
 
 
 FORMATS = {

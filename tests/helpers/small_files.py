@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small compressed files, one for every codec and kind of tensor, for readers and attackers."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +17,13 @@ from xorloom.sw.model.container import (
     write_container,
 )
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, NoneConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
+from xorloom.sw.value.direct.codec import decode
+
+from tests.helpers.direct import random_streams
 
 __all__ = ["VERSION_2", "small_files"]
 
@@ -29,6 +34,9 @@ PATCHES = WindowConfig(n_in=32, n_out=128, window=64, shared=16, frame=16, bus_b
 BLOCK = BlockConfig(n_in=6, n_out=20, lanes=2, bus_bits=32)
 ENTROPY = EntropyConfig(n_out=64, lanes=4, bus_bits=32)
 NONE = NoneConfig(n_out=64, bus_bits=32)
+DIRECT = DirectConfig(n_in=8, n_out=12, planes=3, window=6, taps=3, bus_bits=32, network_seed=1)
+D = Decoder(DIRECT, index_for(DIRECT, 3))
+LEVELS = Quantizer("trellis", 3)
 CLASSES = TrellisConfig(n_in=16, n_out=64, window=8, minterms=9, classes=4, period=16, bus_bits=32)
 BIAS = StoredTensor("bias", {"": ("F16", (3,), b"123456")})
 
@@ -44,8 +52,12 @@ def tensor(
     shape: tuple[int, ...] = (6, 60),
     per_stream: int | None = None,
     given: Quantized | None = None,
+    rotation: int | None = None,
 ) -> StoredTensor:
-    """Compress random weights; without a quantizer they are codes of a user, maybe ``given``."""
+    """Compress random weights; without a quantizer they are codes of a user, maybe ``given``.
+
+    Values that the codec chooses are those of random seeds.
+    """
     rng = np.random.default_rng(len(name) + sum(shape) + planes)
     weights = rng.standard_normal(shape).astype(np.float32)
     mask, chosen = rng.random(shape) < (1 if decoder.index.keeps_all else 0.3), None
@@ -53,7 +65,13 @@ def tensor(
         per_stream = per_stream or 16
         chosen = choose_index(np.abs(weights), 0.2, decoder.index, order, per_stream)
         mask = chosen.mask
-    if quantizer is None:
+    values = None
+    if isinstance(decoder.value, DirectConfig):
+        assert quantizer is not None
+        values = random_streams(decoder.value, weights.size, per_stream or 1 << 20, order)
+        scales = rng.standard_normal(quantizer.scale_shape(shape)).astype(np.float16)
+        q = Quantized(mask, decode(values, shape, decoder.value), scales)
+    elif quantizer is None:
         codes = (rng.integers(0, 1 << planes, shape) * mask).astype(np.uint8)
         q = given or Quantized(mask, codes, np.zeros((0, 0), np.float16))
     else:
@@ -65,6 +83,7 @@ def tensor(
         order=order,
         slices_per_stream=per_stream,
         chosen=chosen,
+        values=values,
         has_scales=quantizer is not None,
     )
     info = CompressedTensor(
@@ -76,6 +95,7 @@ def tensor(
         decoder,
         encoded.layout,
         0.125,
+        rotation,
     )
     parts = {
         ".xl_stream": ("U8", (len(encoded.stream),), encoded.stream),
@@ -142,6 +162,14 @@ def small_files() -> dict[str, bytes]:
             )
         ],
         "none": [tensor("w", Decoder(W, NONE), Quantizer(), per_stream=4)],
+        "direct": [
+            tensor("w", D, LEVELS, planes=3, order="column", shape=(7, 12), rotation=1, per_stream=2),
+            tensor("plain", D, replace(LEVELS, scale="group", group=50), planes=3, order="skewed"),
+            tensor("c", D, LEVELS, planes=3, order="row", shape=(3, 2, 5, 5), rotation=2**64 - 1),
+            tensor("v", D, LEVELS, planes=3, order="column", shape=(96,), rotation=3, dtype="F16"),
+            tensor("none", D, LEVELS, planes=3, order="column", shape=(0, 7), rotation=0),
+            tensor("one", D, LEVELS, planes=3, order="column", shape=(), dtype="F8_E4M3FNUZ"),
+        ],
         "codes": [tensor("w", Decoder(W, index_for(W, 3)), planes=3, order="strided", dtype="I8")],
         "mixed": [
             tensor("v", bitmap, Quantizer("ternary"), dtype="F64", shape=(90,)),

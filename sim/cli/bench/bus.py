@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
 
-from .index import app
+from .embeddings import app
 
 __all__ = ["app"]
 

@@ -74,7 +74,8 @@ def compress(
     bits_per_weight: Annotated[
         float | None,
         typer.Option(
-            help="All bits per weight: choose density and index for the most energy in it."
+            help="All bits per weight: choose density and index for the most energy in it; "
+            "direct: the highest rate."
         ),
     ] = None,
     index_window: Annotated[
@@ -92,13 +93,24 @@ def compress(
     ] = None,
     saliency: Annotated[
         Path | None,
-        typer.Option(help="Your own importance of every weight, by tensor name."),
+        typer.Option(
+            help="Your own importance of every weight, by tensor name; direct: of its error."
+        ),
     ] = None,
     scope: Annotated[str, typer.Option(help="Prune per tensor, row, or global.")] = "tensor",
     quantizer: Annotated[
-        str, typer.Option(help="binary, alternating, ternary or uniform.")
-    ] = "binary",
-    planes: Annotated[int, typer.Option(help="Bits per kept weight, 1 to 8.")] = 1,
+        str | None,
+        typer.Option(
+            help="binary, alternating, ternary or uniform.", show_default="binary; direct: its own"
+        ),
+    ] = None,
+    planes: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of a code, 1 to 8; direct: 1 to 6.",
+            show_default="1; direct: the best one found",
+        ),
+    ] = None,
     scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
     axis: Annotated[int, typer.Option(help="Dimension that scales of rows run along.")] = 0,
     group: Annotated[int, typer.Option(help="Weights per group.")] = 128,
@@ -117,6 +129,25 @@ def compress(
     min_size: Annotated[
         int | None, typer.Option(help="Fewest elements of a matrix.", show_default="4096")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="direct: second moments of the matrices' inputs, by tensor name; columns make up "
+            "for each other's errors.",
+        ),
+    ] = None,
+    rotate: Annotated[
+        bool | None,
+        typer.Option(
+            "--rotate/--no-rotate",
+            help="direct: rotate weights first, undone by decompress.",
+            show_default="with a calibration",
+        ),
+    ] = None,
+    rotation_seed: Annotated[
+        int | None, typer.Option(help="direct: seed of the rotation.", show_default="0")
+    ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
     ] = None,
@@ -130,7 +161,8 @@ def compress(
     order: Annotated[
         str,
         typer.Option(
-            help="window: auto, row, column, strided, strided-column, skewed, skewed-column."
+            help="window, direct: auto, row, column, strided, strided-column, skewed, "
+            "skewed-column."
         ),
     ] = "auto",
     *,
@@ -140,6 +172,7 @@ def compress(
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.base.outputs import check_outputs
+    from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.kept import KeptReport
     from xorloom.sw.model.notes import report_notes
@@ -149,6 +182,7 @@ def compress(
     from xorloom.sw.model.plan.selection import MIN_SIZE, select
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
+    from xorloom.sw.tensors.checkpoint.model import listed
 
     if output.suffix != ".safetensors":
         raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
@@ -168,9 +202,10 @@ def compress(
         masks=_arrays(masks, "mask"),
         codes=_bytes(_arrays(codes, "codes")),
         saliency=_arrays(saliency, "saliency", "f"),
+        calibration=None if calibration is None else load(calibration),
     )
     source = open_source(model)
-    check_outputs([output], source.model.files)
+    check_outputs([output], [*source.model.files, *(p for p in [calibration] if p)])
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -189,7 +224,15 @@ def compress(
         note=note,
     )
     settings = wanted.settings(names)
-    plans = make_plans(source.model, settings, given.masks, f"{recipe}: " if recipe else "")
+    plans = make_plans(
+        source.model,
+        settings,
+        given.masks,
+        f"{recipe}: " if recipe else "",
+        calibrated=given.calibration is not None,
+    )
+    if unused := given.unused(plans):
+        note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     kept = KeptReport(source.model)
     waiting = sum(plan.waits for plan in plans.values())
     with progress_bar("compress", len(names) + waiting) as step:

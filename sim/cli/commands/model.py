@@ -3,7 +3,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from xorloom.sim.cli.console.model_report import (
@@ -19,7 +19,7 @@ from xorloom.sim.cli.console.model_report import (
     verified,
 )
 from xorloom.sim.cli.console.options import MaxWeights
-from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
 
 __all__ = ["COMMANDS", "decompress", "inspect", "verify"]
 
@@ -42,10 +42,18 @@ def decompress(
         ),
     ] = None,
     max_weights: MaxWeights = None,
+    *,
+    keep_rotation: Annotated[
+        bool,
+        typer.Option(
+            "--keep-rotation",
+            help="Leave rotated weights rotated, for hardware that rotates their inputs alike.",
+        ),
+    ] = False,
 ) -> None:
     """Decode a compressed model into plain weights, checking everything on the way."""
     from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.model.container import read_container
+    from xorloom.sw.model.container import read_container, rotations
     from xorloom.sw.model.decompress import decompress_into, decompress_model
 
     if into is None and output.suffix != ".safetensors":
@@ -53,11 +61,19 @@ def decompress(
             f"output must end in .safetensors, not {output.name!r}; with --into MODEL it is of the "
             "model's type"
         )
-    with progress_bar("decompress", len(read_container(model).tensors)) as step:
+    container = read_container(model)
+    seeds = rotations(container)
+    how: dict[str, Any] = {"keep_rotation": keep_rotation, "max_weights": max_weights}
+    with progress_bar("decompress", len(container.tensors)) as step:
         if into is None:
-            count = len(decompress_model(model, output, step, max_weights=max_weights))
+            count = len(decompress_model(model, output, step, **how))
         else:
-            count = decompress_into(model, into, output, step, max_weights=max_weights)
+            count = decompress_into(model, into, output, step, **how)
+    if keep_rotation and seeds:
+        found = ", ".join(map(str, sorted(set(seeds.values()))))
+        say(f"{len(seeds)} tensors stay rotated, seed {found}: rotate their inputs alike")
+    elif keep_rotation:
+        say("--keep-rotation is not used: no tensor is rotated")
     typer.echo(f"{output}: {count} tensor{'' if count == 1 else 's'} decoded")
 
 
@@ -92,6 +108,7 @@ def inspect(
                 "error": info.error,
                 "quantizer": asdict(info.quantizer) if info.quantizer else None,
                 "decoder": decoders.index(info.decoder),
+                "rotation": info.rotation,
             }
             for name, info in infos.items()
         }

@@ -7,13 +7,13 @@ shuffle, which LLVM offers only by its machine name; processors without one take
 
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from xorloom.sw.bits.llvm import I8, I16, I64, declared, element, has_feature, load, pick, store
 
 __all__ = ["LANES", "add_compare_select", "add_gains", "set_gains"]
 
-_I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
 _SHUFFLES = (
     ("avx512bw", 64, "llvm.x86.avx512.pshuf.b.512"),
     ("avx2", 32, "llvm.x86.avx2.pshuf.b"),
@@ -25,8 +25,7 @@ _TABLE = 16
 
 def _shuffle() -> tuple[int, str]:
     """Bytes of the widest byte shuffle that there is, 0 for none, and its name."""
-    features = binding.get_host_cpu_features()
-    return next(((n, name) for key, n, name in _SHUFFLES if features.get(key)), (0, ""))
+    return next(((n, name) for key, n, name in _SHUFFLES if has_feature(key)), (0, ""))
 
 
 _BYTES, _NAME = _shuffle()
@@ -34,38 +33,16 @@ LANES = _BYTES // 2
 """States that one call advances, 0: there is no vector kernel."""
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any) -> Any:
-    data = context.make_array(kind)(context, builder, value=array).data
-    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
-
-
-def _load(builder: Any, pointer: Any) -> Any:
-    value = builder.load(pointer)
-    value.align = 1
-    return value
-
-
-def _store(builder: Any, value: Any, pointer: Any) -> None:
-    builder.store(value, pointer).align = 1
-
-
-def _pick(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
-    mask = ir.Constant(ir.VectorType(_I32, len(places)), places)
-    return builder.shuffle_vector(a, b, mask)
-
-
 def _gains(add: bool) -> Any:
     @intrinsic
     def gains(_typing: Any, out: Any, at: Any, pattern: Any, place: Any, tables: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kinds = signature.args
-            data = ir.VectorType(_I8, _BYTES)
-            half = ir.VectorType(_I16, _BYTES // 2)
-            look = builder.module.globals.get(_NAME) or ir.Function(
-                builder.module, ir.FunctionType(data, [data, data]), _NAME
-            )
-            pattern_bytes = _load(
-                builder, _pointer(context, builder, kinds[2], args[2], args[3], data)
+            data = ir.VectorType(I8, _BYTES)
+            half = ir.VectorType(I16, _BYTES // 2)
+            look = declared(builder, _NAME, data, data, data)
+            pattern_bytes = load(
+                builder, element(context, builder, kinds[2], args[2], args[3], data)
             )
             nibbles = (
                 builder.and_(pattern_bytes, ir.Constant(data, [15] * _BYTES)),
@@ -79,23 +56,23 @@ def _gains(add: bool) -> Any:
             for k, nibble in enumerate(nibbles):
                 parts = []
                 for byte in (0, 1):
-                    offset = ir.Constant(_I64, _TABLE * (2 * k + byte))
-                    table = _load(
+                    offset = ir.Constant(I64, _TABLE * (2 * k + byte))
+                    table = load(
                         builder,
-                        _pointer(
-                            context, builder, kinds[4], args[4], offset, ir.VectorType(_I8, _TABLE)
+                        element(
+                            context, builder, kinds[4], args[4], offset, ir.VectorType(I8, _TABLE)
                         ),
                     )
-                    wide = _pick(builder, table, table, [r % _TABLE for r in range(_BYTES)])
+                    wide = pick(builder, table, table, [r % _TABLE for r in range(_BYTES)])
                     parts.append(builder.call(look, [wide, nibble]))
                 for h in (0, 1):
-                    words = builder.bitcast(_pick(builder, parts[0], parts[1], inner[h]), half)
+                    words = builder.bitcast(pick(builder, parts[0], parts[1], inner[h]), half)
                     totals[h] = words if totals[h] is None else builder.add(totals[h], words)
             for h in (0, 1):
-                start = builder.add(args[1], ir.Constant(_I64, h * _BYTES // 2))
-                target = _pointer(context, builder, kinds[0], args[0], start, half)
-                value = builder.add(totals[h], _load(builder, target)) if add else totals[h]
-                _store(builder, value, target)
+                start = builder.add(args[1], ir.Constant(I64, h * _BYTES // 2))
+                target = element(context, builder, kinds[0], args[0], start, half)
+                value = builder.add(totals[h], load(builder, target)) if add else totals[h]
+                store(builder, value, target)
             return context.get_dummy_value()
 
         return types.void(out, types.int64, pattern, types.int64, tables), codegen
@@ -130,34 +107,34 @@ def add_compare_select(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
         n = _BYTES // 2
-        words = ir.VectorType(_I16, n)
+        words = ir.VectorType(I16, n)
         bits = ir.IntType(n)
         zero = ir.Constant(words, [0] * n)
         at, half = args[5], args[6]
 
         def fetch(kind: Any, array: Any, index: Any) -> Any:
-            return _load(builder, _pointer(context, builder, kind, array, index, words))
+            return load(builder, element(context, builder, kind, array, index, words))
 
         first = fetch(kinds[0], args[0], at)
         second = fetch(kinds[0], args[0], builder.add(at, half))
         best = []
         for odd in (0, 1):
-            offset = builder.add(at, builder.mul(half, ir.Constant(_I64, odd)))
+            offset = builder.add(at, builder.mul(half, ir.Constant(I64, odd)))
             a = builder.add(first, fetch(kinds[2], args[2], offset))
-            offset = builder.add(offset, builder.mul(half, ir.Constant(_I64, 2)))
+            offset = builder.add(offset, builder.mul(half, ir.Constant(I64, 2)))
             b = builder.add(second, fetch(kinds[2], args[2], offset))
             won = builder.icmp_signed(">", builder.sub(b, a), zero)
             best.append(builder.select(won, b, a))
-            byte = builder.add(at, builder.mul(half, ir.Constant(_I64, odd)))
-            byte = builder.add(args[4], builder.lshr(byte, ir.Constant(_I64, 3)))
+            byte = builder.add(at, builder.mul(half, ir.Constant(I64, odd)))
+            byte = builder.add(args[4], builder.lshr(byte, ir.Constant(I64, 3)))
             target = context.make_array(kinds[3])(context, builder, value=args[3]).data
-            target = builder.bitcast(builder.gep(target, [byte]), bits.as_pointer())
-            _store(builder, builder.bitcast(won, bits), target)
+            target = builder.bitcast(builder.gep(target, [byte]), bits.aselement())
+            store(builder, builder.bitcast(won, bits), target)
         for h in (0, 1):
             places = [h * n // 2 + r // 2 + (r & 1) * n for r in range(n)]
-            mixed = _pick(builder, best[0], best[1], places)
-            start = builder.add(builder.mul(at, ir.Constant(_I64, 2)), ir.Constant(_I64, h * n))
-            _store(builder, mixed, _pointer(context, builder, kinds[1], args[1], start, words))
+            mixed = pick(builder, best[0], best[1], places)
+            start = builder.add(builder.mul(at, ir.Constant(I64, 2)), ir.Constant(I64, h * n))
+            store(builder, mixed, element(context, builder, kinds[1], args[1], start, words))
         return context.get_dummy_value()
 
     index = types.int64

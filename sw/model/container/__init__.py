@@ -8,6 +8,7 @@ from .facts import (
     FOREIGN_KEY,
     INDEX,
     MASK,
+    ROTATION_KEY,
     SCALE,
     STREAM,
     CompressedTensor,
@@ -16,7 +17,7 @@ from .facts import (
     content_crc32,
 )
 from .manifest import MANIFEST_KEY
-from .plain import plain_header, plain_metadata
+from .plain import plain_header, plain_metadata, rotations
 from .reader import Container, read_container
 from .writer import write_container
 
@@ -25,6 +26,7 @@ __all__ = [
     "INDEX",
     "MANIFEST_KEY",
     "MASK",
+    "ROTATION_KEY",
     "SCALE",
     "STREAM",
     "CompressedTensor",
@@ -35,5 +37,6 @@ __all__ = [
     "plain_header",
     "plain_metadata",
     "read_container",
+    "rotations",
     "write_container",
 ]

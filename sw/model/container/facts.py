@@ -14,6 +14,7 @@ __all__ = [
     "FOREIGN_KEY",
     "INDEX",
     "MASK",
+    "ROTATION_KEY",
     "SCALE",
     "STREAM",
     "CompressedTensor",
@@ -26,6 +27,8 @@ STREAM, INDEX, SCALE = ".xl_stream", ".xl_index", ".xl_scale"
 """Suffixes of the tensors that replace a compressed one."""
 MASK = ".mask"
 """Suffix of the mask that comes back beside the user's own codes."""
+ROTATION_KEY = "xorloom.rotation"
+"""Key of a plain file's metadata: JSON text, seeds of the tensors that were left rotated."""
 FOREIGN_KEY = "xorloom.foreign"
 """Key of a plain file's metadata: JSON text, dtype, shape and encoding of tensors kept as bytes."""
 
@@ -49,6 +52,8 @@ class CompressedTensor:
     layout : ValueLayout
     error : float, optional
         Squared error that compressing made, relative to the sum of the squared weights.
+    rotation : int, optional
+        Seed of the rotation that the weights had before their values were chosen.
     """
 
     shape: tuple[int, ...]
@@ -59,6 +64,7 @@ class CompressedTensor:
     decoder: Decoder
     layout: ValueLayout = field(default_factory=ValueLayout)
     error: float | None = None
+    rotation: int | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from xorloom.sw.tensors.checkpoint.model import WEIGHT_DTYPES
 from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.quantize import SCALE_DTYPES, Quantizer
+from xorloom.sw.tensors.rotation import SEED_MAX
 from xorloom.sw.tensors.safetensors_file import METADATA_NAME, dtype_name
-from xorloom.sw.value.plane import ValueLayout
+from xorloom.sw.value.plane import ValueLayout, check_method
 
 from .facts import FOREIGN_KEY, SCALE, CompressedTensor, ForeignTensor
 from .schema import as_keys, as_list, as_object, as_positive, as_shape, as_text
@@ -204,7 +205,11 @@ def _tensor_dict(tensor: CompressedTensor, decoder: int) -> dict[str, Any]:
         "decoder": decoder,
         "error": tensor.error,
     }
-    return entry | (asdict(tensor.layout) if tensor.decoder.value.has_layouts else {})
+    if tensor.decoder.value.has_layouts:
+        entry |= asdict(tensor.layout)
+    if tensor.decoder.value.chooses_values:
+        entry["rotation"] = tensor.rotation
+    return entry
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -268,16 +273,22 @@ def _checked_tensor(
     layout = ValueLayout()
     if decoder.value.has_layouts:
         keys |= {"order", "slices_per_stream"}
+    rotation = None
+    if decoder.value.chooses_values:
+        keys |= {"rotation"}
     as_keys("entry", facts, keys)
     if decoder.value.has_layouts:
         layout = ValueLayout(
             check_order(as_text("order", facts["order"])),
             check_range("slices_per_stream", facts["slices_per_stream"], 1, 1 << 32),
         )
+    if decoder.value.chooses_values and facts["rotation"] is not None:
+        rotation = check_range("rotation", facts["rotation"], 0, SEED_MAX)
     planes = check_range("planes", facts["planes"], 1, PLANES_MAX)
     check_index(decoder.index, decoder.value, planes)
     scale_dtype = entries[name + SCALE][0] if name + SCALE in entries else "F16"
     quantizer = _quantizer(facts["quantizer"], version, planes, scale_dtype)
+    check_method(quantizer, decoder.value)
     dtype = as_text("dtype", facts["dtype"])
     if quantizer is None and version == 2:
         dtype = "U8"  # the original's was written, but codes come back as they were stored
@@ -293,6 +304,7 @@ def _checked_tensor(
         decoder,
         layout,
         as_positive("error", facts.get("error")),
+        rotation,
     )
     _check_parts(name, info, entries)
     return info

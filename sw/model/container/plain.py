@@ -5,19 +5,25 @@ import json
 import math
 from dataclasses import asdict
 
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.tensors.safetensors_file import DTYPES, header_bytes
 
-from .facts import FOREIGN_KEY, MASK
+from .facts import FOREIGN_KEY, MASK, ROTATION_KEY
 from .reader import Container
 
-__all__ = ["plain_header", "plain_metadata"]
+__all__ = ["plain_header", "plain_metadata", "rotations"]
 
 
-def plain_header(container: Container) -> bytes:
+def plain_header(container: Container, *, keep_rotation: bool = False) -> bytes:
     """Return the header of the plain safetensors file, without the length that goes before it.
 
     Tensors stand in the original's order. One whose codes the user brought is two, ``NAME`` and
     ``NAME.mask``.
+
+    Raises
+    ------
+    ConfigError
+        If rotated weights are kept so, and the metadata or a tie has the key that tells of them.
     """
     entries: dict[str, tuple[str, tuple[int, ...], int]] = {}
     for name in container.order:
@@ -29,7 +35,21 @@ def plain_header(container: Container) -> bytes:
         entries[name] = (info.dtype, info.shape, size * DTYPES[info.dtype].itemsize)
         if info.quantizer is None:
             entries[name + MASK] = ("BOOL", info.shape, size)
-    return header_bytes(entries, plain_metadata(container))
+    metadata = plain_metadata(container)
+    seeds = rotations(container) if keep_rotation else {}
+    if seeds and ROTATION_KEY in metadata:
+        raise ConfigError(
+            f"{container.path}: the model's metadata has the reserved key {ROTATION_KEY!r}: "
+            "decompress without --keep-rotation"
+        )
+    return header_bytes(entries, metadata | ({ROTATION_KEY: json.dumps(seeds)} if seeds else {}))
+
+
+def rotations(container: Container) -> dict[str, int]:
+    """Return the seeds of all tensors that are rotated."""
+    return {
+        name: info.rotation for name, info in container.tensors.items() if info.rotation is not None
+    }
 
 
 def plain_metadata(container: Container) -> dict[str, str]:

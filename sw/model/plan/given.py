@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.model.calibration.file import Calibration
 from xorloom.sw.model.container import INDEX, MASK, SCALE, STREAM
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.rotation import columns_of
 
 from .spec import TensorPlan
 
@@ -26,12 +28,16 @@ class UserArrays:
         Codes below ``2**planes``, instead of quantizing; stored as they are, without scales. Need
         a mask.
     saliency : mapping of name to array
-        What keeping each weight is worth, not negative, for an index that chooses the mask.
+        What keeping each weight is worth, not negative, for an index that chooses the mask; with a
+        codec that chooses the values, what its squared error counts.
+    calibration : Calibration, optional
+        Moments of the inputs of all matrices whose codec chooses the values.
     """
 
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     codes: Mapping[str, np.ndarray] = field(default_factory=dict)
     saliency: Mapping[str, np.ndarray] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def check(self, model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan]) -> None:
         """Check all arrays against the tensors that are compressed, before anything is computed.
@@ -55,10 +61,12 @@ class UserArrays:
                 raise ConfigError(
                     f"codes of {name!r} need a compressed tensor and a mask of that name"
                 )
+            _check_stores("codes", name, plans[name])
             _check_shape("codes", name, given, model[name])
         for name, mask in self.masks.items():
             if name not in plans:
                 raise ConfigError(f"mask {name!r} belongs to no tensor that is compressed")
+            _check_stores("a mask", name, plans[name])
             index = plans[name].index
             if plans[name].chooses and index is not None:
                 raise ConfigError(
@@ -72,12 +80,55 @@ class UserArrays:
         for name, given in self.saliency.items():
             if name not in plans:
                 raise ConfigError(f"saliency {name!r} belongs to no tensor that is compressed")
-            if not plans[name].chooses:
+            if plans[name].config.chooses_values:
+                self._check_importance(name, plans[name])
+            elif not plans[name].chooses:
                 raise ConfigError(
                     f"a saliency needs an index that chooses the mask, trellis or lowrank: "
                     f"{name!r} has none"
                 )
             _check_shape("saliency", name, given, model[name])
+        self._check_calibration(model, plans)
+
+    def _check_importance(self, name: str, plan: TensorPlan) -> None:
+        if self.calibration is not None or plan.rotation is not None:
+            other = "a rotation" if self.calibration is None else "a calibration"
+            raise ConfigError(
+                f"saliency of {name!r} does not go with {other}: it is of single weights (leave "
+                "one of them out)"
+            )
+
+    def _check_calibration(
+        self, model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan]
+    ) -> None:
+        if self.calibration is None:
+            return
+        chosen = [name for name, plan in plans.items() if plan.config.chooses_values]
+        if not chosen:
+            raise ConfigError(
+                f"{self.calibration.where}: a calibration goes with --value direct, and no tensor "
+                "has it"
+            )
+        for name in chosen:
+            self.calibration.of(name, columns_of(model[name].shape))
+            if plans[name].order not in ("auto", "column"):
+                raise ConfigError(
+                    f"{name!r}: with a calibration, columns are chosen in turn: order must be "
+                    f"column, not {plans[name].order}"
+                )
+
+    def unused(self, plans: Mapping[str, TensorPlan]) -> list[str]:
+        """Return the tensors of the calibration that have no use for it."""
+        chosen = {name for name, plan in plans.items() if plan.config.chooses_values}
+        return [name for name in self.calibration or () if name not in chosen]
+
+
+def _check_stores(what: str, name: str, plan: TensorPlan) -> None:
+    if plan.config.chooses_values:
+        raise ConfigError(
+            f"{what} of {name!r}: the {plan.config.codec} value codec keeps every weight and "
+            "chooses the codes itself: use --value window"
+        )
 
 
 def _check_shape(what: str, name: str, array: np.ndarray, tensor: ModelTensor) -> None:

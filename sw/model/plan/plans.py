@@ -4,9 +4,11 @@
 from collections.abc import Collection, Mapping
 
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.checkpoint.model import listed
 
+from .chosen import chosen_plan
 from .settings import Settings
 from .spec import TensorPlan
 
@@ -18,6 +20,8 @@ def make_plans(
     settings: Mapping[str, Settings],
     masks: Collection[str] = (),
     where: str = "",
+    *,
+    calibrated: bool = False,
 ) -> dict[str, TensorPlan]:
     """Return the plan of every tensor that has settings.
 
@@ -32,6 +36,8 @@ def make_plans(
         Tensors for which the user brings a mask.
     where : str
         Names the recipe in errors, if there is one.
+    calibrated : bool
+        Whether the user brings a calibration: then weights are rotated by default.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def make_plans(
     plans: dict[str, TensorPlan] = {}
     for wanted, names in groups.items():
         try:
-            plan = _plan(model, names, wanted)
+            plan = _plan(model, names, wanted, calibrated)
         except ConfigError as error:
             if not where:
                 raise
@@ -59,8 +65,15 @@ def make_plans(
     return {name: plans[name] for name in settings}
 
 
-def _plan(model: Mapping[str, ModelTensor], names: list[str], wanted: Settings) -> TensorPlan:
+def _plan(
+    model: Mapping[str, ModelTensor], names: list[str], wanted: Settings, calibrated: bool
+) -> TensorPlan:
     """Return the plan of tensors with the same settings."""
+    if wanted.chooses_values:
+        return chosen_plan(model, names, wanted, calibrated)
+    for key in ("rotate", "rotation_seed"):
+        if getattr(wanted, key) is not None:
+            raise ConfigError(f"--{toml_key(key)} belongs to --value direct, not {wanted.value}")
     config, how = wanted.config, wanted.how
     density, index = wanted.request.resolve(model, names, config, how, search=wanted.search)
     given = wanted.keeps or (index is not None and index.keeps_all)

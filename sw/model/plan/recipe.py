@@ -114,7 +114,7 @@ class Recipe:
         """
         for name, value in values.items():
             for key in (name, *rivals(name)):
-                if key in self.default and (key != name or self.default[key] != value):
+                if key in self.default and (key != name or not _equal(self.default[key], value)):
                     raise ConfigError(
                         f"{self.path}: [default] has {toml_key(key)} {self.default[key]}, the "
                         f"command line --{toml_key(name)} {value}: leave one of them out"
@@ -178,6 +178,11 @@ class Recipe:
             "default": Settings.of(self.default).to_dict(),
             "tensor": rules,
         }
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same; a rate may be a number or its text."""
+    return bool(one == other) or str(one) == str(other)
 
 
 def _rule(where: str, table: Mapping[str, Any]) -> Rule:

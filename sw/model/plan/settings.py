@@ -3,12 +3,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from typing import Any, Self
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.toml_text import check_kind, check_known, toml_key
-from xorloom.sw.spec.codecs import INDEX_CODECS
+from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
 from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.spec.direct_preset import rate_of
 from xorloom.sw.spec.value_options import OWN_PARAMETERS, VALUE_PARAMETERS, value_config
 from xorloom.sw.tensors.quantize import Quantizer
 
@@ -29,12 +31,21 @@ class Settings:
     bits_per_weight : float, optional
         Everything counted; chooses density and index.
     scope : str
-    quantizer : str
-        Its method.
-    planes, scale, axis, group, scale_dtype
+    quantizer : str, optional
+        Its method; what the value codec asks for, or binary.
+    planes : int, optional
+        Bits of a code; what the network has, or 1.
+    scale, axis, group, scale_dtype
         As in :class:`xorloom.sw.tensors.quantize.Quantizer`.
     value : str
         Name of the value codec.
+    rate : str, optional
+        Bits per weight of a codec that chooses the values, see
+        :func:`xorloom.sw.spec.direct_preset.rate_of`.
+    rotate : bool, optional
+        Rotate before such a codec chooses; as the calibration wants it.
+    rotation_seed : int, optional
+        Of that rotation, 0; tells to rotate.
     order : str
     index : str, optional
         Name of the index codec.
@@ -51,13 +62,16 @@ class Settings:
     sparsity: float | None = None
     bits_per_weight: float | None = None
     scope: str = "tensor"
-    quantizer: str = "binary"
-    planes: int = 1
+    quantizer: str | None = None
+    planes: int | None = None
     scale: str = "row"
     axis: int = 0
     group: int = 128
     scale_dtype: str = "float16"
     value: str = "window"
+    rate: str | None = None
+    rotate: bool | None = None
+    rotation_seed: int | None = None
     order: str = "auto"
     index: str | None = None
     index_bits: float | None = None
@@ -71,6 +85,8 @@ class Settings:
         """Build from values by key, see :data:`KEYS`."""
         own = {name: value for name, value in values.items() if name not in VALUE_PARAMETERS}
         given = sorted((name, values[name]) for name in values if name in VALUE_PARAMETERS)
+        if own.get("rate") is not None:
+            own["rate"] = str(own["rate"])
         return cls(**own, parameters=tuple(given))
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,21 +108,63 @@ class Settings:
         ConfigError
             If they do not fit.
         """
+        return self.config_of(None if self.rate is None else rate_of(self.rate))
+
+    def config_of(self, rate: Fraction | None) -> ValueConfig:
+        """Return the value codec's parameters for a rate in place of the one that is given.
+
+        Raises
+        ------
+        ConfigError
+            If they do not fit.
+        """
         if self.order != "auto" and self.value == "block":
-            raise ConfigError("--order belongs to --value window, not block")
-        return value_config(self.value, dict(self.parameters))
+            raise ConfigError("--order belongs to --value window or direct, not block")
+        given: dict[str, int | Fraction] = dict(self.parameters)
+        if rate is not None:
+            given["rate"] = rate
+        if self.chooses_values and self.planes is not None:
+            given["planes"] = self.planes
+        return value_config(self.value, given)
+
+    @property
+    def chooses_values(self) -> bool:
+        """Whether the value codec chooses all values, so that there is no mask."""
+        return _chooses_values(self.value)
 
     @property
     def search(self) -> bool:
         """Whether the parameter that a search can choose is left to it."""
+        if self.chooses_values:
+            return False
         return ("n_out" if self.value == "block" else "n_in") not in dict(self.parameters)
 
     @property
     def how(self) -> Quantizer:
-        """The quantizer."""
+        """The quantizer of codes that are stored."""
+        return self._quantizer(
+            self.quantizer or "binary", 1 if self.planes is None else self.planes
+        )
+
+    def how_chosen(self, planes: int) -> Quantizer:
+        """Return the quantizer of values that the codec chooses, by codes of so many bits.
+
+        Raises
+        ------
+        ConfigError
+            If another one is asked for.
+        """
+        if self.quantizer not in (None, "trellis"):
+            raise ConfigError(
+                f"--quantizer {self.quantizer} does not go with --value {self.value}, which "
+                "chooses the codes itself (leave it out)"
+            )
+        return self._quantizer("trellis", planes)
+
+    def _quantizer(self, method: str, planes: int) -> Quantizer:
         return Quantizer(
-            self.quantizer,
-            self.planes,
+            method,
+            planes,
             self.scale,
             self.group,
             self.scale_dtype,
@@ -140,21 +198,38 @@ class Settings:
         return self.importance or ("magnitude" if self.bits_per_weight is None else "energy")
 
 
+def _chooses_values(value: str) -> bool:
+    codec = VALUE_CODECS.get(value)
+    return codec is not None and codec.chooses_values
+
+
 _FLOATS = ("density", "sparsity", "bits_per_weight", "index_bits")
-_INTS = ("planes", "axis", "group", "index_window", "index_classes", *VALUE_PARAMETERS)
+_INTS = (
+    *("planes", "axis", "group", "index_window", "index_classes", "rotation_seed"),
+    *VALUE_PARAMETERS,
+)
 KEYS: dict[str, type] = {
     **{f.name: str for f in fields(Settings) if f.name != "parameters"},
     **dict.fromkeys(_FLOATS, float),
     **dict.fromkeys(_INTS, int),
+    "rate": Fraction,
+    "rotate": bool,
 }
 """Type of every key: names of options, with ``_`` for ``-``."""
 _RIVALS = {
     "density": ("sparsity", "bits_per_weight"),
     "sparsity": ("density", "bits_per_weight"),
     "index_bits": ("bits_per_weight",),
-    "bits_per_weight": ("density", "sparsity", "index_bits"),
+    "bits_per_weight": ("density", "sparsity", "index_bits", "rate"),
+    "rate": ("bits_per_weight",),
 }
 """What a later layer takes back by giving something else in its place."""
+_OF_STORED_CODES = (
+    *("density", "sparsity", "scope", "quantizer", "planes", "importance"),
+    *("index", "index_bits", "index_window", "index_classes"),
+)
+"""What says nothing of values that a codec chooses, or another thing."""
+_OF_CHOSEN_VALUES = ("rotate", "rotation_seed")
 
 
 def rivals(name: str) -> tuple[str, ...]:
@@ -182,12 +257,16 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     """Return a layer's values above others.
 
     A key takes back what it stands against: a density a sparsity, bits per weight both and the
-    index bits; another value codec the parameters of the one before; an index that stores any mask
-    the index bits.
+    index bits; another value codec the parameters of the one before, and one that chooses the
+    values, in place of one that stores codes, all that tells what is kept and how; an index that
+    stores any mask the index bits.
     """
     gone = {rival for name in layer for rival in rivals(name)}
-    if "value" in layer and layer["value"] != base.get("value", Settings.value):
+    before = base.get("value", Settings.value)
+    if "value" in layer and layer["value"] != before:
         gone |= {"n_in", "n_out", "order"}.union(*OWN_PARAMETERS.values())
+        if _chooses_values(layer["value"]) != _chooses_values(before):
+            gone |= {*_OF_STORED_CODES, *_OF_CHOSEN_VALUES}
     if "index" in layer:
         codec = INDEX_CODECS.get(layer["index"])
         if codec is not None and not codec.chooses_mask:

@@ -3,13 +3,15 @@
 
 from dataclasses import dataclass, field
 
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import check_index
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.prune import check_sparsity
 from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.tensors.rotation import SEED_MAX
+from xorloom.sw.value.plane import check_method
 
 from .selection import MIN_SIZE
 
@@ -33,11 +35,11 @@ class TensorPlan:
     scope : str
         ``tensor``, ``row`` or ``global`` magnitude pruning.
     quantizer : Quantizer
-    config : WindowConfig or BlockConfig
-        The value codec.
+    config : ValueConfig
+        The value codec. With one that chooses the values, every weight is kept.
     order : str
-        Weight order of the window codec, see :func:`xorloom.sw.value.window.codec.encode`; with an
-        index that chooses the mask ``auto`` is what keeps most.
+        Weight order, see :func:`xorloom.sw.value.window.codec.encode`; with an index that chooses
+        the mask ``auto`` is what keeps most.
     search : bool
         Let :func:`xorloom.sw.value.search.search_block` choose ``n_out`` and ``block_groups``, or
         :func:`xorloom.sw.value.search.search_window` ``n_in``, for all tensors of equal codecs.
@@ -46,6 +48,8 @@ class TensorPlan:
         ``tensor``.
     importance : str
         What such a codec keeps most of: ``magnitude`` or ``energy`` (its square).
+    rotation : int, optional
+        Seed of the rotation that the weights get before a codec chooses their values.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class TensorPlan:
     search: bool = True
     index: IndexConfig | None = None
     importance: str = "magnitude"
+    rotation: int | None = None
 
     def __post_init__(self) -> None:
         if self.sparsity is not None:
@@ -73,8 +78,13 @@ class TensorPlan:
             )
         if self.order != "auto":
             check_order(self.order)
+        check_method(self.quantizer, self.config)
         if self.index is not None:
             check_index(self.index, self.config, self.quantizer.planes)
+        if self.config.chooses_values:
+            self._check_chosen_values()
+        elif self.rotation is not None:
+            raise ConfigError(f"rotation goes with the direct value codec, not {self.config.codec}")
         if self.chooses and self.scope != "tensor":
             raise ConfigError(
                 f"the {self.index and self.index.codec} index chooses every tensor's mask: scope "
@@ -86,6 +96,16 @@ class TensorPlan:
                 "the mask goes with binary, alternating or uniform"
             )
 
+    def _check_chosen_values(self) -> None:
+        self.config.check_planes(self.quantizer.planes)
+        if self.sparsity or self.scope != "tensor":
+            raise ConfigError(
+                f"the {self.config.codec} value codec keeps every weight: give no sparsity and no "
+                "scope"
+            )
+        if self.rotation is not None:
+            check_range("rotation", self.rotation, 0, SEED_MAX)
+
     @property
     def chooses(self) -> bool:
         """Whether the index codec chooses the mask."""
@@ -94,7 +114,12 @@ class TensorPlan:
     @property
     def waits(self) -> bool:
         """Whether the tensor must wait until a search has seen a sample of all."""
-        return self.search and not (self.chooses and isinstance(self.config, WindowConfig))
+        return self.searches and not (self.chooses and isinstance(self.config, WindowConfig))
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search chooses the value codec's free parameter."""
+        return self.search and not self.config.chooses_values
 
     @property
     def pruned(self) -> float:

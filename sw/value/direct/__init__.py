@@ -3,11 +3,19 @@
 
 import numpy as np
 from xorloom.sw.bits.codec import ValueCodec
+from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.tensors.orders import arrange_codes
 
 from .codec import decode
-from .stream import DirectStreams, direct_bits, direct_due, unpack_direct
+from .stream import (
+    DirectStreams,
+    direct_bits,
+    direct_due,
+    pack_direct,
+    tensor_stream_bits,
+    unpack_direct,
+)
 
 __all__ = ["CODEC"]
 
@@ -47,6 +55,11 @@ def _arrange(
     return arrange_codes(slices, shape, planes, order)
 
 
+def _pack(encoded: DirectStreams, config: DirectConfig) -> tuple[bytes, StreamBits, str, int]:
+    data, bits = pack_direct(encoded, config)
+    return data, bits, encoded.order, encoded.slices_per_stream
+
+
 def _levels(encoded: DirectStreams) -> np.ndarray:
     return encoded.levels
 
@@ -60,4 +73,6 @@ CODEC = ValueCodec(
     frames=_frames,
     arrange=_arrange,
     levels=_levels,
+    pack=_pack,
+    stream_bits=tensor_stream_bits,
 )

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of the direct codec: a table of the codes of all windows, weight after weight."""
+"""Decoding of the direct codec: a table of the codes of all windows.
+
+Weights whose windows fit into 64 seed bits are a *batch*: its bits are fetched once.
+"""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from xorloom.sw.bits.jit import njit
@@ -9,7 +13,22 @@ from xorloom.sw.spec.direct import DirectConfig
 
 __all__ = ["code_tables", "decode_seeds"]
 
-_ONE = np.uint64(1)
+_WORD = 64
+
+
+class _Batches(NamedTuple):
+    """Batches of a run of whole periods.
+
+    ``begins`` (batches,) int64: first bit of a batch's first window, from the run's first seed bit
+    on; ``firsts`` (batches + 1,) int64: its first weight; ``places``, ``rows`` (weights,) int64: a
+    window's first bit in its batch, and where its phase's table begins; ``seed_bits``: of the run.
+    """
+
+    begins: np.ndarray
+    firsts: np.ndarray
+    places: np.ndarray
+    rows: np.ndarray
+    seed_bits: int
 
 
 @lru_cache(maxsize=16)
@@ -34,30 +53,66 @@ def code_tables(config: DirectConfig) -> np.ndarray:
     return _tables(config.period, config.planes, config.window, config.network.masks)
 
 
+@lru_cache(maxsize=16)
+def _batches(shifts: tuple[int, ...], window: int) -> _Batches:
+    seed_bits, period = sum(shifts), len(shifts)
+    run = max(1, (_WORD - window) // seed_bits) * period
+    begin = 1 - window  # of the window of a weight that no bit has been shifted for
+    begins, firsts, places, rows = [], [0], [], []
+    first = begin + shifts[0]
+    for k in range(run):
+        begin += shifts[k % period]
+        if begin - first + window > _WORD:
+            begins.append(first - 1)
+            firsts.append(k)
+            first = begin
+        places.append(begin - first)
+        rows.append(k % period << window)
+    begins.append(first - 1)
+    firsts.append(run)
+    return _Batches(
+        np.array(begins),
+        np.array(firsts),
+        np.array(places),
+        np.array(rows),
+        run // period * seed_bits,
+    )
+
+
 @njit(nogil=True, cache=True)
-def _decode_weights(
-    seeds: np.ndarray, tables: np.ndarray, shifts: np.ndarray, window: int, codes: np.ndarray
+def _decode_batches(
+    seeds: np.ndarray, tables: np.ndarray, batches: _Batches, window: int, codes: np.ndarray
 ) -> None:
     """Decode one stream.
 
     Parameters
     ----------
     seeds : (words,) uint64
-    tables : (period, 2**window) uint8
-    shifts : (period,) int64
+        Bits behind the last one are 0.
+    tables : (period * 2**window,) uint8
+    batches : _Batches
     window : int
     codes : (weights,) uint8, out
     """
-    state, at, phase = np.uint64(0), 0, 0
-    for k in range(codes.size):
-        for _ in range(shifts[phase]):
-            bit = seeds[at >> 6] >> np.uint64(at & 63) & _ONE
-            state = state >> _ONE | bit << np.uint64(window - 1)
-            at += 1
-        codes[k] = tables[phase, state]
-        phase += 1
-        if phase == shifts.size:
-            phase = 0
+    begins, firsts, places, rows, seed_bits = batches
+    mask = np.uint64((1 << window) - 1)
+    base, bits_before, run = 0, 0, rows.size
+    while base < codes.size:
+        for b in range(begins.size):
+            at = bits_before + begins[b]
+            if at < 0:  # bits before the first are 0
+                bits = seeds[0] << np.uint64(-at)
+            else:
+                word, shift = at >> 6, np.uint64(at & 63)
+                bits = seeds[word] >> shift if word < seeds.size else np.uint64(0)
+                if shift and word + 1 < seeds.size:
+                    bits |= seeds[word + 1] << (np.uint64(64) - shift)
+            end = min(firsts[b + 1], codes.size - base)
+            for k in range(firsts[b], end):
+                value = bits >> np.uint64(places[k]) & mask
+                codes[base + k] = tables[rows[k] + np.int64(value)]
+        base += run
+        bits_before += seed_bits
 
 
 def decode_seeds(seeds: np.ndarray, weights: int, config: DirectConfig) -> np.ndarray:
@@ -70,6 +125,7 @@ def decode_seeds(seeds: np.ndarray, weights: int, config: DirectConfig) -> np.nd
     config : DirectConfig
     """
     codes = np.zeros(weights, np.uint8)
-    shifts = np.array(config.shifts, np.int64)
-    _decode_weights(seeds, code_tables(config), shifts, config.window, codes)
+    batches = _batches(config.shifts, config.window)
+    tables = code_tables(config).reshape(-1)
+    _decode_batches(seeds, tables, batches, config.window, codes)
     return codes

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory streams of the direct codec: levels and seeds to bytes and back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -24,6 +25,7 @@ __all__ = [
     "direct_due",
     "pack_direct",
     "slices_per_stream",
+    "tensor_stream_bits",
     "unpack_direct",
 ]
 
@@ -86,12 +88,20 @@ def _one_bits(count: int, config: DirectConfig) -> StreamBits:
     )
 
 
+def _sum(counts: Iterable[int], config: DirectConfig) -> StreamBits:
+    nothing = StreamBits(0, 0, 0, 0, 0, 0)
+    return reduce(StreamBits.__add__, (_one_bits(count, config) for count in counts), nothing)
+
+
 def direct_bits(encoded: DirectStreams, config: DirectConfig) -> StreamBits:
     """Count the bits and cycles of a tensor's streams; levels are overhead."""
-    nothing = StreamBits(0, 0, 0, 0, 0, 0)
-    return reduce(
-        StreamBits.__add__, (_one_bits(s.count, config) for s in encoded.streams), nothing
-    )
+    return _sum((stream.count for stream in encoded.streams), config)
+
+
+def tensor_stream_bits(weights: int, config: DirectConfig) -> StreamBits:
+    """Count what the streams of a tensor of so many weights will take."""
+    size = slices_per_stream(weights, config)
+    return _sum(stream_counts(weights, config.planes, config.n_out, size), config)
 
 
 def pack_direct(encoded: DirectStreams, config: DirectConfig) -> tuple[bytes, StreamBits]:

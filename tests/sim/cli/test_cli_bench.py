@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def test_bench_matrices_measures_the_model_of_the_cache(
     weights = np.random.default_rng(1).normal(size=(320, 320)).astype(np.float32)
     model = cache / "minilm-l6-v2.safetensors"
     save_file({"encoder.layer.0.x.weight": weights}, model)
-    monkeypatch.setattr(datasets, "_SHA256", hashlib.sha256(model.read_bytes()).hexdigest())
+    found = {model.name: ("model.safetensors", hashlib.sha256(model.read_bytes()).hexdigest())}
+    monkeypatch.setattr(datasets, "_MINILM", replace(datasets._MINILM, files=found))
     options = ["--sparsity", 0.9, "--codec", "window"]
     monkeypatch.setenv("XORLOOM_CACHE", str(cache))
     (row,) = json.loads(xorloom("bench", "matrices", *options, "--json")[0])

