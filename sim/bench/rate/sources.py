@@ -9,12 +9,13 @@ import numpy as np
 from xorloom.sim.bench.index import matrices
 from xorloom.sim.datasets import SEED, minilm
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.tensors.rotation import rotate
 
 from .bound import Curve, gaussian_curve, measured_curve
 
 __all__ = ["QUICK_WEIGHTS", "SOURCES", "WEIGHTS", "Source", "source"]
 
-SOURCES = ("gaussian", "laplacian", "minilm")
+SOURCES = ("gaussian", "laplacian", "minilm", "minilm-rotated")
 WEIGHTS = 1 << 22
 QUICK_WEIGHTS = 1 << 18
 """Weights of a made source."""
@@ -75,10 +76,12 @@ def source(name: str, weights: int, quick: bool) -> Source:
     """
     if name not in SOURCES:
         raise ConfigError(f"source must be one of {', '.join(SOURCES)}, not {name!r}")
-    if name == "minilm":
+    if name.startswith("minilm"):
         found = matrices(minilm())
         if quick:
             found = {key: w for key, w in found.items() if key.startswith(_QUICK_MATRICES)}
+        if name == "minilm-rotated":
+            found = {key: rotate(w, 0, name=key) for key, w in found.items()}
         return Source(name, found, "row")
     rng = np.random.default_rng(SEED)
     shape = -(-weights // _COLUMNS), _COLUMNS

@@ -128,7 +128,7 @@ def add_compare_select(
             byte = builder.add(at, builder.mul(half, ir.Constant(I64, odd)))
             byte = builder.add(args[4], builder.lshr(byte, ir.Constant(I64, 3)))
             target = context.make_array(kinds[3])(context, builder, value=args[3]).data
-            target = builder.bitcast(builder.gep(target, [byte]), bits.aselement())
+            target = builder.bitcast(builder.gep(target, [byte]), bits.as_pointer())
             store(builder, builder.bitcast(won, bits), target)
         for h in (0, 1):
             places = [h * n // 2 + r // 2 + (r & 1) * n for r in range(n)]
