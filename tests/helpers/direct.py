@@ -40,3 +40,39 @@ def random_streams(
     ]
     levels = rng.integers(-128, 128, 1 << config.planes).astype(np.int8)
     return DirectStreams(order, slices_per_stream, levels, tuple(streams))
+
+
+def all_codes(config: DirectConfig, weights: int, state: int) -> np.ndarray:
+    """Return the codes of all seed strings behind a window, (strings, weights) uint8.
+
+    Bit ``i`` of a string is its seed bit ``i``; bit 0 of ``state`` is the newest bit before it.
+    """
+    n_bits = -(-weights * config.rate.numerator // config.period)
+    strings = np.arange(1 << n_bits)
+    before = [np.full(strings.size, state >> age & 1) for age in range(config.window)][::-1]
+    bits = [*before, *(strings >> i & 1 for i in range(n_bits))]
+    codes = np.zeros((strings.size, weights), np.uint8)
+    for j in range(weights):
+        end = -(-(j + 1) * config.rate.numerator // config.period)
+        for b, row in enumerate(config.network.rows[j % config.period]):
+            for t in row:
+                codes[:, j] ^= (bits[end + t] << b).astype(np.uint8)
+    return codes
+
+
+def slow_search(config: DirectConfig, x: np.ndarray, levels: np.ndarray) -> float:
+    """Return the least squared error of all seed strings, by a search in floats."""
+    window = config.window
+    numbers = np.arange(1 << window)  # bit t is position t, the newest one the highest
+    codes = np.zeros((config.period, numbers.size), np.uint8)
+    for own, phase in zip(codes, config.network.rows, strict=True):
+        for b, row in enumerate(phase):
+            for t in row:
+                own ^= ((numbers >> t & 1) << b).astype(np.uint8)
+    metric = np.full(numbers.size, np.inf)
+    metric[0] = 0
+    for i, value in enumerate(x.astype(np.float64)):
+        for _ in range(config.shifts[i % config.period]):
+            metric = np.tile(metric.reshape(-1, 2).min(axis=1), 2)
+        metric += (value - levels[codes[i % config.period]]) ** 2
+    return float(metric.min())

@@ -60,9 +60,9 @@ def fit_levels(
         codes = decode_seeds(seeds, x.size, config)
         power = np.bincount(codes, worth, minlength=levels.size)
         total = np.bincount(codes, worth * x, minlength=levels.size)
-        levels = np.divide(
-            total, power, out=levels.astype(np.float64), where=power > 0
-        ).astype(np.float32)
+        levels = np.divide(total, power, out=levels.astype(np.float64), where=power > 0).astype(
+            np.float32
+        )
         error = float(np.mean(worth * (x - levels[codes]) ** 2))
     return levels, error
 
@@ -81,9 +81,7 @@ def gaussian_levels(config: DirectConfig) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _gaussian(
-    _rate: object, _planes: int, _masks: object, config: DirectConfig
-) -> np.ndarray:
+def _gaussian(_rate: object, _planes: int, _masks: object, config: DirectConfig) -> np.ndarray:
     x = np.random.default_rng(0).standard_normal(_SAMPLE, np.float32)
     levels, _ = fit_levels(x[: _SAMPLE // 8], None, first_levels(config), config, rounds=_ROUNDS)
     levels, _ = fit_levels(x, None, levels, config, rounds=2)

@@ -14,8 +14,9 @@ from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.jit import njit
 from xorloom.sw.spec.direct import DirectConfig
 
+from .costs import CODES
 from .decoding import code_tables
-from .viterbi import CODES, VECTORS, Code, Work, search_run
+from .viterbi import VECTORS, Code, Work, search_run
 
 __all__ = ["ColumnSearch", "code_of", "error_scale", "search_stream", "seed_words"]
 
@@ -39,7 +40,7 @@ def error_scale(rate: float) -> float:
     Measured, see docs/decisions/direct-codec.md: more units are finer, but reach less far, and high
     rates must reach far: few windows have the code of a large weight.
     """
-    return float(6 * 2 ** (-0.75 * max(0.0, rate - 1)))
+    return float(8 * 2 ** -max(0.0, rate - 1))
 
 
 def code_of(config: DirectConfig) -> Code:
@@ -243,11 +244,11 @@ def _search_column(
     size = 1 << code.window
     phase = first % code.period
     at = first // code.period * code.seed_bits + -(-phase * code.seed_bits // code.period)
-    group = np.searchsorted(code.firsts, phase, side="right") - 1
+    group = int(np.searchsorted(code.firsts, phase, side="right")) - 1
     for i in range(x.size):
         begin = code.firsts[group]
         for _ in range(code.shifts[group] if phase == begin else 0):
-            bit = np.int64(seeds[at >> 6] >> np.uint64(at & 63) & np.uint64(1))
+            bit = int(seeds[at >> 6] >> np.uint64(at & 63) & np.uint64(1))
             state, at = (state << 1 | bit) & (size - 1), at + 1
         code_bits = np.int64(code.codes[group * size + state]) >> (code.planes * (phase - begin))
         codes[i] = code_bits & (levels.size - 1)

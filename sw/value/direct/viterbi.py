@@ -12,18 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-from .vector import HAS_VECTORS, STEPS, add_costs
+from .costs import CODES, MOST, fill_tables, group_costs
+from .steps import add, advance
+from .vector import HAS_VECTORS
 
-__all__ = ["CODES", "VECTORS", "Code", "Work", "plain_add", "plain_step", "search_run"]
+__all__ = ["VECTORS", "Code", "Work", "search_run"]
 
-CODES = 64
-"""Entries of a table of costs: the codes of as many weights of a step as six bits hold."""
 VECTORS = HAS_VECTORS
-
-_MOST = 255
-_LIMIT = 1 << 22
-"""Cost that no weight exceeds, so that sums stay far from overflow."""
-_STEP_1, _STEP_2, _STEP_3, _STEP_4 = STEPS
+"""Whether this processor runs the vector kernels."""
 
 
 class Code(NamedTuple):
@@ -63,168 +59,6 @@ class Work(NamedTuple):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _errors(value: np.float32, scale: np.float32, levels: np.ndarray, units: np.ndarray) -> int:
-    """Set the squared errors of all codes of a weight, in units; return the least."""
-    least = np.int32(_LIMIT)
-    for c in range(levels.size):
-        d = value - levels[c]
-        error = d * d * scale
-        units[c] = np.int32(min(error, np.float32(_LIMIT)) + np.float32(0.5))
-        least = min(least, units[c])
-    return least
-
-
-@njit(nogil=True, cache=True)
-def _group_costs(
-    x: np.ndarray,
-    importance: np.ndarray,
-    levels: np.ndarray,
-    per_unit: np.float32,
-    first: int,
-    count: int,
-    skip: int,
-    absent: int,
-    planes: int,
-    units: np.ndarray,
-    costs: np.ndarray,
-) -> int:
-    """Set what all codes of a group cost; return how many codes there are.
-
-    The group's weights are ``skip`` that are not there, ``count`` from ``first`` on, and ``absent``
-    that are not there; the codes of those cost nothing. The cheapest code of every weight costs
-    nothing: all paths pay for it.
-    """
-    size = 1 << (planes * skip)
-    for c in range(size):
-        costs[c] = 0
-    for i in range(first, first + count):
-        scale = per_unit * importance[i] if importance.size else per_unit
-        least = _errors(x[i], scale, levels, units)
-        for c in range(levels.size - 1, -1, -1):
-            for k in range(size):
-                costs[c * size + k] = costs[k] + units[c] - least
-        size *= levels.size
-    for c in range(size, size << (planes * absent)):
-        costs[c] = costs[c & (size - 1)]
-    return size << (planes * absent)
-
-
-@njit(nogil=True, cache=True)
-def _fill(
-    x: np.ndarray,
-    importance: np.ndarray,
-    levels: np.ndarray,
-    per_unit: np.float32,
-    firsts: np.ndarray,
-    planes: int,
-    first: int,
-    group: int,
-    units: np.ndarray,
-    costs: np.ndarray,
-    tables: np.ndarray,
-) -> int:
-    """Set the tables of the next whole groups, from weight ``first`` on; return how many."""
-    count, most = 0, tables.size // CODES
-    while first < x.size and count < most:
-        at = count * CODES
-        size = firsts[group + 1] - firsts[group]
-        if size == 1:
-            scale = per_unit * importance[first] if importance.size else per_unit
-            least = _errors(x[first], scale, levels, units)
-            for c in range(levels.size):
-                tables[at + c] = np.uint8(min(units[c] - least, _MOST))
-        else:
-            there = min(size, x.size - first)
-            entries = _group_costs(
-                x,
-                importance,
-                levels,
-                per_unit,
-                first,
-                there,
-                0,
-                size - there,
-                planes,
-                units,
-                costs,
-            )
-            for c in range(entries):
-                tables[at + c] = np.uint8(min(costs[c], _MOST))
-        count, first, group = count + 1, first + size, group + 1
-        if group == firsts.size - 1:
-            group = 0
-    return count
-
-
-@njit(nogil=True, cache=True)
-def plain_step(
-    metric: np.ndarray,
-    at: int,
-    to: int,
-    size: int,
-    codes: np.ndarray,
-    codes_at: int,
-    tables: np.ndarray,
-    table_at: int,
-    offset: int,
-    won: np.ndarray,
-    row: int,
-    shift: int,
-) -> int:
-    """Extend all paths by ``shift`` seed bits and a code; return the least metric.
-
-    ``metric[at:]`` has the ``size`` windows of before, ``metric[to:]`` gets the new ones, less
-    ``offset`` and with the cost of their codes, ``codes[codes_at:]``, in ``tables[table_at:]``.
-
-    Windows that differ in their oldest ``shift`` bits meet in pairs, first those that differ in the
-    newest of these only; of equal paths the one with a 0 there wins. Round by round, pair by pair,
-    ``won[row:]`` gets a bit for every new window without its newest bits.
-    """
-    groups = size >> shift
-    row_bytes = groups >> 3
-    won[row : row + ((1 << shift) - 1) * row_bytes] = 0
-    paths = np.zeros(16, np.uint8)
-    least = _MOST
-    for b in range(groups):
-        for h in range(1 << shift):
-            paths[h] = metric[at + h * groups + b]
-        count, byte = 1 << shift, row + (b >> 3)
-        while count > 1:
-            count >>= 1
-            for i in range(count):
-                is_less = paths[2 * i + 1] < paths[2 * i]
-                won[byte] |= np.uint8(is_less) << np.uint8(b & 7)
-                paths[i] = paths[2 * i + is_less]
-                byte += row_bytes
-        best = max(0, np.int64(paths[0]) - offset)
-        for w in range(b << shift, (b + 1) << shift):
-            total = min(_MOST, best + tables[table_at + codes[codes_at + w]])
-            least = min(least, total)
-            metric[to + w] = total
-    return least
-
-
-@njit(nogil=True, cache=True)
-def plain_add(
-    metric: np.ndarray,
-    at: int,
-    size: int,
-    codes: np.ndarray,
-    codes_at: int,
-    tables: np.ndarray,
-    table_at: int,
-) -> int:
-    """Add what the codes of one more group of the same step cost, in place; return the least."""
-    least = _MOST
-    for w in range(size):
-        cost = np.int64(tables[table_at + codes[codes_at + w]])
-        total = min(_MOST, metric[at + w] + cost)
-        least = min(least, total)
-        metric[at + w] = total
-    return least
-
-
-@njit(nogil=True, cache=True, inline="always")
 def _set_bits(seeds: np.ndarray, end: int, value: int, count: int, since: int, limit: int) -> None:
     """Set the seed bits before bit ``end`` that are within the limits; bit 0 is the newest."""
     for i in range(count):
@@ -261,7 +95,7 @@ def _trace(
         at, bit = (t & last) * (size >> 3) + (place >> 3), np.uint8(place & 7)
         first, node = (1 << shift) - 2, 0  # the last round is a single pair, and stands last
         for r in range(shift):
-            node = 2 * node + np.int64(won[at + (first + node) * row_bytes] >> bit & 1)
+            node = 2 * node + int(won[at + (first + node) * row_bytes] >> bit & 1)
             first -= 2 << r
         value = place | node * (size >> shift)
     return value, end
@@ -298,10 +132,10 @@ def _fan_out(
 @njit(nogil=True, cache=True)
 def _meet(few: np.ndarray, head: int, base: int, metric: np.ndarray) -> None:
     """Go on from those paths to metrics of all windows; other windows cost most."""
-    metric[:] = _MOST
+    metric[:] = MOST
     least = few[0, : 1 << head].min()
     for j in range(1 << head):
-        metric[base | j] = min(few[0, j] - least, _MOST - 1)
+        metric[base | j] = min(few[0, j] - least, MOST - 1)
 
 
 @njit(nogil=True, cache=True)
@@ -353,7 +187,7 @@ def search_run(
     look, mask = ring >> 2, size - 1
     phase = first % code.period
     end = first // code.period * code.seed_bits + -(-phase * code.seed_bits // code.period)
-    group = np.searchsorted(firsts, phase, side="right") - 1
+    group = int(np.searchsorted(firsts, phase, side="right")) - 1
     at, i, head, head_end = 0, 0, 0, end
     if state >= 0:
         # Paths begin in one window: no two of them meet before a whole window has passed.
@@ -365,7 +199,7 @@ def search_run(
                 break
             there = min(firsts[group + 1] - phase, x.size - i)
             absent = firsts[group + 1] - phase - there
-            _group_costs(
+            group_costs(
                 x, importance, levels, per_unit, i, there, skip, absent, code.planes, units, costs
             )
             _fan_out(work.few, head, shift, state, codes, group * size, mask, costs)
@@ -375,7 +209,7 @@ def search_run(
         head_end += head
         end = head_end
         if i == x.size:
-            best = _least_of(work.few, head)
+            best = int(np.argmin(work.few[0, : 1 << head]))
             _set_bits(seeds, end, best, head, since, limit)
             return (state << head | best) & mask
         _meet(work.few, head, state << head & mask, metric)
@@ -383,7 +217,7 @@ def search_run(
         metric[:] = 0
     t, traced, offset = 0, 0, 0
     while i < x.size:
-        count = _fill(
+        count = fill_tables(
             x, importance, levels, per_unit, firsts, code.planes, i, group, units, costs, tables
         )
         for b in range(count):
@@ -392,42 +226,24 @@ def search_run(
                 row = (t & (ring - 1)) * (size >> 3)
                 moved[t & (ring - 1)] = shift
                 to = size - at
-                if not vectors:
-                    offset = plain_step(
-                        metric,
-                        at,
-                        to,
-                        size,
-                        codes,
-                        codes_at,
-                        tables,
-                        table_at,
-                        offset,
-                        won,
-                        row,
-                        shift,
-                    )
-                elif shift == 1:
-                    offset = _STEP_1(
-                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
-                    )
-                elif shift == 2:
-                    offset = _STEP_2(
-                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
-                    )
-                elif shift == 3:
-                    offset = _STEP_3(
-                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
-                    )
-                else:
-                    offset = _STEP_4(
-                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
-                    )
+                offset = advance(
+                    metric,
+                    at,
+                    to,
+                    size,
+                    codes,
+                    codes_at,
+                    tables,
+                    table_at,
+                    offset,
+                    won,
+                    row,
+                    shift,
+                    vectors,
+                )
                 at, t, end = to, t + 1, end + shift
-            elif vectors:
-                offset = add_costs(metric, at, size, codes, codes_at, tables, table_at)
             else:
-                offset = plain_add(metric, at, size, codes, codes_at, tables, table_at)
+                offset = add(metric, at, size, codes, codes_at, tables, table_at, vectors)
             i += firsts[group + 1] - firsts[group]
             group += 1
             if group == shifts.size:
@@ -445,9 +261,3 @@ def search_run(
     if traced == 0:
         _set_bits(seeds, head_end, best, head, since, limit)
     return found
-
-
-@njit(nogil=True, cache=True)
-def _least_of(few: np.ndarray, head: int) -> int:
-    """Return the cheapest of the paths that began in one window."""
-    return int(np.argmin(few[0, : 1 << head]))

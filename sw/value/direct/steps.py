@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numba kernels of the direct codec's search: a step of all paths, plain or in vectors.
+
+Both kinds do the same, bit by bit.
+"""
+
+import numpy as np
+from xorloom.sw.bits.jit import njit
+
+from .costs import MOST
+from .vector import STEPS, add_costs
+
+__all__ = ["add", "advance", "plain_add", "plain_step"]
+
+_STEP_1, _STEP_2, _STEP_3, _STEP_4 = STEPS
+
+
+@njit(nogil=True, cache=True)
+def plain_step(
+    metric: np.ndarray,
+    at: int,
+    to: int,
+    size: int,
+    codes: np.ndarray,
+    codes_at: int,
+    tables: np.ndarray,
+    table_at: int,
+    offset: int,
+    won: np.ndarray,
+    row: int,
+    shift: int,
+) -> int:
+    """Extend all paths by ``shift`` seed bits and a code; return the least metric.
+
+    ``metric[at:]`` has the ``size`` windows of before, ``metric[to:]`` gets the new ones, less
+    ``offset`` and with the cost of their codes, ``codes[codes_at:]``, in ``tables[table_at:]``.
+
+    Windows that differ in their oldest ``shift`` bits meet in pairs, first those that differ in the
+    newest of these only; of equal paths the one with a 0 there wins. Round by round, pair by pair,
+    ``won[row:]`` gets a bit for every new window without its newest bits.
+    """
+    groups = size >> shift
+    row_bytes = groups >> 3
+    won[row : row + ((1 << shift) - 1) * row_bytes] = 0
+    paths = np.zeros(16, np.uint8)
+    least = MOST
+    for b in range(groups):
+        for h in range(1 << shift):
+            paths[h] = metric[at + h * groups + b]
+        count, byte = 1 << shift, row + (b >> 3)
+        while count > 1:
+            count >>= 1
+            for i in range(count):
+                is_less = paths[2 * i + 1] < paths[2 * i]
+                won[byte] |= np.uint8(is_less) << np.uint8(b & 7)
+                paths[i] = paths[2 * i + is_less]
+                byte += row_bytes
+        best = max(0, np.int64(paths[0]) - offset)
+        for w in range(b << shift, (b + 1) << shift):
+            total = min(MOST, best + tables[table_at + codes[codes_at + w]])
+            least = min(least, total)
+            metric[to + w] = total
+    return least
+
+
+@njit(nogil=True, cache=True)
+def plain_add(
+    metric: np.ndarray,
+    at: int,
+    size: int,
+    codes: np.ndarray,
+    codes_at: int,
+    tables: np.ndarray,
+    table_at: int,
+) -> int:
+    """Add what the codes of one more group of the same step cost, in place; return the least."""
+    least = MOST
+    for w in range(size):
+        cost = np.int64(tables[table_at + codes[codes_at + w]])
+        total = min(MOST, metric[at + w] + cost)
+        least = min(least, total)
+        metric[at + w] = total
+    return least
+
+
+@njit(nogil=True, cache=True, inline="always")
+def advance(
+    metric: np.ndarray,
+    at: int,
+    to: int,
+    size: int,
+    codes: np.ndarray,
+    codes_at: int,
+    tables: np.ndarray,
+    table_at: int,
+    offset: int,
+    won: np.ndarray,
+    row: int,
+    shift: int,
+    vectors: bool,
+) -> int:
+    """Do a step, see :func:`plain_step`."""
+    if not vectors:
+        return plain_step(
+            metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row, shift
+        )
+    if shift == 1:
+        return _STEP_1(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
+    if shift == 2:
+        return _STEP_2(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
+    if shift == 3:
+        return _STEP_3(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
+    return _STEP_4(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def add(
+    metric: np.ndarray,
+    at: int,
+    size: int,
+    codes: np.ndarray,
+    codes_at: int,
+    tables: np.ndarray,
+    table_at: int,
+    vectors: bool,
+) -> int:
+    """Add a group of the same step, see :func:`plain_add`."""
+    if vectors:
+        return add_costs(metric, at, size, codes, codes_at, tables, table_at)
+    return plain_add(metric, at, size, codes, codes_at, tables, table_at)
