@@ -12,17 +12,27 @@ from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.direct_table import SEEDS
 
-__all__ = ["CODECS", "DIRECT_BUS_BITS", "Point", "points"]
+__all__ = ["CODECS", "DIRECT_BUS_BITS", "TITLES", "Point", "points"]
 
 DIRECT_BUS_BITS = 128
 """Bus of the direct decoders: at 2 bits per weight, 64 weights a cycle."""
 _WINDOWS = (8, 10, 14)
-_INDEXES = ("trellis", "entropy", "lowrank", "bitmap", "hashed")
-_BASELINES = ("binary", "uniform", "lloyd-max", "n:m")
-CODECS = (*(f"direct-{window}" for window in _WINDOWS), *_INDEXES, *_BASELINES)
-"""Codecs in the order of the figure. ``direct-N`` is the direct codec of window N; an index by name
-goes with the window codec and binary codes; ``binary`` and ``uniform`` are dense codes in the
-window codec; ``lloyd-max`` and ``n:m`` are what others store."""
+TITLES = {
+    **{f"direct-{window}": f"direct, window {window}" for window in _WINDOWS},
+    "trellis": "trellis index and signs",
+    "entropy": "entropy index",
+    "lowrank": "low-rank index",
+    "bitmap": "bitmap",
+    "hashed": "hashed index",
+    "binary": "binary coding, dense",
+    "uniform": "uniform, dense",
+    "lloyd-max": "scalar Lloyd-Max",
+    "n:m": "N:M sparsity",
+}
+"""Titles of the codecs, in the order of the figure. An index goes with the window codec and binary
+codes; ``binary`` and ``uniform`` are dense codes in the window codec; ``lloyd-max`` and ``n:m`` are
+what others store."""
+CODECS = tuple(TITLES)
 _QUICK_RATES = (Fraction(1, 4), Fraction(1), Fraction(2))
 _QUICK_WINDOWS = (8, 10)
 

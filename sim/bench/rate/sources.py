@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources of the rate benchmark: weights, and the least error that their density allows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,9 +13,15 @@ from xorloom.sw.tensors.rotation import rotate
 
 from .bound import Curve, gaussian_curve, measured_curve
 
-__all__ = ["QUICK_WEIGHTS", "SOURCES", "WEIGHTS", "Source", "source"]
+__all__ = ["QUICK_WEIGHTS", "SOURCES", "TITLES", "WEIGHTS", "Source", "check_sources", "source"]
 
-SOURCES = ("gaussian", "laplacian", "minilm", "minilm-rotated")
+TITLES = {
+    "gaussian": "i.i.d. Gaussian weights",
+    "laplacian": "i.i.d. Laplacian weights",
+    "minilm": "MiniLM-L6, encoder matrices",
+    "minilm-rotated": "MiniLM-L6, encoder matrices, rotated",
+}
+SOURCES = tuple(TITLES)
 WEIGHTS = 1 << 22
 QUICK_WEIGHTS = 1 << 18
 """Weights of a made source."""
@@ -65,17 +71,22 @@ def _laplacian_quantiles() -> np.ndarray:
     return -np.sign(place) * np.log1p(-2 * np.abs(place)) / np.sqrt(2)
 
 
-@lru_cache(maxsize=1)
-def source(name: str, weights: int, quick: bool) -> Source:
-    """Return a source; ``weights`` of it where it is made.
+def check_sources(names: Sequence[str]) -> None:
+    """Check names of sources.
 
     Raises
     ------
     ConfigError
-        If there is no such source.
+        If one is unknown.
     """
-    if name not in SOURCES:
-        raise ConfigError(f"source must be one of {', '.join(SOURCES)}, not {name!r}")
+    for name in names:
+        if name not in SOURCES:
+            raise ConfigError(f"source must be one of {', '.join(SOURCES)}, not {name!r}")
+
+
+@lru_cache(maxsize=1)
+def source(name: str, weights: int, quick: bool) -> Source:
+    """Return a source; ``weights``, in whole rows, where it is made."""
     if name.startswith("minilm"):
         found = matrices(minilm())
         if quick:
