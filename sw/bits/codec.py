@@ -87,11 +87,10 @@ class ValueCodec:
         Put decoded slices (n, n_out), each bit a uint8, in the tensor's order.
     levels : encoded -> (2**planes,) int8, optional
         What codes mean, where the streams say it.
-    choose : (weights, config, quantizer, order, importance, moments, has_bias) -> choice, optional
-        Choose the values of finite weights: return streams, codes, scales and notes, see
-        :class:`xorloom.sw.value.direct.codec.DirectChoice`. ``importance`` (an array of the
-        weights' shape), or ``moments`` of the inputs, with whether a bias takes up their mean, tell
-        what an error costs; both may be ``None``. A codec has either ``encode``, or this and the
+    choose : (weights, config, quantizer, order, name, **wishes) -> choice, optional
+        Choose the values of weights: return streams, codes, scales and notes, see
+        :class:`xorloom.sw.value.direct.codec.DirectChoice`. Wishes are those of
+        :func:`xorloom.sw.value.plane.choose_value`. A codec has either ``encode``, or this and the
         next two.
     pack : (streams, config) -> (data, StreamBits, order, slices_per_stream), optional
         Write chosen streams.

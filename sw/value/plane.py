@@ -107,6 +107,8 @@ def choose_value(
     importance: np.ndarray | None = None,
     moments: Moments | None = None,
     has_bias: bool = False,
+    rotation: int | None = None,
+    name: str = "weights",
 ) -> Any:
     """Let a codec choose the values of a tensor.
 
@@ -123,6 +125,10 @@ def choose_value(
         Of the matrix's inputs: later columns make up for the errors of earlier ones.
     has_bias : bool
         A bias takes up the error of the inputs' mean.
+    rotation : int, optional
+        Seed of the rotation that the weights get first.
+    name : str
+        Of the tensor, for messages.
 
     Returns
     -------
@@ -137,7 +143,17 @@ def choose_value(
     choose = value_codec(config.codec).choose
     if choose is None:
         raise ConfigError(f"the {config.codec} value codec stores given codes: quantize first")
-    return choose(weights, config, quantizer, order, importance, moments, has_bias)
+    return choose(
+        weights,
+        config,
+        quantizer,
+        order,
+        name,
+        importance=importance,
+        moments=moments,
+        has_bias=has_bias,
+        rotation=rotation,
+    )
 
 
 def pack_value(streams: Any, config: ValueConfig) -> tuple[bytes, StreamBits, ValueLayout]:

@@ -163,7 +163,9 @@ def small_files() -> dict[str, bytes]:
         ],
         "none": [tensor("w", Decoder(W, NONE), Quantizer(), per_stream=4)],
         "direct": [
-            tensor("w", D, LEVELS, planes=3, order="column", shape=(7, 12), rotation=1, per_stream=2),
+            tensor(
+                "w", D, LEVELS, planes=3, order="column", shape=(7, 12), rotation=1, per_stream=2
+            ),
             tensor("plain", D, replace(LEVELS, scale="group", group=50), planes=3, order="skewed"),
             tensor("c", D, LEVELS, planes=3, order="row", shape=(3, 2, 5, 5), rotation=2**64 - 1),
             tensor("v", D, LEVELS, planes=3, order="column", shape=(96,), rotation=3, dtype="F16"),

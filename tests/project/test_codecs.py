@@ -40,8 +40,12 @@ def test_index_codec_has_a_record_in_the_software(name):
 
 @pytest.mark.parametrize("name", VALUE_CODECS)
 def test_value_codec_has_a_record_in_the_software(name):
-    assert isinstance(value_codec(name), ValueCodec)
-    assert VALUE_CODECS[name].codec == name
+    codec, config = value_codec(name), VALUE_CODECS[name]
+    assert isinstance(codec, ValueCodec)
+    assert config.codec == name
+    assert (codec.encode is None) == config.chooses_values
+    for part in (codec.choose, codec.pack, codec.stream_bits, codec.levels):
+        assert (part is not None) == config.chooses_values
 
 
 @pytest.mark.parametrize("name", CODECS)

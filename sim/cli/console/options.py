@@ -38,7 +38,7 @@ def refuse_beside_model(context: typer.Context, *names: str) -> None:
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.spec.value_options import VALUE_PARAMETERS
 
-    for name in ("value", *VALUE_PARAMETERS, *names):
+    for name in ("value", "rate", *VALUE_PARAMETERS, *names):
         source = context.get_parameter_source(name)
         if source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP"):
             flag = "--" + name.replace("_", "-")

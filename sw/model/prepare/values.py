@@ -7,10 +7,8 @@ import numpy as np
 from xorloom.sw.model.calibration.file import Calibration
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import TensorPlan
-from xorloom.sw.tensors import rotation
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.loss import relative_error
-from xorloom.sw.tensors.moments import Moments
 from xorloom.sw.tensors.quantize import Quantized, dequantize
 from xorloom.sw.tensors.rotation import columns_of
 from xorloom.sw.value.direct.compensate import corrected_bias
@@ -86,22 +84,19 @@ def valued(
             f"its {zeros:,} zeros come back near zero, not as zeros: the {plan.config.codec} value "
             "codec keeps no mask (--value window does)"
         )
-    seed, wanted, moments = plan.rotation, weights, None
-    importance = given.saliency.get(tensor.name)
+    moments = None
     if given.calibration is not None:
         moments = given.calibration.of(tensor.name, columns_of(weights.shape))
-    if seed is not None:
-        notes += [line for line in [rotation.note(weights.shape)] if line]
-        wanted = rotation.rotate(weights, seed, name=tensor.label)
-        moments = None if moments is None else _rotated(moments, seed)
     choice = choose_value(
-        wanted,
+        weights,
         plan.config,
         plan.quantizer,
         plan.order,
-        importance=importance,
+        importance=given.saliency.get(tensor.name),
         moments=moments,
         has_bias=has_bias,
+        rotation=plan.rotation,
+        name=tensor.label,
     )
     quantized = Quantized(
         np.ones(weights.shape, np.bool_),
@@ -109,22 +104,7 @@ def valued(
         choice.scales,
         notes=(*notes, *choice.notes),
         levels=choice.streams.levels,
-        rotation=seed,
+        rotation=plan.rotation,
     )
     error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
     return Part(quantized, error, None, plan.order, "all", values=choice.streams)
-
-
-def _rotated(moments: Moments, seed: int) -> Moments:
-    """Return the moments of rotated inputs."""
-
-    def turned(array: np.ndarray | None) -> np.ndarray | None:
-        return None if array is None else rotation.rotate_moments(array, seed)
-
-    return Moments(
-        rotation.rotate_moments(moments.second, seed),
-        turned(moments.mean),
-        moments.samples,
-        turned(moments.cross),
-        turned(moments.original_mean),
-    )

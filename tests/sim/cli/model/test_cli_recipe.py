@@ -244,7 +244,14 @@ def test_recipes_of_the_manual_run_on_minilm(path: Path, tmp_path: Path) -> None
     report = json.loads(xorloom("compress", minilm(), "-o", out, *options)[0])
     assert report["verify"]["ok"]
     assert len(report["tensors"]) == 6
-    assert len(report["decoders"]) == 2 if path.stem == "chosen-masks" else 1
+    decoders = {"given-masks": 1, "chosen-masks": 2, "direct": 3}
+    assert len(report["decoders"]) == decoders[path.stem]
+    if path.stem == "direct":
+        seeds = {name: t["bits_per_weight"]["seeds"] for name, t in report["tensors"].items()}
+        assert {round(seeds[name], 1) for name in seeds if "attention" in name} == {3}
+        assert round(seeds["encoder.layer.0.output.dense.weight"], 1) == 2
+        assert seeds["encoder.layer.0.intermediate.dense.weight"] < 0.11
+        return
     kept = {name: round(t["kept"] / t["weights"], 3) for name, t in report["tensors"].items()}
     assert {kept[name] for name in kept if "attention" in name} == {0.2}
     assert {kept[name] for name in kept if "attention" not in name} <= {0.099, 0.1, 0.101}
