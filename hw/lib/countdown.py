@@ -26,7 +26,7 @@ class Countdown(wiring.Component):
     Members
     -------
     load : In(1)
-        Load ``count``. No ``step`` in this cycle or the next two.
+        Load ``count``. No ``step`` in this cycle or the next two; no other ``load`` in the next.
     count : In(32)
         Sampled in the cycle of ``load``.
     step : In(1)
@@ -34,7 +34,10 @@ class Countdown(wiring.Component):
     none : Out(1)
         The count was 0.
     last : Out(1)
-        The next step is the last one, or there is none.
+        The next step is the last one, or there is none. Already in the second cycle after
+        ``load``: the count was 0.
+    rest : Out(range(unit + 1))
+        With ``last``: how much the last step counts, 1 to ``unit``.
     """
 
     def __init__(self, *, unit: int) -> None:
@@ -46,6 +49,7 @@ class Countdown(wiring.Component):
                 "step": In(1),
                 "none": Out(1),
                 "last": Out(1),
+                "rest": Out(range(unit + 1)),
             }
         )
 
@@ -56,14 +60,21 @@ class Countdown(wiring.Component):
         addend = Signal(signed(33), init=-self._unit)
         settle = Signal(2)
         none = Signal()
-        m.d.comb += [self.none.eq(none), self.last.eq(left[-1])]
+        m.d.comb += [
+            self.none.eq(none),
+            self.last.eq(left[-1]),
+            self.rest.eq(left[: len(self.rest)] + (self._unit + 1)),
+        ]
         m.d.sync += settle.eq(settle << 1 | self.load)
+        # In this order the constants are resets of the flip-flops.
         with m.If(self.load):
-            m.d.sync += [left.eq(-1), addend.eq(self.count)]
-        with m.Elif(settle[0]):
-            m.d.sync += addend.eq(-self._unit)
-        with m.If(~self.load & (settle.any() | self.step)):
+            m.d.sync += left.eq(-1)
+        with m.Elif(settle.any() | self.step):
             m.d.sync += left.eq(left + addend)
+        with m.If(settle[0]):
+            m.d.sync += addend.eq(-self._unit)
+        with m.Elif(self.load):
+            m.d.sync += addend.eq(self.count)
         with m.If(settle[1]):
             m.d.sync += none.eq(left[-1])
         return m

@@ -33,7 +33,8 @@ TITLES = {
 codes; ``binary`` and ``uniform`` are dense codes in the window codec; ``lloyd-max`` and ``n:m`` are
 what others store."""
 CODECS = tuple(TITLES)
-_QUICK_RATES = (Fraction(1, 4), Fraction(1), Fraction(2))
+_RATES = tuple(map(Fraction, "1/16 1/10 1/6 1/4 1/2 3/4 1 3/2 2 3 4".split()))
+_QUICK_RATES = tuple(map(Fraction, "1/4 1 2".split()))
 _QUICK_WINDOWS = (8, 10)
 
 
@@ -70,11 +71,10 @@ def _point(codec: str, **options: Any) -> Point:
 
 
 def _direct(quick: bool) -> Iterator[Point]:
-    """Yield all rates and windows of the table of networks."""
+    """Yield rates and windows that the table of networks has."""
     for window in _QUICK_WINDOWS if quick else _WINDOWS:
-        rates = sorted(Fraction(k, m) for k, m, w in SEEDS if w == window)
-        for rate in rates:
-            if not quick or rate in _QUICK_RATES:
+        for rate in _QUICK_RATES if quick else _RATES:
+            if (rate.numerator, rate.denominator, window) in SEEDS:
                 yield _point(
                     f"direct-{window}",
                     value="direct",
@@ -90,7 +90,7 @@ def _kept(codec: str, density: float, planes: int) -> Point:
 
 
 def _with_index(quick: bool) -> Iterator[Point]:
-    for budget in (0.25,) if quick else (0.1, 0.15, 0.25, 0.4, 0.5, 0.75):
+    for budget in (0.25,) if quick else (0.1, 0.25, 0.5):
         yield _point("trellis", index="trellis", bits_per_weight=budget)
     if quick:
         yield _kept("entropy", 0.2, 1)
