@@ -21,7 +21,7 @@ from xorloom.sw.model.verify import plain_weights
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint import from_arrays
 
-from .area import areas
+from .area import Area, areas
 from .bound import Curve
 from .others import other_point
 from .points import Point
@@ -126,9 +126,7 @@ def _bound_rows(name: str, curve: Curve, weights: int) -> Iterator[dict[str, Any
             "energy": 1 - error,
             "energy_share_of_bound": 1.0,
             "mweights_per_s": None,
-            "lut4_per_weight": None,
-            "fmax_mhz": None,
-        }
+        } | _size(None)
 
 
 def rate_rows(
@@ -176,19 +174,18 @@ def rate_rows(
         for name, point, task in tasks:
             found.append((source(name, weights, quick), point, task.result()))
             progress(point.codec, f"{name} {point.text}")
-    decoders = {(f.decoder, f.planes): None for *_, f in found if f.decoder is not None}
-    sizes = areas(list(decoders), seeds, progress) if area else {}
-    rows = []
+    needed = dict.fromkeys((f.decoder, f.planes) for *_, f in found if f.decoder is not None)
+    sizes = areas(list(needed), seeds, progress) if area else {}
+    rows: list[dict[str, Any]] = []
     for of, point, result in found:
+        curve = curves[of.name].result()
         if all(row["source"] != of.name for row in rows):
-            rows += _bound_rows(of.name, curves[of.name].result(), of.weights)
-        size = sizes.get((result.decoder, result.planes))
-        row = _row(of.name, point, result, curves[of.name].result(), of.weights)
-        rows.append(
-            row
-            | {
-                "lut4_per_weight": size and size.lut4_per_weight,
-                "fmax_mhz": size and size.fmax_mhz,
-            }
-        )
+            rows += _bound_rows(of.name, curve, of.weights)
+        size = None if result.decoder is None else sizes.get((result.decoder, result.planes))
+        rows.append(_row(of.name, point, result, curve, of.weights) | _size(size))
     return rows
+
+
+def _size(size: Area | None) -> dict[str, Any]:
+    luts, clock = (None, None) if size is None else (size.lut4_per_weight, size.fmax_mhz)
+    return {"lut4_per_weight": luts, "fmax_mhz": clock}

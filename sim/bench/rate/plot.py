@@ -7,8 +7,7 @@ from typing import Any
 
 from xorloom.sim.plots import save_plot
 
-from .points import TITLES
-from .sources import TITLES as SOURCE_TITLES
+from .points import SOURCE_TITLES, TITLES
 
 __all__ = ["draw"]
 

@@ -12,7 +12,7 @@ from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.direct_table import SEEDS
 
-__all__ = ["CODECS", "DIRECT_BUS_BITS", "TITLES", "Point", "points"]
+__all__ = ["CODECS", "DIRECT_BUS_BITS", "SOURCE_TITLES", "TITLES", "Point", "points"]
 
 DIRECT_BUS_BITS = 128
 """Bus of the direct decoders: at 2 bits per weight, 64 weights a cycle."""
@@ -33,8 +33,18 @@ TITLES = {
 codes; ``binary`` and ``uniform`` are dense codes in the window codec; ``lloyd-max`` and ``n:m`` are
 what others store."""
 CODECS = tuple(TITLES)
-_RATES = tuple(map(Fraction, "1/16 1/10 1/6 1/4 1/2 3/4 1 3/2 2 3 4".split()))
-_QUICK_RATES = tuple(map(Fraction, "1/4 1 2".split()))
+SOURCE_TITLES = {
+    "gaussian": "i.i.d. Gaussian weights",
+    "laplacian": "i.i.d. Laplacian weights",
+    "minilm": "MiniLM-L6, encoder matrices",
+    "minilm-rotated": "MiniLM-L6, encoder matrices, rotated",
+}
+"""Titles of the sources, in the order of the figures."""
+_RATES = (
+    *(Fraction(1, m) for m in (16, 10, 6, 4, 2)),
+    *(Fraction(n, 4) for n in (3, 4, 6, 8, 12, 16)),
+)
+_QUICK_RATES = (Fraction(1, 4), Fraction(1), Fraction(2))
 _QUICK_WINDOWS = (8, 10)
 
 

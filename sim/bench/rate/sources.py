@@ -12,16 +12,11 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.tensors.rotation import rotate
 
 from .bound import Curve, gaussian_curve, measured_curve
+from .points import SOURCE_TITLES
 
-__all__ = ["QUICK_WEIGHTS", "SOURCES", "TITLES", "WEIGHTS", "Source", "check_sources", "source"]
+__all__ = ["QUICK_WEIGHTS", "SOURCES", "WEIGHTS", "Source", "check_sources", "source"]
 
-TITLES = {
-    "gaussian": "i.i.d. Gaussian weights",
-    "laplacian": "i.i.d. Laplacian weights",
-    "minilm": "MiniLM-L6, encoder matrices",
-    "minilm-rotated": "MiniLM-L6, encoder matrices, rotated",
-}
-SOURCES = tuple(TITLES)
+SOURCES = tuple(SOURCE_TITLES)
 WEIGHTS = 1 << 22
 QUICK_WEIGHTS = 1 << 18
 """Weights of a made source."""

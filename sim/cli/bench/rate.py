@@ -72,8 +72,10 @@ def rate(
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    columns = ("source", "codec", "bits/weight", "error", "gap, bits", "energy", "of bound")
-    columns += ("LUT4/weight", "MHz", "Mweights/s", "options")
+    columns = (
+        *("source", "codec", "bits/weight", "error", "gap, bits", "energy", "of bound"),
+        *("LUT4/weight", "MHz", "Mweights/s", "options"),
+    )
     cells = [
         (
             row["source"],
