@@ -119,6 +119,7 @@ def _direct(path: Path, weights: int) -> Path:
     value = _stream(config, weights, config.level_words + -(-weights // 512))
     return _write(path, weights, Decoder(config, index), value, _stream(index, weights, 1))
 
+
 def _hashed(path: Path, weights: int) -> Path:
     return _window(path, weights, HashedConfig(n_out=2048, threshold=26, bus_bits=32), 1)
 

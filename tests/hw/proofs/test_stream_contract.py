@@ -29,8 +29,8 @@ from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowDecoder
 from xorloom.sw.base.errors import ToolError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, NoneConfig, TrellisConfig
 
 from tests.helpers.proof import HoldMonitor
