@@ -20,7 +20,18 @@ from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.direct_table import SEEDS
 from xorloom.sw.value.direct.levels import first_levels, fit_levels
 
-__all__ = ["PLANES", "RATES", "WINDOWS", "Found", "best_network", "gap", "table_text"]
+__all__ = [
+    "DRAWS",
+    "PLANES",
+    "RATES",
+    "WINDOWS",
+    "Found",
+    "best_network",
+    "gap",
+    "ordered",
+    "searched",
+    "table_text",
+]
 
 _RATES = "1/16,1/12,1/10,1/8,1/6,1/5,1/4,1/3,1/2,2/3,3/4,1,5/4,4/3,3/2,5/3,2,5/2,3,7/2,4"
 RATES = tuple(map(Fraction, _RATES.split(",")))
@@ -45,7 +56,7 @@ _SINGLE = 10
 there."""
 _MARGIN = 3
 """Window bits that a weight must share with the one before it."""
-_DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
+DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
 _SHORT, _TRIAL, _LONG = 20_000, 4_000, 150_000
 _KEPT = 6
 _LUT_INPUTS = 4
@@ -120,13 +131,13 @@ def _planes(rate: Fraction, window: int) -> tuple[int, ...]:
     return planes[:1] if rate <= min(PLANES) and window <= _SINGLE else planes
 
 
-def _ordered(found: list[Found], window: int) -> list[Found]:
+def ordered(found: list[Found], window: int) -> list[Found]:
     """Put the default first: by error, up to window 10 of those of 1 LUT4 per code bit."""
     return sorted(found, key=lambda one: (window <= 10 and one.luts > 1, one.error))
 
 
 def searched(
-    rates: tuple[Fraction, ...], windows: tuple[int, ...]
+    rates: tuple[Fraction, ...], windows: tuple[int, ...], draws: int | None = None
 ) -> Iterator[tuple[Fraction, int, list[Found]]]:
     """Search all networks of some rates and windows; report each to stderr."""
     for window in windows:
@@ -137,7 +148,7 @@ def searched(
             found = []
             for planes in _planes(rate, window):
                 for taps in TAPS[window]:
-                    best = best_network(rate, window, planes, taps, _DRAWS[window])
+                    best = best_network(rate, window, planes, taps, draws or DRAWS[window])
                     found.append(best)
                     print(
                         f"rate {rate} window {window} planes {planes} taps {taps}: seed "
@@ -145,7 +156,7 @@ def searched(
                         file=sys.stderr,
                         flush=True,
                     )
-            yield rate, window, _ordered(found, window)
+            yield rate, window, ordered(found, window)
 
 
 def table_text(seeds: dict[tuple[int, int, int], tuple[tuple[int, int, int], ...]]) -> str:
@@ -182,12 +193,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Search networks of the direct codec.")
     parser.add_argument("--rates", default="", help="such as 1/4,2; all if not given")
     parser.add_argument("--windows", default="", help="such as 8,10; all if not given")
+    parser.add_argument("--draws", type=int, help="networks of each kind that are drawn")
     parser.add_argument("--table", type=Path, default=Path(direct_table.__file__), help="to write")
     options = parser.parse_args()
     rates = tuple(map(Fraction, options.rates.split(","))) if options.rates else RATES
     windows = tuple(map(int, options.windows.split(","))) if options.windows else WINDOWS
     seeds = dict(SEEDS) if options.rates or options.windows else {}
-    for rate, window, found in searched(rates, windows):
+    for rate, window, found in searched(rates, windows, options.draws):
         key = (rate.numerator, rate.denominator, window)
         seeds[key] = tuple((one.planes, one.taps, one.seed) for one in found)
         write_whole(options.table, table_text(seeds))

@@ -13,7 +13,7 @@ from xorloom.sw.tensors.orders import arrange_codes
 from xorloom.sw.tensors.quantize import Quantizer
 
 from .calibrated import compensated
-from .choose import choose
+from .choose import choose as nearest_values
 from .codec import DirectChoice, decode
 from .stream import (
     DirectStreams,
@@ -79,9 +79,13 @@ def _choose(
             weights, config, moments, quantizer, rotation=rotation, has_bias=has_bias, name=name
         )
     if rotation is None:
-        return choose(weights, config, quantizer, order=order, importance=importance, name=name)
+        return nearest_values(
+            weights, config, quantizer, order=order, importance=importance, name=name
+        )
     turned = turning.rotate(weights, rotation, name=name)
-    choice = choose(turned, config, quantizer, order=order, importance=importance, name=name)
+    choice = nearest_values(
+        turned, config, quantizer, order=order, importance=importance, name=name
+    )
     note = turning.note(weights.shape)
     return replace(choice, notes=(note, *choice.notes)) if note else choice
 

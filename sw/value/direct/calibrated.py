@@ -6,7 +6,6 @@ chosen. The search goes on from column to column, so that a tensor is one string
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError
@@ -26,9 +25,9 @@ from .stream import DirectStreams, SeedString, slices_per_stream
 
 __all__ = ["DAMPING", "compensated", "compensated_scalar", "direct_plan", "weights_of"]
 
-DAMPING = 0.2
-"""Share of the mean second moment that is added to all: measured, see
-docs/decisions/direct-codec.md."""
+DAMPING = {True: 0.2, False: 0.05}
+"""Share of the mean second moment that is added to all, by whether cross moments are known:
+measured, see docs/decisions/direct-codec.md."""
 
 
 def compensated(
@@ -38,7 +37,7 @@ def compensated(
     quantizer: Quantizer,
     *,
     rotation: int | None = None,
-    damping: float = DAMPING,
+    damping: float | None = None,
     has_bias: bool = True,
     name: str = "weights",
 ) -> DirectChoice:
@@ -58,8 +57,8 @@ def compensated(
         Of method ``trellis``; scales of rows (``axis`` 0) or of the tensor.
     rotation : int, optional
         Seed of the rotation; ``None``: not rotated.
-    damping : float
-        See :func:`xorloom.sw.value.direct.compensate.objective`.
+    damping : float, optional
+        See :func:`xorloom.sw.value.direct.compensate.objective`; else that of :data:`DAMPING`.
     has_bias : bool
         The bias will be corrected by :func:`xorloom.sw.value.direct.compensate.corrected_bias`.
     name : str
@@ -108,7 +107,7 @@ def compensated_scalar(
     quantizer: Quantizer,
     *,
     rotation: int | None = None,
-    damping: float = DAMPING,
+    damping: float | None = None,
     has_bias: bool = True,
     name: str = "weights",
 ) -> Quantized:
@@ -143,7 +142,7 @@ def direct_plan(
     quantizer: Quantizer,
     *,
     rotation: int | None = 0,
-    damping: float = DAMPING,
+    damping: float | None = None,
 ) -> Callable[[str, np.ndarray, Moments, bool], np.ndarray]:
     """Return the plan with which calibration goes through what the direct codec makes of a model.
 
@@ -190,7 +189,7 @@ def _objective(
     weights: np.ndarray,
     moments: Moments,
     rotation: int | None,
-    damping: float,
+    damping: float | None,
     has_bias: bool,
     name: str,
 ) -> Objective:
@@ -198,18 +197,28 @@ def _objective(
     rows = check_weights(weights, name).reshape(len(weights), -1)
     if rotation is not None:
         rows = turning.rotate(rows, rotation)
-        moments = replace(
-            moments,
-            **{
-                field: turning.rotate_moments(array, rotation)
-                for field in ("second", "mean", "cross", "original_mean")
-                if (array := getattr(moments, field)) is not None
-            },
-        )
+        moments = _rotated(moments, rotation)
+    if damping is None:
+        damping = DAMPING[moments.cross is not None]
     try:
         return objective(rows, moments, damping=damping, has_bias=has_bias)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def _rotated(moments: Moments, seed: int) -> Moments:
+    """Return the moments of rotated inputs."""
+
+    def turned(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else turning.rotate_moments(array, seed)
+
+    return Moments(
+        turning.rotate_moments(moments.second, seed),
+        turned(moments.mean),
+        moments.samples,
+        turned(moments.cross),
+        turned(moments.original_mean),
+    )
 
 
 def _chosen(

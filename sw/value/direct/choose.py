@@ -23,6 +23,8 @@ _SAMPLE = 1 << 16
 _RUN = 1 << 12
 """Weights that the sample takes in a row."""
 _ROUNDS = 3
+_NEAR = 6
+"""Windows before and behind a weight that its importance is told by; 3 do as well."""
 _FAR = 32.0
 """Weights beyond so many standard deviations count as being there; their best code stays so."""
 
@@ -96,6 +98,21 @@ def sequence(array: np.ndarray, order: str, config: DirectConfig) -> np.ndarray:
     return slices.reshape(-1)[: flat.size]
 
 
+def _beside_neighbours(worth: np.ndarray, config: DirectConfig) -> np.ndarray:
+    """Return importance by its mean nearby.
+
+    Paths only compete over a few windows, where a common factor says nothing; but metrics are bytes
+    that stop at 255, which a run of important weights would reach whatever its codes.
+    """
+    near = -(-_NEAR * config.window * config.period // config.rate.numerator)
+    total = np.concatenate([[0], np.cumsum(worth, dtype=np.float64)])
+    at = np.arange(worth.size)
+    low, high = np.maximum(at - near, 0), np.minimum(at + near, worth.size)
+    mean = (total[high] - total[low]) / (high - low)
+    found = np.divide(worth, mean, out=np.ones(worth.size), where=mean > 0)
+    return found.astype(np.float32)
+
+
 def _sample(x: np.ndarray, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return evenly spread runs of weights."""
     if x.size <= _SAMPLE:
@@ -159,6 +176,7 @@ def choose(
     order = check_order(order_of(order))
     given = scaled(weights, quantizer, importance, name)
     x, worth = (sequence(a, order, config) for a in (given.x, given.importance))
+    worth = _beside_neighbours(worth, config)
     levels = gaussian_levels(config)
     if own_levels and x.size:
         some, counts = _sample(x, worth)

@@ -8,14 +8,18 @@ Costs are squared errors in units of the search's metrics, see
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-__all__ = ["CODES", "MOST", "fill_tables", "group_costs"]
+__all__ = ["CODES", "fill_tables", "group_costs", "most_of"]
 
 CODES = 64
 """Entries of a table of costs: the codes of as many weights of a step as six bits hold."""
-MOST = 255
-"""Largest metric."""
 _LIMIT = 1 << 22
 """Cost that no weight exceeds, so that sums stay far from overflow."""
+
+
+@njit(nogil=True, cache=True, inline="always")
+def most_of(metric: np.ndarray) -> int:
+    """Return the largest number of an array of bytes or of 16-bit words."""
+    return 255 if metric.itemsize == 1 else 65535
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -80,15 +84,15 @@ def fill_tables(
     tables: np.ndarray,
 ) -> int:
     """Set the tables of the next whole groups, from weight ``first`` on; return how many."""
-    count, most = 0, tables.size // CODES
-    while first < x.size and count < most:
+    count, most = 0, most_of(tables)
+    while first < x.size and count < tables.size // CODES:
         at = count * CODES
         size = firsts[group + 1] - firsts[group]
         if size == 1:
             scale = per_unit * importance[first] if importance.size else per_unit
             least = _errors(x[first], scale, levels, units)
             for c in range(levels.size):
-                tables[at + c] = np.uint8(min(units[c] - least, MOST))
+                tables[at + c] = min(units[c] - least, most)
         else:
             there = min(size, x.size - first)
             entries = group_costs(
@@ -105,7 +109,7 @@ def fill_tables(
                 costs,
             )
             for c in range(entries):
-                tables[at + c] = np.uint8(min(costs[c], MOST))
+                tables[at + c] = min(costs[c], most)
         count, first, group = count + 1, first + size, group + 1
         if group == firsts.size - 1:
             group = 0

@@ -18,7 +18,15 @@ from .costs import CODES
 from .decoding import code_tables
 from .viterbi import VECTORS, Code, Work, search_run
 
-__all__ = ["ColumnSearch", "code_of", "error_scale", "search_stream", "seed_words"]
+__all__ = [
+    "ColumnSearch",
+    "code_of",
+    "error_scale",
+    "metric_dtype",
+    "search_stream",
+    "seed_words",
+    "work_of",
+]
 
 _PART = 1 << 16
 """Weights, at least, of the parts that a stream is searched in."""
@@ -31,16 +39,29 @@ _STEPS = 1024
 """Steps between two cuts of the paths; a quarter of them is their depth."""
 _BLOCK = 64
 """Groups whose costs are worked out at once."""
+_BYTE_RATES = (0.5, 2.0)
+"""Bits per weight, from and to, at which metrics are bytes."""
+_WORD_SCALE = 64.0
 _NONE = np.zeros(0, np.float32)
+
+
+def metric_dtype(rate: float) -> type[np.unsignedinteger]:
+    """Return the kind of metrics that a rate asks for.
+
+    Measured, see docs/decisions/direct-codec.md: bytes are faster. Low rates need finer units than
+    they have; high rates must reach far, as few windows have the code of a large weight.
+    """
+    return np.uint8 if _BYTE_RATES[0] <= rate <= _BYTE_RATES[1] else np.uint16
 
 
 def error_scale(rate: float) -> float:
     """Return the units that metrics count for the error that no code can go below.
 
-    Measured, see docs/decisions/direct-codec.md: more units are finer, but reach less far, and high
-    rates must reach far: few windows have the code of a large weight.
+    More units are finer, but reach less far.
     """
-    return float(8 * 2 ** -max(0.0, rate - 1))
+    if metric_dtype(rate) is np.uint16:
+        return _WORD_SCALE
+    return float(6 * 2 ** (-0.6 * max(0.0, rate - 1)))
 
 
 def code_of(config: DirectConfig) -> Code:
@@ -78,15 +99,17 @@ def _code_of(config: DirectConfig) -> Code:
     )
 
 
-def _work(code: Code, steps: int = _STEPS) -> Work:
+def work_of(code: Code, steps: int = _STEPS, dtype: type | None = None) -> Work:
+    """Return work space for a search, the metrics' kind that of the code's rate."""
     windows = 1 << code.window
+    dtype = dtype or metric_dtype(code.seed_bits / code.period)
     return Work(
-        np.zeros(2 * windows, np.uint8),
+        np.zeros(2 * windows, dtype),
         np.zeros((2, windows), np.int32),
         np.zeros(steps * windows // 8, np.uint8),
         np.zeros(steps, np.int64),
         np.zeros(2 * CODES, np.int32),
-        np.zeros(_BLOCK * CODES, np.uint8),
+        np.zeros(_BLOCK * CODES, dtype),
     )
 
 
@@ -143,7 +166,7 @@ def search_stream(
             levels,
             np.float32(per_unit),
             code,
-            _work(code),
+            work_of(code),
             VECTORS,
             0,
             -1 if begin else 0,
@@ -190,7 +213,7 @@ class ColumnSearch:
 
     def __post_init__(self) -> None:
         self._code = code_of(self.config)
-        self._work = _work(self._code)
+        self._work = work_of(self._code)
         self.seeds = np.zeros(seed_words(self.weights, self._code), np.uint64)
         self._window = 0
 

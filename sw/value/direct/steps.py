@@ -7,7 +7,7 @@ Both kinds do the same, bit by bit.
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-from .costs import MOST
+from .costs import most_of
 from .vector import STEPS, add_costs
 
 __all__ = ["add", "advance", "plain_add", "plain_step"]
@@ -42,8 +42,9 @@ def plain_step(
     groups = size >> shift
     row_bytes = groups >> 3
     won[row : row + ((1 << shift) - 1) * row_bytes] = 0
-    paths = np.zeros(16, np.uint8)
-    least = MOST
+    paths = np.zeros(16, np.int64)
+    most = most_of(metric)
+    least = most
     for b in range(groups):
         for h in range(1 << shift):
             paths[h] = metric[at + h * groups + b]
@@ -55,9 +56,9 @@ def plain_step(
                 won[byte] |= np.uint8(is_less) << np.uint8(b & 7)
                 paths[i] = paths[2 * i + is_less]
                 byte += row_bytes
-        best = max(0, np.int64(paths[0]) - offset)
+        best = max(0, paths[0] - offset)
         for w in range(b << shift, (b + 1) << shift):
-            total = min(MOST, best + tables[table_at + codes[codes_at + w]])
+            total = min(most, best + tables[table_at + codes[codes_at + w]])
             least = min(least, total)
             metric[to + w] = total
     return least
@@ -74,10 +75,11 @@ def plain_add(
     table_at: int,
 ) -> int:
     """Add what the codes of one more group of the same step cost, in place; return the least."""
-    least = MOST
+    most = most_of(metric)
+    least = most
     for w in range(size):
         cost = np.int64(tables[table_at + codes[codes_at + w]])
-        total = min(MOST, metric[at + w] + cost)
+        total = min(most, metric[at + w] + cost)
         least = min(least, total)
         metric[at + w] = total
     return least

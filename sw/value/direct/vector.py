@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A step of the direct codec's search as LLVM vectors: 64 windows at once, 8-bit path metrics.
+"""A step of the direct codec's search as LLVM vectors: 64 windows at once.
 
-What a window's code costs is looked up with the processor's byte shuffle, which LLVM offers only
-by its machine name; processors without one take the plain kernels.
+Metrics have 8 or 16 bits, whichever the arrays have. What a window's code costs is looked up with
+the processor's byte shuffle, which LLVM offers only by its machine name; processors without one
+take the plain kernels.
 """
 
 from typing import Any
@@ -11,7 +12,18 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from xorloom.sw.bits.llvm import I8, I32, I64, declared, element, has_feature, load, pick, store
+from xorloom.sw.bits.llvm import (
+    I8,
+    I16,
+    I32,
+    I64,
+    declared,
+    element,
+    has_feature,
+    load,
+    pick,
+    store,
+)
 
 __all__ = ["HAS_VECTORS", "LANES", "STEPS", "add_costs"]
 
@@ -29,28 +41,46 @@ _TABLE = 16
 _SHUFFLE = next(((n, name) for key, n, name in _SHUFFLES if has_feature(key)), (0, ""))
 HAS_VECTORS = has_feature(_WIDE) or _SHUFFLE[0] > 0
 
-_VECTOR = ir.VectorType(I8, LANES)
+_BYTES = ir.VectorType(I8, LANES)
+_WORDS = ir.VectorType(I16, LANES)
 
 
-def _splat(value: int) -> Any:
-    return ir.Constant(_VECTOR, [value] * LANES)
+def _splat(vector: Any, value: int) -> Any:
+    return ir.Constant(vector, [value] * LANES)
+
+
+def _vector(array: Any) -> Any:
+    """Return the type of a vector of an array's elements."""
+    return _BYTES if array.dtype.bitwidth == 8 else _WORDS
+
+
+def _name(vector: Any) -> str:
+    return f"v{LANES}i{vector.element.width}"
 
 
 def _saturated(builder: Any, name: str, a: Any, b: Any) -> Any:
-    return builder.call(
-        declared(builder, f"llvm.{name}.sat.v64i8", _VECTOR, _VECTOR, _VECTOR), [a, b]
-    )
+    full = f"llvm.{name}.sat.{_name(a.type)}"
+    return builder.call(declared(builder, full, a.type, a.type, a.type), [a, b])
 
 
 def _look_up(builder: Any, table: Any, codes: Any) -> Any:
-    """Return the entries of a vector of 64 that stand at ``codes``."""
+    """Return the entries of a vector of 64 that stand at ``codes``, bytes."""
+    if table.type == _BYTES:
+        return _look_up_bytes(builder, table, codes)
+    low = builder.trunc(table, _BYTES)
+    high = builder.trunc(builder.lshr(table, _splat(_WORDS, 8)), _BYTES)
+    low, high = (builder.zext(_look_up_bytes(builder, half, codes), _WORDS) for half in (low, high))
+    return builder.or_(low, builder.shl(high, _splat(_WORDS, 8)))
+
+
+def _look_up_bytes(builder: Any, table: Any, codes: Any) -> Any:
     if has_feature(_WIDE):
         name = "llvm.x86.avx512.permvar.qi.512"
-        return builder.call(declared(builder, name, _VECTOR, _VECTOR, _VECTOR), [table, codes])
+        return builder.call(declared(builder, name, _BYTES, _BYTES, _BYTES), [table, codes])
     size, name = _SHUFFLE
     part = ir.VectorType(I8, size)
     look = declared(builder, name, part, part, part)
-    low = builder.and_(codes, _splat(_TABLE - 1))
+    low = builder.and_(codes, _splat(_BYTES, _TABLE - 1))
     found = []
     for k in range(LANES // _TABLE):
         wide = pick(builder, table, table, [_TABLE * k + r % _TABLE for r in range(size)])
@@ -60,13 +90,14 @@ def _look_up(builder: Any, table: Any, codes: Any) -> Any:
         ]
         while len(pieces) > 1:
             places = list(range(2 * pieces[0].type.count))
-            pieces = [
-                pick(builder, a, b, places) for a, b in zip(pieces[::2], pieces[1::2], strict=True)
-            ]
+            pairs = zip(pieces[::2], pieces[1::2], strict=True)
+            pieces = [pick(builder, a, b, places) for a, b in pairs]
         found.append(pieces[0])
     for bit in (_TABLE, 2 * _TABLE):
-        is_set = builder.icmp_unsigned("!=", builder.and_(codes, _splat(bit)), _splat(0))
-        found = [builder.select(is_set, b, a) for a, b in zip(found[::2], found[1::2], strict=True)]
+        masked = builder.and_(codes, _splat(_BYTES, bit))
+        is_set = builder.icmp_unsigned("!=", masked, _splat(_BYTES, 0))
+        pairs = zip(found[::2], found[1::2], strict=True)
+        found = [builder.select(is_set, b, a) for a, b in pairs]
     return found[0]
 
 
@@ -81,14 +112,15 @@ def add_costs(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
+        vector = _vector(kinds[0])
         zero, run = ir.Constant(I64, 0), ir.Constant(I64, LANES)
-        costs = load(builder, element(context, builder, kinds[5], args[5], args[6], _VECTOR))
-        least = cgutils.alloca_once_value(builder, _splat(255))
+        costs = load(builder, element(context, builder, kinds[5], args[5], args[6], vector))
+        least = cgutils.alloca_once_value(builder, _splat(vector, -1))
         with cgutils.for_range_slice(builder, zero, args[2], run) as (w, _):
             to = builder.add(args[1], w)
-            place = element(context, builder, kinds[0], args[0], to, _VECTOR)
+            place = element(context, builder, kinds[0], args[0], to, vector)
             of = builder.add(args[4], w)
-            code = load(builder, element(context, builder, kinds[3], args[3], of, _VECTOR))
+            code = load(builder, element(context, builder, kinds[3], args[3], of, _BYTES))
             cost = _look_up(builder, costs, code)
             total = _saturated(builder, "uadd", load(builder, place), cost)
             _keep_least(builder, least, total)
@@ -108,8 +140,11 @@ def _keep_least(builder: Any, least: Any, values: Any) -> None:
 
 def _least(builder: Any, least: Any) -> Any:
     """Return the least element of a variable."""
-    reduce = declared(builder, "llvm.vector.reduce.umin.v64i8", I8, _VECTOR)
-    return builder.zext(builder.call(reduce, [builder.load(least)]), I64)
+    values = builder.load(least)
+    vector = values.type
+    name = f"llvm.vector.reduce.umin.{_name(vector)}"
+    reduce = declared(builder, name, vector.element, vector)
+    return builder.zext(builder.call(reduce, [values]), I64)
 
 
 def _extend(builder: Any, fetch: Any, shift: int, keep: Any) -> Any:
@@ -143,19 +178,19 @@ def _step(shift: int) -> Any:
     ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kinds = signature.args
-            flags = ir.IntType(LANES)
+            vector, flags = _vector(kinds[0]), ir.IntType(LANES)
             zero, run = ir.Constant(I64, 0), ir.Constant(I64, LANES)
-            costs = load(builder, element(context, builder, kinds[6], args[6], args[7], _VECTOR))
-            single = builder.trunc(args[8], I8)
-            one = ir.Constant(_VECTOR, ir.Undefined)
+            costs = load(builder, element(context, builder, kinds[6], args[6], args[7], vector))
+            single = builder.trunc(args[8], vector.element)
+            one = ir.Constant(vector, ir.Undefined)
             one = builder.insert_element(one, single, ir.Constant(I32, 0))
             less = pick(builder, one, one, [0] * LANES)
-            least = cgutils.alloca_once_value(builder, _splat(255))
+            least = cgutils.alloca_once_value(builder, _splat(vector, -1))
             groups = builder.lshr(args[3], ir.Constant(I64, shift))
             row_bytes = builder.lshr(groups, ir.Constant(I64, 3))
 
             def metric_at(index: Any) -> Any:
-                return element(context, builder, kinds[0], args[0], index, _VECTOR)
+                return element(context, builder, kinds[0], args[0], index, vector)
 
             with cgutils.for_range_slice(builder, zero, groups, run) as (b, _):
                 start = builder.add(args[1], b)
@@ -178,7 +213,7 @@ def _step(shift: int) -> Any:
                     )
                     window = builder.add(first, ir.Constant(I64, j * LANES))
                     of = builder.add(args[5], window)
-                    code = load(builder, element(context, builder, kinds[4], args[4], of, _VECTOR))
+                    code = load(builder, element(context, builder, kinds[4], args[4], of, _BYTES))
                     total = _saturated(builder, "uadd", wide, _look_up(builder, costs, code))
                     _keep_least(builder, least, total)
                     store(builder, total, metric_at(builder.add(args[2], window)))

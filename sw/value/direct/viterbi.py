@@ -2,9 +2,9 @@
 """Numba kernels of the direct codec's search: the seeds whose weights come nearest (Viterbi).
 
 A *path* is a string of seed bits. Paths that end in the same window go on alike, so of each window
-the cheapest is kept. A window is a number, the newest seed bit in bit 0. Metrics are bytes that
-stop at 255, in units of an error that is small beside a weight's own; the least is taken off as
-they grow. What is beyond 255 has lost.
+the cheapest is kept. A window is a number, the newest seed bit in bit 0. Metrics are bytes, or
+words of 16 bits, that stop at their largest number, in units of an error that is small beside a
+weight's own; the least is taken off as they grow. What is beyond has lost.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-from .costs import CODES, MOST, fill_tables, group_costs
+from .costs import CODES, fill_tables, group_costs, most_of
 from .steps import add, advance
 from .vector import HAS_VECTORS
 
@@ -44,10 +44,10 @@ class Code(NamedTuple):
 class Work(NamedTuple):
     """Work space.
 
-    ``metric`` (2 * windows,) uint8; ``few`` (2, windows) float32: metrics at the start; ``won``
-    (steps * windows / 8,) uint8: which paths won; ``moved`` (steps,) int64: shifts of those steps;
-    the steps are a power of two; ``costs`` (64,) float32; ``tables`` (groups * 64,) uint8: costs of
-    the next groups.
+    ``metric`` (2 * windows,) uint8 or uint16; ``few`` (2, windows) int32: metrics at the start;
+    ``won`` (steps * windows / 8,) uint8: which paths won; ``moved`` (steps,) int64: shifts of those
+    steps, a power of two of them; ``costs`` (128,) int32; ``tables`` (groups * 64,) of the metrics'
+    dtype: costs of the next groups.
     """
 
     metric: np.ndarray
@@ -132,10 +132,11 @@ def _fan_out(
 @njit(nogil=True, cache=True)
 def _meet(few: np.ndarray, head: int, base: int, metric: np.ndarray) -> None:
     """Go on from those paths to metrics of all windows; other windows cost most."""
-    metric[:] = MOST
+    most = most_of(metric)
+    metric[:] = most
     least = few[0, : 1 << head].min()
     for j in range(1 << head):
-        metric[base | j] = min(few[0, j] - least, MOST - 1)
+        metric[base | j] = min(few[0, j] - least, most - 1)
 
 
 @njit(nogil=True, cache=True)

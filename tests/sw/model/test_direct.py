@@ -113,12 +113,22 @@ def test_a_saliency_tells_what_an_error_counts(compress, rng):
     for given in ({}, {"saliency": {"w": worth}}):
         container, _ = compress({"w": w}, spec(quantizer=LEVELS), **given)
         errors.append(float(np.square(plain_weights(container, "w") - w)[:, :8].sum()))
-    assert errors[1] < 0.7 * errors[0]
+    assert errors[1] < 0.9 * errors[0]
     with pytest.raises(ConfigError, match="saliency of 'w' does not go with a rotation"):
         compress({"w": w}, spec(rotation=1), saliency={"w": worth})
     codes = np.zeros(w.shape, np.uint8)
     with pytest.raises(ConfigError, match="codes of 'w': the direct value codec keeps every weigh"):
         compress({"w": w}, codes={"w": codes}, masks={"w": codes == 0})
+
+
+@pytest.mark.parametrize("order", ["row", "column", "skewed"])
+def test_rows_of_unequal_size_cost_nothing(order, compress, rng):
+    w = rng.standard_normal((64, 128)).astype(np.float32)
+    _, alike = compress({"w": w}, spec(order=order))
+    _, unequal = compress(
+        {"w": w * np.exp(rng.standard_normal((64, 1))).astype("f")}, spec(order=order)
+    )
+    assert unequal["w"].error < 1.1 * alike["w"].error
 
 
 def test_rows_of_zeros_come_back_as_zeros(compress, rng):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import CapacityError, ConfigError
@@ -64,7 +66,8 @@ def test_streams_decode_to_the_codes_whose_values_come_near(rotation, scale):
     values = weights_of(choice, quantizer, rotation)
     table = choice.streams.levels.astype(np.float32)[choice.codes] * choice.scales
     stored = weights if rotation is None else rotate(weights, rotation)
-    assert np.square(table - stored).sum() < 0.3 * np.square(stored).sum()
+    most = 0.3 if scale == "row" else 0.6
+    assert np.square(table - stored).sum() < most * np.square(stored).sum()
     assert np.square(values - weights).sum() == pytest.approx(
         np.square(table - stored).sum(), rel=1e-3
     )
@@ -84,6 +87,22 @@ def test_choice_is_the_same_every_time():
     first, second = (compensated(weights, CONFIG, moments, ROWS, rotation=1) for _ in range(2))
     assert np.array_equal(first.streams.streams[0].seeds, second.streams.streams[0].seeds)
     assert np.array_equal(first.scales, second.scales)
+
+
+def test_damping_follows_what_is_known_of_the_inputs():
+    weights, _, moments = case()
+    known = replace(moments, cross=moments.second, original_mean=moments.mean)
+    for given, usual in ((moments, 0.05), (known, 0.2)):
+        found = [
+            compensated(weights, CONFIG, given, ROWS, damping=damping).codes
+            for damping in (None, 0.05, 0.2)
+        ]
+        equal = [
+            damping
+            for damping, codes in zip((0.05, 0.2), found[1:], strict=True)
+            if np.array_equal(codes, found[0])
+        ]
+        assert equal == [usual]
 
 
 def test_plan_gives_the_weights_that_the_choice_comes_back_as():

@@ -56,7 +56,7 @@ def run(
 ):
     """Seeds and last window of one run of the search."""
     code = code_of(config)
-    work = search_module._work(code, steps)
+    work = search_module.work_of(code, steps)
     seeds = np.zeros(seed_words(first + x.size, code), np.uint64)
     if levels is None:
         levels = np.linspace(-2, 2, 1 << config.planes, dtype=np.float32)

@@ -21,7 +21,7 @@ from tests.helpers.models import as_model
 MODEL = as_model(
     {
         "a": np.zeros((512, 1024), np.float32),
-        "b": np.zeros((256, 300), np.float16),
+        "b": np.zeros((24, 40), np.float16),
         "v": np.zeros(9, np.float32),
     }
 )
