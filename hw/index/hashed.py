@@ -96,8 +96,8 @@ class IndexHashed(wiring.Component):
         state = self._generator(m, load, warming)
         network, threshold = config.network, config.threshold
         high, middle, low = threshold >> 6, threshold >> 4 & 3, threshold & 15
-        first = self._delayed(m, state, pipe.data_free[_PARTS + 1], "first")
-        second = self._delayed(m, first, pipe.data_move[_PARTS + 1], "second")
+        first = self._delayed(m, state, pipe.data_free[_PARTS], "first")
+        second = self._delayed(m, first, pipe.data_move[_PARTS], "second")
         below = Signal(len(network.nibbles), reset_less=True)
         with m.If(pipe.data_free[_PARTS + 1]):
             m.d.sync += below.eq(
@@ -140,13 +140,14 @@ class IndexHashed(wiring.Component):
         n2, n3 = s2 ^ s0, s3 ^ s1
         following = Cat(s0 ^ n3, s1 ^ n2, (n2 ^ (s1 << 17))[:_WORD], n3.rotate_left(45))
         seeded = state[:SEED_BITS] ^ self.i.payload[:SEED_BITS]
-        moves = warming | self._pipe.data_step[_PARTS]
-        for start, stop in ((0, SEED_BITS), (SEED_BITS, STATE_BITS)):
+        # Each word has an enable of its own: with one for all, its fan-out limits Fmax.
+        edges = (0, SEED_BITS, *(_WORD * (k + 1) for k in range(4)))
+        for k, (start, stop) in enumerate(pairwise(edges)):
             with m.If(self.clear):
                 m.d.sync += state[start:stop].eq(state.init >> start)
-            if stop == SEED_BITS:
+            if k == 0:
                 with m.Elif(load):
                     m.d.sync += state[:stop].eq(seeded)
-            with m.Elif(moves):
+            with m.Elif(warming | self._pipe.data_step[k]):
                 m.d.sync += state[start:stop].eq(following[start:stop])
         return state
