@@ -15,10 +15,14 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.shell import BlockShell
 from xorloom.hw.block.xor_network import XorNetwork
+from xorloom.hw.direct.core import DirectCore
+from xorloom.hw.direct.decoder import DirectUnit
+from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.index.decoder import index_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
+from xorloom.hw.lib.payloads import level_bits
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
@@ -27,6 +31,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import write_all
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
 
@@ -35,6 +40,8 @@ from .ip import csr
 __all__ = [
     "BLOCK_TOP",
     "BLOCK_UNITS",
+    "DIRECT_TOP",
+    "DIRECT_UNITS",
     "INDEX_UNITS",
     "IP_UNITS",
     "MEMORY_OPTIONS",
@@ -50,6 +57,9 @@ BLOCK_UNITS = ("decoder", "parser", "lane", "network")
 WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "value", "control", "network")
 """The same for the window codec; ``value`` is without deframer and shell, as in the IP block."""
+DIRECT_TOP = "xorloom_direct_decoder"
+DIRECT_UNITS = ("decoder", "value", "network")
+"""The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
 """The same for an index codec; ``core`` is without deframer and reader."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
@@ -121,6 +131,12 @@ def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
     return WindowControl(config) if unit == "control" else WindowNetwork(config)
 
 
+def _direct_unit(unit: str, config: DirectConfig, levels: bool) -> wiring.Component:
+    if unit == "decoder":
+        return DirectShell(config, levels=levels)
+    return (DirectUnit if unit == "value" else DirectCore)(config, levels=levels)
+
+
 def _register_texts() -> dict[str, str]:
     """Return the register map as the texts that go with an IP block."""
     return {
@@ -130,9 +146,7 @@ def _register_texts() -> dict[str, str]:
     }
 
 
-def _index_facts(
-    value: WindowConfig, planes: int, indexes: Sequence[IndexConfig]
-) -> dict[str, Any]:
+def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]) -> dict[str, Any]:
     """Return the part of the manifest that says which weight streams an IP block decodes."""
     return {
         "indexes": [
@@ -156,6 +170,7 @@ def generate_unit(
     indexes: Sequence[IndexConfig] = (),
     planes: int = 1,
     masked: bool = True,
+    levels: bool = False,
     memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
@@ -166,27 +181,35 @@ def generate_unit(
     ----------
     unit : str
         One of :data:`BLOCK_UNITS` for a block codec, of :data:`WINDOW_UNITS` or :data:`IP_UNITS`
-        for a window codec, of :data:`INDEX_UNITS` for an index codec.
+        for a window codec, of :data:`DIRECT_UNITS` or :data:`IP_UNITS` for a direct codec, of
+        :data:`INDEX_UNITS` for an index codec.
     config : ValueConfig or IndexConfig
     stages : int, 1 or 2
         Registers of the network of the block codec; that of the window codec always has two.
     indexes, planes, masked
         For IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
+    levels : bool
+        Whether units of the direct codec and IP blocks put out levels, 8 bits for each weight,
+        instead of codes.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
 
     Raises
     ------
     ConfigError
-        If the codec has no such unit, or an index does not fit.
+        If the codec has no such unit or no levels, or an index does not fit.
     """
     top: wiring.Component
     parameters: dict[str, Any] = config.to_dict()
     more: dict[str, Any] = {}
     files: dict[str, str] = {}
+    if levels:
+        level_bits(config)
     if unit in IP_UNITS:
-        if not isinstance(config, WindowConfig):
-            raise ConfigError(f"unit {unit} needs the window value codec, not {config.codec}")
+        if not (isinstance(config, ValueConfig) and config.has_layouts):
+            raise ConfigError(
+                f"unit {unit} needs the window or direct value codec, not {config.codec}"
+            )
         if memory and unit != "ip":
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
@@ -195,9 +218,16 @@ def generate_unit(
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
+        if isinstance(config, DirectConfig):
+            options |= {"levels": levels}
         top = IpBlock(config, indexes, **options)
         parameters |= options
         more = _index_facts(config, planes, indexes)
+    elif isinstance(config, DirectConfig):
+        _check_unit(unit, DIRECT_UNITS)
+        name = DIRECT_TOP if unit == "decoder" else f"xorloom_direct_{unit}"
+        top = _direct_unit(unit, config, levels)
+        parameters |= {"levels": levels}
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
         name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of an index: feeds the words of packets to a core and counts its masks."""
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.countdown import Countdown
-from xorloom.hw.lib.gearbox import Gearbox
+from xorloom.hw.lib.fixed_gearbox import FixedGearbox
 from xorloom.hw.lib.payloads import packet_layout
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
 
 __all__ = ["IndexReader"]
@@ -131,24 +130,13 @@ class IndexReader(wiring.Component):
                 feed.ready.eq(self.o.ready),
             ]
             return m
-        m.submodules.gearbox = gearbox = Gearbox(
-            bus_bits=bus,
-            unit_bits=self._chunk_bits,
-            look_bits=self._chunk_bits,
-            enough_bits=self._chunk_bits,
-        )
-        # The ready of the core arrives late in the cycle, so it must not reach the gearbox.
-        skid = SkidBuffer(unsigned(self._chunk_bits))
-        m.submodules.skid = ResetInserter({"sync": self.clear})(skid)
+        gearbox = FixedGearbox(bus_bits=bus, unit_bits=self._chunk_bits)
+        m.submodules.gearbox = gearbox
         wiring.connect(m, feed, gearbox.i)
         m.d.comb += [
-            skid.i.valid.eq(gearbox.enough & live),
-            skid.i.payload.eq(gearbox.o),
-            gearbox.take.eq(self._chunk_bits // gearbox.grain),
-            gearbox.go.eq(skid.i.valid & skid.i.ready),
             gearbox.flush.eq(self.clear),
-            self.o.valid.eq(skid.o.valid & live),
-            self.o.payload.eq(skid.o.payload),
-            skid.o.ready.eq(self.o.ready),
+            self.o.valid.eq(gearbox.o.valid & live),
+            self.o.payload.eq(gearbox.o.payload),
+            gearbox.o.ready.eq(self.o.ready),
         ]
         return m

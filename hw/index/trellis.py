@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
+from xorloom.hw.lib.seed_window import SeedWindow
 from xorloom.hw.lib.slice_pipe import SlicePipe
 from xorloom.sw.spec.index_config import TrellisConfig
 
@@ -27,7 +28,7 @@ class IndexTrellis(wiring.Component):
     the classes of the lanes precede the masks of every period. These chunks take the place of a
     mask up to the parities. One cycle after they leave it they shift into the chain of class bits;
     at that time the mask before them has been gated, and the one behind them has not. So each of
-    them costs one cycle, and nothing waits. Twin: ``sw.golden.trellis.trellis_mask``.
+    them costs one cycle, and nothing waits. Twin: ``sw.golden.index.trellis.trellis_mask``.
 
     Parameters
     ----------
@@ -68,7 +69,6 @@ class IndexTrellis(wiring.Component):
         """Build pipeline, parities, look-ups and gates."""
         m = Module()
         config, code = self._config, self._config.code
-        n_in, past = config.n_in, config.window - 1
         m.submodules.pipe = pipe = self._pipe
         is_class = Signal()
         m.d.comb += [
@@ -80,26 +80,24 @@ class IndexTrellis(wiring.Component):
             pipe.ready.eq(self.o.ready),
             self.o.valid.eq(pipe.valid),
         ]
-        chunk = Signal(n_in, reset_less=True)
-        seeds = Signal(past + n_in)
-        window = Cat(seeds[n_in:], chunk)
-        with m.If(pipe.data_take[_PARTS]):
-            m.d.sync += chunk.eq(self.i.payload)
-        # Each half has an enable of its own: with one for all bits, its fan-out limits Fmax.
-        half = len(seeds) // 2
-        for k, part in enumerate((slice(half), slice(half, None))):
-            with m.If(self.clear):
-                m.d.sync += seeds[part].eq(0)
-            with m.Elif(pipe.data_step[_PARTS + k] & ~is_class):
-                m.d.sync += seeds[part].eq(window[part])
-        found = self._look_up(m, window)
+        m.submodules.window = window = SeedWindow(
+            n_in=config.n_in, past=config.window - 1, late=True
+        )
+        seeds, step = window.late, Cat(pipe.data_step[_PARTS : _PARTS + 2])
+        m.d.comb += [
+            window.chunk.eq(self.i.payload),
+            window.take.eq(pipe.data_take[_PARTS]),
+            window.step.eq(Mux(is_class, 0, step)),
+            window.clear.eq(self.clear),
+        ]
+        found = self._look_up(m, window.o)
         if config.classes == 1:
             gated = [
                 bit & Cat(seeds[u + t] for t in taps).xor()
                 for bit, u, taps in zip(found, code.steps, code.gates, strict=True)
             ]
         else:
-            gated = self._classes(m, chunk, is_class, seeds, found)
+            gated = self._classes(m, window.o[-config.n_in :], is_class, seeds, found)
         m.d.comb += self.o.payload.eq(self._registers(m, Cat(gated), pipe.data_move, "mask"))
         return m
 
@@ -132,7 +130,7 @@ class IndexTrellis(wiring.Component):
         return found
 
     def _classes(
-        self, m: Module, chunk: Signal, is_class: Signal, seeds: Signal, found: list[Value]
+        self, m: Module, chunk: Value, is_class: Signal, seeds: Value, found: list[Value]
     ) -> list[Value]:
         """Build the classes: find their chunks, collect them; return the gated look-ups."""
         config, pipe = self._config, self._pipe
@@ -147,7 +145,7 @@ class IndexTrellis(wiring.Component):
         with m.Elif(pipe.step):
             m.d.sync += [kind.eq(kind ^ left[-1]), left.eq(left + Mux(left[-1], turn, -1))]
         chain = Signal(config.class_chunks * config.n_in, reset_less=True)
-        held = Signal.like(chunk)
+        held = Signal(config.n_in)
         with m.If(pipe.data_free[_PARTS]):
             m.d.sync += held.eq(chunk)
         held_is_class, shift = Signal(reset_less=True), Signal()

@@ -2,17 +2,18 @@
 """Weight decoder: weight streams in, codes and masks out."""
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.lib.packet_queue import PacketQueue
-from xorloom.hw.lib.payloads import packet_layout, weight_layout, word_layout
-from xorloom.hw.window.decoder import WindowUnit
+from xorloom.hw.lib.payloads import level_bits, packet_layout, weight_layout, word_layout
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.codecs import INDEX_CODECS
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import schedule_block_words, weights_network_id
 
@@ -21,7 +22,7 @@ from .event_counters import events_layout
 from .join import WeightJoin
 from .parser import WeightParser
 
-__all__ = ["WeightDecoder", "queue_words"]
+__all__ = ["WeightDecoder", "queue_words", "value_unit"]
 
 _TURNS = 16
 """Depth of the queue of turns: the seven streams that may be open, and what a queue keeps free."""
@@ -32,10 +33,34 @@ def queue_words(bus_bits: int) -> int:
     return max(16, 4 * schedule_block_words(bus_bits // 8))
 
 
-class WeightDecoder(wiring.Component):
-    """Weight decoder: parser, window unit, one index unit per index codec, join.
+def value_unit(value: ValueConfig, *, levels: bool = False) -> Any:
+    """Build the unit of a value codec: packets in, slices out.
 
-    At most one slice per cycle, full back-pressure. Latency is that of the window unit and of the
+    That of codec ``name`` is class ``NameUnit`` of module ``xorloom.hw.name.decoder``; it has
+    ports ``i``, ``o`` and ``short``, as :class:`xorloom.hw.window.decoder.WindowUnit`.
+
+    Raises
+    ------
+    ConfigError
+        If the codec has no such unit, or no levels.
+    """
+    if not value.has_layouts:
+        raise ConfigError(
+            f"weight streams need the window or direct value codec, not {value.codec}"
+        )
+    unit = getattr(
+        import_module(f"xorloom.hw.{value.codec}.decoder"), f"{value.codec.capitalize()}Unit"
+    )
+    if not levels:
+        return unit(value)
+    level_bits(value)
+    return unit(value, levels=True)
+
+
+class WeightDecoder(wiring.Component):
+    """Weight decoder: parser, value unit, one index unit per index codec, join.
+
+    At most one slice per cycle, full back-pressure. Latency is that of the value unit and of the
     index unit, whichever is later, behind queues of :func:`queue_words` words.
 
     Whatever is wrong with a stream: if the output is taken, its packet ends within 1000 cycles
@@ -45,7 +70,8 @@ class WeightDecoder(wiring.Component):
 
     Parameters
     ----------
-    value : WindowConfig
+    value : ValueConfig
+        Of a codec whose unit yields slices.
     indexes : sequence of IndexConfig
         One per index codec that streams may have.
     planes : int
@@ -53,6 +79,8 @@ class WeightDecoder(wiring.Component):
     masked : bool
         Whether codes of pruned weights are set to 0; otherwise they are as the network yields
         them.
+    levels : bool
+        Whether levels, 8 bits for each weight, are put out instead of codes.
     packets : bool
         See :class:`xorloom.hw.ip.parser.WeightParser`.
 
@@ -60,7 +88,7 @@ class WeightDecoder(wiring.Component):
     -------
     i : In(stream.Signature(word_layout(bus_bits)))
         Weight streams; see ``FORMAT.md``.
-    o : Out(stream.Signature(weight_layout(value, planes)))
+    o : Out(stream.Signature(weight_layout(value, planes, levels=levels)))
         Codes and masks of one slice per beat.
     fault, cause, abort, quiet, dropping
         See :class:`xorloom.hw.ip.parser.WeightParser`.
@@ -79,15 +107,18 @@ class WeightDecoder(wiring.Component):
 
     def __init__(
         self,
-        value: WindowConfig,
+        value: ValueConfig,
         indexes: Sequence[IndexConfig],
         *,
         planes: int,
         masked: bool = True,
+        levels: bool = False,
         packets: bool = True,
     ) -> None:
         if not 1 <= planes <= value.n_out:
             raise ConfigError(f"planes must be between 1 and {value.n_out}, not {planes}")
+        value.check_planes(planes)
+        self._unit = value_unit(value, levels=levels)
         lanes = value.n_out // planes
         for index in indexes:
             if index.codec not in INDEX_CODECS:
@@ -103,11 +134,11 @@ class WeightDecoder(wiring.Component):
         if not indexes or len(self.networks) < len(indexes):
             raise ConfigError("a decoder has one index of each of one or more codecs")
         self._value, self._indexes, self._planes = value, tuple(indexes), planes
-        self._masked, self._packets = masked, packets
+        self._masked, self._levels, self._packets = masked, levels, packets
         super().__init__(
             {
                 "i": In(stream.Signature(word_layout(value.bus_bits))),
-                "o": Out(stream.Signature(weight_layout(value, planes))),
+                "o": Out(stream.Signature(weight_layout(value, planes, levels=levels))),
                 "fault": Out(1),
                 "cause": Out(Cause),
                 "abort": In(1),
@@ -124,15 +155,17 @@ class WeightDecoder(wiring.Component):
         m = Module()
         value, bus = self._value, self._value.bus_bits
         m.submodules.parser = parser = WeightParser(bus, self.networks, packets=self._packets)
-        m.submodules.join = join = WeightJoin(value, planes=self._planes, masked=self._masked)
+        m.submodules.join = join = WeightJoin(
+            value, planes=self._planes, masked=self._masked, levels=self._levels
+        )
         kill = Signal()
         resettable = ResetInserter({"sync": kill})
-        seeds, window = PacketQueue(packet_layout(bus), queue_words(bus)), WindowUnit(value)
-        m.submodules.seeds, m.submodules.window = resettable(seeds), resettable(window)
+        seeds, unit = PacketQueue(packet_layout(bus), queue_words(bus)), self._unit
+        m.submodules.seeds, m.submodules[value.codec] = resettable(seeds), resettable(unit)
         wiring.connect(m, wiring.flipped(self.i), parser.i)
         wiring.connect(m, parser.value, seeds.i)
-        wiring.connect(m, seeds.o, window.i)
-        wiring.connect(m, window.o, join.slices)
+        wiring.connect(m, seeds.o, unit.i)
+        wiring.connect(m, unit.o, join.slices)
         wiring.connect(m, join.o, wiring.flipped(self.o))
         waits = self.o.valid & ~self.o.ready
         m.d.comb += [
@@ -141,7 +174,7 @@ class WeightDecoder(wiring.Component):
             join.opens.eq(parser.opens),
             join.verified.eq(parser.verified),
             parser.may_open.eq(join.may_open),
-            parser.short.eq(window.short & ~kill),
+            parser.short.eq(unit.short & ~kill),
             parser.abort.eq(self.abort & self.busy),
             parser.quiet.eq(self.quiet),
             parser.progress.eq(self.o.valid),

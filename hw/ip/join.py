@@ -6,7 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import mask_layout, slice_layout, weight_layout
 from xorloom.hw.lib.ping_pong import PingPong
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.config import ValueConfig
 
 __all__ = ["WeightJoin"]
 
@@ -39,19 +39,21 @@ class WeightJoin(wiring.Component):
 
     Parameters
     ----------
-    value : WindowConfig
+    value : ValueConfig
     planes : int
         Bits of the code of a weight.
     masked : bool
         Whether codes of pruned weights are set to 0; otherwise they are as the slices have them.
+    levels : bool
+        Whether the slices have levels, 8 bits for each weight.
 
     Members
     -------
-    slices : In(stream.Signature(slice_layout(value)))
+    slices : In(stream.Signature(slice_layout(value, levels=levels)))
         Codes.
     masks : In(stream.Signature(mask_layout(value.n_out // planes)))
         Masks.
-    o : Out(stream.Signature(weight_layout(value, planes)))
+    o : Out(stream.Signature(weight_layout(value, planes, levels=levels)))
         Codes and masks.
     opens, verified : In(1)
         A stream begins; a stream has arrived whole.
@@ -65,13 +67,15 @@ class WeightJoin(wiring.Component):
         All streams that have begun have ended, and nothing is offered.
     """
 
-    def __init__(self, value: WindowConfig, *, planes: int, masked: bool = True) -> None:
-        self._planes, self._masked = planes, masked
+    def __init__(
+        self, value: ValueConfig, *, planes: int, masked: bool = True, levels: bool = False
+    ) -> None:
+        self._width, self._masked = 8 if levels else planes, masked
         super().__init__(
             {
-                "slices": In(stream.Signature(slice_layout(value))),
+                "slices": In(stream.Signature(slice_layout(value, levels=levels))),
                 "masks": In(stream.Signature(mask_layout(value.n_out // planes))),
-                "o": Out(stream.Signature(weight_layout(value, planes))),
+                "o": Out(stream.Signature(weight_layout(value, planes, levels=levels))),
                 "opens": In(1),
                 "verified": In(1),
                 "may_open": Out(1),
@@ -101,7 +105,7 @@ class WeightJoin(wiring.Component):
             ]
         codes = slices.o.p.bits
         if self._masked:
-            codes &= Cat(bit.replicate(self._planes) for bit in masks.o.p.mask)
+            codes &= Cat(bit.replicate(self._width) for bit in masks.o.p.mask)
         m.d.comb += [
             last.eq(slices.o.p.last),
             offers.eq(slices.o.valid & masks.o.valid & (~last | any_whole) & ~blocked),

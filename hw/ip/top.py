@@ -10,7 +10,7 @@ from xorloom.hw.bus.axi_lite import axil_members
 from xorloom.hw.bus.axi_reader import AxiReader
 from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 from xorloom.hw.lib.ping_pong import PingPong
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import network_id
 
@@ -25,8 +25,9 @@ class IpBlock(wiring.Component):
     """IP block: a weight decoder with registers and, optionally, a read master.
 
     A beat of ``m_axis`` is one slice. From bit 0 on, ``tdata`` holds the codes (``value.n_out``
-    bits), the mask (``value.n_out // planes`` bits), and zeros up to a whole byte. ``tkeep`` marks
-    the bytes that hold a bit of a weight. ``tlast`` closes a weight stream. The low bits of
+    bits; with ``levels`` 8 bits for each lane), the mask (``value.n_out // planes`` bits), and
+    zeros up to a whole byte. ``tkeep`` marks the bytes that hold a bit of a weight. ``tlast``
+    closes a weight stream. The low bits of
     ``tuser`` say how many code bits are valid; its top bit marks a beat that closes a stream which
     was given up, and which has no valid bytes. A last beat without that bit comes only after the
     CRC of the stream was found right.
@@ -37,7 +38,7 @@ class IpBlock(wiring.Component):
 
     Parameters
     ----------
-    value, indexes, planes, masked
+    value, indexes, planes, masked, levels
         See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     reader : bool
         Whether weight streams are read from memory (``m_axi_*``), as descriptors say; otherwise
@@ -68,11 +69,12 @@ class IpBlock(wiring.Component):
 
     def __init__(
         self,
-        value: WindowConfig,
+        value: ValueConfig,
         indexes: Sequence[IndexConfig],
         *,
         planes: int,
         masked: bool = True,
+        levels: bool = False,
         reader: bool = False,
         address_bits: int = 32,
         outstanding: int = 4,
@@ -80,9 +82,13 @@ class IpBlock(wiring.Component):
         align_bytes: int = 1,
     ) -> None:
         self._decoder = WeightDecoder(
-            value, indexes, planes=planes, masked=masked, packets=not reader
+            value, indexes, planes=planes, masked=masked, levels=levels, packets=not reader
         )
-        self._planes = planes
+        # By bit of tdata: it is valid if more code bits than this are.
+        lanes = [lane * planes for lane in range(value.n_out // planes)]
+        codes = [first for first in lanes for _ in range(8)] if levels else range(value.n_out)
+        bits = [*codes, *lanes]
+        self._needs = [min(bits[at : at + 8]) for at in range(0, len(bits), 8)]
         self._registers = Registers(
             bus_bits=value.bus_bits,
             n_out=value.n_out,
@@ -103,8 +109,7 @@ class IpBlock(wiring.Component):
                 align_bytes=align_bytes,
                 queue=1,
             )
-        self._mask_bytes = -(-(value.n_out // planes) // 8)
-        out_bytes = value.n_out // 8 + self._mask_bytes
+        out_bytes = len(self._needs)
         super().__init__(
             axi_members(
                 in_bits=None if reader else value.bus_bits,
@@ -159,14 +164,11 @@ class IpBlock(wiring.Component):
         return m
 
     def _drive_output(self, m: Module) -> None:
-        """Connect the output. A byte is kept if its first bit is valid."""
+        """Connect the output. A byte is kept if one of its bits is valid."""
         beat = self._decoder.o.p
-        code_bytes = len(beat.codes) // 8
-        keep = [beat.valid_bits > 8 * byte for byte in range(code_bytes)]
-        mask_keep = [beat.valid_bits > 8 * self._planes * byte for byte in range(self._mask_bytes)]
         m.d.comb += [
             self.m_axis_tdata.eq(Cat(beat.codes, beat.mask)),
-            self.m_axis_tkeep.eq(Cat(*keep, *mask_keep)),
+            self.m_axis_tkeep.eq(Cat(beat.valid_bits > least for least in self._needs)),
             self.m_axis_tuser.eq(Cat(beat.valid_bits, beat.bad)),
             self.m_axis_tlast.eq(beat.last),
             self.m_axis_tvalid.eq(self._decoder.o.valid),

@@ -6,8 +6,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET_BITS, padded
 
+from .countdown import Countdown
 from .payloads import packet_layout
-from .ping_pong import PingPong
 
 __all__ = ["Deframer"]
 
@@ -46,36 +46,39 @@ class Deframer(wiring.Component):
         """Build the state, one-hot, and the counter of payload words."""
         m = Module()
         bus = self._bus_bits
-        left = Signal(32, reset_less=True)
-        none = Signal(reset_less=True)
-        # One-hot state: header words, two cycles in which the number of payload words settles,
-        # payload words, CRC word.
+        m.submodules.words = words = Countdown(unit=1)
+        # One-hot state: header words, cycles in which the number of payload words settles, payload
+        # words, CRC word.
+        # The last of the header's words has their number.
         head = Signal(padded(HEADER_BYTES, bus // 8) * 8 // bus, init=1)
         settle = Signal(2)
         payload, crc = Signal(), Signal()
-        opens, goes, closes, last = (Signal() for _ in range(4))
-        m.submodules.out = out = PingPong(self.o.payload.shape())
-        wiring.connect(m, out.o, wiring.flipped(self.o))
+        opens, goes, closes = Signal(), Signal(), Signal()
+        free, valid = Signal(), Signal()
+        held = Signal(self.o.payload.shape(), reset_less=True)
         m.d.comb += [
+            self.o.valid.eq(valid),
+            self.o.payload.eq(held),
+            free.eq(~valid | self.o.ready),
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
-            out.i.valid.eq(self.i.valid & (opens | payload | crc)),
-            out.i.p.data.eq(self.i.payload),
-            out.i.p.mark.eq(~payload),
-            self.i.ready.eq(Mux(opens | payload | crc, out.i.ready, head.any())),
+            self.i.ready.eq(Mux(opens | payload | crc, free, head.any())),
             goes.eq(self.i.valid & self.i.ready),
-            closes.eq(payload & goes & last),
+            words.load.eq(goes & head[WORDS_OFFSET_BITS // bus]),
+            words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),
+            words.step.eq(payload & goes),
+            closes.eq(words.step & words.last),
         ]
+        with m.If(free):
+            m.d.sync += [
+                valid.eq(self.i.valid & (opens | payload | crc)),
+                held.data.eq(self.i.payload),
+                held.mark.eq(~payload),
+            ]
         m.d.sync += [
             settle.eq(settle << 1 | (goes & head[-1])),
-            payload.eq((settle[1] & ~none) | (payload & ~closes)),
-            crc.eq((settle[1] & none) | closes | (crc & ~goes)),
-            none.eq(left == 0),
-            last.eq((left[2:] == 0) & Mux(payload & goes, left[:2] == 2, left[:2] == 1)),
+            payload.eq((settle[1] & ~words.empty) | (payload & ~closes)),
+            crc.eq((settle[1] & words.empty) | closes | (crc & ~goes)),
         ]
-        with m.If(goes & head[WORDS_OFFSET_BITS // bus]):
-            m.d.sync += left.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32])
-        with m.Elif(payload & goes):
-            m.d.sync += left.eq(left - 1)
         with m.If(goes & (head.any() | crc)):
             m.d.sync += head.eq(head << 1 | crc)
         return m

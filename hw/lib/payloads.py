@@ -2,14 +2,18 @@
 """Payload layouts of the streams between units, and the words for what they carry."""
 
 from amaranth.lib import data
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.config import BlockConfig, DecoderConfig, ValueConfig
+from xorloom.sw.spec.direct import DirectConfig
 
 __all__ = [
     "beat_layout",
+    "chunk_layout",
     "descriptor_layout",
     "flip_layout",
     "group_layout",
     "lane_layout",
+    "level_bits",
     "mask_layout",
     "packet_layout",
     "patch_grid",
@@ -90,14 +94,39 @@ def group_layout(config: BlockConfig) -> data.StructLayout:
     )
 
 
-def slice_layout(config: WindowConfig) -> data.StructLayout:
-    """One slice of the window codec.
+def slice_layout(config: ValueConfig, *, levels: bool = False) -> data.StructLayout:
+    """One slice of a codec of slices.
 
-    The low ``valid_bits`` bits are valid: all ``n_out``, or fewer in the last slice of a stream,
-    which is marked ``last``.
+    ``valid_bits`` code bits are valid, from bit 0 on: all ``n_out``, or fewer in the last slice of
+    a stream, which is marked ``last``. With ``levels``, ``bits`` has the level of each weight, 8
+    bits, in place of its code.
     """
     return data.StructLayout(
-        {"bits": config.n_out, "valid_bits": config.n_out.bit_length(), "last": 1}
+        {
+            "bits": level_bits(config) if levels else config.n_out,
+            "valid_bits": config.n_out.bit_length(),
+            "last": 1,
+        }
+    )
+
+
+def level_bits(config: DecoderConfig) -> int:
+    """Return the bits of a slice of levels.
+
+    Raises
+    ------
+    ConfigError
+        If the codec has no levels.
+    """
+    if not isinstance(config, DirectConfig):
+        raise ConfigError(f"only the direct value codec has levels, not {config.codec}")
+    return 8 * config.lanes
+
+
+def chunk_layout(config: DirectConfig) -> data.StructLayout:
+    """One step of the direct codec: seed bits, and the tail of their slice, as there."""
+    return data.StructLayout(
+        {"bits": config.n_in, "valid_bits": config.n_out.bit_length(), "last": 1}
     )
 
 
@@ -109,16 +138,16 @@ def mask_layout(n_out: int) -> data.StructLayout:
     return data.StructLayout({"mask": n_out, "last": 1})
 
 
-def weight_layout(config: WindowConfig, planes: int) -> data.StructLayout:
+def weight_layout(config: ValueConfig, planes: int, *, levels: bool = False) -> data.StructLayout:
     """One beat of weights: plane ``b`` of lane ``l`` is bit ``l * planes + b`` of ``codes``.
 
-    The low ``valid_bits`` bits of ``codes`` are valid, as in :func:`slice_layout`, and so are the
-    mask bits of their lanes. ``bad`` says that the stream was given up: such a beat holds no valid
-    bits and closes the packet.
+    ``valid_bits`` code bits are valid, as in :func:`slice_layout`, where ``levels`` is told, and
+    so are the mask bits of their lanes. ``bad`` says that the stream was given up: such a beat
+    holds no valid bits and closes the packet.
     """
     return data.StructLayout(
         {
-            "codes": config.n_out,
+            "codes": level_bits(config) if levels else config.n_out,
             "mask": config.n_out // planes,
             "valid_bits": config.n_out.bit_length(),
             "last": 1,

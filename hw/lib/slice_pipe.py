@@ -23,8 +23,9 @@ class SlicePipe(wiring.Component):
 
     Parameters
     ----------
-    stages : int, 1 or more
-        Registers behind the parity registers.
+    stages : int
+        Registers behind the parity registers. Without any, the parities are the slices, and every
+        token is one.
     parts : int, 1 to 5
         Parts of the data, each with enables of its own.
 
@@ -92,7 +93,7 @@ class SlicePipe(wiring.Component):
         """Build the flags."""
         m = Module()
         available, full, blocked = Signal(), Signal(), Signal()  # blocked: full, and valid
-        valid = Signal(self._stages)
+        valid = Signal(self._stages) if self._stages else full
         holds, enters = Signal(), Signal()
         before_last, valid_next, blocked_next = Signal(), Signal(), Signal()
         emitted = Signal(reset_less=True)
@@ -101,20 +102,25 @@ class SlicePipe(wiring.Component):
             self.available.eq(available),
             self.full.eq(full),
             self.valid.eq(last),
-            self.slices.eq(Cat(full & emitted, valid)),
+            self.slices.eq(Cat(full & emitted, valid) if self._stages else full),
             self.move.eq(~last | self.ready),
             self.step.eq(available & (~blocked | self.ready)),
             holds.eq(blocked & ~self.ready),
             enters.eq(available & self.token),
-            before_last.eq(valid[-2] if self._stages > 1 else full & emitted),
-            valid_next.eq(before_last | (last & ~self.ready)),
-            blocked_next.eq(holds | (enters & valid_next)),
         ]
+        if self._stages:
+            m.d.comb += [
+                before_last.eq(valid[-2] if self._stages > 1 else full & emitted),
+                valid_next.eq(before_last | (last & ~self.ready)),
+                blocked_next.eq(holds | (enters & valid_next)),
+            ]
+            m.d.sync += last.eq(valid_next)
+        else:
+            m.d.comb += [valid_next.eq(holds | enters), blocked_next.eq(valid_next)]
         m.d.sync += [
             available.eq(self.available_next),
             full.eq(holds | enters),
             blocked.eq(blocked_next),
-            last.eq(valid_next),
         ]
         for k in range(self._parts):
             own = Signal(3, init=(7, 0, 7, 0, 7)[k], name=f"own_{k}")

@@ -2,11 +2,13 @@
 """Streams of the direct codec made of random seeds."""
 
 import numpy as np
+from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.layout import Header, network_id
 from xorloom.sw.tensors.orders import slice_count, stream_counts
 from xorloom.sw.value.direct.stream import DirectStreams, SeedString
 
-__all__ = ["CONFIGS", "random_streams", "seed_string"]
+__all__ = ["CONFIGS", "direct_stream", "random_streams", "seed_string"]
 
 CONFIGS = [
     DirectConfig(),
@@ -40,6 +42,18 @@ def random_streams(
     ]
     levels = rng.integers(-128, 128, 1 << config.planes).astype(np.int8)
     return DirectStreams(order, slices_per_stream, levels, tuple(streams))
+
+
+def direct_stream(config: DirectConfig, count: int, seed: int) -> bytes:
+    """Return a random memory stream of ``count`` code bits, made here byte by byte."""
+    rng = np.random.default_rng(seed)
+    bus = config.bus_bytes
+    levels = rng.bytes(1 << config.planes) if count else b""
+    seeds = rng.integers(0, 2, slice_count(count, config.n_out) * config.n_in, np.uint8)
+    parts = (levels, np.packbits(seeds, bitorder="little").tobytes())
+    payload = b"".join(part + bytes(-len(part) % bus) for part in parts)
+    header = Header(config.kind, count, network_id(config), len(payload) // bus)
+    return frame_payload(header, payload, bus)
 
 
 def all_codes(config: DirectConfig, weights: int, state: int) -> np.ndarray:

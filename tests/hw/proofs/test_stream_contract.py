@@ -18,15 +18,19 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.patch_unit import PatchUnit
 from xorloom.hw.block.xor_network import XorNetwork
+from xorloom.hw.direct.decoder import DirectDecoder
 from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.bitmap import IndexBitmap
 from xorloom.hw.index.entropy import IndexEntropy
+from xorloom.hw.index.hashed import IndexHashed
 from xorloom.hw.index.none import IndexNone
 from xorloom.hw.index.trellis import IndexTrellis
 from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowDecoder
 from xorloom.sw.base.errors import ToolError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, NoneConfig, TrellisConfig
 
 from tests.helpers.proof import HoldMonitor
@@ -34,6 +38,7 @@ from tests.helpers.proof import HoldMonitor
 CONFIG = BlockConfig(n_in=5, n_out=11, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 WINDOW = WindowConfig(n_in=8, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
 
+DIRECT = DirectConfig(n_in=24, n_out=24, planes=2, window=6, taps=2, bus_bits=32)
 TRELLIS = TrellisConfig(n_in=5, n_out=12, window=8, period=16)
 
 
@@ -97,9 +102,13 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     "window_decoder_n_in_is_2_words": lambda: WindowDecoder(replace(WINDOW, n_in=64)),
     "index_entropy": lambda: IndexEntropy(EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)),
     "index_bitmap": lambda: IndexBitmap(BitmapConfig(n_out=9)),
+    "index_hashed": lambda: IndexHashed(HashedConfig(n_out=9)),
     "index_none": lambda: IndexNone(NoneConfig(n_out=9)),
     "index_trellis": lambda: IndexTrellis(TRELLIS),
     "index_trellis_classes": lambda: IndexTrellis(replace(TRELLIS, classes=4)),
+    "direct_decoder": lambda: DirectDecoder(DIRECT),
+    "direct_decoder_n_in_is_bus": lambda: DirectDecoder(replace(DIRECT, n_in=32)),
+    "direct_decoder_levels": lambda: DirectDecoder(DIRECT, levels=True),
     "window_decoder_patches": lambda: WindowDecoder(replace(WINDOW, n_in=32, patches=1)),
 }
 BROKEN = {unit.__name__: unit for unit in (ForgetfulRegister, FickleRegister, PassThrough)}

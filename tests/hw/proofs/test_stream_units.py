@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Module, Value, unsigned
 from amaranth.lib import wiring
+from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.ip.join import WeightJoin
 from xorloom.hw.ip.parser import WeightParser
@@ -22,6 +23,7 @@ from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import BitmapConfig, LowrankConfig, NoneConfig, TrellisConfig
 
 from tests.helpers.proof import (
@@ -123,6 +125,8 @@ HELD: dict[str, Callable[[], wiring.Component]] = {
     "ping_pong": lambda: PingPong(packet_layout(32)),
     "window_unit": lambda: WindowUnit(VALUE),
     "window_unit_patches": lambda: WindowUnit(replace(VALUE, n_in=32, patches=1)),
+    "direct_unit": lambda: DirectUnit(DIRECT),
+    "direct_unit_n_in_is_bus": lambda: DirectUnit(replace(DIRECT, n_in=32)),
     "bitmap": lambda: IndexUnit(BitmapConfig(n_out=9, bus_bits=32)),
     "none": lambda: IndexUnit(NoneConfig(n_out=9, bus_bits=32)),
     "trellis": lambda: IndexUnit(TRELLIS),
@@ -130,6 +134,7 @@ HELD: dict[str, Callable[[], wiring.Component]] = {
     "lowrank": lambda: IndexUnit(LowrankConfig(n_out=12, tile_slices=3, tile_lanes=5, bus_bits=32)),
 }
 TRELLIS = TrellisConfig(n_in=5, n_out=12, window=8, period=16, bus_bits=32)
+DIRECT = DirectConfig(n_in=24, n_out=24, planes=2, window=6, taps=2, bus_bits=32)
 
 
 @pytest.mark.parametrize("name", HELD)

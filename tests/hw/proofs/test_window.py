@@ -45,12 +45,21 @@ class LosingPipe(SlicePipe):
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
-        m.submodules.inner = inner = SlicePipe(stages=self._stages)
+        m.submodules.inner = inner = SlicePipe(stages=self._stages, parts=self._parts)
         offered = Signal()
         m.d.sync += offered.eq(inner.valid & self.ready & ~offered)
         for name in ("available_next", "token", "emit"):
             m.d.comb += getattr(inner, name).eq(getattr(self, name))
-        for name in ("available", "step", "data_step", "full", "move", "data_move"):
+        for name in (
+            "available",
+            "step",
+            "data_take",
+            "data_step",
+            "full",
+            "data_free",
+            "move",
+            "data_move",
+        ):
             m.d.comb += getattr(self, name).eq(getattr(inner, name))
         m.d.comb += [
             inner.ready.eq(self.ready | self.always_taken),
@@ -96,7 +105,8 @@ class PipeMonitor(wiring.Component):
         m.d.comb += [
             pipe.available_next.eq(self.available_next),
             pipe.token.eq(self.token),
-            pipe.emit.eq(self.emit & self.token),
+            # Without stages every token is a slice.
+            pipe.emit.eq(self.token & (self.emit | (self._stages == 0))),
             pipe.ready.eq(self.ready),
         ]
         m.d.sync += [
@@ -202,12 +212,12 @@ BROKEN: dict[str, Callable[..., SlicePipe]] = {
 }
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize("stages", [0, 1, 2, 3])
 def test_pipe_neither_loses_nor_repeats_a_slice(stages: int, tmp_path: Path) -> None:
     prove(PipeMonitor(SlicePipe(stages=stages), stages), "bad", tmp_path)
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize("stages", [0, 1, 2, 3])
 def test_pipe_can_be_full_so_the_proof_is_not_empty(stages: int, tmp_path: Path) -> None:
     refute(PipeMonitor(SlicePipe(stages=stages), stages), "crowded", tmp_path)
 
