@@ -11,9 +11,8 @@ from xorloom.sw.value.direct import search as search_module
 from xorloom.sw.value.direct.costs import CODES, group_costs
 from xorloom.sw.value.direct.decoding import decode_seeds
 from xorloom.sw.value.direct.search import ColumnSearch, code_of, search_stream, seed_words
-from xorloom.sw.value.direct.steps import plain_add, plain_step
 from xorloom.sw.value.direct.vector import STEPS, add_costs
-from xorloom.sw.value.direct.viterbi import VECTORS, search_run
+from xorloom.sw.value.direct.viterbi import VECTORS, plain_add, plain_step, search_run
 
 from tests.helpers.direct import all_codes, slow_search
 
