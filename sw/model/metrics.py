@@ -151,4 +151,5 @@ class TensorReport:
             "better": None if self.better is None else str(self.better),
             "notes": list(self.notes),
             "quantizer": asdict(self.quantizer) if self.quantizer else None,
+            "rotation": self.plan.rotation,
         }
