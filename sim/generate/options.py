@@ -153,6 +153,9 @@ class UnitOptions:
     index_classes: Annotated[int, Option("trellis: density classes, 1 or 4.")] = 1
     density: Annotated[float, Option("trellis: share of kept weights.")] = 0.09
     planes: Annotated[int, Option("Units with an index: bits per kept weight.", min=1, max=8)] = 1
+    levels: Annotated[
+        bool, Option("direct: put out the int8 level of each weight instead of its code.")
+    ] = False
     address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
         None
     )
