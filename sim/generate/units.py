@@ -89,9 +89,9 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
         forms = weight_formats(read_container(options.model), options.tensor or ())
         indexes = tuple(dict.fromkeys(form.index for form in forms.values()))
         return indexes, next(iter(forms.values())).planes
-    value = options.config()
+    value = options.config(unit.planes)
     names = unit.index or list(value.indexes[:1]) or ["trellis"]
-    planes = value.planes if isinstance(value, DirectConfig) else unit.planes
+    planes = value.planes if isinstance(value, DirectConfig) else unit.planes or 1
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
     rated = {"trellis", "lowrank"} & set(names) or set(names)
     return tuple(
@@ -126,7 +126,9 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
     if name not in INDEXED:
-        return UnitPlan(name, options.config(), stages=options.stages or 1, levels=unit.levels)
+        return UnitPlan(
+            name, options.config(unit.planes), stages=options.stages or 1, levels=unit.levels
+        )
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
         raise ConfigError(
@@ -136,7 +138,9 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if name == "ip":
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
-    return UnitPlan(name, options.config(), indexes, planes, levels=unit.levels, memory=memory)
+    return UnitPlan(
+        name, options.config(unit.planes), indexes, planes, levels=unit.levels, memory=memory
+    )
 
 
 @dataclass(frozen=True)

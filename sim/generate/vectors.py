@@ -16,7 +16,7 @@ from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
-from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.index_config import IndexConfig, NoneConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.plane import encode_value, pack_value
@@ -89,7 +89,7 @@ def _indexed(
 ) -> tuple[np.ndarray, bytes]:
     """Return a mask that the index codec can store, and its memory stream."""
     if not index.chooses_mask:
-        mask = _mask(size, density, rng)
+        mask = _mask(size, 1.0 if isinstance(index, NoneConfig) else density, rng)
         return mask, encode_index(mask, index, "row", 0).streams
     weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)
     chosen = choose_index(weights, density, index, "row", 0, threads=1)
@@ -179,7 +179,6 @@ def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
         for size in _shapes(lanes, 1 if number else long)[: 2 if number else 3]:
             mask, masks = _indexed(size, index, density, rng)
             if isinstance(value, DirectConfig):
-                mask[:] = True
                 values, _, _ = pack_value(iid_seeds(size, value, number + size), value)
             else:
                 chosen = _codes(size, planes, rng)
