@@ -15,10 +15,10 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.shell import BlockShell
 from xorloom.hw.block.xor_network import XorNetwork
-from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.direct.core import DirectCore
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
+from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.index.decoder import index_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
@@ -146,9 +146,7 @@ def _register_texts() -> dict[str, str]:
     }
 
 
-def _index_facts(
-    value: WindowConfig, planes: int, indexes: Sequence[IndexConfig]
-) -> dict[str, Any]:
+def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]) -> dict[str, Any]:
     """Return the part of the manifest that says which weight streams an IP block decodes."""
     return {
         "indexes": [

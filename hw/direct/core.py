@@ -85,6 +85,8 @@ class DirectCore(wiring.Component):
         Chunks.
     o : Out(stream.Signature(slice_layout(config, levels=levels)))
         Slices, in order.
+    flush : In(1)
+        Pulses, while ``idle``; see :class:`xorloom.hw.lib.slice_pipe.SlicePipe`.
     idle : Out(1)
         Nothing is inside.
     write, at, level : In(1), In(planes), In(8)
@@ -104,6 +106,7 @@ class DirectCore(wiring.Component):
             {
                 "i": In(stream.Signature(chunk_layout(config))),
                 "o": Out(stream.Signature(slice_layout(config, levels=levels))),
+                "flush": In(1),
                 "idle": Out(1),
             }
             | ({"write": In(1), "at": In(config.planes), "level": In(8)} if levels else {})
@@ -140,6 +143,7 @@ class DirectCore(wiring.Component):
             pipe.token.eq(1),
             pipe.emit.eq(1),
             pipe.ready.eq(self.o.ready),
+            pipe.flush.eq(self.flush),
             window.chunk.eq(self.i.p.bits),
             window.take.eq(pipe.data_take[_PARTS:]),
             window.step.eq(pipe.step.replicate(2)),

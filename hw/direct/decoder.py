@@ -68,7 +68,7 @@ class DirectUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         wiring.connect(m, reader.o, core.i)
         wiring.connect(m, core.o, wiring.flipped(self.o))
-        m.d.comb += self.short.eq(reader.short)
+        m.d.comb += [self.short.eq(reader.short), core.flush.eq(reader.short & core.idle)]
         if self._levels:
             m.d.comb += [
                 reader.idle.eq(core.idle),

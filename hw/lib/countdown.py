@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Countdown by a fixed step that need not divide the count."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,9 +11,11 @@ __all__ = ["Countdown"]
 class Countdown(wiring.Component):
     """Countdown: marks the last of ``ceil(count / unit)`` steps.
 
-    The register ``left`` holds the count that will remain after the next step, minus one; its sign
-    bit is ``last``. The addend is a register too, so the adder runs from flip-flop to flip-flop
-    and neither a load nor a change of sign needs a multiplexer.
+    A step is counted one cycle late, because ``step`` often comes late in its cycle: it reaches two
+    flip-flops only. The register ``ahead`` holds the count that will remain after the step after
+    the next one, minus one, but for a step that is not counted yet; so the sign of ``ahead``, or
+    else that of the sum, is the next ``last``. The addend is a register too, so the adder runs from
+    flip-flop to flip-flop and neither a load nor a change of sign needs a multiplexer.
 
     ``none`` and ``last`` are valid three cycles after ``load``. Example: ``unit = 4`` and
     ``count = 10`` allow three steps, and ``last`` is 1 before the third.
@@ -34,8 +36,9 @@ class Countdown(wiring.Component):
     none : Out(1)
         The count was 0.
     last : Out(1)
-        The next step is the last one, or there is none. Already in the second cycle after
-        ``load``: the count was 0.
+        The next step is the last one, or there is none.
+    empty : Out(1)
+        In the second cycle after ``load``: the count was 0.
     rest : Out(range(unit + 1))
         With ``last``: how much the last step counts, 1 to ``unit``.
     """
@@ -49,6 +52,7 @@ class Countdown(wiring.Component):
                 "step": In(1),
                 "none": Out(1),
                 "last": Out(1),
+                "empty": Out(1),
                 "rest": Out(range(unit + 1)),
             }
         )
@@ -56,25 +60,32 @@ class Countdown(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the adder and its registers."""
         m = Module()
-        left = Signal(signed(33), init=-1)
-        addend = Signal(signed(33), init=-self._unit)
+        unit = self._unit
+        ahead = Signal(signed(33), init=-1 - unit)
+        addend = Signal(signed(33), init=-unit)
+        total = Signal(signed(33))
         settle = Signal(2)
-        none = Signal()
+        last, none, pending = Signal(init=1), Signal(), Signal()
+        low = len(self.rest)
         m.d.comb += [
+            total.eq(ahead + addend),
             self.none.eq(none),
-            self.last.eq(left[-1]),
-            self.rest.eq(left[: len(self.rest)] + (self._unit + 1)),
+            self.last.eq(last),
+            self.empty.eq(ahead[-1] & (ahead[:low] == (-1 - unit) & ((1 << low) - 1))),
+            self.rest.eq(ahead[:low] + Mux(pending, unit + 1, 2 * unit + 1)),
         ]
-        m.d.sync += settle.eq(settle << 1 | self.load)
+        m.d.sync += [settle.eq(settle << 1 | self.load), pending.eq(self.step)]
         # In this order the constants are resets of the flip-flops.
         with m.If(self.load):
-            m.d.sync += left.eq(-1)
-        with m.Elif(settle.any() | self.step):
-            m.d.sync += left.eq(left + addend)
+            m.d.sync += ahead.eq(-1 - unit)
+        with m.Elif(settle.any() | pending):
+            m.d.sync += ahead.eq(total)
         with m.If(settle[0]):
-            m.d.sync += addend.eq(-self._unit)
+            m.d.sync += addend.eq(-unit)
         with m.Elif(self.load):
             m.d.sync += addend.eq(self.count)
         with m.If(settle[1]):
-            m.d.sync += none.eq(left[-1])
+            m.d.sync += none.eq(self.empty)
+        with m.If(self.step | settle[1]):
+            m.d.sync += last.eq(Mux(pending, total[-1], ahead[-1]))
         return m

@@ -76,8 +76,8 @@ class Deframer(wiring.Component):
             ]
         m.d.sync += [
             settle.eq(settle << 1 | (goes & head[-1])),
-            payload.eq((settle[1] & ~words.last) | (payload & ~closes)),
-            crc.eq((settle[1] & words.last) | closes | (crc & ~goes)),
+            payload.eq((settle[1] & ~words.empty) | (payload & ~closes)),
+            crc.eq((settle[1] & words.empty) | closes | (crc & ~goes)),
         ]
         with m.If(goes & (head.any() | crc)):
             m.d.sync += head.eq(head << 1 | crc)

@@ -74,6 +74,7 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
+    from xorloom.sw.spec.codecs import INDEX_CODECS
 
     if options.model is not None:
         # One block can have several index decoders beside its one value decoder.
@@ -82,7 +83,7 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
         return indexes, next(iter(forms.values())).planes
     value, names = options.config(), unit.index or ["trellis"]
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
-    rated = {"trellis", "lowrank"} & set(names) or set(names)
+    rated = {name for name in names if INDEX_CODECS[name].takes_rate} or set(names)
     return tuple(
         index_config(
             name,

@@ -182,7 +182,7 @@ KINDS = (
         },
     ),
     *(Kind("table", (f"bench {name}",)) for name in ("speed", "index-speed", "taps", "scale")),
-    Kind("table", ("bench profile",)),
+    *(Kind("table", (f"bench {name}",)) for name in ("profile", "embeddings")),
     Kind("boards", ("boards",), {"board": "text", "clock_mhz": "number", "fmax_mhz": "number"}),
     Kind("table", ("verify",), rows="tensors"),
 )

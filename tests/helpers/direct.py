@@ -44,6 +44,18 @@ def random_streams(
     return DirectStreams(order, slices_per_stream, levels, tuple(streams))
 
 
+def direct_stream(config: DirectConfig, count: int, seed: int) -> bytes:
+    """Return a random memory stream of ``count`` code bits, made here byte by byte."""
+    rng = np.random.default_rng(seed)
+    bus = config.bus_bytes
+    levels = rng.bytes(1 << config.planes) if count else b""
+    seeds = rng.integers(0, 2, slice_count(count, config.n_out) * config.n_in, np.uint8)
+    parts = (levels, np.packbits(seeds, bitorder="little").tobytes())
+    payload = b"".join(part + bytes(-len(part) % bus) for part in parts)
+    header = Header(config.kind, count, network_id(config), len(payload) // bus)
+    return frame_payload(header, payload, bus)
+
+
 def all_codes(config: DirectConfig, weights: int, state: int) -> np.ndarray:
     """Return the codes of all seed strings behind a window, (strings, weights) uint8.
 
@@ -78,15 +90,3 @@ def slow_search(config: DirectConfig, x: np.ndarray, levels: np.ndarray) -> floa
             metric = np.tile(metric.reshape(-1, 2).min(axis=1), 2)
         metric += (value - levels[codes[i % config.period]]) ** 2
     return float(metric.min())
-
-
-def direct_stream(config: DirectConfig, count: int, seed: int) -> bytes:
-    """Return a random memory stream of ``count`` code bits, made here byte by byte."""
-    rng = np.random.default_rng(seed)
-    bus = config.bus_bytes
-    levels = rng.bytes(1 << config.planes) if count else b""
-    seeds = rng.integers(0, 2, slice_count(count, config.n_out) * config.n_in, np.uint8)
-    parts = (levels, np.packbits(seeds, bitorder="little").tobytes())
-    payload = b"".join(part + bytes(-len(part) % bus) for part in parts)
-    header = Header(config.kind, count, network_id(config), len(payload) // bus)
-    return frame_payload(header, payload, bus)
