@@ -69,10 +69,7 @@ def figures(folder: Path, *names: str, **changed: Any) -> dict[str, Any]:
 
 
 ALL = (
-    "rate",
-    "rate-2",
-    "datapath",
-    "datapath-2",
+    *("rate", "rate-2", "datapath", "datapath-2"),
     "timeline",
     "bits",
     "bits-2",
@@ -180,27 +177,6 @@ def test_kept_figure_draws_the_shannon_bound_of_the_density(tmp_path: Path) -> N
         "trellis",
         "low-rank, local search",
     }
-
-
-def test_error_against_rate_is_the_first_figure(tmp_path: Path) -> None:
-    found = sections(read_pieces(written(tmp_path)))
-    assert found[0].key == "rate"
-    assert [figure.key for figure in found[0].figures] == ["rate", "rate-2"]
-    first, second = found[0].figures
-    assert first.title == "Error against stored bits: i.i.d. Gaussian weights"
-    assert "MiniLM" in second.title
-    upper = [trace for trace in first.chart["data"] if trace["yaxis"] == "y"]
-    lower = [trace for trace in first.chart["data"] if trace["yaxis"] == "y2"]
-    names = ["bound", "direct, window 10", "scalar Lloyd-Max"]
-    assert [trace["name"] for trace in upper] == names
-    assert upper[1]["x"] == [0.25, 2.01]
-    assert upper[1]["y"] == [0.72, 0.075]
-    assert [trace["name"] for trace in lower] == names[:2]
-    assert lower[1]["y"] == pytest.approx([0.28])
-    assert len(first.table.rows) == 3
-    (tile,) = [tile for tile in tiles(read_pieces(written(tmp_path))) if tile.link == "rate"]
-    assert tile.value == "0.140"
-    assert "2.01 bits" in tile.what
 
 
 def test_of_two_files_of_one_command_the_later_counts(tmp_path: Path) -> None:
