@@ -50,6 +50,7 @@ REPORT_bandwidth ?= bandwidth $(DEMO_FILES)
 REPORT_kept-0.08 ?= $(KEPT) --index-bits 0.08 -o $(REPORT)/kept-0.08.safetensors
 REPORT_kept-0.125 ?= $(KEPT) --index-bits 0.125 -o $(REPORT)/kept-0.125.safetensors
 REPORT_kept-0.25 ?= $(KEPT) --index-bits 0.25 -o $(REPORT)/kept-0.25.safetensors
+REPORT_rate ?= bench rate --quick --source gaussian --source minilm-rotated
 REPORT_index ?= bench index --tensor gaussian --weights 300000 --density 0.1 --no-area
 REPORT_value ?= bench value --weights 1000000 --no-area
 REPORT_curve ?= bench curve --weights 500000

@@ -124,6 +124,22 @@ EXAMPLES: dict[str, Any] = {
         }
         for codec, kept in (("trellis", 0.817), ("lowrank", 0.755))
     ],
+    "rate": [
+        {
+            **{"command": "xorloom bench rate", "codec": codec, "source": name, "options": "--x 1"},
+            **{"rate_bits": rate, "error": error, "bound_bits_gap": gap, "energy": 1 - error},
+            **{"energy_share_of_bound": 0.99, "lut4_per_weight": luts, "fmax_mhz": None},
+            "mweights_per_s": luts,
+        }
+        for name in ("minilm", "gaussian")
+        for codec, rate, error, gap, luts in (
+            ("bound", 1.0, 0.25, 0.0, None),
+            ("bound", 2.0, 0.0625, 0.0, None),
+            ("direct-10", 0.25, 0.72, 0.01, 1.5),
+            ("direct-10", 2.01, 0.075, 0.14, 4.5),
+            ("lloyd-max", 2.0, 0.1175, 0.45, None),
+        )
+    ],
     "total": [
         {
             **{"command": "xorloom bench total", "case": "alexnet-fc", "index": "trellis"},

@@ -69,8 +69,7 @@ def figures(folder: Path, *names: str, **changed: Any) -> dict[str, Any]:
 
 
 ALL = (
-    "datapath",
-    "datapath-2",
+    *("rate", "rate-2", "datapath", "datapath-2"),
     "timeline",
     "bits",
     "bits-2",
