@@ -142,9 +142,7 @@ def test_generate_network_seed_changes_text_and_id() -> None:
     + [(unit, WINDOW) for unit in WINDOW_UNITS]
     + [(unit, DIRECT) for unit in DIRECT_UNITS],
 )
-def test_generate_unit_makes_every_unit_with_its_ports(
-    unit: str, config: ValueConfig
-) -> None:
+def test_generate_unit_makes_every_unit_with_its_ports(unit: str, config: ValueConfig) -> None:
     verilog = generate_unit(unit, config)
     header = re.search(rf"^module {verilog.name}\((.*?)\);", verilog.text, re.MULTILINE)
     assert header is not None
