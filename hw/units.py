@@ -146,9 +146,7 @@ def _register_texts() -> dict[str, str]:
     }
 
 
-def _index_facts(
-    value: WindowConfig, planes: int, indexes: Sequence[IndexConfig]
-) -> dict[str, Any]:
+def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]) -> dict[str, Any]:
     """Return the part of the manifest that says which weight streams an IP block decodes."""
     return {
         "indexes": [

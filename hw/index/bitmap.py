@@ -13,7 +13,7 @@ class IndexBitmap(wiring.Component):
     """Bitmap core: a register between chunks and masks, which are the same bits.
 
     Latency :py:`self.latency` cycles, one mask per cycle, full back-pressure. Twin:
-    ``sw.golden.bitmap.bitmap_decoder``.
+    ``sw.golden.index.bitmap.bitmap_decoder``.
 
     Parameters
     ----------

@@ -63,7 +63,8 @@ class IndexEntropy(wiring.Component):
     Latency :py:`self.latency` cycles, full back-pressure. A stream starts with its table, see
     :class:`xorloom.hw.index.entropy_table.EntropyTable`.
 
-    Twin: ``sw.golden.entropy.entropy_decoder``. Source: Duda, arXiv 1311.2540 (table-driven ANS).
+    Twin: ``sw.golden.index.entropy.entropy_decoder``. Source: Duda, arXiv 1311.2540
+    (table-driven ANS).
 
     Parameters
     ----------

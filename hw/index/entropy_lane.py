@@ -19,7 +19,7 @@ class EntropyLane(wiring.Component):
     after it, and how much of the first one is used. While it refills, the entry of its state is
     fetched from the state memory; in its step the entry says how many bits form the next state and
     how many form the number of the value. A value follows its step by three moves; one step per
-    cycle. Twin: ``sw.golden.entropy.entropy_decoder`` (its lanes).
+    cycle. Twin: ``sw.golden.index.entropy.entropy_decoder`` (its lanes).
 
     Parameters
     ----------

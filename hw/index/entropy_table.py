@@ -40,7 +40,7 @@ class EntropyTable(wiring.Component):
     """Entropy table: units of the table in, writes to the memories of the lanes out.
 
     Latency ``3 * classes + states + 6`` cycles, and one more per listed value. Twin:
-    ``sw.golden.entropy.entropy_states``.
+    ``sw.golden.index.entropy.entropy_states``.
 
     ======  ==============================  ================================  ====================
     state   accepted                        written                           next

@@ -18,7 +18,7 @@ class IndexLowrank(wiring.Component):
 
     The shares move through one shift register over all of A, so only the first tile row needs
     multiplexers: its preamble chunks hold several shares each and take one cycle per share.
-    Twin: ``sw.golden.lowrank.index_lowrank``. Source: Lee et al., arXiv 1905.05686.
+    Twin: ``sw.golden.index.lowrank.index_lowrank``. Source: Lee et al., arXiv 1905.05686.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ class IndexNone(wiring.Component):
     """Core of no index: after the first bus word, masks of ones without end.
 
     Words are swallowed as they come. Latency :py:`self.latency` cycles, one mask per cycle, full
-    back-pressure. Twin: ``sw.golden.none.none_decoder``.
+    back-pressure. Twin: ``sw.golden.index.none.none_decoder``.
 
     Parameters
     ----------

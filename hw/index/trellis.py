@@ -28,7 +28,7 @@ class IndexTrellis(wiring.Component):
     the classes of the lanes precede the masks of every period. These chunks take the place of a
     mask up to the parities. One cycle after they leave it they shift into the chain of class bits;
     at that time the mask before them has been gated, and the one behind them has not. So each of
-    them costs one cycle, and nothing waits. Twin: ``sw.golden.trellis.trellis_mask``.
+    them costs one cycle, and nothing waits. Twin: ``sw.golden.index.trellis.trellis_mask``.
 
     Parameters
     ----------

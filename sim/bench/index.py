@@ -38,13 +38,14 @@ from xorloom.sw.value.search import window_for
 __all__ = ["CASES", "CODECS", "index_rows", "matrices", "speed_rows", "total_rows"]
 
 _N_OUT = 512
-CODECS = ("bitmap", "entropy", "heuristic", "lowrank", "trellis", "classes")
+CODECS = ("bitmap", "entropy", "heuristic", "lowrank", "trellis", "classes", "hashed")
 """What ``bench index`` compares: ``heuristic`` is low-rank without local search, ``classes`` the
 trellis with four density classes."""
 _ORDERS = {
     "heuristic": [order for order in ORDERS if not order.startswith("skewed")],
     "lowrank": [order for order in ORDERS if not order.startswith("skewed")],
     "trellis": ["skewed", "skewed-column"],
+    "hashed": ["skewed"],
     "classes": ["strided", "strided-column", "skewed", "skewed-column"],
 }
 """Weight orders of which the one that keeps most is taken."""

@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import write_whole
 from xorloom.sw.spec import direct_table
 from xorloom.sw.spec.direct import DirectConfig
@@ -54,11 +55,14 @@ PLANES = {
 _SINGLE = 10
 """Windows up to this one have one plane at rates up to 1/3: a second one gains less than it costs
 there."""
+_LOW = Fraction(1, 4)
+"""Rates up to this one gain from 9 taps, with the largest window."""
 _MARGIN = 3
 """Window bits that a weight must share with the one before it."""
 DRAWS = {6: 800, 8: 800, 10: 800, 12: 500, 14: 160}
 _SHORT, _TRIAL, _LONG = 20_000, 4_000, 150_000
-_KEPT = 6
+KEPT = 6
+"""Networks that are judged again."""
 _LUT_INPUTS = 4
 
 
@@ -99,36 +103,57 @@ def _gaussian(rng: np.random.Generator, size: int) -> np.ndarray:
     return x / np.sqrt(np.mean(x * x))
 
 
+def _has_network(config: DirectConfig) -> bool:
+    """Whether the draw has independent code bits: small windows of many taps may not."""
+    try:
+        return bool(config.network)
+    except ConfigError:
+        return False
+
+
 def best_network(
-    rate: Fraction, window: int, planes: int, taps: int, draws: int, first: int = 0
-) -> Found:
-    """Return the best of ``draws`` networks, from seed ``first`` on.
+    rate: Fraction,
+    window: int,
+    planes: int,
+    taps: int,
+    draws: int,
+    *,
+    first: int = 0,
+    kept: int = KEPT,
+) -> Found | None:
+    """Return the best of ``draws`` networks, from seed ``first`` on; ``None``: there is none.
 
     All are judged on 20,000 Gaussian weights, with levels that were fitted on fewer; the best of
-    them are judged again on 150,000.
+    them, ``kept``, are judged again on 150,000.
     """
     rng = np.random.default_rng(1)
     x, longer = (_gaussian(rng, size) for size in (_SHORT, _LONG))
     short = []
     for seed in range(first, first + draws):
         config = _config(rate, window, planes, taps, seed)
+        if not _has_network(config):
+            continue
         start = first_levels(config)
         levels, _ = fit_levels(x[:_TRIAL], None, start, config, rounds=2, threads=1)
         levels, error = fit_levels(x, None, levels, config, rounds=1, threads=1)
         short.append((error, seed, levels))
     short.sort(key=lambda entry: entry[:2])
     again = []
-    for _, seed, levels in short[:_KEPT]:
+    for _, seed, levels in short[:kept]:
         config = _config(rate, window, planes, taps, seed)
         levels, _ = fit_levels(x, None, levels, config, rounds=3, threads=1)
         _, error = fit_levels(longer, None, levels, config, rounds=2, threads=1)
         again.append(Found(error, planes, taps, seed))
-    return min(again)
+    return min(again, default=None)
 
 
 def _planes(rate: Fraction, window: int) -> tuple[int, ...]:
     planes = next(PLANES[limit] for limit in sorted(PLANES) if rate <= limit)
     return planes[:1] if rate <= min(PLANES) and window <= _SINGLE else planes
+
+
+def _taps(rate: Fraction, window: int) -> tuple[int, ...]:
+    return TAPS[window] + ((9,) if window == max(WINDOWS) and rate <= _LOW else ())
 
 
 def ordered(found: list[Found], window: int) -> list[Found]:
@@ -137,7 +162,7 @@ def ordered(found: list[Found], window: int) -> list[Found]:
 
 
 def searched(
-    rates: tuple[Fraction, ...], windows: tuple[int, ...], draws: int | None = None
+    rates: tuple[Fraction, ...], windows: tuple[int, ...], draws: int | None, kept: int
 ) -> Iterator[tuple[Fraction, int, list[Found]]]:
     """Search all networks of some rates and windows; report each to stderr."""
     for window in windows:
@@ -147,8 +172,12 @@ def searched(
                 continue
             found = []
             for planes in _planes(rate, window):
-                for taps in TAPS[window]:
-                    best = best_network(rate, window, planes, taps, draws or DRAWS[window])
+                for taps in _taps(rate, window):
+                    best = best_network(
+                        rate, window, planes, taps, draws or DRAWS[window], kept=kept
+                    )
+                    if best is None:
+                        continue
                     found.append(best)
                     print(
                         f"rate {rate} window {window} planes {planes} taps {taps}: seed "
@@ -194,12 +223,13 @@ def main() -> None:
     parser.add_argument("--rates", default="", help="such as 1/4,2; all if not given")
     parser.add_argument("--windows", default="", help="such as 8,10; all if not given")
     parser.add_argument("--draws", type=int, help="networks of each kind that are drawn")
+    parser.add_argument("--kept", type=int, default=KEPT, help="networks that are judged again")
     parser.add_argument("--table", type=Path, default=Path(direct_table.__file__), help="to write")
     options = parser.parse_args()
     rates = tuple(map(Fraction, options.rates.split(","))) if options.rates else RATES
     windows = tuple(map(int, options.windows.split(","))) if options.windows else WINDOWS
     seeds = dict(SEEDS) if options.rates or options.windows else {}
-    for rate, window, found in searched(rates, windows, options.draws):
+    for rate, window, found in searched(rates, windows, options.draws, options.kept):
         key = (rate.numerator, rate.denominator, window)
         seeds[key] = tuple((one.planes, one.taps, one.seed) for one in found)
         write_whole(options.table, table_text(seeds))

@@ -82,6 +82,7 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
+    from xorloom.sw.spec.codecs import INDEX_CODECS
     from xorloom.sw.spec.direct import DirectConfig
 
     if options.model is not None:
@@ -93,7 +94,7 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     names = unit.index or list(value.indexes[:1]) or ["trellis"]
     planes = value.planes if isinstance(value, DirectConfig) else unit.planes or 1
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
-    rated = {"trellis", "lowrank"} & set(names) or set(names)
+    rated = {name for name in names if INDEX_CODECS[name].takes_rate} or set(names)
     return tuple(
         index_config(
             name,

@@ -11,6 +11,7 @@ from .figure import (
     Figure,
     Table,
     axis,
+    cell,
     chart,
     dot_chart,
     label,
@@ -21,7 +22,6 @@ from .figure import (
     size_axis,
 )
 from .input import Piece
-from .table import cell
 
 __all__ = ["area_figures", "boards_figure", "ratio_figure", "units_figure"]
 

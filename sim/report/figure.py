@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .input import Piece
+
 __all__ = [
     "COLOURS",
     "Dots",
     "Figure",
     "Table",
     "axis",
+    "cell",
     "chart",
     "dot_chart",
     "label",
@@ -19,6 +22,7 @@ __all__ = [
     "short_names",
     "shorten",
     "size_axis",
+    "table_figure",
 ]
 
 COLOURS = tuple(f"--series-{n}" for n in range(1, 9))
@@ -259,4 +263,30 @@ def dot_chart(
         shapes=lines,
         annotations=row_labels([shorten(row) for row in rows]),
         **layout,
+    )
+
+
+def cell(value: Any) -> str:
+    """Return any JSON value as a text."""
+    if isinstance(value, bool | int | float) or value is None:
+        return number(value)
+    if isinstance(value, list):
+        return " ".join(cell(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
+    return str(value)
+
+
+def table_figure(piece: Piece, key: str) -> Figure:
+    """List the rows of a result that has no figure of its own."""
+    columns = tuple(
+        k for k in dict.fromkeys(k for row in piece.rows for k in row) if k != "command"
+    )
+    rows = tuple(tuple(cell(row.get(column, "")) for column in columns) for row in piece.rows)
+    return Figure(
+        key,
+        piece.command.removeprefix("xorloom "),
+        "The command's result as it is.",
+        (piece.command,),
+        Table(columns, rows),
     )

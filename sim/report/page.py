@@ -17,10 +17,10 @@ from .area import area_figures, boards_figure, ratio_figure, units_figure
 from .bits import bits_figure, efficiency_figure, kept_figure, total_of
 from .datapath import datapath_figure
 from .explore import pareto_figure
-from .figure import Figure, number, percent
+from .figure import Figure, number, percent, table_figure
 from .input import Piece, read_pieces
+from .rate import best_rate, rate_figures
 from .speed import bandwidth_figure, curve_figure, cycles_figure, roofline_figures, total_figure
-from .table import table_figure
 from .timeline import timeline_figure
 
 __all__ = ["Section", "Tile", "render", "sections", "tiles", "write_report"]
@@ -113,6 +113,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
         speed.append(cycles_figure(simulated, "cycles"))
     tables = [table_figure(p, key) for p, key in _keys("table", _of(pieces, "table"))]
     made = (
+        ("rate", "What is lost", rate_figures(_of(pieces, "rate"), "rate")),
         ("decoder", "The decoder", [*_datapaths(pieces), *timelines]),
         ("stored", "What is stored", bits),
         ("mask", "What the masks keep", kept),
@@ -132,6 +133,10 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
 def tiles(pieces: Sequence[Piece]) -> list[Tile]:
     """Return the key figures, each of the first result that has it."""
     found = []
+    rated = [row for p in _of(pieces, "rate") for row in p.rows]
+    if best := best_rate(rated):
+        what = f"above the rate-distortion bound at {best['rate_bits']:.2f} bits, {best['source']}"
+        found.append(Tile(f"{best['bound_bits_gap']:.3f}", "bits per weight", what, "rate"))
     if bits := _of(pieces, "bits"):
         total = total_of(bits[0].bits)
         what = f"{total.weights:,} weights, {percent(total.kept / max(1, total.weights))} kept"

@@ -150,6 +150,16 @@ KINDS = (
         },
     ),
     Kind(
+        "rate",
+        ("bench rate",),
+        {
+            **dict.fromkeys(("codec", "source", "options"), "text"),
+            **dict.fromkeys(("rate_bits", "error", "bound_bits_gap", "energy"), "number"),
+            "energy_share_of_bound": "number",
+            **dict.fromkeys(("lut4_per_weight", "fmax_mhz", "mweights_per_s"), "number?"),
+        },
+    ),
+    Kind(
         "bus",
         ("bench bus",),
         {
@@ -172,7 +182,7 @@ KINDS = (
         },
     ),
     *(Kind("table", (f"bench {name}",)) for name in ("speed", "index-speed", "taps", "scale")),
-    Kind("table", ("bench profile",)),
+    *(Kind("table", (f"bench {name}",)) for name in ("profile", "embeddings")),
     Kind("boards", ("boards",), {"board": "text", "clock_mhz": "number", "fmax_mhz": "number"}),
     Kind("table", ("verify",), rows="tensors"),
 )

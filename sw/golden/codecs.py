@@ -11,15 +11,15 @@ from xorloom.sw.spec.index_config import IndexConfig
 __all__ = ["index_decoder", "value_decoder", "value_levels"]
 
 
-def _decoder(config: DecoderConfig) -> Callable[..., Any]:
-    module = import_module(f".{config.codec}", __package__)
+def _decoder(config: DecoderConfig, room: str = "") -> Callable[..., Any]:
+    module = import_module(f"{room}.{config.codec}", __package__)
     decoder: Callable[..., Any] = getattr(module, f"{config.codec}_decoder")
     return decoder
 
 
 def index_decoder(config: IndexConfig, words: Sequence[int]) -> list[int]:
     """Twin of ``hw.index.decoder``: bus words of one index stream in, one integer per mask beat."""
-    masks: list[int] = _decoder(config)(config, words)
+    masks: list[int] = _decoder(config, ".index")(config, words)
     return masks
 
 

@@ -76,10 +76,10 @@ def index_config(
     n_out, bus_bits = mask_lanes(value, planes), value.bus_bits
     if codec not in INDEX_CODECS:
         raise ConfigError(f"index must be one of {', '.join(INDEX_CODECS)}, not {codec!r}")
-    if rate is not None and not INDEX_CODECS[codec].chooses_mask:
+    if rate is not None and not INDEX_CODECS[codec].takes_rate:
         raise ConfigError(
-            f"the {codec} index stores any mask at a rate of its own: index bits go with the "
-            "trellis and lowrank index"
+            f"the {codec} index has a rate of its own: index bits go with the trellis and lowrank "
+            "index"
         )
     return index_codec(codec).configure(
         n_out,

@@ -19,6 +19,7 @@ __all__ = [
     "binary_entropy",
     "code_entropy",
     "kept_share",
+    "nm_mask",
     "nm_share",
     "rate_bound",
     "share_bound",
@@ -175,12 +176,12 @@ def rate_bound(importance: np.ndarray, density: float, kept: float) -> float:
     return max(0.0, _rate(_solve(bins, density, None, kept), density))
 
 
-def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
+def nm_mask(weights: np.ndarray, n: int, m: int) -> tuple[np.ndarray, float]:
     """Keep the ``n`` largest of every ``m`` weights in a row (row-major order).
 
     Returns
     -------
-    (kept, index bits per weight)
+    (mask, index bits per weight)
         The index in whole bits per group. Weights beyond the last whole group count as kept.
 
     Raises
@@ -199,7 +200,13 @@ def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
     np.put_along_axis(chosen, order, True, axis=1)
     mask[:whole] = chosen.reshape(-1)
     bits = math.ceil(math.log2(math.comb(m, n))) / m
-    return kept_share(weights, mask.reshape(weights.shape)), bits
+    return mask.reshape(weights.shape), bits
+
+
+def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
+    """Return what the mask of :func:`nm_mask` keeps, and its index bits per weight."""
+    mask, bits = nm_mask(weights, n, m)
+    return kept_share(weights, mask), bits
 
 
 def binary_entropy(p: float) -> float:

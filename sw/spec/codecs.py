@@ -7,7 +7,7 @@ Every layer finds its own part of a codec by the codec's name:
 Layer         Index codec                Value codec                 What stands there
 ============  =========================  ==========================  =====================
 parameters    ``index_config``           ``config``                  a class
-golden model  ``xorloom.sw.golden``      ``xorloom.sw.golden``       ``NAME.NAME_decoder``
+golden model  ``sw.golden.index.NAME``   ``sw.golden.NAME``          ``NAME_decoder``
 software      ``xorloom.sw.index.NAME``  ``xorloom.sw.value.NAME``   ``CODEC``
 RTL           ``xorloom.hw.index.NAME``  ``xorloom.hw.NAME``         ``IndexName``, a shell
 ============  =========================  ==========================  =====================
@@ -15,6 +15,7 @@ RTL           ``xorloom.hw.index.NAME``  ``xorloom.hw.NAME``         ``IndexName
 
 from .config import BlockConfig, ValueConfig, WindowConfig
 from .direct import DirectConfig
+from .hashed import HashedConfig
 from .index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -33,6 +34,7 @@ INDEX_CODECS: dict[str, type[IndexConfig]] = {
         EntropyConfig,
         TrellisConfig,
         LowrankConfig,
+        HashedConfig,
         NoneConfig,
     )
 }

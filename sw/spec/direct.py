@@ -100,7 +100,7 @@ class DirectConfig(ValueConfig):
         Code bits per weight; a code's meaning is one of ``2**planes`` levels.
     window : int, 6 to 16
         Seed bits that a code can depend on; the encoder walks ``2**window`` windows.
-    taps : int, 1 to 8
+    taps : int, 1 to 9
         Window bits that a code bit is the XOR of.
     bus_bits : int, one of 32, 64, 128, 256, 512
         Width of a memory-stream word.
@@ -133,7 +133,7 @@ class DirectConfig(ValueConfig):
                 "n_out": (1, 4096),
                 "planes": (1, 6),
                 "window": (6, 16, "every bit more doubles the encoder's time"),
-                "taps": (1, 8),
+                "taps": (1, 9),
                 "network_seed": (0, (1 << 64) - 1),
             }
         )

@@ -41,13 +41,17 @@ def table_rates(window: int | None = None) -> list[Fraction]:
 
 
 def _entry(
-    rate: Fraction, window: int, planes: int | None, taps: int | None
+    rate: Fraction, window: int, planes: int | None, taps: int | None, n_out: int | None
 ) -> tuple[int, int, int]:
-    """Return planes, taps and seed of the best network of the table that has what was asked for."""
+    """Return planes, taps and seed of the best network of the table that has what was asked for.
+
+    Of those, the best one whose planes fit ``n_out``, if there is one.
+    """
     found = SEEDS.get((rate.numerator, rate.denominator, window), ())
-    for entry in found:
-        if planes in (None, entry[0]) and taps in (None, entry[1]):
-            return entry
+    fits = [e for e in found if planes in (None, e[0]) and taps in (None, e[1])]
+    whole = [e for e in fits if n_out is not None and n_out % (e[0] * rate.denominator) == 0]
+    if fits:
+        return (whole or fits)[0]
     if found:
         there = ", ".join(f"planes {q} with taps {t}" for q, t, _ in found)
         raise ConfigError(
@@ -110,7 +114,7 @@ def direct_config(
     if planes is None or taps is None or network_seed is None:
         if network_seed is not None:
             raise ConfigError("--network-seed goes with --planes and --taps")
-        planes, taps, network_seed = _entry(rate, window, planes, taps)
+        planes, taps, network_seed = _entry(rate, window, planes, taps, n_out)
     if n_in is None:
         n_in = int(rate * Fraction(n_out, planes)) if n_out else _beat_bits(rate, bus_bits)
     lanes = Fraction(n_in) / rate

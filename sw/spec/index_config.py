@@ -38,8 +38,15 @@ class IndexConfig(DecoderConfig):
     """Whether the codec chooses the mask itself; the others store any mask."""
     has_network: ClassVar[bool] = True
     """Whether headers of index streams bear a network id; it is 0 otherwise."""
+    takes_rate: ClassVar[bool] = False
+    """Whether a user can ask for index bits per weight."""
     keeps_all: ClassVar[bool] = False
     """Whether every weight is kept: there is no mask."""
+
+    @property
+    def density(self) -> float | None:
+        """Share of weights that every mask keeps, on average; ``None``: whatever is asked for."""
+        return 1.0 if self.keeps_all else None
 
     @property
     def slice_multiple(self) -> int:
@@ -134,6 +141,7 @@ class TrellisConfig(IndexConfig):
     codec = "trellis"
     kind = 4
     chooses_mask = True
+    takes_rate = True
 
     n_in: int = 84
     n_out: int = 512
@@ -219,6 +227,7 @@ class LowrankConfig(IndexConfig):
     codec = "lowrank"
     kind = 5
     chooses_mask = True
+    takes_rate = True
 
     n_out: int = 512
     tile_slices: int = 15

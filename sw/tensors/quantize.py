@@ -362,8 +362,14 @@ def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weigh
     ConfigError
         If the scales do not fit the shape or are not finite.
     """
+    check_scales(quantized.scales, quantized.mask.shape, quantizer, name)
+    values = _values(quantized, quantizer, name)  # what it needed is freed before the rotation
+    return values if quantized.rotation is None else unrotate(values, quantized.rotation, name=name)
+
+
+def _values(quantized: Quantized, quantizer: Quantizer, name: str) -> np.ndarray:
+    """Return what codes and scales mean."""
     shape = quantized.mask.shape
-    check_scales(quantized.scales, shape, quantizer, name)
     at = np.flatnonzero(quantized.mask)
     codes = quantized.codes.reshape(-1)[at]
     scales = quantized.scales.astype(np.float32)[quantizer.rows_of(at, shape)]
@@ -385,6 +391,4 @@ def dequantize(quantized: Quantized, quantizer: Quantizer, *, name: str = "weigh
                 values += np.where(positive, scales[:, b], -scales[:, b])
     out = np.zeros(quantized.mask.size, np.float32)
     out[at] = np.clip(values, -_LARGEST, _LARGEST, out=values)
-    if quantized.rotation is None:
-        return out.reshape(shape)
-    return unrotate(out.reshape(shape), quantized.rotation, name=name)
+    return out.reshape(shape)

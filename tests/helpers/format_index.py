@@ -4,15 +4,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from .format_network import trellis_lanes
+from .format_network import generator, trellis_lanes
 
 __all__ = ["decode_index"]
 
-KINDS = {"bitmap": 1, "trellis": 4, "lowrank": 5, "entropy": 6, "none": 9}
+KINDS = {"bitmap": 1, "trellis": 4, "lowrank": 5, "entropy": 6, "hashed": 8, "none": 9}
 TEXTS = {
     "trellis": "n_in n_out window minterms classes period network_seed",
     "lowrank": "n_out tile_slices tile_lanes rank",
     "entropy": "n_out lanes states",
+    "hashed": "n_out threshold network_seed",
 }
 
 
@@ -36,6 +37,58 @@ def decode_index(
 def bitmap(config: dict[str, int], payload: bytes, beats: int) -> list[int]:
     bits, n_out = int.from_bytes(payload, "little"), config["n_out"]
     return [bits >> k * n_out & (1 << n_out) - 1 for k in range(beats)]
+
+
+def hashed(config: dict[str, int], payload: bytes, beats: int) -> list[int]:
+    source = generator(config["network_seed"])
+    words = [next(source) for _ in range(4)]
+    words[0] |= 65536
+    nibbles: list[list[int]] = []
+    lanes: list[list[int]] = []
+    pairs = {
+        frozenset((64 * v + i, 64 * w + i)) for i in range(64) for v in range(4) for w in range(v)
+    }
+    pairs |= {frozenset((i, 192 + (i + 45) % 64)) for i in range(64)}
+
+    def draw(n: int, but: list[int]) -> list[int]:
+        hand: list[int] = []
+        while len(hand) < n:
+            place = next(source) % 256
+            if place not in hand + but:
+                hand.append(place)
+        return hand
+
+    while len(lanes) < config["n_out"]:
+        if len(lanes) == 4 * len(nibbles):
+            nibbles.append(draw(4, []))
+        a, b, c, d, e, f = draw(6, nibbles[-1])
+        own = {frozenset(pair) for pair in ((a, b), (a, c), (b, c), (d, e), (d, f), (e, f))}
+        if not own & pairs:
+            pairs |= own
+            lanes.append([a, b, c, d, e, f])
+    seed = int.from_bytes(payload, "little")
+    assert seed < 65536
+    assert len(payload) == config["bus_bits"] // 8
+    words[0] ^= seed
+    masks = []
+    for step in range(32 + beats):
+        if step >= 32:
+            bits = [words[i // 64] >> i % 64 & 1 for i in range(256)]
+            mask = 0
+            for lane, (a, b, c, d, e, f) in enumerate(lanes):
+                p, q, r, s = (bits[place] for place in nibbles[lane // 4])
+                top = (bits[a] ^ bits[b], bits[a] ^ bits[c], bits[d] ^ bits[e], bits[d] ^ bits[f])
+                number = int("".join(map(str, (*top, s, r, q, p))), 2)
+                mask |= (number < config["threshold"]) << lane
+            masks.append(mask)
+        moved = words[1] << 17 & (1 << 64) - 1
+        words[2] ^= words[0]
+        words[3] ^= words[1]
+        words[1] ^= words[2]
+        words[0] ^= words[3]
+        words[2] ^= moved
+        words[3] = (words[3] << 45 | words[3] >> 19) & (1 << 64) - 1
+    return masks
 
 
 def none(config: dict[str, int], payload: bytes, beats: int) -> list[int]:
@@ -167,4 +220,5 @@ DECODERS: dict[str, Callable[[dict[str, int], bytes, int], list[int]]] = {
     "lowrank": lowrank,
     "entropy": entropy,
     "none": none,
+    "hashed": hashed,
 }

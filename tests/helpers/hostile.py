@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.bits.framing import frame_payload
+from xorloom.sw.index.hashed.masks import seed_mask
 from xorloom.sw.index.lowrank.codec import stream_bits
 from xorloom.sw.index.trellis.stream import payload_bits
 from xorloom.sw.model.container import CompressedTensor, StoredTensor, write_container
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -35,18 +38,22 @@ WINDOW = WindowConfig(
 
 
 def _write(path: Path, weights: int, decoder: Decoder, value: bytes, index: bytes) -> Path:
-    """Write a file of one tensor that keeps nothing, or everything, and comes back as float64."""
-    keeps = decoder.index.keeps_all
-    mask = np.packbits(np.full(weights if weights < 1 << 28 else 0, keeps), bitorder="little")
-    crc = zlib.crc32(bytes(weights * keeps), zlib.crc32(mask))
+    """Write a file of one tensor that comes back as float64; it keeps nothing if it can."""
+    mask = np.full(weights if weights < 1 << 28 else 0, decoder.index.keeps_all)
+    if isinstance(decoder.index, HashedConfig):
+        mask = seed_mask(0, -(-weights // decoder.index.n_out), decoder.index).reshape(-1)[:weights]
+    packed = np.packbits(mask, bitorder="little")
+    crc = zlib.crc32(bytes(np.count_nonzero(mask)), zlib.crc32(packed))
+    chosen = decoder.value.chooses_values
     info = CompressedTensor(
         (weights,),
         "F64",
         1,
         crc,
-        Quantizer(scale="tensor"),
+        Quantizer("trellis" if chosen else "binary", scale="tensor"),
         decoder,
         ValueLayout("row", 1 << 32 if decoder.value.has_layouts else 0),
+        rotation=1 if chosen else None,
     )
     parts = {
         ".xl_stream": ("U8", (len(value),), value),
@@ -105,6 +112,18 @@ def _none(path: Path, weights: int) -> Path:
     return _window(path, weights, NoneConfig(n_out=2048, bus_bits=32), 1)
 
 
+def _direct(path: Path, weights: int) -> Path:
+    """The most weights per byte, 128, as one rotated row."""
+    config = DirectConfig(n_in=1, n_out=16, planes=1, window=6, bus_bits=32)
+    index = NoneConfig(n_out=16, bus_bits=32)
+    value = _stream(config, weights, config.level_words + -(-weights // 512))
+    return _write(path, weights, Decoder(config, index), value, _stream(index, weights, 1))
+
+
+def _hashed(path: Path, weights: int) -> Path:
+    return _window(path, weights, HashedConfig(n_out=2048, threshold=26, bus_bits=32), 1)
+
+
 def _block(n_out: int) -> Callable[[Path, int], Path]:
     def write(path: Path, weights: int) -> Path:
         config = BlockConfig(n_in=1, n_out=n_out, lanes=64, bus_bits=32, block_groups=65536)
@@ -127,6 +146,8 @@ HOSTILE: dict[str, Callable[[Path, int], Path]] = {
     "lowrank": _lowrank,
     "bitmap": _bitmap,
     "none": _none,
+    "direct": _direct,
+    "hashed": _hashed,
     "block of long slices": _block(32768),
     "block of single weights": _block(1),
 }

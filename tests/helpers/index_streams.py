@@ -5,8 +5,10 @@ import random
 
 import numpy as np
 from xorloom.sw.bits.framing import frame_payload
+from xorloom.sw.index import hashed as index_hashed
 from xorloom.sw.index.entropy import stream as index_entropy
 from xorloom.sw.index.lowrank import codec as index_lowrank
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -24,6 +26,8 @@ def index_stream(config: IndexConfig, count: int, seed: int = 1) -> bytes:
     """Return a memory stream of ``count`` mask bits."""
     if isinstance(config, EntropyConfig | LowrankConfig):
         return _encoded(config, count, seed)
+    if isinstance(config, HashedConfig):
+        return index_hashed.pack(seed * 40503 % 65536, count, config)
     if isinstance(config, BitmapConfig):
         kind, network, bits = BitmapConfig.kind, 0, count
     elif isinstance(config, NoneConfig):

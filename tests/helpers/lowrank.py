@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.lowrank import lowrank_decoder
+from xorloom.sw.golden.index.lowrank import lowrank_decoder
 from xorloom.sw.index.lowrank.codec import (
     LowrankChoice,
 )

@@ -83,6 +83,7 @@ VALUES: list[Any] = [
         "entropy",
         "lowrank",
         "none",
+        "hashed",
         "binary",
         "uniform",
         "group",

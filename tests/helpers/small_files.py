@@ -18,6 +18,7 @@ from xorloom.sw.model.container import (
 )
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, NoneConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, quantize
@@ -33,6 +34,7 @@ W = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
 PATCHES = WindowConfig(n_in=32, n_out=128, window=64, shared=16, frame=16, bus_bits=64, patches=1)
 BLOCK = BlockConfig(n_in=6, n_out=20, lanes=2, bus_bits=32)
 ENTROPY = EntropyConfig(n_out=64, lanes=4, bus_bits=32)
+HASHED = HashedConfig(n_out=64, threshold=60, bus_bits=32)
 NONE = NoneConfig(n_out=64, bus_bits=32)
 DIRECT = DirectConfig(n_in=8, n_out=12, planes=3, window=6, taps=3, bus_bits=32, network_seed=1)
 D = Decoder(DIRECT, index_for(DIRECT, 3))
@@ -161,6 +163,7 @@ def small_files() -> dict[str, bytes]:
                 dtype="F8_E5M2",
             )
         ],
+        "hashed": [tensor("w", Decoder(W, HASHED), Quantizer(), order="skewed", per_stream=4)],
         "none": [tensor("w", Decoder(W, NONE), Quantizer(), per_stream=4)],
         "direct": [
             tensor(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -26,7 +27,7 @@ from tests.helpers.weight_streams import value_stream
 __all__ = ["BUSES", "CODECS", "blocks_of", "form_of", "joined", "pair", "sealed"]
 
 BUSES = (32, 64, 128, 256, 512)
-CODECS = ("bitmap", "entropy", "lowrank", "none", "trellis", "trellis_classes")
+CODECS = ("bitmap", "entropy", "hashed", "lowrank", "none", "trellis", "trellis_classes")
 
 
 @lru_cache
@@ -48,6 +49,8 @@ def form_of(
     index: IndexConfig
     if codec == "bitmap":
         index = BitmapConfig(**common)
+    elif codec == "hashed":
+        index = HashedConfig(threshold=60, **common)
     elif codec == "none":
         index = NoneConfig(**common)
     elif codec == "entropy":

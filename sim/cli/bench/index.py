@@ -21,7 +21,8 @@ def index(
     codec: Annotated[
         list[str] | None,
         typer.Option(
-            help="bitmap, entropy, heuristic, lowrank, trellis, classes; repeat; default: all."
+            help="bitmap, entropy, heuristic, lowrank, trellis, classes, hashed; repeat; "
+            "default: all."
         ),
     ] = None,
     density: Annotated[list[float] | None, typer.Option(help="Repeat; default: 0.09.")] = None,

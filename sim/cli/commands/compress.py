@@ -64,7 +64,8 @@ def compress(
     index: Annotated[
         str | None,
         typer.Option(
-            help="bitmap or entropy: any mask; trellis or lowrank: choose the mask.",
+            help="bitmap or entropy: any mask; trellis or lowrank: choose the mask; hashed: a "
+            "random mask, for training after pruning; none: keep every weight.",
             show_default="bitmap; trellis with index bits",
         ),
     ] = None,

@@ -69,7 +69,7 @@ def explore(
         list[str] | None, _many("window: OWN+SHAREDxPARITY, as 1+3x4 or 7+0x4; repeat.")
     ] = None,
     index: Annotated[
-        list[str] | None, _many("trellis, entropy, lowrank, bitmap; repeat.", "--index")
+        list[str] | None, _many("trellis, entropy, lowrank, hashed, bitmap; repeat.", "--index")
     ] = None,
     index_bits: Annotated[
         list[float] | None, _many("Index bits per weight of trellis and lowrank; repeat.")

@@ -76,7 +76,7 @@ def _plan(
             raise ConfigError(f"--{toml_key(key)} belongs to --value direct, not {wanted.value}")
     config, how = wanted.config, wanted.how
     density, index = wanted.request.resolve(model, names, config, how, search=wanted.search)
-    given = wanted.keeps or (index is not None and index.keeps_all)
+    given = wanted.keeps or (index is not None and index.density is not None)
     return TensorPlan(
         sparsity=1 - density if given else None,
         scope=wanted.scope,

@@ -136,7 +136,7 @@ class IndexRequest:
             classes=self.classes,
             importance=importance,
         )
-        return density, config
+        return density if config.density is None else config.density, config
 
     def _point(
         self,
@@ -154,7 +154,9 @@ class IndexRequest:
                 "them"
             )
         if self.codec not in (None, *_BUDGET_CODECS):
-            fix = "give lowrank a density and index bits"
+            fix = f"give {self.codec} a density"
+            if INDEX_CODECS[self.codec].takes_rate:
+                fix += " and index bits"
             if INDEX_CODECS[self.codec].keeps_all:
                 fix = f"{self.codec} keeps every weight"
             raise ConfigError(
@@ -214,11 +216,13 @@ class IndexRequest:
             What was stored of the tensor.
         """
         lines = []
-        wanted = round(density * bits.weights)
-        if (self.density is not None or self.sparsity is not None) and not is_met(
-            bits.kept, wanted
-        ):
-            found = bits.kept / max(1, bits.weights)
+        asked = self._density()
+        rounded = self.budget is None and not math.isclose(asked, density)
+        given = self.density is not None or self.sparsity is not None
+        found = bits.kept / max(1, bits.weights)
+        if rounded:
+            lines.append(f"density {found:.4g}, {asked:.4g} asked for: its steps are 1/256")
+        elif given and not is_met(bits.kept, round(density * bits.weights)):
             lines.append(f"density {found:.4g}, {density:.4g} asked for")
         found = bits.index / max(1, bits.weights)
         framed = (bits.index + bits.overhead) / max(1, bits.weights)  # low-rank counts frames too

@@ -258,8 +258,8 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
 
     A key takes back what it stands against: a density a sparsity, bits per weight both and the
     index bits; another value codec the parameters of the one before, and one that chooses the
-    values, in place of one that stores codes, all that tells what is kept and how; an index that
-    stores any mask the index bits.
+    values, in place of one that stores codes, all that tells what is kept and how; an index with a
+    rate of its own the index bits.
     """
     gone = {rival for name in layer for rival in rivals(name)}
     before = base.get("value", Settings.value)
@@ -269,6 +269,6 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
             gone |= {*_OF_STORED_CODES, *_OF_CHOSEN_VALUES}
     if "index" in layer:
         codec = INDEX_CODECS.get(layer["index"])
-        if codec is not None and not codec.chooses_mask:
+        if codec is not None and not codec.takes_rate:
             gone.add("index_bits")
     return {name: value for name, value in base.items() if name not in gone} | dict(layer)

@@ -58,8 +58,11 @@ def part_maker(
         if plan.chooses:
             importance = _importance(weights, plan, given.saliency.get(name))
             return _choose(tensor, weights, importance, plan)
+        dense = plan.index is not None and plan.index.keeps_all
         if name in given.masks:
             mask, origin = given.masks[name] != 0, "given"
+        elif dense:
+            mask, origin = np.ones(weights.shape, np.bool_), "all"
         elif own is not None:
             mask, origin = own, "own"
         elif name in cuts:
@@ -67,7 +70,8 @@ def part_maker(
         else:
             prune_one = prune.prune_rows if plan.scope == "row" else prune.prune_tensor
             mask, origin = prune_one(weights, plan.pruned), "pruned"
-        return Part(*_quantized(tensor, weights, mask, plan), plan.order, origin)
+        made = _quantized(tensor, weights, mask, plan, fixed_mask=dense)
+        return Part(*made, plan.order, origin)
 
     return part
 

@@ -106,7 +106,7 @@ def work_of(code: Code, steps: int = _STEPS, dtype: type | None = None) -> Work:
     return Work(
         np.zeros(2 * windows, dtype),
         np.zeros((2, windows), np.int32),
-        np.zeros(steps * windows // 8, np.uint8),
+        np.zeros(steps * (windows - (windows >> int(code.shifts.max()))) // 8, np.uint8),
         np.zeros(steps, np.int64),
         np.zeros(2 * CODES, np.int32),
         np.zeros(_BLOCK * CODES, dtype),

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels of the direct codec's search: a step of all paths, plain or in vectors.
+"""Numba kernels of the direct codec's search: a step of all paths, without vectors.
 
-Both kinds do the same, bit by bit.
+:mod:`xorloom.sw.value.direct.vector` does the same, bit by bit, 64 windows at once.
 """
 
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
 from .costs import most_of
-from .vector import STEPS, add_costs
 
-__all__ = ["add", "advance", "plain_add", "plain_step"]
-
-_STEP_1, _STEP_2, _STEP_3, _STEP_4 = STEPS
+__all__ = ["plain_add", "plain_step"]
 
 
 @njit(nogil=True, cache=True)
@@ -83,50 +80,3 @@ def plain_add(
         least = min(least, total)
         metric[at + w] = total
     return least
-
-
-@njit(nogil=True, cache=True, inline="always")
-def advance(
-    metric: np.ndarray,
-    at: int,
-    to: int,
-    size: int,
-    codes: np.ndarray,
-    codes_at: int,
-    tables: np.ndarray,
-    table_at: int,
-    offset: int,
-    won: np.ndarray,
-    row: int,
-    shift: int,
-    vectors: bool,
-) -> int:
-    """Do a step, see :func:`plain_step`."""
-    if not vectors:
-        return plain_step(
-            metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row, shift
-        )
-    if shift == 1:
-        return _STEP_1(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
-    if shift == 2:
-        return _STEP_2(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
-    if shift == 3:
-        return _STEP_3(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
-    return _STEP_4(metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def add(
-    metric: np.ndarray,
-    at: int,
-    size: int,
-    codes: np.ndarray,
-    codes_at: int,
-    tables: np.ndarray,
-    table_at: int,
-    vectors: bool,
-) -> int:
-    """Add a group of the same step, see :func:`plain_add`."""
-    if vectors:
-        return add_costs(metric, at, size, codes, codes_at, tables, table_at)
-    return plain_add(metric, at, size, codes, codes_at, tables, table_at)

@@ -107,7 +107,7 @@ def add_costs(
 ) -> Any:
     """``add_costs(metric, at, size, codes, codes_at, tables, row)``: codes of one more group.
 
-    See :func:`xorloom.sw.value.direct.viterbi.plain_add`, which does the same.
+    See :func:`xorloom.sw.value.direct.steps.plain_add`, which does the same.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -228,6 +228,6 @@ def _step(shift: int) -> Any:
 STEPS = tuple(_step(shift) for shift in range(1, 5))
 """``STEPS[shift - 1](metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)``.
 
-See :func:`xorloom.sw.value.direct.viterbi.plain_step`, which does the same. The windows, ``size``,
+See :func:`xorloom.sw.value.direct.steps.plain_step`, which does the same. The windows, ``size``,
 are a multiple of ``64 << shift``.
 """

@@ -13,13 +13,14 @@ import numpy as np
 from xorloom.sw.bits.jit import njit
 
 from .costs import CODES, fill_tables, group_costs, most_of
-from .steps import add, advance
-from .vector import HAS_VECTORS
+from .steps import plain_add, plain_step
+from .vector import HAS_VECTORS, STEPS, add_costs
 
 __all__ = ["VECTORS", "Code", "Work", "search_run"]
 
 VECTORS = HAS_VECTORS
 """Whether this processor runs the vector kernels."""
+_STEP_1, _STEP_2, _STEP_3, _STEP_4 = STEPS
 
 
 class Code(NamedTuple):
@@ -45,9 +46,9 @@ class Work(NamedTuple):
     """Work space.
 
     ``metric`` (2 * windows,) uint8 or uint16; ``few`` (2, windows) int32: metrics at the start;
-    ``won`` (steps * windows / 8,) uint8: which paths won; ``moved`` (steps,) int64: shifts of those
-    steps, a power of two of them; ``costs`` (128,) int32; ``tables`` (groups * 64,) of the metrics'
-    dtype: costs of the next groups.
+    ``won`` (steps * bytes,) uint8: which paths won, a bit for every two that met; ``moved``
+    (steps,) int64: shifts of those steps, a power of two of them; ``costs`` (128,) int32;
+    ``tables`` (groups * 64,) of the metrics' dtype: costs of the next groups.
     """
 
     metric: np.ndarray
@@ -86,28 +87,28 @@ def _trace(
         Before those steps; ``end`` is the seed bit that comes next.
     """
     won, moved, last, size = work.won, work.moved, work.moved.size - 1, work.metric.size >> 1
+    row_bytes = won.size // moved.size
     for t in range(newest, newest - count, -1):
         shift = moved[t & last]
         _set_bits(seeds, end, value, shift, since, limit)
         end -= shift
         place = value >> shift
-        row_bytes = size >> shift >> 3
-        at, bit = (t & last) * (size >> 3) + (place >> 3), np.uint8(place & 7)
+        pair_bytes = size >> shift >> 3
+        at, bit = (t & last) * row_bytes + (place >> 3), np.uint8(place & 7)
         first, node = (1 << shift) - 2, 0  # the last round is a single pair, and stands last
         for r in range(shift):
-            node = 2 * node + int(won[at + (first + node) * row_bytes] >> bit & 1)
+            node = 2 * node + int(won[at + (first + node) * pair_bytes] >> bit & 1)
             first -= 2 << r
         value = place | node * (size >> shift)
     return value, end
 
 
 @njit(nogil=True, cache=True)
-def _least_at(metric: np.ndarray, at: int, size: int) -> int:
+def _first_of(metric: np.ndarray, at: int, least: int) -> int:
     """Return the first window of the least metric."""
     best = 0
-    for w in range(size):
-        if metric[at + w] < metric[at + best]:
-            best = w
+    while metric[at + best] != least:
+        best += 1
     return best
 
 
@@ -185,7 +186,7 @@ def search_run(
     units, costs = work.costs[CODES:], work.costs[:CODES]
     shifts, firsts, codes = code.shifts, code.firsts, code.codes
     size, ring = metric.size >> 1, moved.size
-    look, mask = ring >> 2, size - 1
+    look, mask, row_bytes = ring >> 2, size - 1, won.size // ring
     phase = first % code.period
     end = first // code.period * code.seed_bits + -(-phase * code.seed_bits // code.period)
     group = int(np.searchsorted(firsts, phase, side="right")) - 1
@@ -224,40 +225,59 @@ def search_run(
         for b in range(count):
             shift, codes_at, table_at = shifts[group], group * size, b * CODES
             if shift:
-                row = (t & (ring - 1)) * (size >> 3)
+                row = (t & (ring - 1)) * row_bytes
                 moved[t & (ring - 1)] = shift
                 to = size - at
-                offset = advance(
-                    metric,
-                    at,
-                    to,
-                    size,
-                    codes,
-                    codes_at,
-                    tables,
-                    table_at,
-                    offset,
-                    won,
-                    row,
-                    shift,
-                    vectors,
-                )
+                # Spelled out: a call of a function would count references to all arrays.
+                if not vectors:
+                    offset = plain_step(
+                        metric,
+                        at,
+                        to,
+                        size,
+                        codes,
+                        codes_at,
+                        tables,
+                        table_at,
+                        offset,
+                        won,
+                        row,
+                        shift,
+                    )
+                elif shift == 1:
+                    offset = _STEP_1(
+                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
+                    )
+                elif shift == 2:
+                    offset = _STEP_2(
+                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
+                    )
+                elif shift == 3:
+                    offset = _STEP_3(
+                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
+                    )
+                else:
+                    offset = _STEP_4(
+                        metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row
+                    )
                 at, t, end = to, t + 1, end + shift
+            elif vectors:
+                offset = add_costs(metric, at, size, codes, codes_at, tables, table_at)
             else:
-                offset = add(metric, at, size, codes, codes_at, tables, table_at, vectors)
+                offset = plain_add(metric, at, size, codes, codes_at, tables, table_at)
             i += firsts[group + 1] - firsts[group]
             group += 1
             if group == shifts.size:
                 group = 0
             # A step's further groups belong to it: cut before the next one.
             if t - traced == ring and shifts[group]:
-                best = _least_at(metric, at, size)
+                best = _first_of(metric, at, offset)
                 best, cut = _trace(work, best, t - 1, look, end, 0, 0, seeds)
                 best, _ = _trace(work, best, t - 1 - look, ring - look, cut, since, limit, seeds)
                 if traced == 0:
                     _set_bits(seeds, head_end, best, head, since, limit)
                 traced = t - look
-    found = _least_at(metric, at, size)
+    found = _first_of(metric, at, offset)
     best, _ = _trace(work, found, t - 1, t - traced, end, since, limit, seeds)
     if traced == 0:
         _set_bits(seeds, head_end, best, head, since, limit)

@@ -8,7 +8,7 @@ import pytest
 from xorloom.hw.index.entropy import IndexEntropy
 from xorloom.hw.index.entropy_table import EntropyTable
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.entropy import entropy_decoder, entropy_states
+from xorloom.sw.golden.index.entropy import entropy_decoder, entropy_states
 from xorloom.sw.index.entropy.stream import encode, pack
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded

@@ -15,7 +15,7 @@ from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.flow.synth import synthesize
 from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.lowrank import IndexLowrank
-from xorloom.sw.golden.lowrank import index_lowrank
+from xorloom.sw.golden.index.lowrank import index_lowrank
 from xorloom.sw.spec.index_config import LowrankConfig
 
 from tests.helpers.rtl import drive, simulate

@@ -13,6 +13,7 @@ from xorloom.sim.simulate.index import golden_index
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -32,6 +33,8 @@ CONFIGS: dict[str, IndexConfig] = {
     "bitmap_odd": BitmapConfig(n_out=50, bus_bits=64),
     "entropy": EntropyConfig(n_out=64, lanes=4, bus_bits=32),
     "lowrank": LowrankConfig(n_out=40, tile_slices=4, tile_lanes=7, rank=2, bus_bits=64),
+    "hashed": HashedConfig(n_out=50, threshold=77, bus_bits=32),
+    "hashed_wide_bus": HashedConfig(n_out=30, threshold=192, bus_bits=512, network_seed=1),
     "none": NoneConfig(n_out=50, bus_bits=32),
     "trellis": TRELLIS,
     "trellis_odd": TrellisConfig(n_in=11, n_out=50, window=9, bus_bits=64),
@@ -91,7 +94,7 @@ def test_index_decoder_passes_a_few_cycles_between_streams() -> None:
 
 
 def test_index_decoder_of_a_value_codec_is_an_error() -> None:
-    text = "index codec must be one of bitmap, entropy, lowrank, none, trellis, not window"
+    text = "index codec must be one of bitmap, entropy, hashed, lowrank, none, trellis, not window"
     with pytest.raises(ConfigError, match=text):
         IndexDecoder(WindowConfig())
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.index.trellis import IndexTrellis
-from xorloom.sw.golden.trellis import trellis_mask
+from xorloom.sw.golden.index.trellis import trellis_mask
 from xorloom.sw.spec.index_config import TrellisConfig
 
 from tests.helpers.rtl import drive, simulate

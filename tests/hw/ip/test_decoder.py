@@ -12,6 +12,7 @@ from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index.entropy import stream as index_entropy
 from xorloom.sw.memory.weight_stream import join_streams
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import (
     BitmapConfig,
     EntropyConfig,
@@ -46,6 +47,8 @@ def index_config(name: str, lanes: int, bus: int) -> IndexConfig:
         return LowrankConfig(n_out=lanes, tile_slices=3, tile_lanes=5, bus_bits=bus)
     if name == "bitmap":
         return BitmapConfig(n_out=lanes, bus_bits=bus)
+    if name == "hashed":
+        return HashedConfig(n_out=lanes, threshold=99, bus_bits=bus)
     if name == "none":
         return NoneConfig(n_out=lanes, bus_bits=bus)
     classes = {"trellis": 1, "classes": 4, "wide": 1}[name]
@@ -106,7 +109,7 @@ def random_streams(
     return found
 
 
-CODECS = ("trellis", "classes", "bitmap", "lowrank", "wide", "none")
+CODECS = ("trellis", "classes", "bitmap", "lowrank", "wide", "none", "hashed")
 
 
 @pytest.mark.long
@@ -115,7 +118,7 @@ CODECS = ("trellis", "classes", "bitmap", "lowrank", "wide", "none")
     [
         (32, ("trellis", "bitmap"), 1),
         (64, ("entropy", "none"), 2),
-        (128, ("lowrank", "classes"), 3),
+        (128, ("lowrank", "classes", "hashed"), 3),
     ],
 )
 def test_decoder_decodes_what_the_golden_model_does(

@@ -22,6 +22,7 @@ from xorloom.hw.direct.decoder import DirectDecoder
 from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.bitmap import IndexBitmap
 from xorloom.hw.index.entropy import IndexEntropy
+from xorloom.hw.index.hashed import IndexHashed
 from xorloom.hw.index.none import IndexNone
 from xorloom.hw.index.trellis import IndexTrellis
 from xorloom.hw.lib.skid_buffer import SkidBuffer
@@ -29,6 +30,7 @@ from xorloom.hw.window.decoder import WindowDecoder
 from xorloom.sw.base.errors import ToolError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.index_config import BitmapConfig, EntropyConfig, NoneConfig, TrellisConfig
 
 from tests.helpers.proof import HoldMonitor
@@ -100,6 +102,7 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     "window_decoder_n_in_is_2_words": lambda: WindowDecoder(replace(WINDOW, n_in=64)),
     "index_entropy": lambda: IndexEntropy(EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)),
     "index_bitmap": lambda: IndexBitmap(BitmapConfig(n_out=9)),
+    "index_hashed": lambda: IndexHashed(HashedConfig(n_out=9)),
     "index_none": lambda: IndexNone(NoneConfig(n_out=9)),
     "index_trellis": lambda: IndexTrellis(TRELLIS),
     "index_trellis_classes": lambda: IndexTrellis(replace(TRELLIS, classes=4)),

@@ -112,7 +112,7 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
             ["--unit", "index", "--index", "trellis", "--index", "bitmap"],
             "--unit index has one index; --unit ip and stream-ip take several",
         ),
-        (["--unit", "ip", "--index", "bitmap", "--index-bits", 0.2], "stores any mask at a rate"),
+        (["--unit", "ip", "--index", "bitmap", "--index-bits", 0.2], "has a rate of its own"),
         (
             ["--unit", "weights"],
             "unit must be one of decoder, value, control, network, not 'weights'",

@@ -22,8 +22,13 @@ from xorloom.sw.spec.direct_table import SEEDS
 def test_best_network_is_no_worse_than_any_draw():
     few, more = (best_network(Fraction(2), 8, 4, 3, draws) for draws in (4, 40))
     assert more.error < few.error
-    assert best_network(Fraction(2), 8, 4, 3, 1, more.seed).error == more.error
+    assert best_network(Fraction(2), 8, 4, 3, 1, first=more.seed).error == more.error
     assert gap(0.0625, Fraction(2)) == 0
+
+
+def test_best_network_tells_that_there_is_none():
+    # Four rows of five of six window bits: dealt evenly, two of them are the same.
+    assert best_network(Fraction(4), 6, 6, 6, 3) is None
 
 
 def test_order_puts_few_luts_first_up_to_window_10():
@@ -54,7 +59,7 @@ def test_table_has_all_rates_and_networks_for_them():
 def test_table_has_good_networks_first(rate, window, most):
     rate = Fraction(rate)
     planes, taps, seed = SEEDS[rate.numerator, rate.denominator, window][0]
-    assert gap(best_network(rate, window, planes, taps, 1, seed).error, rate) < most
+    assert gap(best_network(rate, window, planes, taps, 1, first=seed).error, rate) < most
 
 
 def test_main_searches_a_part_and_keeps_the_rest(tmp_path, monkeypatch, capsys):

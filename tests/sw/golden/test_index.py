@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xorloom.sw.golden.bitmap import bitmap_decoder
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.none import none_decoder
-from xorloom.sw.golden.trellis import trellis_decoder, trellis_mask
+from xorloom.sw.golden.index.bitmap import bitmap_decoder
+from xorloom.sw.golden.index.none import none_decoder
+from xorloom.sw.golden.index.trellis import trellis_decoder, trellis_mask
 from xorloom.sw.spec.index_config import BitmapConfig, NoneConfig
 from xorloom.sw.spec.trellis_code import trellis_code
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.entropy import entropy_decoder, entropy_states
+from xorloom.sw.golden.index.entropy import entropy_decoder, entropy_states
 from xorloom.sw.index.entropy import kernels
 from xorloom.sw.index.entropy.stream import encode, fifo_bits, pack, unpack
 from xorloom.sw.spec.index_config import EntropyConfig

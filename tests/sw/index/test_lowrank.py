@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.lowrank import lowrank_decoder
+from xorloom.sw.golden.index.lowrank import lowrank_decoder
 from xorloom.sw.index.lowrank import codec
 from xorloom.sw.index.lowrank import heuristic as lowrank_heuristic
 from xorloom.sw.index.lowrank import kernels as lowrank_kernels

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.lowrank import lowrank_chunks, lowrank_decoder
+from xorloom.sw.golden.index.lowrank import lowrank_chunks, lowrank_decoder
 from xorloom.sw.index.lowrank.codec import (
     LowrankChoice,
     pack,

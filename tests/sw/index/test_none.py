@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.none import none_decoder
+from xorloom.sw.golden.index.none import none_decoder
 from xorloom.sw.index import none as index_none
 from xorloom.sw.index.none import CODEC, pack, unpack
 from xorloom.sw.spec.config import BUS_BITS

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.framing import index_overhead, split_streams
-from xorloom.sw.golden.bitmap import bitmap_decoder
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.entropy import entropy_decoder
-from xorloom.sw.golden.lowrank import lowrank_decoder
-from xorloom.sw.golden.trellis import trellis_decoder
+from xorloom.sw.golden.index.bitmap import bitmap_decoder
+from xorloom.sw.golden.index.entropy import entropy_decoder
+from xorloom.sw.golden.index.lowrank import lowrank_decoder
+from xorloom.sw.golden.index.trellis import trellis_decoder
 from xorloom.sw.index.plane import choose_index, decode_index, encode_index
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import BlockConfig, WindowConfig

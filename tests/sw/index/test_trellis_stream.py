@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import CapacityError, FormatError
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.trellis import trellis_decoder
+from xorloom.sw.golden.index.trellis import trellis_decoder
 from xorloom.sw.index.trellis.choose import choose
 from xorloom.sw.index.trellis.stream import TrellisStream, pack, payload_bits, unpack
 from xorloom.sw.spec.layout import network_id

@@ -39,7 +39,8 @@ def counted(rng):
     codes = (rng.integers(0, 4, mask.shape) * mask).astype(np.uint8)
     data, value = pack_block(encode(mask, codes, 2, config), config)
     index = pack_bitmap(mask, config.bus_bits)
-    bits = TensorBits.of(mask, codes, 2, value, 8 * len(index), 8 * len(index) - mask.size, 160)
+    overhead = 8 * len(index) - mask.size
+    bits = TensorBits.of(mask, codes, 2, value, 8 * len(index), overhead, 160, config)
     return mask, codes, 8 * (len(data) + len(index)) + 160, bits
 
 
@@ -91,7 +92,7 @@ def test_tensor_bits_of_nothing_divides_by_nothing():
     empty = np.zeros((0, 3), np.bool_)
     config = BlockConfig()
     _, value = pack_block(encode(empty, empty.astype(np.uint8), 1, config), config)
-    bits = TensorBits.of(empty, empty.astype(np.uint8), 1, value, 192, 192, 0)
+    bits = TensorBits.of(empty, empty.astype(np.uint8), 1, value, 192, 192, 0, config)
     assert bits.per_weight()["value_efficiency"] == 0.0
     assert bits.mask_entropy == 0.0
     assert bits.total == bits.overhead == value.total + 192

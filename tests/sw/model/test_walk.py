@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from xorloom.sw.model import codec, compress, prepare
+from xorloom.sw.model import codec, compress
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.kept import KeptReport, kept_row
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.prepare import PutAside, maker
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig
@@ -54,7 +55,7 @@ def calls(monkeypatch):
 
     counted(compress, "select")
     for name in ("quantize", "choose_index"):
-        counted(prepare, name)
+        counted(maker, name)
     for name in ("prune_tensor", "prune_rows", "global_cuts"):
         counted(prune, name)
     for name in ("encode_value", "encode_index"):
@@ -122,9 +123,9 @@ def test_what_was_put_aside_comes_back(shape, own, planes, rng, tmp_path):
     if own == "codes":
         given = replace(given, codes={"w": rng.integers(0, 2, shape, np.uint8)})
     options = spec(quantizer=Quantizer(planes=planes), order="row")
-    part = prepare.part_maker(model, {"w": options}, given)("w")
+    part = maker.part_maker(model, {"w": options}, given)("w")
     with (tmp_path / "aside").open("wb+") as file:
-        aside = prepare.PutAside(lambda _: part, file)
+        aside = PutAside(lambda _: part, file)
         assert aside.take("w") is part
         for name in "abw":
             assert aside.put(name) is part

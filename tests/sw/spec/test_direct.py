@@ -94,12 +94,12 @@ def test_rate_is_a_ratio_or_a_decimal_number_near_one():
 
 def test_rate_without_a_network_names_the_nearest():
     with pytest.raises(
-        ConfigError, match=r"no network of 7/5 bits per weight .* nearest are .*1, "
+        ConfigError, match=r"no network of 7/5 bits per weight .* nearest are 5/4, 4/3, 3/2 \("
     ):
         direct_config(rate=Fraction(7, 5))
     with pytest.raises(ConfigError, match=r"searched for window 7: there are windows .*8, 10"):
         direct_config(rate=Fraction(2), window=7)
-    with pytest.raises(ConfigError, match=r"planes 1 and taps any: there are planes 4 with taps 3"):
+    with pytest.raises(ConfigError, match=r"planes 1 and taps any: there are planes 5 with taps 3"):
         direct_config(rate=Fraction(2), planes=1)
 
 
@@ -113,7 +113,13 @@ def test_network_of_ones_own_needs_all_its_parameters():
 def test_beat_that_contradicts_the_rate_is_refused():
     assert direct_config(n_in=32, n_out=64, planes=4).rate == 2
     with pytest.raises(ConfigError, match="n_in must be a multiple of 2, n_out 4 for each 2"):
-        direct_config(rate=Fraction(2), n_in=32, n_out=60)
+        direct_config(rate=Fraction(2), n_in=32, n_out=60, planes=4)
+
+
+def test_preset_has_planes_that_fit_the_slice():
+    assert direct_config(rate=Fraction(2), window=10).planes == 5
+    assert direct_config(rate=Fraction(2), window=10, n_out=512).planes == 4
+    assert direct_config(rate=Fraction(2), window=10, n_out=640).planes == 5
 
 
 def test_parameters_of_other_codecs_are_refused():

@@ -128,6 +128,28 @@ def test_saliency_has_any_dtype_of_weights(
     assert kept[:, :100].mean() > 2 * kept[:, 100:].mean()
 
 
+def test_hashed_index_costs_nothing_and_outlives_training(folder: Path, tmp_path: Path) -> None:
+    first = compress(
+        folder, tmp_path / "a.safetensors", "--index", "hashed", "--density", 0.1, *DECODER
+    )
+    assert first["all"]["bits_per_weight"]["index"] < 0.01
+    np.savez(tmp_path / "trained.npz", **{name: 2 * w for name, w in first["plain"].items()})
+    out = tmp_path / "b.safetensors"
+    options = ("--index", "hashed", "--density", 0.1, *DECODER)
+    _, told = xorloom("compress", tmp_path / "trained.npz", "-o", out, *options)
+    assert "0.1 asked for: its steps are 1/256" in " ".join(told.split())
+    xorloom("decompress", out, "-o", tmp_path / "c.safetensors")
+    again = open_model(tmp_path / "c.safetensors")
+    for name, plain in first["plain"].items():
+        assert np.array_equal(again[name].load() != 0, plain != 0)
+    assert 0.08 < (first["plain"]["w"] != 0).mean() < 0.12
+
+
+def test_index_none_keeps_every_weight(folder: Path, tmp_path: Path) -> None:
+    report = compress(folder, tmp_path / "a.safetensors", "--index", "none", *DECODER)
+    assert all((plain != 0).all() for plain in report["plain"].values())
+
+
 def test_entropy_index_keeps_the_mask_of_the_bitmap_in_fewer_bits(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -164,12 +186,15 @@ def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) ->
         (["--bits-per-weight", 0.3, "--index", "lowrank"], "bits per weight goes with the trellis"),
         (
             ["--index", "lz"],
-            "index must be one of bitmap, entropy, trellis, lowrank, none, not 'lz'",
+            "index must be one of bitmap, entropy, trellis, lowrank, hashed, none, not 'lz'",
         ),
         (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits per weight"),
         (["--index-bits", 0.2, "--density", 0.6], "density must be between 0.016 and 0.469"),
         (["--density", 0], "density must be in (0, 1], not 0.0"),
-        (["--index", "entropy", "--index-bits", 0.2], "stores any mask at a rate of its own"),
+        (["--index", "entropy", "--index-bits", 0.2], "has a rate of its own"),
+        (["--index", "hashed", "--index-bits", 0.2], "the hashed index has a rate of its own"),
+        (["--index", "hashed", "--density", 1], "density must be at most 255/256 for the hashed"),
+        (["--index", "none", "--density", 0.5], "index none keeps every weight: density must be"),
         (["--index-bits", 0.2, "--index-window", 17], "window must be between 6 and 16, not 17"),
         (["--index-bits", 0.2, "--index-classes", 3], "classes must be 1 or 4, not 3"),
         (
@@ -193,7 +218,7 @@ def test_compress_refuses_index_options(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("index", ["trellis", "lowrank"])
+@pytest.mark.parametrize("index", ["trellis", "lowrank", "hashed"])
 def test_given_mask_is_refused_by_an_index_that_chooses(
     index: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ NEW = [
     "entropy",
     "trellis",
     "lowrank",
+    "hashed",
     "none",
     "codes",
     "mixed",

@@ -305,7 +305,7 @@ def test_a_tensor_that_the_trellis_does_not_fit_gets_another_index(tmp_path):
 
 def test_block_values_have_no_order():
     wanted = Settings.of({"value": "block", "order": "row"})
-    with pytest.raises(ConfigError, match="--order belongs to --value window, not block"):
+    with pytest.raises(ConfigError, match="--order belongs to --value window or direct, not block"):
         _ = wanted.config
     assert Settings.of(
         {"value": "block", "n_in": 8, "n_out": 40, "lanes": 2, "bus_bits": 32}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from xorloom.sw.spec.index_config import LowrankConfig
 
-from .bus import payload
+from ..bus import payload
 
 __all__ = ["index_lowrank", "lowrank_chunks", "lowrank_decoder"]
 

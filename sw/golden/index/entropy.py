@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from xorloom.sw.spec.index_config import EntropyConfig
 
-from .bus import payload
+from ..bus import payload
 
 __all__ = ["ENTROPY_UNIT_BITS", "entropy_decoder", "entropy_states"]
 

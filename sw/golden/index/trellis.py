@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from xorloom.sw.spec.index_config import TrellisConfig
 
-from .bus import BitQueue, payload
+from ..bus import BitQueue, payload
 
 __all__ = ["trellis_decoder", "trellis_mask"]
 

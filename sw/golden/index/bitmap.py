@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from xorloom.sw.spec.index_config import BitmapConfig
 
-from .bus import BitQueue, payload
+from ..bus import BitQueue, payload
 
 __all__ = ["bitmap_decoder"]
 

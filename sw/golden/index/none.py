@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from xorloom.sw.spec.index_config import NoneConfig
 
-from .bus import payload
+from ..bus import payload
 
 __all__ = ["none_decoder"]
 
