@@ -17,7 +17,10 @@ from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import FormatError, ToolError
 from xorloom.sw.base.host import write_whole
 from xorloom.sw.model.plan.source import open_plain
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.orders import slice_count, stream_counts
+from xorloom.sw.value.direct.stream import DirectStreams, SeedString, slices_per_stream
 
 __all__ = [
     "DEMO_DENSITY",
@@ -26,6 +29,7 @@ __all__ = [
     "DEMO_TENSORS",
     "SEED",
     "iid",
+    "iid_seeds",
     "large_matrices",
     "minilm",
     "minilm_tokenizer",
@@ -183,3 +187,18 @@ def iid(size: int, sparsity: float, planes: int, seed: int) -> tuple[np.ndarray,
     rng = np.random.default_rng(seed)
     mask = rng.random(size, np.float32) >= sparsity
     return mask, rng.integers(0, 1 << planes, size, np.uint8)
+
+
+def iid_seeds(size: int, config: DirectConfig, seed: int) -> DirectStreams:
+    """Return random levels and seeds of ``size`` weights in order ``row``: any are a stream."""
+    rng = np.random.default_rng(seed)
+    most = slices_per_stream(size, config)
+    levels = rng.integers(-128, 128, 1 << config.planes).astype(np.int8)
+    strings = []
+    for count in stream_counts(size, config.planes, config.n_out, most):
+        bits = rng.integers(0, 2, slice_count(count, config.n_out) * config.n_in, np.uint8)
+        seeds = np.zeros(-(-bits.size // 64) + 2, np.uint64)
+        packed = np.packbits(bits, bitorder="little")
+        seeds.view(np.uint8)[: packed.size] = packed
+        strings.append(SeedString(seeds, count))
+    return DirectStreams("row", most, levels, tuple(strings))

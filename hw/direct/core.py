@@ -14,7 +14,7 @@ from xorloom.sw.spec.direct import DirectConfig
 
 __all__ = ["DirectCore", "LevelTable"]
 
-_PARTS = 3
+_PARTS = 2
 """Parts of the lanes; the registers of each part have an enable of their own."""
 
 
@@ -100,8 +100,8 @@ class DirectCore(wiring.Component):
 
     def __init__(self, config: DirectConfig, *, levels: bool = False) -> None:
         self._config, self._levels = config, levels
-        self.pipe = SlicePipe(stages=int(levels), parts=_PARTS + 2)
-        self.window = SeedWindow(n_in=config.n_in, past=config.window - 1, parts=2)
+        self.pipe = SlicePipe(stages=int(levels), parts=_PARTS + 1)
+        self.window = SeedWindow(n_in=config.n_in, past=config.window - 1)
         super().__init__(
             {
                 "i": In(stream.Signature(chunk_layout(config))),
@@ -145,7 +145,7 @@ class DirectCore(wiring.Component):
             pipe.ready.eq(self.o.ready),
             pipe.flush.eq(self.flush),
             window.chunk.eq(self.i.p.bits),
-            window.take.eq(pipe.data_take[_PARTS:]),
+            window.take.eq(pipe.data_take[_PARTS]),
             window.step.eq(pipe.step.replicate(2)),
             window.clear.eq(pipe.step & tails[0][-1]),
             self.o.valid.eq(pipe.valid),
@@ -155,7 +155,9 @@ class DirectCore(wiring.Component):
         ]
         with m.If(self.i.ready):
             m.d.sync += tails[0].eq(tail)
-        with m.If(pipe.step):
+        with m.If(pipe.step & ~tails[0][-1]):  # a constant first: a reset of the flip-flops
+            m.d.sync += tails[1].eq(config.n_out)
+        with m.Elif(pipe.step):
             m.d.sync += tails[1].eq(tails[0])
         codes = self._registers(m, Cat(self.code_bits), pipe.data_free, config.planes, "codes")
         if not self._levels:

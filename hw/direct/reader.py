@@ -89,6 +89,7 @@ class DirectReader(wiring.Component):
             self.i.ready.eq(Mux(mark, head | done, drops | (seeds & (done | gearbox.i.ready)))),
             self.short.eq(starved[-1]),
             slices.load.eq(opens),
+            slices.start.eq(opens),
             slices.count.eq(word[COUNT_OFFSET_BITS % bus :][:32]),
             slices.step.eq(goes),
             gearbox.i.valid.eq(here & seeds & ~done),
@@ -97,7 +98,7 @@ class DirectReader(wiring.Component):
             gearbox.o.ready.eq(self.o.ready),
             self.o.valid.eq(gearbox.o.valid & ~done),
             self.o.p.bits.eq(gearbox.o.payload),
-            self.o.p.valid_bits.eq(Mux(slices.last, slices.rest, config.n_out)),
+            self.o.p.valid_bits.eq(slices.rest),
             self.o.p.last.eq(slices.last),
             goes.eq(self.o.valid & self.o.ready),
         ]

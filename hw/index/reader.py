@@ -108,6 +108,7 @@ class IndexReader(wiring.Component):
             self.last.eq(beats.last),
             self.idle.eq(head),
             beats.load.eq(opens),
+            beats.start.eq(opens),
             beats.count.eq(self.i.p.data[COUNT_OFFSET_BITS % bus :][:32]),
             beats.step.eq(self.taken),
             opens.eq(head & self.i.valid),

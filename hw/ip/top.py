@@ -27,10 +27,9 @@ class IpBlock(wiring.Component):
     A beat of ``m_axis`` is one slice. From bit 0 on, ``tdata`` holds the codes (``value.n_out``
     bits; with ``levels`` 8 bits for each lane), the mask (``value.n_out // planes`` bits), and
     zeros up to a whole byte. ``tkeep`` marks the bytes that hold a bit of a weight. ``tlast``
-    closes a weight stream. The low bits of
-    ``tuser`` say how many code bits are valid; its top bit marks a beat that closes a stream which
-    was given up, and which has no valid bytes. A last beat without that bit comes only after the
-    CRC of the stream was found right.
+    closes a weight stream. The low bits of ``tuser`` say how many code bits are valid; its top bit
+    marks a beat that closes a stream which was given up, and which has no valid bytes. A last beat
+    without that bit comes only after the CRC of the stream was found right.
 
     At most one slice per cycle; latency, back-pressure and twin are those of
     :class:`xorloom.hw.ip.decoder.WeightDecoder`. :mod:`xorloom.hw.ip` tells what happens after a

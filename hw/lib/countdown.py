@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Countdown by a fixed step that need not divide the count."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 __all__ = ["Countdown"]
 
@@ -17,7 +18,7 @@ class Countdown(wiring.Component):
     else that of the sum, is the next ``last``. The addend is a register too, so the adder runs from
     flip-flop to flip-flop and neither a load nor a change of sign needs a multiplexer.
 
-    ``none`` and ``last`` are valid three cycles after ``load``. Example: ``unit = 4`` and
+    ``none`` and ``last`` are valid three cycles after ``start``. Example: ``unit = 4`` and
     ``count = 10`` allow three steps, and ``last`` is 1 before the third.
 
     Parameters
@@ -28,7 +29,9 @@ class Countdown(wiring.Component):
     Members
     -------
     load : In(1)
-        Load ``count``. No ``step`` in this cycle or the next two; no other ``load`` in the next.
+        Load ``count``; in every cycle in which this is 1, the last one counts.
+    start : In(1)
+        Pulses in the last cycle of ``load``. No ``step`` in this cycle or the next two.
     count : In(32)
         Sampled in the cycle of ``load``.
     step : In(1)
@@ -38,7 +41,7 @@ class Countdown(wiring.Component):
     last : Out(1)
         The next step is the last one, or there is none.
     empty : Out(1)
-        In the second cycle after ``load``: the count was 0.
+        In the second cycle after ``start``: the count was 0.
     rest : Out(range(unit + 1))
         With ``last``: how much the last step counts, 1 to ``unit``.
     """
@@ -48,6 +51,7 @@ class Countdown(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
+                "start": In(1),
                 "count": In(32),
                 "step": In(1),
                 "none": Out(1),
@@ -60,30 +64,33 @@ class Countdown(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the adder and its registers."""
         m = Module()
-        unit = self._unit
-        ahead = Signal(signed(33), init=-1 - unit)
-        addend = Signal(signed(33), init=-unit)
-        total = Signal(signed(33))
+        zeros = (self._unit & -self._unit).bit_length() - 1
+        unit = self._unit >> zeros
+        ahead = Signal(signed(33 - zeros), init=-1 - unit)
+        addend = Signal(signed(33 - zeros), init=-unit)
+        total = Signal(signed(33 - zeros))
+        # Bits below the units, and whether they are one more unit: the first carry of the adder.
+        low, carry = Signal(zeros), Signal()
         settle = Signal(2)
         last, none, pending = Signal(init=1), Signal(), Signal()
-        low = len(self.rest)
+        few = bits_for(unit)
         m.d.comb += [
-            total.eq(ahead + addend),
+            total.eq((Cat(carry, ahead) + Cat(Const(1, 1), addend))[1:]),
             self.none.eq(none),
             self.last.eq(last),
-            self.empty.eq(ahead[-1] & (ahead[:low] == (-1 - unit) & ((1 << low) - 1))),
-            self.rest.eq(ahead[:low] + Mux(pending, unit + 1, 2 * unit + 1)),
+            self.empty.eq(ahead[-1] & (ahead[:few] == (-1 - unit) & ((1 << few) - 1))),
+            self.rest.eq(Cat(low, (ahead[:few] + Mux(pending, unit, 2 * unit) + ~low.any())[:few])),
         ]
-        m.d.sync += [settle.eq(settle << 1 | self.load), pending.eq(self.step)]
+        m.d.sync += [settle.eq(settle << 1 | self.start), pending.eq(self.step)]
         # In this order the constants are resets of the flip-flops.
         with m.If(self.load):
-            m.d.sync += ahead.eq(-1 - unit)
+            m.d.sync += [ahead.eq(-1 - unit), low.eq(self.count)]
         with m.Elif(settle.any() | pending):
             m.d.sync += ahead.eq(total)
         with m.If(settle[0]):
-            m.d.sync += addend.eq(-unit)
+            m.d.sync += [addend.eq(-unit), carry.eq(0)]
         with m.Elif(self.load):
-            m.d.sync += addend.eq(self.count)
+            m.d.sync += [addend.eq(self.count[zeros:]), carry.eq(self.count[:zeros].any())]
         with m.If(settle[1]):
             m.d.sync += none.eq(self.empty)
         with m.If(self.step | settle[1]):

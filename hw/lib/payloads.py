@@ -124,7 +124,10 @@ def level_bits(config: DecoderConfig) -> int:
 
 
 def chunk_layout(config: DirectConfig) -> data.StructLayout:
-    """One step of the direct codec: seed bits, and the tail of their slice, as there."""
+    """One step of the direct codec: seed bits, and the tail of their slice.
+
+    ``valid_bits`` counts only with ``last``.
+    """
     return data.StructLayout(
         {"bits": config.n_in, "valid_bits": config.n_out.bit_length(), "last": 1}
     )

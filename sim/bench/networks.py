@@ -190,17 +190,8 @@ def searched(
 
 def table_text(seeds: dict[tuple[int, int, int], tuple[tuple[int, int, int], ...]]) -> str:
     """Return the text of ``sw/spec/direct_table.py``."""
-    lines = [
-        "# SPDX-License-Identifier: Apache-2.0",
-        '"""Networks of the direct codec that a search found good: data only.',
-        "",
-        "Written by ``python -m xorloom.sim.bench.networks``.",
-        '"""',
-        "",
-        '__all__ = ["SEEDS"]',
-        "",
-        "SEEDS: dict[tuple[int, int, int], tuple[tuple[int, int, int], ...]] = {",
-    ]
+    head, start, _ = Path(direct_table.__file__).read_text().partition("SEEDS:")
+    lines = [f"{head}{start} dict[tuple[int, int, int], tuple[tuple[int, int, int], ...]] = {{"]
     for key in sorted(seeds, key=lambda key: (Fraction(key[0], key[1]), key[2])):
         entries = seeds[key]
         text = ", ".join(map(str, entries)) + ("," if len(entries) == 1 else "")

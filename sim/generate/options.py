@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     from xorloom.sw.spec.config import ValueConfig
@@ -108,8 +108,10 @@ class ConfigOptions:
         Option("block: registers of the network; 2 needs fewer LUTs.", default="1", min=1, max=2),
     ] = None
 
-    def config(self) -> "ValueConfig":
+    def config(self, planes: int | None = None) -> "ValueConfig":
         """Build the configuration, or read it from the compressed model.
+
+        ``planes`` are the direct codec's bits of a code, if given.
 
         Raises
         ------
@@ -128,7 +130,9 @@ class ConfigOptions:
             raise ConfigError("--tensor goes with --model")
         else:
             given = {n: v for n in VALUE_PARAMETERS if (v := getattr(self, n)) is not None}
-            rate = {} if self.rate is None else {"rate": rate_of(self.rate)}
+            rate: dict[str, Any] = {} if self.rate is None else {"rate": rate_of(self.rate)}
+            if self.value == "direct" and planes is not None:
+                rate["planes"] = planes
             config = value_config(self.value, given | rate)
         if self.stages is not None and config.codec != "block":
             raise ConfigError(f"--stages belongs to --value block, not {config.codec}")
@@ -152,7 +156,18 @@ class UnitOptions:
     ] = None
     index_classes: Annotated[int, Option("trellis: density classes, 1 or 4.")] = 1
     density: Annotated[float, Option("trellis: share of kept weights.")] = 0.09
-    planes: Annotated[int, Option("Units with an index: bits per kept weight.", min=1, max=8)] = 1
+    planes: Annotated[
+        int | None,
+        Option(
+            "Units with an index: bits per kept weight; direct: bits of a code.",
+            default="1; direct: the best one found",
+            min=1,
+            max=8,
+        ),
+    ] = None
+    levels: Annotated[
+        bool, Option("direct: put out the int8 level of each weight instead of its code.")
+    ] = False
     address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
         None
     )

@@ -36,6 +36,8 @@ class UnitPlan:
         Bits per weight.
     stages : int
         Of the block codec.
+    levels : bool
+        Of the direct codec: levels are put out instead of codes.
     memory : mapping
         All parameters of the read master, for ``ip``.
     """
@@ -45,6 +47,7 @@ class UnitPlan:
     indexes: "tuple[IndexConfig, ...]" = ()
     planes: int = 1
     stages: int = 1
+    levels: bool = False
     memory: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -63,9 +66,14 @@ class UnitPlan:
         from xorloom.hw.units import IP_UNITS, generate_unit
 
         if self.name not in IP_UNITS:
-            return generate_unit(self.name, self._generated, stages=self.stages)
+            return generate_unit(self.name, self._generated, stages=self.stages, levels=self.levels)
         return generate_unit(
-            self.name, self.config, indexes=self.indexes, planes=self.planes, memory=self.memory
+            self.name,
+            self.config,
+            indexes=self.indexes,
+            planes=self.planes,
+            levels=self.levels,
+            memory=self.memory,
         )
 
 
@@ -75,26 +83,29 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
     from xorloom.sw.spec.codecs import INDEX_CODECS
+    from xorloom.sw.spec.direct import DirectConfig
 
     if options.model is not None:
         # One block can have several index decoders beside its one value decoder.
         forms = weight_formats(read_container(options.model), options.tensor or ())
         indexes = tuple(dict.fromkeys(form.index for form in forms.values()))
         return indexes, next(iter(forms.values())).planes
-    value, names = options.config(), unit.index or ["trellis"]
+    value = options.config(unit.planes)
+    names = unit.index or list(value.indexes[:1]) or ["trellis"]
+    planes = value.planes if isinstance(value, DirectConfig) else unit.planes or 1
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
     rated = {name for name in names if INDEX_CODECS[name].takes_rate} or set(names)
     return tuple(
         index_config(
             name,
             value,
-            unit.planes,
+            planes,
             density=unit.density,
             rate=unit.index_bits if name in rated else None,
             classes=unit.index_classes,
         )
         for name in names
-    ), unit.planes
+    ), planes
 
 
 def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
@@ -116,7 +127,9 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
     if name not in INDEXED:
-        return UnitPlan(name, options.config(), stages=options.stages or 1)
+        return UnitPlan(
+            name, options.config(unit.planes), stages=options.stages or 1, levels=unit.levels
+        )
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
         raise ConfigError(
@@ -126,7 +139,9 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if name == "ip":
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
-    return UnitPlan(name, options.config(), indexes, planes, memory=memory)
+    return UnitPlan(
+        name, options.config(unit.planes), indexes, planes, levels=unit.levels, memory=memory
+    )
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,24 @@
 """Test vectors of a unit: streams of the software encoder, decoded by the golden model."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sim.datasets import iid_seeds
 from xorloom.sim.simulate.packets import ones
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.codecs import index_decoder, value_decoder
+from xorloom.sw.golden.direct import direct_levels
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
-from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.index_config import IndexConfig, NoneConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.spec.weight_format import WeightFormat
-from xorloom.sw.value.plane import encode_value
+from xorloom.sw.value.plane import encode_value, pack_value
 
 from .units import UnitPlan
 
@@ -86,7 +89,7 @@ def _indexed(
 ) -> tuple[np.ndarray, bytes]:
     """Return a mask that the index codec can store, and its memory stream."""
     if not index.chooses_mask:
-        mask = _mask(size, density, rng)
+        mask = _mask(size, 1.0 if isinstance(index, NoneConfig) else density, rng)
         return mask, encode_index(mask, index, "row", 0).streams
     weights = np.array([abs(rng.gauss(0, 1)) for _ in range(size)], np.float32)
     chosen = choose_index(weights, density, index, "row", 0, threads=1)
@@ -103,6 +106,34 @@ def _window(config: WindowConfig, rng: random.Random) -> Vectors:
             valid = min(config.n_out, size - k * config.n_out)
             last = k == len(slices) - 1
             beats.append(Beat(bits, ones(config.n_out), last, user=valid))
+        streams.append(data)
+    return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
+
+
+def _leveled(config: DirectConfig, codes: int, table: Sequence[int], live: int) -> int:
+    """Return the levels of so many codes, 8 bits each."""
+    found = 0
+    for lane in range(live):
+        code = codes >> lane * config.planes & ((1 << config.planes) - 1)
+        found |= (table[code] & 255) << 8 * lane
+    return found
+
+
+def _direct(config: DirectConfig, *, levels: bool) -> Vectors:
+    """Vectors of random seeds; bits of lanes without a weight do not count."""
+    streams, beats = [], []
+    width = 8 if levels else config.planes
+    for number, size in enumerate(_shapes(config.lanes, 32)):
+        data, _, _ = pack_value(iid_seeds(size, config, number), config)
+        words = bus_words(data, config.bus_bits)
+        table = direct_levels(config, words)
+        slices = value_decoder(config, words)
+        for k, bits in enumerate(slices):
+            live = min(config.lanes, size - k * config.lanes)
+            if levels:
+                bits = _leveled(config, bits, table, live)
+            last = k == len(slices) - 1
+            beats.append(Beat(bits, ones(width * live), last, user=live * config.planes))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
@@ -139,24 +170,32 @@ def _index(config: IndexConfig, density: float, rng: random.Random) -> Vectors:
 def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
     """Vectors of an IP block: tensors of every index codec that it has."""
     value, planes = plan.config, plan.planes
-    assert isinstance(value, WindowConfig)
     lanes, n_out = value.n_out // planes, value.n_out
     streams, beats = [], []
     for number, index in enumerate(plan.indexes):
         form = WeightFormat(value, planes, index)
         # One long stream; a single weight is one for each codec.
-        for size in _shapes(lanes, 1 if number else value.frame)[: 2 if number else 3]:
+        long = value.frame if isinstance(value, WindowConfig) else 32
+        for size in _shapes(lanes, 1 if number else long)[: 2 if number else 3]:
             mask, masks = _indexed(size, index, density, rng)
-            codes = _codes(size, planes, rng)
-            values, _, _ = encode_value(
-                mask, codes, planes, value, "row", threads=1, slices_per_stream=-(-size // lanes)
-            )
+            if isinstance(value, DirectConfig):
+                values, _, _ = pack_value(iid_seeds(size, value, number + size), value)
+            else:
+                chosen = _codes(size, planes, rng)
+                most = -(-size // lanes)
+                values, _, _ = encode_value(
+                    mask, chosen, planes, value, "row", threads=1, slices_per_stream=most
+                )
             data, _ = join_tensor(values, masks, form)
             for beat in weight_decoder(form, data):
                 live = -(-beat.valid_bits // planes)
-                keep = ones(-(-beat.valid_bits // 8)) | ones(-(-live // 8)) << n_out // 8
-                care = ones(beat.valid_bits) | ones(live) << n_out
-                bits = beat.codes | beat.mask << n_out
+                codes, valid, width = beat.codes, beat.valid_bits, n_out
+                if plan.levels and isinstance(value, DirectConfig):
+                    table = direct_levels(value, bus_words(values, value.bus_bits))
+                    codes, valid, width = _leveled(value, codes, table, live), 8 * live, 8 * lanes
+                care = ones(valid) | ones(live) << width
+                keep = sum(1 << k for k in range(-(-(width + lanes) // 8)) if care >> 8 * k & 255)
+                bits = codes | beat.mask << width
                 beats.append(Beat(bits, care, beat.last, keep, beat.valid_bits))
             streams.append(data)
     return Vectors(tuple(streams), value.bus_bytes, tuple(beats))
@@ -185,4 +224,7 @@ def unit_vectors(plan: UnitPlan, *, density: float = 0.09) -> Vectors | None:
         return None
     if isinstance(plan.config, BlockConfig):
         return _block(plan.config, rng)
-    return _window(plan.config, rng) if isinstance(plan.config, WindowConfig) else None
+    if isinstance(plan.config, DirectConfig):
+        return _direct(plan.config, levels=plan.levels)
+    assert isinstance(plan.config, WindowConfig)
+    return _window(plan.config, rng)

@@ -16,7 +16,7 @@ from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index.plane import decode_index
 from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import WeightHeader, last_slice_bits
 from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
@@ -97,7 +97,7 @@ class BusResult:
 
 @lru_cache(maxsize=8)
 def decoder_top(
-    value: WindowConfig,
+    value: ValueConfig,
     indexes: tuple[IndexConfig, ...],
     planes: int,
     masked: bool = True,
@@ -171,7 +171,7 @@ def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) ->
 
 def simulate_bus(
     streams: Sequence[bytes],
-    value: WindowConfig,
+    value: ValueConfig,
     indexes: Sequence[IndexConfig],
     *,
     planes: int = 1,

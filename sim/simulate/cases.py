@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from xorloom.sim.datasets import iid
+from xorloom.sim.datasets import iid, iid_seeds
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.container import STREAM, read_container
 from xorloom.sw.model.inspect import tensor_steps
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_sparsity
-from xorloom.sw.value.plane import encode_value
+from xorloom.sw.value.plane import encode_value, pack_value
 from xorloom.sw.value.search import cut_sample, search_block, search_window
 
 __all__ = ["Case", "iid_case", "model_case"]
@@ -27,7 +28,7 @@ class Case:
     Parameters
     ----------
     title : str
-    config : BlockConfig or WindowConfig
+    config : ValueConfig
     streams : tuple of bytes
     weights, slices, words, steps : int
         Sums over the streams; ``words`` counts header and CRC words as well.
@@ -60,7 +61,7 @@ def _case(title: str, config: ValueConfig, parts: Sequence[tuple[bytes, int, int
 
 def _slices(weights: int, planes: int, config: ValueConfig) -> int:
     """Return the slices of a tensor."""
-    if isinstance(config, WindowConfig):
+    if config.has_layouts:
         return slice_count(weights, config.n_out // planes)
     return slice_count(weights, config.n_out) * planes
 
@@ -100,6 +101,8 @@ def iid_case(
 ) -> Case:
     """Return the case of random codes under an i.i.d. mask, like AlexNet's pruned FC layers.
 
+    The direct codec has random seeds instead, ``config.planes`` and no mask.
+
     Raises
     ------
     ConfigError
@@ -108,6 +111,11 @@ def iid_case(
     check_sparsity(sparsity)
     if weights < 1:
         raise ConfigError(f"weights must be at least 1, not {weights}")
+    if isinstance(config, DirectConfig):
+        data, bits, _ = pack_value(iid_seeds(weights, config, seed), config)
+        title = f"random seeds, {float(config.rate):g} bits per weight, {weights:,} weights"
+        slices = _slices(weights, config.planes, config)
+        return _case(title, config, [(data, weights, slices, bits.steps)])
     mask, codes = iid(weights, sparsity, planes, seed)
     if search:
         sample = cut_sample((mask, codes, planes), weights)

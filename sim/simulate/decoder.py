@@ -20,7 +20,7 @@ from .runner import build, run
 __all__ = ["simulate_case", "simulate_streams"]
 
 
-def _valid_bits(stream: bytes, config: WindowConfig) -> int:
+def _valid_bits(stream: bytes, config: ValueConfig) -> int:
     """Return the bits that count in the last slice of a memory stream."""
     at = COUNT_OFFSET_BITS // 8
     count = int.from_bytes(stream[at : at + 4], "little")
@@ -48,7 +48,7 @@ def simulate_streams(
     ----------
     streams : sequence of bytes
         Memory streams with at least one slice each, sent back to back.
-    config : BlockConfig or WindowConfig
+    config : ValueConfig
     verilog : GeneratedVerilog, optional
         Generated from ``config`` if not given.
     source, sink : str
@@ -86,7 +86,7 @@ def simulate_streams(
             "reset_after": list(reset_after),
             "timeline_slices": timeline_slices,
         }
-        if isinstance(config, WindowConfig):
+        if config.has_layouts:
             job["valid_bits"] = [_valid_bits(stream, config) for stream in streams]
         for number, stream in enumerate(streams):
             for kind, data in (("streams", stream), ("expected", expected_bytes(stream, config))):
@@ -143,7 +143,9 @@ def simulate_case(
     timeline_slices = 0
     if timeline:
         if not isinstance(case.config, WindowConfig):
-            raise ConfigError("--timeline shows the window decoder's frames, not --value block")
+            raise ConfigError(
+                f"--timeline shows the window decoder's frames, not --value {case.config.codec}"
+            )
         timeline_slices = case.config.frame
     rate = 1.0
     if memory_name is not None:

@@ -13,7 +13,6 @@ from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.codecs import index_decoder
 from xorloom.sw.model.container import INDEX, Container, read_container
-from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import Header, last_slice_bits
 
@@ -185,8 +184,8 @@ def simulate_model(
     names = case_names(container, names)
     decoder = container.decoder(names)
     value, index = decoder.value, decoder.index
-    if not isinstance(value, WindowConfig):
-        raise ConfigError(f"--unit index needs the window value codec, not {value.codec}")
+    if not value.has_layouts:
+        raise ConfigError(f"--unit index needs the window or direct value codec, not {value.codec}")
     sizes = [math.prod(container.tensor(name).shape) for name in names]
     width = value.bus_bytes
     streams = [

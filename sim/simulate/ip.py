@@ -9,7 +9,6 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.inspect import tensor_steps
-from xorloom.sw.spec.config import WindowConfig
 
 from .bus import simulate_bus
 from .index import case_names, case_title, index_steps
@@ -56,8 +55,8 @@ def simulate_image(
     Raises
     ------
     ConfigError
-        If a tensor is not there or comes twice, the file has no window codec or the memory is
-        unknown.
+        If a tensor is not there or comes twice, the value codec has no weight streams or the
+        memory is unknown.
     FormatError
         If the file is damaged.
     ToolError
@@ -75,7 +74,6 @@ def simulate_image(
     regions = [region for region in image.regions if region.length]
     if not regions:
         raise ConfigError(f"{path}: no weights in {', '.join(names)}")
-    assert isinstance(value, WindowConfig)
     streams = [image.data[region.offset : region.offset + region.length] for region in regions]
     result = simulate_bus(
         streams,

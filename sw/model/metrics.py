@@ -121,7 +121,7 @@ class TensorReport:
     quantizer : Quantizer, optional
         What was used; ``None`` for the user's own codes.
     origin : str
-        Where its mask comes from, see :class:`xorloom.sw.model.prepare.Part`.
+        Where its mask comes from, see :class:`xorloom.sw.model.prepare.part.Part`.
     zeros : int
         Zero weights that a chosen mask keeps.
     error : float, optional

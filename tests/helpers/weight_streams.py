@@ -3,9 +3,12 @@
 
 from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.memory.weight_stream import join_streams
+from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, Header, network_id, padded
 from xorloom.sw.spec.weight_format import WeightFormat
 
+from tests.helpers.direct import direct_stream
 from tests.helpers.index_streams import index_stream
 from tests.helpers.window_streams import window_stream
 
@@ -15,6 +18,9 @@ __all__ = ["value_stream", "weight_stream"]
 def value_stream(form: WeightFormat, count: int, seed: int) -> bytes:
     """Return a random value stream of ``count`` slice bits, header and CRC right."""
     config = form.value
+    if isinstance(config, DirectConfig):
+        return direct_stream(config, count, seed)
+    assert isinstance(config, WindowConfig)
     bus = config.bus_bytes
     words = window_stream(config, count, seed).words
     head, tail = (padded(n, bus) // bus for n in (HEADER_BYTES, CRC_BYTES))

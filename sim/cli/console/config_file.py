@@ -110,8 +110,8 @@ def blame_file(context: typer.Context) -> Iterator[None]:
 
 
 def _toml(value: Any) -> str:
-    """Return a string, number or list as TOML, which has JSON's escapes."""
-    return json.dumps(value) if isinstance(value, str | list) else repr(value)
+    """Return a string, number, list or Boolean as TOML, which has JSON's escapes."""
+    return json.dumps(value) if isinstance(value, str | list | bool) else repr(value)
 
 
 def config_text(
@@ -153,6 +153,8 @@ def config_text(
                 "density": unit.density,
                 "planes": plan.planes,
             }
+    if plan.levels:
+        values["levels"] = True
     values |= plan.memory
     lines = [
         "# All parameters of what lies beside this file. To make it again:",

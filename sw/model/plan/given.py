@@ -110,7 +110,13 @@ class UserArrays:
                 "has it"
             )
         for name in chosen:
-            self.calibration.of(name, columns_of(model[name].shape))
+            shape = model[name].shape
+            if len(shape) < 2:
+                raise ConfigError(
+                    f"{self.calibration.where}: {name}: a calibration is of matrices, not of shape "
+                    f"{shape} (leave the tensor out)"
+                )
+            self.calibration.of(name, columns_of(shape))
             if plans[name].order not in ("auto", "column"):
                 raise ConfigError(
                     f"{name!r}: with a calibration, columns are chosen in turn: order must be "

@@ -81,7 +81,7 @@ def valued(
     notes = []
     if zeros:
         notes.append(
-            f"its {zeros:,} zeros come back near zero, not as zeros: the {plan.config.codec} value "
+            f"its {zeros:,} zeros may come back as small weights: the {plan.config.codec} value "
             "codec keeps no mask (--value window does)"
         )
     moments = None

@@ -20,7 +20,7 @@ class _Batches(NamedTuple):
     """Batches of a run of whole periods.
 
     ``begins`` (batches,) int64: first bit of a batch's first window, from the run's first seed bit
-    on; ``firsts`` (batches + 1,) int64: its first weight; ``places``, ``rows`` (weights,) int64: a
+    on; ``firsts`` (batches + 1,) int64: its first weight; ``places``, ``rows`` (weights,) uint64: a
     window's first bit in its batch, and where its phase's table begins; ``seed_bits``: of the run.
     """
 
@@ -73,8 +73,8 @@ def _batches(shifts: tuple[int, ...], window: int) -> _Batches:
     return _Batches(
         np.array(begins),
         np.array(firsts),
-        np.array(places),
-        np.array(rows),
+        np.array(places, np.uint64),  # an unsigned index need not be looked at for its sign
+        np.array(rows, np.uint64),
         run // period * seed_bits,
     )
 
@@ -109,8 +109,7 @@ def _decode_batches(
                     bits |= seeds[word + 1] << (np.uint64(64) - shift)
             end = min(firsts[b + 1], codes.size - base)
             for k in range(firsts[b], end):
-                value = bits >> np.uint64(places[k]) & mask
-                codes[base + k] = tables[rows[k] + np.int64(value)]
+                codes[base + k] = tables[rows[k] + (bits >> places[k] & mask)]
         base += run
         bits_before += seed_bits
 

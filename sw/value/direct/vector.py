@@ -78,10 +78,17 @@ def _look_up_bytes(builder: Any, table: Any, codes: Any) -> Any:
         name = "llvm.x86.avx512.permvar.qi.512"
         return builder.call(declared(builder, name, _BYTES, _BYTES, _BYTES), [table, codes])
     size, name = _SHUFFLE
+    if not size:  # never run, but compiled: kernels have both branches
+        found = ir.Constant(_BYTES, ir.Undefined)
+        for i in range(LANES):
+            place = ir.Constant(I32, i)
+            entry = builder.extract_element(table, builder.extract_element(codes, place))
+            found = builder.insert_element(found, entry, place)
+        return found
     part = ir.VectorType(I8, size)
     look = declared(builder, name, part, part, part)
     low = builder.and_(codes, _splat(_BYTES, _TABLE - 1))
-    found = []
+    parts = []
     for k in range(LANES // _TABLE):
         wide = pick(builder, table, table, [_TABLE * k + r % _TABLE for r in range(size)])
         pieces = [
@@ -92,13 +99,13 @@ def _look_up_bytes(builder: Any, table: Any, codes: Any) -> Any:
             places = list(range(2 * pieces[0].type.count))
             pairs = zip(pieces[::2], pieces[1::2], strict=True)
             pieces = [pick(builder, a, b, places) for a, b in pairs]
-        found.append(pieces[0])
+        parts.append(pieces[0])
     for bit in (_TABLE, 2 * _TABLE):
         masked = builder.and_(codes, _splat(_BYTES, bit))
         is_set = builder.icmp_unsigned("!=", masked, _splat(_BYTES, 0))
-        pairs = zip(found[::2], found[1::2], strict=True)
-        found = [builder.select(is_set, b, a) for a, b in pairs]
-    return found[0]
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [builder.select(is_set, b, a) for a, b in pairs]
+    return parts[0]
 
 
 @intrinsic
@@ -107,7 +114,7 @@ def add_costs(
 ) -> Any:
     """``add_costs(metric, at, size, codes, codes_at, tables, row)``: codes of one more group.
 
-    See :func:`xorloom.sw.value.direct.steps.plain_add`, which does the same.
+    See :func:`xorloom.sw.value.direct.viterbi.plain_add`, which does the same.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -228,6 +235,6 @@ def _step(shift: int) -> Any:
 STEPS = tuple(_step(shift) for shift in range(1, 5))
 """``STEPS[shift - 1](metric, at, to, size, codes, codes_at, tables, table_at, offset, won, row)``.
 
-See :func:`xorloom.sw.value.direct.steps.plain_step`, which does the same. The windows, ``size``,
+See :func:`xorloom.sw.value.direct.viterbi.plain_step`, which does the same. The windows, ``size``,
 are a multiple of ``64 << shift``.
 """

@@ -160,7 +160,7 @@ def test_index_reader_hands_on_words_and_clears(bus: int) -> None:
     simulate(reader, bench)
 
 
-@pytest.mark.parametrize("unit", [1, 7, 512])
+@pytest.mark.parametrize("unit", [1, 7, 512, 384, 20])
 def test_countdown_tells_the_last_step(unit: int) -> None:
     dut = Countdown(unit=unit)
 
@@ -168,12 +168,17 @@ def test_countdown_tells_the_last_step(unit: int) -> None:
         for count in (0, 1, unit - 1, unit, unit + 1, 5 * unit, (1 << 32) - 1):
             ctx.set(dut.count, count)
             ctx.set(dut.load, 1)
+            await ctx.tick().repeat(2)
+            ctx.set(dut.start, 1)
             await ctx.tick()
             ctx.set(dut.load, 0)
+            ctx.set(dut.start, 0)
             await ctx.tick().repeat(2)
             assert ctx.get(dut.none) == (count == 0)
             for step in range(min(9, -(-count // unit))):
-                assert ctx.get(dut.last) == (count <= (step + 1) * unit)
+                left = count - step * unit
+                assert ctx.get(dut.last) == (left <= unit)
+                assert not ctx.get(dut.last) or ctx.get(dut.rest) == left
                 ctx.set(dut.step, 1)
                 await ctx.tick()
                 ctx.set(dut.step, 0)

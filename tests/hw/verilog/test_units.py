@@ -15,6 +15,7 @@ from xorloom.hw.flow.export import WAIVERS
 from xorloom.hw.units import (
     BLOCK_TOP,
     BLOCK_UNITS,
+    DIRECT_UNITS,
     WINDOW_TOP,
     WINDOW_UNITS,
     GeneratedVerilog,
@@ -22,7 +23,8 @@ from xorloom.hw.units import (
 )
 from xorloom.sim.simulate.runner import verilator_environment
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.layout import network_id
 
 from tests.helpers.paths import ROOT
@@ -33,6 +35,8 @@ pytestmark = pytest.mark.long
 SMALL = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 LONG_SEEDS = BlockConfig(n_in=32, n_out=9, lanes=2, bus_bits=64)
 WINDOW = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
+
+DIRECT = DirectConfig(n_in=24, n_out=40, planes=2, window=7, bus_bits=32)
 
 
 def lint(text: str, name: str, folder: Path) -> set[str]:
@@ -134,11 +138,11 @@ def test_generate_network_seed_changes_text_and_id() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "config"),
-    [(unit, SMALL) for unit in BLOCK_UNITS] + [(unit, WINDOW) for unit in WINDOW_UNITS],
+    [(unit, SMALL) for unit in BLOCK_UNITS]
+    + [(unit, WINDOW) for unit in WINDOW_UNITS]
+    + [(unit, DIRECT) for unit in DIRECT_UNITS],
 )
-def test_generate_unit_makes_every_unit_with_its_ports(
-    unit: str, config: BlockConfig | WindowConfig
-) -> None:
+def test_generate_unit_makes_every_unit_with_its_ports(unit: str, config: ValueConfig) -> None:
     verilog = generate_unit(unit, config)
     header = re.search(rf"^module {verilog.name}\((.*?)\);", verilog.text, re.MULTILINE)
     assert header is not None
@@ -199,6 +203,25 @@ def test_exported_window_verilog_lints_without_a_warning(
 
 def without_waivers(text: str) -> str:
     return re.sub(r"/\* verilator lint_\w+ \w+ \*/\n", "", text)
+
+
+@pytest.mark.parametrize("levels", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [DIRECT, replace(DIRECT, n_in=32), DirectConfig(n_in=2, n_out=3, planes=1, window=16)],
+    ids=["below_the_bus", "bus", "shorter_than_the_past"],
+)
+def test_exported_direct_verilog_lints_without_a_warning(
+    config: DirectConfig, levels: bool, tmp_path: Path
+) -> None:
+    verilog = generate_unit("decoder", config, levels=levels)
+    assert verilog.manifest["config"] == config.to_dict() | {"levels": levels}
+    assert lint(verilog.text, verilog.name, tmp_path) == set()
+
+
+def test_generate_unit_has_levels_of_the_direct_codec_only() -> None:
+    with pytest.raises(ConfigError, match="only the direct value codec has levels, not block"):
+        generate_unit("decoder", SMALL, levels=True)
 
 
 def test_every_lint_waiver_is_needed_and_told(tmp_path: Path) -> None:

@@ -105,6 +105,13 @@ def test_a_bias_that_is_shared_or_unknown_stays(compress, rng):
         assert container.raw(name) == arrays[name].tobytes()
 
 
+def test_a_calibration_is_of_matrices(compress, rng):
+    calibration = Calibration({"v": moments(rng.standard_normal((90, 40)))}, "cal.npz")
+    arrays = {"v": rng.standard_normal(40).astype(np.float32)}
+    with pytest.raises(ConfigError, match=r"cal\.npz: v: a calibration is of matrices, not"):
+        compress(arrays, spec(include=("v",)), calibration=calibration)
+
+
 def test_a_saliency_tells_what_an_error_counts(compress, rng):
     w = rng.standard_normal((32, 64)).astype(np.float32)
     worth = np.ones_like(w)
@@ -124,11 +131,11 @@ def test_a_saliency_tells_what_an_error_counts(compress, rng):
 @pytest.mark.parametrize("order", ["row", "column", "skewed"])
 def test_rows_of_unequal_size_cost_nothing(order, compress, rng):
     w = rng.standard_normal((64, 128)).astype(np.float32)
+    sizes = np.exp(rng.standard_normal((64, 1))).astype(np.float32)
     _, alike = compress({"w": w}, spec(order=order))
-    _, unequal = compress(
-        {"w": w * np.exp(rng.standard_normal((64, 1))).astype("f")}, spec(order=order)
-    )
-    assert unequal["w"].error < 1.1 * alike["w"].error
+    _, unequal = compress({"w": w * sizes}, spec(order=order))
+    # A few large rows decide the second error; metrics that overflow double it.
+    assert unequal["w"].error < 1.25 * alike["w"].error
 
 
 def test_rows_of_zeros_come_back_as_zeros(compress, rng):

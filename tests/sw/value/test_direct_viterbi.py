@@ -6,14 +6,15 @@ import itertools
 import numpy as np
 import pytest
 from numba import njit
+from xorloom.sw.bits.llvm import has_feature
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.value.direct import search as search_module
+from xorloom.sw.value.direct import vector
 from xorloom.sw.value.direct.costs import CODES, group_costs
 from xorloom.sw.value.direct.decoding import decode_seeds
 from xorloom.sw.value.direct.search import ColumnSearch, code_of, search_stream, seed_words
-from xorloom.sw.value.direct.steps import plain_add, plain_step
 from xorloom.sw.value.direct.vector import STEPS, add_costs
-from xorloom.sw.value.direct.viterbi import VECTORS, search_run
+from xorloom.sw.value.direct.viterbi import VECTORS, plain_add, plain_step, search_run
 
 from tests.helpers.direct import all_codes, slow_search
 
@@ -114,6 +115,27 @@ def test_step_vectors_do_what_plain_and_python_do(rng):
             least = add(metric, size, size, codes, size, tables, 0)
         results.append((least, metric.tolist()))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize(("feature", "size", "shuffle"), [*vector._SHUFFLES, ("", 0, "")])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_costs_are_looked_up_by_every_shuffle(feature, size, shuffle, dtype, rng, monkeypatch):
+    if feature and not has_feature(feature):
+        pytest.skip(f"this processor has no {feature}")
+    monkeypatch.setattr(vector, "_WIDE", "none")
+    monkeypatch.setattr(vector, "_SHUFFLE", (size, shuffle))
+
+    @njit
+    def call(metric, codes, tables):
+        return add_costs(metric, 0, metric.size, codes, 0, tables, 0)
+
+    codes = rng.integers(0, 64, 512).astype(np.uint8)
+    top = np.iinfo(dtype).max + 1
+    tables = rng.integers(0, top, CODES).astype(dtype)
+    vectors = rng.integers(0, top, 512).astype(dtype)
+    plain = vectors.copy()
+    assert call(vectors, codes, tables) == plain_add(plain, 0, 512, codes, 0, tables, 0)
+    assert (vectors == plain).all()
 
 
 def test_group_costs_count_what_is_there():

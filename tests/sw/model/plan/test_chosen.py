@@ -39,7 +39,9 @@ def test_a_plan_takes_planes_and_network_from_the_table():
     assert (found.sparsity, found.rotation, found.waits, found.index) == (None, None, False, None)
     assert plan({"rate": "1", "window": 10}).config.rate == 1
     assert plan({"rate": 0.5, "window": 10}).config.rate == Fraction(1, 2)
-    assert plan({"planes": 3, "window": 8}).config.planes == 3
+    own = plan({"planes": 3, "window": 8, "taps": 3, "network_seed": 9})
+    assert own.config.network_seed == 9
+    assert own.quantizer.planes == 3
     assert plan({"index": "none"}).config == found.config
 
 
