@@ -25,7 +25,7 @@ class SentenceEncoder:
     Parameters
     ----------
     tensors : mapping of str to float array
-        All tensors of the checkpoint by their names. They are copied into :attr:`tensors`, a dict
+        All tensors of the checkpoint by their names. They are copied into ``tensors``, a dict
         of float32 arrays that may be changed at any time.
     heads : int
         Attention heads of a layer.
@@ -104,7 +104,7 @@ class SentenceEncoder:
     ) -> Generator[tuple[tuple[str, ...], np.ndarray], None, np.ndarray]:
         """Embed sentences, and stop before every group of matrices.
 
-        Yields the group and its inputs, float32 of shape (tokens, features). What :attr:`tensors`
+        Yields the group and its inputs, float32 of shape (tokens, features). What ``tensors``
         holds for the group's weights and biases when the walk goes on is what is used. Returns what
         :meth:`embed` does.
         """

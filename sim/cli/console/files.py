@@ -32,6 +32,7 @@ def _with_views(path: Path) -> Iterable[Path]:
 
 _Files = Callable[[Path], Iterable[Path]]
 INPUTS: dict[str, _Files] = {
+    "calibration": _itself,
     "codes": _itself,
     "config": _itself,
     "files": _results,
