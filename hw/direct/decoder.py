@@ -108,7 +108,8 @@ class DirectDecoder(wiring.Component):
     """
 
     def __init__(self, config: DirectConfig, *, levels: bool = False) -> None:
-        self.unit, self._deframer = DirectUnit(config, levels=levels), Deframer(config.bus_bits)
+        self.unit = DirectUnit(config, levels=levels)
+        self._deframer = Deframer(config.bus_bits, cut=False)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),

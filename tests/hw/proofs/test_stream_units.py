@@ -120,7 +120,8 @@ def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
-    "frame_reader": lambda: Deframer(32),
+    "deframer": lambda: Deframer(32, cut=False),
+    "deframer_cut": lambda: Deframer(32, cut=True),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
     "ping_pong": lambda: PingPong(packet_layout(32)),
     "window_unit": lambda: WindowUnit(VALUE),
