@@ -46,6 +46,7 @@ INPUTS: dict[str, _Files] = {
 """Parameters of commands that name what is read, and which files they mean."""
 OUTPUTS: dict[str, _Files] = {
     "c_header": _itself,
+    "collect": _itself,
     "output": _itself,
     "plot": _itself,
     "table": _itself,
