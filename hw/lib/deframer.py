@@ -67,7 +67,7 @@ class Deframer(wiring.Component):
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
             self.i.ready.eq(Mux(opens | payload | crc, offer.ready, head.any())),
             goes.eq(self.i.valid & self.i.ready),
-            words.load.eq(self.i.valid & head[WORDS_OFFSET_BITS // bus]),
+            words.load.eq(head[WORDS_OFFSET_BITS // bus]),
             words.start.eq(goes & head[-1]),
             words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),
             words.step.eq(payload & goes),
@@ -89,12 +89,4 @@ class Deframer(wiring.Component):
             wiring.connect(m, offer, out.i)
             wiring.connect(m, out.o, wiring.flipped(self.o))
             return
-        valid = Signal()
-        held = Signal(self.o.payload.shape(), reset_less=True)
-        m.d.comb += [
-            self.o.valid.eq(valid),
-            self.o.payload.eq(held),
-            offer.ready.eq(~valid | self.o.ready),
-        ]
-        with m.If(offer.ready):
-            m.d.sync += [valid.eq(offer.valid), held.eq(offer.payload)]
+        wiring.connect(m, offer, wiring.flipped(self.o))
