@@ -17,8 +17,9 @@ class Deframer(wiring.Component):
     """Deframer: memory streams, back to back, in; packets out.
 
     The header word with the count becomes the opening mark of a packet, the CRC word its closing
-    mark. Only the count and the number of payload words are read; nothing is checked. Latency one
-    cycle, one word per cycle, but for two idle cycles after each header. Full back-pressure.
+    mark. Only the count and the number of payload words are read; nothing is checked. Latency none,
+    with ``cut`` one cycle; one word per cycle, but for two idle cycles after each header. Full
+    back-pressure.
     Twin: ``sw.golden.bus.payload``.
 
     Parameters
@@ -83,7 +84,7 @@ class Deframer(wiring.Component):
         return m
 
     def _hold(self, m: Module, offer: stream.Interface) -> None:
-        """Build the output's register, or buffer."""
+        """Build the output's buffer, if there is one."""
         if self._cut:
             m.submodules.out = out = PingPong(self.o.payload.shape())
             wiring.connect(m, offer, out.i)
