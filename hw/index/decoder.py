@@ -128,7 +128,7 @@ class IndexDecoder(wiring.Component):
 
     def __init__(self, config: IndexConfig) -> None:
         self._unit = IndexUnit(config)
-        self._deframer = Deframer(config.bus_bits)
+        self._deframer = Deframer(config.bus_bits, cut=self._unit.core.chunk_bits is None)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),

@@ -36,7 +36,7 @@ def queue_words(bus_bits: int) -> int:
 def value_unit(value: ValueConfig, *, levels: bool = False) -> Any:
     """Build the unit of a value codec: packets in, slices out.
 
-    That of codec ``name`` is class ``NameUnit`` of module ``xorloom.hw.name.decoder``; it has
+    That of codec ``name`` is class ``NameUnit`` of the module ``decoder`` in its folder; it has
     ports ``i``, ``o`` and ``short``, as :class:`xorloom.hw.window.decoder.WindowUnit`.
 
     Raises

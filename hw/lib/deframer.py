@@ -8,6 +8,7 @@ from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, HEADER_BYTES, WORDS_OFFSET
 
 from .countdown import Countdown
 from .payloads import packet_layout
+from .ping_pong import PingPong
 
 __all__ = ["Deframer"]
 
@@ -16,14 +17,18 @@ class Deframer(wiring.Component):
     """Deframer: memory streams, back to back, in; packets out.
 
     The header word with the count becomes the opening mark of a packet, the CRC word its closing
-    mark. Only the count and the number of payload words are read; nothing is checked. Latency one
-    cycle, one word per cycle, but for two idle cycles after each header. Full back-pressure.
+    mark. Only the count and the number of payload words are read; nothing is checked. Latency none,
+    with ``cut`` one cycle; one word per cycle, but for two idle cycles after each header. Full
+    back-pressure.
     Twin: ``sw.golden.bus.payload``.
 
     Parameters
     ----------
     bus_bits : int
         Width of a bus word.
+    cut : bool
+        Whether ``i.ready`` does not depend on ``o.ready``: a LUT for every bit of a word, for
+        consumers whose ``ready`` comes late.
 
     Members
     -------
@@ -33,8 +38,8 @@ class Deframer(wiring.Component):
         Packets; see :func:`xorloom.hw.lib.payloads.packet_layout`.
     """
 
-    def __init__(self, bus_bits: int) -> None:
-        self._bus_bits = bus_bits
+    def __init__(self, bus_bits: int, *, cut: bool) -> None:
+        self._bus_bits, self._cut = bus_bits, cut
         super().__init__(
             {
                 "i": In(stream.Signature(bus_bits)),
@@ -54,27 +59,21 @@ class Deframer(wiring.Component):
         settle = Signal(2)
         payload, crc = Signal(), Signal()
         opens, goes, closes = Signal(), Signal(), Signal()
-        free, valid = Signal(), Signal()
-        held = Signal(self.o.payload.shape(), reset_less=True)
+        offer = stream.Signature(self.o.payload.shape()).create()
+        self._hold(m, offer)
         m.d.comb += [
-            self.o.valid.eq(valid),
-            self.o.payload.eq(held),
-            free.eq(~valid | self.o.ready),
+            offer.valid.eq(self.i.valid & (opens | payload | crc)),
+            offer.p.data.eq(self.i.payload),
+            offer.p.mark.eq(~payload),
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
-            self.i.ready.eq(Mux(opens | payload | crc, free, head.any())),
+            self.i.ready.eq(Mux(opens | payload | crc, offer.ready, head.any())),
             goes.eq(self.i.valid & self.i.ready),
-            words.load.eq(self.i.valid & head[WORDS_OFFSET_BITS // bus]),
+            words.load.eq(head[WORDS_OFFSET_BITS // bus]),
             words.start.eq(goes & head[-1]),
             words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),
             words.step.eq(payload & goes),
             closes.eq(words.step & words.last),
         ]
-        with m.If(free):
-            m.d.sync += [
-                valid.eq(self.i.valid & (opens | payload | crc)),
-                held.data.eq(self.i.payload),
-                held.mark.eq(~payload),
-            ]
         m.d.sync += [
             settle.eq(settle << 1 | (goes & head[-1])),
             payload.eq((settle[1] & ~words.empty) | (payload & ~closes)),
@@ -83,3 +82,12 @@ class Deframer(wiring.Component):
         with m.If(goes & (head.any() | crc)):
             m.d.sync += head.eq(head << 1 | crc)
         return m
+
+    def _hold(self, m: Module, offer: stream.Interface) -> None:
+        """Build the output's buffer, if there is one."""
+        if self._cut:
+            m.submodules.out = out = PingPong(self.o.payload.shape())
+            wiring.connect(m, offer, out.i)
+            wiring.connect(m, out.o, wiring.flipped(self.o))
+            return
+        wiring.connect(m, offer, wiring.flipped(self.o))

@@ -153,7 +153,7 @@ class WindowDecoder(wiring.Component):
     """
 
     def __init__(self, config: WindowConfig) -> None:
-        self.unit, self._deframer = WindowUnit(config), Deframer(config.bus_bits)
+        self.unit, self._deframer = WindowUnit(config), Deframer(config.bus_bits, cut=True)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),

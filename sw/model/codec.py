@@ -88,7 +88,7 @@ def encode_tensor(
         quantized.scales.nbytes * 8 if has_scales else 0,
         decoder.value,
     )
-    crc = content_crc32(mask, codes)
+    crc = content_crc32(mask, codes, quantized.levels)
     return EncodedTensor(value, found.streams, scale, count, crc, layout)
 
 

@@ -121,7 +121,7 @@ class TensorReport:
     quantizer : Quantizer, optional
         What was used; ``None`` for the user's own codes.
     origin : str
-        Where its mask comes from, see :class:`xorloom.sw.model.prepare.Part`.
+        Where its mask comes from, see :class:`xorloom.sw.model.prepare.part.Part`.
     zeros : int
         Zero weights that a chosen mask keeps.
     error : float, optional
@@ -151,5 +151,4 @@ class TensorReport:
             "better": None if self.better is None else str(self.better),
             "notes": list(self.notes),
             "quantizer": asdict(self.quantizer) if self.quantizer else None,
-            "rotation": self.plan.rotation,
         }

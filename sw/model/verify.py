@@ -50,7 +50,7 @@ def verify_tensor(container: Container, name: str) -> Quantized:
     """
     decoded = decode_tensor(container, name)
     found, expected = (
-        content_crc32(decoded.mask, decoded.codes),
+        content_crc32(decoded.mask, decoded.codes, decoded.levels),
         container.tensor(name).content_crc32,
     )
     if found != expected:

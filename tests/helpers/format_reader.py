@@ -161,7 +161,8 @@ def decode(
                 codes[weight] = bits >> lane * q & (1 << q) - 1
     packed = sum(bit << i for i, bit in enumerate(mask)).to_bytes(-(-n // 8), "little")
     kept = bytes(code for bit, code in zip(mask, codes, strict=True) if bit)
-    assert zlib.crc32(packed + kept) == entry["content_crc32"]
+    ends = bytes(level & 255 for level in levels)
+    assert zlib.crc32(packed + kept + ends) == entry["content_crc32"]
     return mask, codes, levels
 
 

@@ -45,6 +45,7 @@ def _write(path: Path, weights: int, decoder: Decoder, value: bytes, index: byte
     packed = np.packbits(mask, bitorder="little")
     crc = zlib.crc32(bytes(np.count_nonzero(mask)), zlib.crc32(packed))
     chosen = decoder.value.chooses_values
+    crc = zlib.crc32(bytes(2), crc) if chosen else crc  # both levels are 0
     info = CompressedTensor(
         (weights,),
         "F64",

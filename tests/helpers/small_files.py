@@ -72,7 +72,7 @@ def tensor(
         assert quantizer is not None
         values = random_streams(decoder.value, weights.size, per_stream or 1 << 20, order)
         scales = rng.standard_normal(quantizer.scale_shape(shape)).astype(np.float16)
-        q = Quantized(mask, decode(values, shape, decoder.value), scales)
+        q = Quantized(mask, decode(values, shape, decoder.value), scales, levels=values.levels)
     elif quantizer is None:
         codes = (rng.integers(0, 1 << planes, shape) * mask).astype(np.uint8)
         q = given or Quantized(mask, codes, np.zeros((0, 0), np.float16))
@@ -92,7 +92,7 @@ def tensor(
         shape,
         dtype,
         planes,
-        content_crc32(q.mask, q.codes),
+        content_crc32(q.mask, q.codes, q.levels),
         quantizer,
         decoder,
         encoded.layout,

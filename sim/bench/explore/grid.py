@@ -118,7 +118,8 @@ def _choices(grid: Grid) -> Iterator[dict[str, Any]]:
             lists = [grid.block_n_in, grid.block_n_out, grid.lanes]
             pairs = [("bitmap", None)]
         else:
-            raise ConfigError(f"value codec must be window or block, not {codec!r}")
+            hint = " (xorloom bench rate measures it)" if codec == "direct" else ""
+            raise ConfigError(f"value codec must be window or block, not {codec!r}{hint}")
         for chosen in itertools.product(*lists, grid.bus_bits, grid.planes, pairs):
             *own, bus_bits, planes, (index, rate) = chosen
             base = {"value": codec} | dict(zip(names, own, strict=True))

@@ -100,13 +100,13 @@ def _kept(codec: str, density: float, planes: int) -> Point:
 
 
 def _with_index(quick: bool) -> Iterator[Point]:
-    for budget in (0.25,) if quick else (0.1, 0.25, 0.5):
+    for budget in (0.25,) if quick else (0.15, 0.25, 0.5):
         yield _point("trellis", index="trellis", bits_per_weight=budget)
     if quick:
         yield _kept("entropy", 0.2, 1)
     else:
         few = [(density, 1) for density in (0.02, 0.05, 0.1, 0.2, 0.35)]
-        for density, planes in (*few, (0.4, 2), (0.6, 2), (0.7, 3)):
+        for density, planes in (*few, (0.4, 2), (0.6, 2), (0.75, 2)):
             yield _kept("entropy", density, planes)
         for density, planes in ((0.1, 1), (0.2, 1), (0.35, 1), (0.5, 1), (0.6, 2)):
             yield _kept("lowrank", density, planes)

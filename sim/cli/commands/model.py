@@ -108,8 +108,8 @@ def inspect(
                 "error": info.error,
                 "quantizer": asdict(info.quantizer) if info.quantizer else None,
                 "decoder": decoders.index(info.decoder),
-                "rotation": info.rotation,
             }
+            | ({"rotation": info.rotation} if info.decoder.value.chooses_values else {})
             for name, info in infos.items()
         }
         report = decoders_json(decoders) | bits_json(bits, more)

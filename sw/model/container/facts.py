@@ -44,7 +44,7 @@ class CompressedTensor:
         Safetensors dtype in which it comes back: the original's, or that of the user's own codes.
     planes : int
     content_crc32 : int
-        CRC-32 of the packed mask followed by the codes, see :func:`content_crc32`.
+        CRC-32 of the packed mask, the codes and their levels, see :func:`content_crc32`.
     quantizer : Quantizer or None
         ``None`` where the user brought codes.
     decoder : Decoder
@@ -114,10 +114,12 @@ class StoredTensor:
     facts: CompressedTensor | ForeignTensor | None = None
 
 
-def content_crc32(mask: np.ndarray, codes: np.ndarray) -> int:
+def content_crc32(mask: np.ndarray, codes: np.ndarray, levels: np.ndarray | None = None) -> int:
     """Return the CRC-32 of what must survive.
 
-    That is the packed row-major mask, then the kept codes, one byte each.
+    That is the packed row-major mask, then the kept codes, one byte each, then their levels, if a
+    stream holds them: a tensor without weights has no stream.
     """
     packed = np.packbits(mask.reshape(-1), bitorder="little")
-    return zlib.crc32(codes[mask].tobytes(), zlib.crc32(packed.tobytes()))
+    crc = zlib.crc32(codes[mask].tobytes(), zlib.crc32(packed.tobytes()))
+    return crc if levels is None or not codes.size else zlib.crc32(levels.tobytes(), crc)

@@ -40,8 +40,8 @@ class PutAside:
     Parameters
     ----------
     make : callable
-        Prunes and quantizes a tensor, see :func:`part_maker`; for an index that stores a given
-        mask.
+        Prunes and quantizes a tensor, see :func:`xorloom.sw.model.prepare.maker.part_maker`; for
+        an index that stores a given mask.
     file : file object
         Open to be written and read.
     """

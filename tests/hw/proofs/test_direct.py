@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.sw.spec.direct import DirectConfig
 
-from tests.hw.proofs.test_window import BROKEN, prove, refute
+from tests.helpers.induction import BROKEN, prove, refute
 
 CONFIGS = {
     "n_in_is_bus": DirectConfig(n_in=32, n_out=32, planes=2, window=6, taps=2, bus_bits=32),

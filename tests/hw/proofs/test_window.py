@@ -4,21 +4,19 @@
 By temporal induction in Yosys, unbounded, for all inputs (stalls, streams and resets included).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from xorloom.hw.flow.tools import yosys
 from xorloom.hw.lib.slice_pipe import SlicePipe
 from xorloom.hw.window.decoder import WindowUnit
-from xorloom.sw.base.errors import ToolError
 from xorloom.sw.spec.config import WindowConfig
+
+from tests.helpers.induction import BROKEN, prove, refute
 
 # Few taps: the proofs are about what moves when, and XORs are what a solver is slow on.
 SMALL = WindowConfig(
@@ -36,43 +34,6 @@ CONFIGS = {
     "n_in_is_bus": replace(SMALL, n_in=64, bus_bits=64),
     "n_in_2_words": replace(SMALL, n_in=64),
 }
-
-
-class LosingPipe(SlicePipe):
-    """Broken: takes every slice for taken."""
-
-    always_taken, again = True, False
-
-    def elaborate(self, _platform: object) -> Module:
-        m = Module()
-        m.submodules.inner = inner = SlicePipe(stages=self._stages, parts=self._parts)
-        offered = Signal()
-        m.d.sync += offered.eq(inner.valid & self.ready & ~offered)
-        for name in ("available_next", "token", "emit"):
-            m.d.comb += getattr(inner, name).eq(getattr(self, name))
-        for name in (
-            "available",
-            "step",
-            "data_take",
-            "data_step",
-            "full",
-            "data_free",
-            "move",
-            "data_move",
-        ):
-            m.d.comb += getattr(self, name).eq(getattr(inner, name))
-        m.d.comb += [
-            inner.ready.eq(self.ready | self.always_taken),
-            self.valid.eq(inner.valid | (offered & self.again)),
-            self.slices.eq(inner.slices),
-        ]
-        return m
-
-
-class RepeatingPipe(LosingPipe):
-    """Broken: offers a slice for a cycle more after it was taken."""
-
-    always_taken, again = False, True
 
 
 class PipeMonitor(wiring.Component):
@@ -187,29 +148,6 @@ class DecoderMonitor(wiring.Component):
             with m.If(enters & (level - leaves == k)):
                 m.d.sync += queue[k].eq(decoded)
         return m
-
-
-def prove(top: wiring.Component, what: str, folder: Path) -> None:
-    """Prove that signal ``what`` of a monitor is never 1 from reset on."""
-    path = folder / "top.il"
-    path.write_text(rtlil.convert(top, name="top", emit_src=False))
-    passes = [f"read_rtlil {path}", "prep -top top -flatten", "memory_map", "async2sync"]
-    check = f"sat -verify -tempinduct -maxsteps 10 -prove {what} 0 top"
-    yosys([*passes, check], folder / "proof.log")
-    assert "Induction step proven: SUCCESS!" in (folder / "proof.log").read_text()
-
-
-def refute(top: wiring.Component, what: str, folder: Path) -> None:
-    """Check that ``what`` becomes 1 in a run that starts at reset (not: that no proof is found)."""
-    with pytest.raises(ToolError, match="proof did fail"):
-        prove(top, what, folder)
-    assert "model found for base case: FAIL!" in (folder / "proof.log").read_text()
-
-
-BROKEN: dict[str, Callable[..., SlicePipe]] = {
-    "losing": LosingPipe,
-    "repeating": RepeatingPipe,
-}
 
 
 @pytest.mark.parametrize("stages", [0, 1, 2, 3])

@@ -8,8 +8,14 @@ from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.index.none import none_decoder
 from xorloom.sw.index import none as index_none
 from xorloom.sw.index.none import CODEC, pack, unpack
+from xorloom.sw.model.codec import decode_tensor
+from xorloom.sw.model.compress import compress_model
+from xorloom.sw.model.container import read_container
+from xorloom.sw.model.plan.plans import make_plans
+from xorloom.sw.model.plan.settings import Settings
 from xorloom.sw.spec.config import BUS_BITS
 from xorloom.sw.spec.index_config import NoneConfig
+from xorloom.sw.tensors.checkpoint import from_arrays
 
 from tests.helpers.index import frame
 
@@ -76,6 +82,18 @@ def test_mask_that_prunes_is_refused_with_the_fix():
     text = "index none keeps every weight, but the mask prunes 2 of 19: use the bitmap or entropy"
     with pytest.raises(ConfigError, match=text):
         pack(mask, 19, CONFIG)
+
+
+def test_dense_tensor_may_have_zeros(tmp_path):
+    weights = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
+    weights[3, 5:9] = 0
+    model = from_arrays({"w": weights})
+    plans = make_plans(model, {"w": Settings.of({"index": "none", "planes": 3})})
+    made = compress_model(model, tmp_path / "w.safetensors", plans)
+    quantized = decode_tensor(read_container(tmp_path / "w.safetensors"), "w")
+    assert quantized.mask.all()
+    assert made.tensors["w"].origin == "all"
+    assert any("4 zeros are kept" in note for note in made.tensors["w"].notes)
 
 
 def test_pack_rejects_four_billion_weights():

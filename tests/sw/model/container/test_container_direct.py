@@ -16,6 +16,7 @@ from xorloom.sw.tensors.rotation import rotate
 from xorloom.sw.value.plane import encode_value, stream_bits
 
 from tests.helpers.containers import change_config, change_tensor, read_all, rewrite
+from tests.helpers.mutations import reseal, split_file
 from tests.helpers.small_files import small_files
 
 
@@ -110,6 +111,17 @@ def test_the_golden_model_judges_levels_too(path: Path, monkeypatch: pytest.Monk
     verdicts = {v.tensor: v for v in verify_model(container, golden=True)}
     assert "levels of fast decoder and golden model differ" in verdicts["w"].message
     assert verdicts["none"].ok
+
+
+def test_other_levels_in_sound_streams_are_noticed(path: Path) -> None:
+    header, body = split_file(path.read_bytes())
+    low, high = header["plain.xl_stream"]["data_offsets"]
+    assert high - low > 32
+    body[low + 16] ^= 1  # the first level, behind the stream's header
+    path.write_bytes(reseal(header, body))
+    found = {v.tensor: v for v in verify_model(read_container(path))}
+    assert "mask and codes must have CRC-32" in found["plain"].message
+    assert found["w"].ok
 
 
 def test_bits_are_all_counted(path: Path) -> None:
