@@ -83,7 +83,7 @@ class DirectDecoder(wiring.Component):
     """Direct decoder: memory streams in, slices out; a deframer in front of a direct unit.
 
     One slice per cycle, full back-pressure; streams follow each other with a gap of two cycles.
-    Latency as in :class:`DirectUnit` and one cycle more. Header and CRC are not checked, and a
+    Latency as in :class:`DirectUnit`. Header and CRC are not checked, and a
     stream that is too short for its count is not reported;
     :class:`xorloom.hw.ip.decoder.WeightDecoder` does both. Twin:
     ``sw.golden.direct.direct_decoder``.
@@ -120,7 +120,7 @@ class DirectDecoder(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the transfer of the last word of a chunk until its slice is offered."""
-        return 1 + self.unit.latency
+        return self.unit.latency
 
     def elaborate(self, _platform: object) -> Module:
         """Build deframer and unit."""

@@ -88,7 +88,7 @@ class DirectReader(wiring.Component):
             seeds.eq(settled & ~table.any()),
             self.i.ready.eq(Mux(mark, head | done, drops | (seeds & (done | gearbox.i.ready)))),
             self.short.eq(starved[-1]),
-            slices.load.eq(opens),
+            slices.load.eq(head),
             slices.start.eq(opens),
             slices.count.eq(word[COUNT_OFFSET_BITS % bus :][:32]),
             slices.step.eq(goes),

@@ -17,8 +17,9 @@ class Deframer(wiring.Component):
     """Deframer: memory streams, back to back, in; packets out.
 
     The header word with the count becomes the opening mark of a packet, the CRC word its closing
-    mark. Only the count and the number of payload words are read; nothing is checked. Latency one
-    cycle, one word per cycle, but for two idle cycles after each header. Full back-pressure.
+    mark. Only the count and the number of payload words are read; nothing is checked. Latency none,
+    with ``cut`` one cycle; one word per cycle, but for two idle cycles after each header. Full
+    back-pressure.
     Twin: ``sw.golden.bus.payload``.
 
     Parameters
@@ -67,7 +68,7 @@ class Deframer(wiring.Component):
             opens.eq(head[COUNT_OFFSET_BITS // bus]),
             self.i.ready.eq(Mux(opens | payload | crc, offer.ready, head.any())),
             goes.eq(self.i.valid & self.i.ready),
-            words.load.eq(self.i.valid & head[WORDS_OFFSET_BITS // bus]),
+            words.load.eq(head[WORDS_OFFSET_BITS // bus]),
             words.start.eq(goes & head[-1]),
             words.count.eq(self.i.payload[WORDS_OFFSET_BITS % bus :][:32]),
             words.step.eq(payload & goes),
@@ -83,18 +84,10 @@ class Deframer(wiring.Component):
         return m
 
     def _hold(self, m: Module, offer: stream.Interface) -> None:
-        """Build the output's register, or buffer."""
+        """Build the output's buffer, if there is one."""
         if self._cut:
             m.submodules.out = out = PingPong(self.o.payload.shape())
             wiring.connect(m, offer, out.i)
             wiring.connect(m, out.o, wiring.flipped(self.o))
             return
-        valid = Signal()
-        held = Signal(self.o.payload.shape(), reset_less=True)
-        m.d.comb += [
-            self.o.valid.eq(valid),
-            self.o.payload.eq(held),
-            offer.ready.eq(~valid | self.o.ready),
-        ]
-        with m.If(offer.ready):
-            m.d.sync += [valid.eq(offer.valid), held.eq(offer.payload)]
+        wiring.connect(m, offer, wiring.flipped(self.o))

@@ -239,7 +239,7 @@ def test_given_mask_is_refused_by_an_index_that_chooses(
 
 def test_block_codec_refuses_any_other_index(folder: Path, tmp_path: Path) -> None:
     refuses(
-        "the trellis index goes with the window value codec: the block codec takes a bitmap",
+        "the window value codec: the block codec takes the bitmap index",
         "compress",
         folder / "model.npz",
         "-o",
