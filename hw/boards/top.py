@@ -10,7 +10,7 @@ from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.ip.csr import Cause
 from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.hw.lib.beat_crc import BeatCrc
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 
 from .rom import BoardRom
@@ -84,7 +84,7 @@ class BoardTop(wiring.Component):
 
     def __init__(
         self,
-        value: WindowConfig,
+        value: ValueConfig,
         index: IndexConfig,
         *,
         planes: int,

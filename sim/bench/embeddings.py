@@ -36,11 +36,20 @@ from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.direct.calibrated import compensated_scalar, direct_plan, weights_of
 from xorloom.sw.value.direct.compensate import corrected_bias
 
-__all__ = ["METHODS", "Compressed", "Method", "Subject", "embedding_rows", "minilm_subject"]
+__all__ = [
+    "METHODS",
+    "ROTATION",
+    "Compressed",
+    "Method",
+    "Subject",
+    "calibrated",
+    "embedding_rows",
+    "minilm_subject",
+]
 
 _QUICK_HELD_OUT = 40
-_ROTATION = 0
-"""Seed of the rotations."""
+ROTATION = 0
+"""Seed of the rotations: that of ``compress``."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,7 @@ def _direct(rate: int, *, calibration: bool = False, rotation: bool = False) -> 
     plan = TensorPlan(
         quantizer=Quantizer("trellis", config.planes),
         config=config,
-        rotation=_ROTATION if rotation else None,
+        rotation=ROTATION if rotation else None,
         search=False,
     )
     make = partial(_calibrated if calibration else _through_file, plan)
@@ -160,13 +169,26 @@ def _direct(rate: int, *, calibration: bool = False, rotation: bool = False) -> 
 def _calibrated(plan: TensorPlan, subject: Subject) -> Compressed:
     """Compress with moments that were collected through what the matrices before became."""
     assert isinstance(plan.config, DirectConfig)
-    chosen = direct_plan(plan.config, plan.quantizer, rotation=plan.rotation)
+    calibration = calibrated(subject, plan.config, plan.rotation)
+    return _through_file(plan, subject, UserArrays(calibration=calibration))
+
+
+def calibrated(subject: Subject, config: DirectConfig, rotation: int | None) -> Calibration:
+    """Return the moments of the matrices' inputs, through what the direct codec makes of them.
+
+    Parameters
+    ----------
+    subject : Subject
+    config : DirectConfig
+    rotation : int, optional
+        Seed of the rotation; ``None``: not rotated.
+    """
+    chosen = direct_plan(config, Quantizer("trellis", config.planes), rotation=rotation)
 
     def values(name: str, weights: np.ndarray, moments: Moments) -> np.ndarray:
         return chosen(name, weights, moments, True)
 
-    calibration, _ = _collected(subject, values)
-    return _through_file(plan, subject, UserArrays(calibration=calibration))
+    return _collected(subject, values)[0]
 
 
 def _scalar(planes: int) -> Method:
@@ -174,8 +196,8 @@ def _scalar(planes: int) -> Method:
     quantizer = Quantizer("trellis", planes)
 
     def values(name: str, weights: np.ndarray, moments: Moments) -> np.ndarray:
-        found = compensated_scalar(weights, moments, quantizer, rotation=_ROTATION, name=name)
-        return weights_of(found, quantizer, _ROTATION)
+        found = compensated_scalar(weights, moments, quantizer, rotation=ROTATION, name=name)
+        return weights_of(found, quantizer, ROTATION)
 
     def compress(subject: Subject) -> Compressed:
         """No file holds them: codes, scales and int8 levels are counted, and no headers."""

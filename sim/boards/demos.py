@@ -3,7 +3,7 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xorloom.hw.boards.fit import check_image
@@ -25,7 +25,9 @@ from xorloom.sw.model.container import read_container
 from xorloom.sw.model.plan.selection import select
 from xorloom.sw.model.plan.source import open_plain
 from xorloom.sw.model.plan.spec import CompressSpec
-from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.config import ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.tensors.quantize import Quantizer
 
 __all__ = [
     "DEMOS",
@@ -47,17 +49,18 @@ class BoardDemo:
     Parameters
     ----------
     board : Board
-    value : WindowConfig
+    value : ValueConfig
+        The direct codec goes without an index, and keeps every weight.
     tensors : tuple of str
         Names or patterns of MiniLM-L6 matrices.
     crc_steps : int
         See :class:`xorloom.hw.lib.beat_crc.BeatCrc`.
     density, index_bits : float
-        Of the trellis index.
+        Of the trellis index, which goes with the window codec.
     """
 
     board: Board
-    value: WindowConfig
+    value: ValueConfig
     tensors: tuple[str, ...]
     crc_steps: int
     density: float = DEMO_DENSITY
@@ -104,6 +107,18 @@ DEMOS = {demo.board.name: demo for demo in _DEMOS}
 """Demonstrations by the board's name."""
 
 
+def _spec(demo: BoardDemo) -> CompressSpec:
+    """Return how a board's tensors are compressed."""
+    value = demo.value
+    if isinstance(value, DirectConfig):
+        index = index_config("none", value, value.planes, density=1.0)
+        how = CompressSpec(quantizer=Quantizer("trellis", value.planes), config=value, index=index)
+    else:
+        index = index_config("trellis", value, 1, density=demo.density, rate=demo.index_bits)
+        how = CompressSpec(sparsity=1 - demo.density, config=value, index=index, search=False)
+    return replace(how, include=demo.tensors)
+
+
 def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
     """Compress a board's tensors into a file, and return the image of them.
 
@@ -113,14 +128,7 @@ def compress_for(demo: BoardDemo, model: Path, path: Path) -> MemoryImage:
         If the model has no such tensors, lies where it would be written over, or is damaged, or
         the image is too long for the board.
     """
-    index = index_config("trellis", demo.value, 1, density=demo.density, rate=demo.index_bits)
-    spec = CompressSpec(
-        sparsity=1 - demo.density,
-        config=demo.value,
-        index=index,
-        include=demo.tensors,
-        search=False,
-    )
+    spec = _spec(demo)
     found = open_plain(model)
     for file in found.files:
         check_outside(file, path.parent)
@@ -211,7 +219,6 @@ def board_verilog(
         )
     else:
         source = BoardRom(words, bus_bits=bus, bank_words=board.bank_words)
-    assert isinstance(form.value, WindowConfig)
     top = BoardTop(
         form.value,
         form.index,

@@ -12,6 +12,7 @@ __all__ = ["pareto_figure"]
 _MEASURED = {
     "bits_per_weight",
     "kept",
+    "error",
     "lut",
     "ff",
     "nand2",
@@ -78,7 +79,7 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
         "every objective.",
         (piece.command,),
         Table(
-            ("choice", title, "LUT", "bits per weight", "kept", "Fmax MHz", "Mweights/s"),
+            ("choice", title, "LUT", "bits per weight", "kept", "error", "Fmax MHz", "Mweights/s"),
             tuple(
                 (
                     _choice(row),
@@ -86,6 +87,7 @@ def pareto_figure(piece: Piece, key: str) -> Figure | None:
                     number(row["lut"], 7),
                     f"{row['bits_per_weight']:.4f}",
                     number(row.get("kept")),
+                    number(row.get("error")),
                     number(row["fmax_mhz"]),
                     number(row["mweights_per_s"]),
                 )
@@ -106,6 +108,8 @@ def _hover(row: Mapping[str, Any]) -> str:
     words = label(shorten(_choice(row), 90))
     if row.get("kept") is not None:
         words += f"<br>kept {row['kept']:.3f}"
+    if row.get("error") is not None:
+        words += f"<br>error {row['error']:.3f}"
     if row["mweights_per_s"]:
         words += f"<br>{number(row['mweights_per_s'])} Mweights/s"
     return words

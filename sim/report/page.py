@@ -135,8 +135,8 @@ def tiles(pieces: Sequence[Piece]) -> list[Tile]:
     found = []
     rated = [row for p in _of(pieces, "rate") for row in p.rows]
     if best := best_rate(rated):
-        what = f"of the rate-distortion function at {best['rate_bits']:.2f} bits, {best['source']}"
-        found.append(Tile(f"{best['bound_bits_gap']:.3f}", "bits per weight above", what, "rate"))
+        what = f"rate-distortion function, at {best['rate_bits']:.2f} bits, {best['source']}"
+        found.append(Tile(f"{best['bound_bits_gap']:.3f}", "bits above the bound", what, "rate"))
     if bits := _of(pieces, "bits"):
         total = total_of(bits[0].bits)
         what = f"{total.weights:,} weights, {percent(total.kept / max(1, total.weights))} kept"

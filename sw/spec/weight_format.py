@@ -50,7 +50,7 @@ def check_index(index: IndexConfig, value: ValueConfig, planes: int) -> None:
     if value.indexes and index.codec not in value.indexes:
         raise ConfigError(
             f"the {index.codec} index goes with the window value codec: the {value.codec} codec "
-            f"takes {' or '.join(value.indexes)}"
+            f"takes the {' or '.join(value.indexes)} index"
         )
     if index.n_out != mask_lanes(value, planes) or index.bus_bits != value.bus_bits:
         raise ConfigError(

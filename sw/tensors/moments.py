@@ -10,6 +10,10 @@ __all__ = ["Moments", "MomentsBuilder"]
 
 _ASYMMETRY = 1e-3
 """Most by which a second moment may differ from its transpose, of its largest entry."""
+_ABOVE = 1e-3
+"""Share by which a moment may be above the most that others allow: they are rounded."""
+_LARGEST = {1: 1e15, 2: 1e30}
+"""Largest numbers of means and of second moments: no inputs are that large."""
 _CHUNK = 1024
 """Inputs whose products are summed in single precision; sums of chunks are double precision."""
 
@@ -62,16 +66,23 @@ class Moments:
                 raise ConfigError(f"{what} is {array.dtype}, must be float32 or float64")
             if array.shape != shape:
                 raise ConfigError(f"{what} has shape {array.shape}, must be {shape}")
-            finite = np.isfinite(array)
-            if not finite.all():
-                place = np.unravel_index(int(np.argmin(finite)), array.shape)
-                at = tuple(int(i) for i in place)
+            if (at := _first(~np.isfinite(array))) is not None:
                 raise ConfigError(
                     f"{what} at {at} is {array[at]}, must be finite (collect it again)"
+                )
+            if (at := _first(np.abs(array) > _LARGEST[dimensions])) is not None:
+                raise ConfigError(
+                    f"{what} at {at} is {array[at]:g}, must be at most {_LARGEST[dimensions]:g} "
+                    "(collect it again)"
                 )
         if (self.cross is None) != (self.original_mean is None):
             raise ConfigError("cross and original_mean go together: one of them is missing")
         largest = float(np.abs(second).max(initial=0))
+        if 0 < largest < 1 / _LARGEST[2]:
+            raise ConfigError(
+                f"second moment is at most {largest:g}: it must be 0 or reach {1 / _LARGEST[2]:g} "
+                "(scale it up)"
+            )
         if not np.allclose(second, second.T, rtol=0, atol=_ASYMMETRY * largest):
             raise ConfigError(
                 "second moment is not symmetric (it must be the mean of x x' over all inputs x)"
@@ -80,6 +91,20 @@ class Moments:
             i = int(np.argmax(second.diagonal() < 0))
             raise ConfigError(
                 f"second moment at ({i}, {i}) is {second[i, i]}, must not be negative"
+            )
+        roots = np.sqrt(second.diagonal().astype(np.float64)) * (1 + _ABOVE)
+        near = _ASYMMETRY * largest
+        if (at := _first(np.abs(second) > np.outer(roots, roots) + near)) is not None:
+            raise ConfigError(
+                f"second moment at {at} is {second[at]:g}, more than its diagonal allows (it must "
+                "be the mean of x x' over all inputs x)"
+            )
+        if self.mean is None:
+            return
+        if (at := _first(np.abs(self.mean) > roots + near**0.5)) is not None:
+            raise ConfigError(
+                f"mean at {at} is {self.mean[at]:g}, more than the second moment allows (collect "
+                "both again, from the same inputs)"
             )
 
     @property
@@ -100,6 +125,13 @@ class Moments:
                 f"calibration is of {self.columns} columns, the tensor has {columns} (collect it "
                 "from the model that is compressed)"
             )
+
+
+def _first(wrong: np.ndarray) -> tuple[int, ...] | None:
+    """Return where the first ``True`` of an array stands; ``None`` if there is none."""
+    if not wrong.any():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
 
 
 class MomentsBuilder:

@@ -44,7 +44,8 @@ __all__ = [
     "stored_scales",
 ]
 
-METHODS = ("binary", "alternating", "ternary", "uniform", "trellis")
+METHODS = ("binary", "alternating", "ternary", "uniform")
+"""Methods of :func:`quantize`; codes of method ``trellis`` are the direct codec's."""
 SCALES = ("tensor", "row", "group")
 SCALE_DTYPES = ("float16", "float32")
 _LOSSY = 0.01
@@ -93,7 +94,7 @@ class Quantizer:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("method", METHODS),
+            ("method", (*METHODS, "trellis")),
             ("scale", SCALES),
             ("scale_dtype", SCALE_DTYPES),
         ):

@@ -15,7 +15,7 @@ Source: Tseng et al., "QuIP#", arXiv 2402.04396, section 3.
 import math
 
 import numpy as np
-from xorloom.sw.base.errors import check_range
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.bits.jit import njit
 from xorloom.sw.spec.taps import splitmix64
 
@@ -87,15 +87,22 @@ def rotate(weights: np.ndarray, seed: int, *, name: str = "weights") -> np.ndarr
     Raises
     ------
     ConfigError
-        If ``seed`` is out of range or a weight is not finite in float32.
+        If ``seed`` is out of range, or a weight, rotated or not, is not finite in float32.
     """
-    return _turned(weights, seed, False, name)
+    turned = _turned(weights, seed, False, name)
+    if np.abs(turned).max(initial=0) >= _LARGEST:
+        raise ConfigError(
+            f"{name}: rotated weights are beyond float32, whose largest is {_LARGEST:.3g} (scale "
+            "the tensor down, or do not rotate it)"
+        )
+    return turned
 
 
 def unrotate(weights: np.ndarray, seed: int, *, name: str = "weights") -> np.ndarray:
     """Return ``W R'`` in float32, of the weights' shape: undo :func:`rotate`.
 
-    Numbers beyond float32 become its largest. Parameters and errors are those of :func:`rotate`.
+    Numbers beyond float32 become its largest. Parameters and errors are otherwise those of
+    :func:`rotate`.
     """
     return _turned(weights, seed, True, name)
 

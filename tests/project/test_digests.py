@@ -26,6 +26,7 @@ from tests.helpers.cli import xorloom
 STORED = Path(__file__).with_name("digests.json")
 WINDOW = ("--n-in", "16", "--n-out", "64", "--bus-bits", "32")
 BLOCK = ("--value", "block", "--n-in", "8", "--n-out", "24", "--bus-bits", "32")
+DIRECT = ("--value", "direct", "--rate", "2", "--planes", "4", "--bus-bits", "32")
 UNITS: dict[str, tuple[str, ...]] = {
     "window decoder": ("decoder", *WINDOW),
     "window decoder with patches": ("decoder", "--n-in", "32", "--n-out", "64", "--patches", "1"),
@@ -36,6 +37,9 @@ UNITS: dict[str, tuple[str, ...]] = {
     "block parser": ("parser", *BLOCK),
     "block lane": ("lane", *BLOCK, "--patches-per-cycle", "2"),
     "block network": ("network", *BLOCK),
+    "direct decoder": ("decoder", *DIRECT),
+    "direct levels": ("value", *DIRECT, "--levels"),
+    "hashed index": ("index", *WINDOW, "--index", "hashed"),
     "trellis index": ("index", *WINDOW, "--index", "trellis"),
     "entropy index": ("index", *WINDOW, "--index", "entropy"),
     "lowrank core": ("core", *WINDOW, "--index", "lowrank"),

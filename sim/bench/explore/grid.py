@@ -5,14 +5,17 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.index.choice import index_config
+from xorloom.sw.spec.codecs import INDEX_CODECS, VALUE_CODECS
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.direct_preset import direct_config, rate_of
 from xorloom.sw.spec.index_config import IndexConfig
 
 __all__ = ["DEFAULT", "FULL", "Grid", "Point", "points"]
@@ -26,18 +29,22 @@ class Grid:
 
     Parameters
     ----------
-    value : value codecs, ``window`` or ``block``.
+    value : value codecs, ``window``, ``block`` or ``direct``.
     n_in, n_out : of the window codec.
     window : window bits; 0: ``n_out``, at least 512.
     taps : ``OWN+SHAREDxPARITY``: own window bits per output, shared parities per output, and window
         bits per parity; ``7+0x4`` has no parities.
     index, index_bits : index codecs, and rates of those that choose the mask.
-    bus_bits, planes : of both codecs.
+    bus_bits : of all codecs.
+    planes : of window and block codec, which keep a mask.
     block_n_in, block_n_out, lanes : of the block codec, which goes with the bitmap index; lanes 0:
         as many as fit a bus word.
+    rate, direct_window, direct_planes : of the direct codec, which goes without an index: bits per
+        weight, as text; window bits; bits of a code, 0: the best network of the table. A beat takes
+        a bus word.
     """
 
-    value: tuple[str, ...] = ("window", "block")
+    value: tuple[str, ...] = ("window", "block", "direct")
     n_in: tuple[int, ...] = (32, 64)
     n_out: tuple[int, ...] = (256, 512)
     window: tuple[int, ...] = (0,)
@@ -49,6 +56,9 @@ class Grid:
     block_n_in: tuple[int, ...] = (20,)
     block_n_out: tuple[int, ...] = (200,)
     lanes: tuple[int, ...] = (0,)
+    rate: tuple[str, ...] = ("1/4", "1", "2")
+    direct_window: tuple[int, ...] = (10,)
+    direct_planes: tuple[int, ...] = (0,)
 
 
 DEFAULT = Grid()
@@ -63,6 +73,8 @@ FULL = Grid(
     block_n_in=(20, 32),
     block_n_out=(200, 320),
     lanes=(0, 1),
+    rate=("1/4", "1/2", "1", "3/2", "2", "3"),
+    direct_window=(8, 10, 12),
 )
 
 
@@ -101,33 +113,55 @@ def _block(choice: dict[str, Any]) -> BlockConfig:
     )
 
 
+def _direct(choice: dict[str, Any]) -> DirectConfig:
+    return direct_config(
+        rate=rate_of(choice["rate"]),
+        window=choice["window"],
+        planes=choice["planes"] or None,
+        bus_bits=choice["bus_bits"],
+    )
+
+
+_CONFIGS: dict[str, Callable[[dict[str, Any]], ValueConfig]] = {
+    "window": _window,
+    "block": _block,
+    "direct": _direct,
+}
+
+
 def _choices(grid: Grid) -> Iterator[dict[str, Any]]:
     """Yield every combination once: parameters without effect are not varied."""
-    values = asdict(grid)
     for codec in grid.value:
+        pairs: list[tuple[str, float | None]]
+        own: dict[str, Sequence[Any]]
         if codec == "window":
-            names = ["n_in", "n_out", "window", "taps"]
-            lists: list[Sequence[Any]] = [values[name] for name in names]
-            pairs: list[tuple[str, float | None]] = [
+            own = {"n_in": grid.n_in, "n_out": grid.n_out, "window": grid.window, "taps": grid.taps}
+            pairs = [
                 (index, rate)
                 for index in grid.index
                 for rate in (grid.index_bits if index in ("trellis", "lowrank") else (None,))
             ]
         elif codec == "block":
-            names = ["n_in", "n_out", "lanes"]
-            lists = [grid.block_n_in, grid.block_n_out, grid.lanes]
+            own = {"n_in": grid.block_n_in, "n_out": grid.block_n_out, "lanes": grid.lanes}
             pairs = [("bitmap", None)]
+        elif codec == "direct":
+            own = {"rate": grid.rate, "window": grid.direct_window}
+            pairs = [("none", None)]
         else:
-            raise ConfigError(f"value codec must be window or block, not {codec!r}")
-        for chosen in itertools.product(*lists, grid.bus_bits, grid.planes, pairs):
-            *own, bus_bits, planes, (index, rate) = chosen
-            base = {"value": codec} | dict(zip(names, own, strict=True))
-            yield base | {
-                "bus_bits": bus_bits,
-                "planes": planes,
-                "index": index,
-                "index_bits": rate,
-            }
+            raise ConfigError(f"value codec must be {', '.join(VALUE_CODECS)}, not {codec!r}")
+        planes = grid.direct_planes if codec == "direct" else grid.planes
+        names = ("value", *own, "bus_bits", "planes", "index", "index_bits")
+        for *chosen, pair in itertools.product(*own.values(), grid.bus_bits, planes, pairs):
+            yield dict(zip(names, (codec, *chosen, *pair), strict=True))
+
+
+def _parameters(choice: dict[str, Any], value: ValueConfig) -> dict[str, Any]:
+    """Return a choice with zeros replaced, and what the table of networks chose."""
+    facts: dict[str, Any] = value.to_dict()
+    if not isinstance(value, DirectConfig):
+        return choice | {n: facts[n] for n in ("window", "lanes") if n in facts}
+    facts |= {"rate": str(value.rate), "taps": str(value.taps)}
+    return choice | {n: facts[n] for n in ("rate", "n_in", "n_out", "window", "taps", "planes")}
 
 
 def points(
@@ -158,20 +192,20 @@ def points(
     skipped: Counter[str] = Counter()
     for choice in _choices(grid):
         try:
-            value: ValueConfig = _window(choice) if choice["value"] == "window" else _block(choice)
+            value = _CONFIGS[choice["value"]](choice)
+            parameters = _parameters(choice, value)
             index = index_config(
                 choice["index"],
                 value,
-                choice["planes"],
-                density=density,
+                parameters["planes"],
+                density=1.0 if INDEX_CODECS[choice["index"]].keeps_all else density,
                 rate=choice["index_bits"],
                 importance=importance,
             )
         except (ConfigError, CapacityError) as error:
             skipped[str(error)] += 1
             continue
-        own = {n: v for n, v in value.to_dict().items() if n in ("window", "lanes")}
-        point = Point(choice | own, value, index, choice["planes"])
+        point = Point(parameters, value, index, parameters["planes"])
         if point not in found:  # a window of 0 may stand for one that is in the grid as well
             found.append(point)
     if not found:

@@ -12,6 +12,7 @@ __all__ = ["OBJECTIVES", "check_objectives", "pareto"]
 OBJECTIVES = {
     "bits_per_weight": -1,
     "kept": 1,
+    "error": -1,
     "lut": -1,
     "lut_per_weight": -1,
     "fmax_mhz": 1,

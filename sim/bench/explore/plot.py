@@ -16,7 +16,10 @@ _LOOKS = {  # of (value codec, index codec): mark and colour
     ("window", "entropy"): ("s", "tab:orange"),
     ("window", "lowrank"): ("^", "tab:green"),
     ("window", "bitmap"): ("D", "tab:red"),
+    ("window", "hashed"): ("v", "tab:brown"),
+    ("window", "none"): ("h", "tab:gray"),
     ("block", "bitmap"): ("X", "tab:purple"),
+    ("direct", "none"): ("*", "tab:cyan"),
 }
 _AREA, _BITS = "lut_per_weight", "bits_per_weight"
 
@@ -24,8 +27,8 @@ _AREA, _BITS = "lut_per_weight", "bits_per_weight"
 def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     """Draw bits per weight over LUTs per weight per cycle, coloured by codec.
 
-    What the masks keep is written beside each point. Two lines are fronts in these two objectives:
-    of all decoders, and of those that keep any given mask.
+    The relative squared error is written beside each point: what is pruned counts. Two lines are
+    fronts in these two objectives: of all decoders, and of those that keep any given mask.
 
     Parameters
     ----------
@@ -53,9 +56,9 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
             )
     for row in shown:
         where = (row[_AREA], row[_BITS])
-        axes.annotate(f"{row['kept']:.2f}", where, (5, 4), textcoords="offset points", fontsize=7)
-    for least, style, label in ((0.999, "--", "front, any mask kept"), (0.0, "-", "front")):
-        kept = [row for row in shown if row["kept"] >= least]
+        axes.annotate(f"{row['error']:.2f}", where, (5, 4), textcoords="offset points", fontsize=7)
+    masked = [row for row in shown if row["kept"] >= 0.999 and row["index"] != "none"]
+    for kept, style, label in ((masked, "--", "front, any mask kept"), (shown, "-", "front")):
         front = [row for row, on in zip(kept, pareto(kept, (_AREA, _BITS)), strict=True) if on]
         front.sort(key=lambda row: float(row[_AREA]))
         axes.step(
@@ -79,5 +82,5 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
         ticks(ScalarFormatter())
     axes.tick_params(axis="x", which="both", labelsize=8)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, title="numbers: magnitude kept; edged: Pareto in all", title_fontsize=8)
+    axes.legend(fontsize=8, title="numbers: error; edged: Pareto in all", title_fontsize=8)
     save_plot(figure, path, dpi=110)

@@ -15,7 +15,7 @@ from xorloom.sw.base.outputs import target_of
 
 __all__ = ["Store"]
 
-_FORMAT = "xorloom-explore-2"
+_FORMAT = "xorloom-explore-3"
 _log = logging.getLogger(__name__)
 
 

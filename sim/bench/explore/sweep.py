@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from xorloom.sw.model.container import INDEX, STREAM, read_container
 from xorloom.sw.model.inspect import tensor_steps
 from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig
-from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig
+from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, NoneConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor, open_model
 from xorloom.sw.tensors.quantize import Quantizer
 
@@ -113,17 +113,29 @@ def _key(kind: str, facts: object) -> str:
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
+def _quantizer(sweep: Sweep, value: ValueConfig, planes: int) -> Quantizer:
+    """Return how a codec's weights are quantized: it may choose the values itself."""
+    method = "trellis" if value.chooses_values else sweep.quantizer.method
+    return replace(sweep.quantizer, method=method, planes=planes)
+
+
+def _sparsity(sweep: Sweep, value: ValueConfig) -> float | None:
+    """Return what is pruned; a codec that chooses the values keeps every weight."""
+    return None if value.chooses_values else 1 - sweep.density
+
+
 def _encoding_job(point: Point, sweep: Sweep) -> _Job:
-    q = sweep.quantizer
-    how = [sweep.density, q.method, q.scale, q.group, q.scale_dtype, point.planes]
+    q = _quantizer(sweep, point.value, point.planes)
+    how = [_sparsity(sweep, point.value), *astuple(q)]
     configs = [(c.codec, c.to_dict()) for c in (point.value, point.index)]
     return _Job(_key("encoding", [how, configs]), sweep, point.value, point.index, point.planes)
 
 
 def _synthesis_jobs(point: Point, sweep: Sweep) -> list[_Job]:
-    """Return the parts of a decoder; a bitmap needs none, it is the mask."""
-    parts: list[ValueConfig | IndexConfig]
-    parts = [point.value, *([] if isinstance(point.index, BitmapConfig) else [point.index])]
+    """Return the parts of a decoder; a mask that is stored as it is, or none, needs no decoder."""
+    parts: list[ValueConfig | IndexConfig] = [point.value]
+    if not isinstance(point.index, BitmapConfig | NoneConfig):
+        parts.append(point.index)
     return [
         _Job(
             _key("synthesis", [sweep.target, sweep.seeds, part.codec, part.to_dict()]), sweep, part
@@ -134,13 +146,13 @@ def _synthesis_jobs(point: Point, sweep: Sweep) -> list[_Job]:
 
 def _encode(job: _Job) -> dict[str, Any]:
     """Encode all matrices; count bits, bus words and steps, and what the masks keep."""
-    model, sweep = open_model(job.sweep.weights), job.sweep
-    q = sweep.quantizer
+    model, sweep, value = open_model(job.sweep.weights), job.sweep, job.value
     assert job.index is not None
+    assert isinstance(value, ValueConfig)
     spec = CompressSpec(
-        sparsity=1 - sweep.density,
-        quantizer=Quantizer(q.method, job.planes, q.scale, q.group, q.scale_dtype),
-        config=job.value,  # type: ignore[arg-type]
+        sparsity=_sparsity(sweep, value),
+        quantizer=_quantizer(sweep, value, job.planes),
+        config=value,
         index=job.index,
         search=False,
         include=tuple(model),
@@ -151,12 +163,15 @@ def _encode(job: _Job) -> dict[str, Any]:
         made = compress_model(model, path, spec)
         config, bits = made.config, made.bits
         container = read_container(path)
-        kept = most = 0.0
+        kept = most = lost = energy = 0.0
         words = steps = cycles = 0
         for tensor in bits:
             mask = decode_tensor(container, tensor).mask.reshape(-1)
             magnitude = np.abs(model[tensor].weights()).reshape(-1).astype(np.float64)
             count = int(np.count_nonzero(mask))
+            square = float(np.dot(magnitude, magnitude))
+            lost += square * (made.tensors[tensor].error or 0.0)
+            energy += square
             kept += float(magnitude[mask].sum())
             most += float(np.partition(magnitude, mask.size - count)[mask.size - count :].sum())
             stored = len(container.raw(tensor + STREAM)) + len(container.raw(tensor + INDEX))
@@ -167,6 +182,8 @@ def _encode(job: _Job) -> dict[str, Any]:
         "weights": sum(b.weights for b in bits.values()),
         "bits": sum(b.total for b in bits.values()),
         "kept": kept / most if most else 1.0,
+        # Not "error", which in a result tells why there is none.
+        "loss": lost / energy if energy else 0.0,
         "words": words,
         "steps": max(steps, cycles),
     }
@@ -174,7 +191,8 @@ def _encode(job: _Job) -> dict[str, Any]:
 
 def _synthesize(job: _Job) -> dict[str, Any]:
     """Synthesize a value decoder or the core of an index decoder."""
-    unit = {"window": "value", "block": "decoder"}.get(job.value.codec, "core")
+    units = {"window": "value", "direct": "value", "block": "decoder"}
+    unit = units.get(job.value.codec, "core")
     verilog = generate_unit(unit, job.value)
     sweep = job.sweep
     return synthesize(verilog.text, verilog.name, sweep.target, seeds=sweep.seeds).to_dict()
@@ -295,6 +313,7 @@ def _row(
     return point.parameters | {
         "bits_per_weight": encoding["bits"] / encoding["weights"],
         "kept": encoding["kept"],
+        "error": encoding["loss"],
         "lut": lut,
         "ff": sum(part["ff"] for part in parts),
         "nand2": sum(nand2) if nand2 else None,
@@ -313,8 +332,9 @@ def sweep_rows(
     """Return a row per measured point, why others were skipped, and how many are missing.
 
     A row has the point's parameters, ``bits_per_weight`` (everything stored), ``kept`` (magnitude,
-    as a share of that of as many of the largest weights), ``lut``, ``ff``, ``nand2`` and
-    ``fmax_mhz`` of value decoder and index core, ``weights_per_cycle`` of an ideal memory,
+    as a share of that of as many of the largest weights), ``error`` (squared, by the sum of
+    squares: what is pruned counts), ``lut``, ``ff``, ``nand2`` and ``fmax_mhz`` of value decoder
+    and index core, ``weights_per_cycle`` of an ideal memory,
     ``mweights_per_s``, ``lut_per_weight`` (LUTs per weight per cycle) and ``pareto``. What was not
     measured is ``None``.
     """

@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "explore"]
 
 _PARAMETERS = {  # columns and their titles
     "value": "value",
+    "rate": "rate",
     "n_in": "n_in",
     "n_out": "n_out",
     "window": "window",
@@ -28,6 +29,7 @@ _PARAMETERS = {  # columns and their titles
 _RESULTS = {
     "bits_per_weight": ("bits/weight", ".4f"),
     "kept": ("kept", ".3f"),
+    "error": ("error", ".3f"),
     "lut": ("LUT", ",d"),
     "ff": ("FF", ",d"),
     "fmax_mhz": ("MHz", ".1f"),
@@ -48,8 +50,10 @@ def explore(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Results so far, JSON lines; continued if there.")
     ] = Path("explore.jsonl"),
-    density: Annotated[float, typer.Option(help="Share of kept weights.")] = 0.1,
-    quantizer: Annotated[str, typer.Option(help="binary, alternating or uniform.")] = "binary",
+    density: Annotated[float, typer.Option(help="Share of kept weights; direct keeps all.")] = 0.1,
+    quantizer: Annotated[
+        str, typer.Option(help="window, block: binary, alternating or uniform.")
+    ] = "binary",
     scale: Annotated[str, typer.Option(help="Scale per tensor, row or group.")] = "row",
     tensors: Annotated[
         list[str] | None,
@@ -59,7 +63,9 @@ def explore(
     rows: Annotated[
         int | None, typer.Option(help="Only the first rows of each matrix; default: all.")
     ] = None,
-    value: Annotated[list[str] | None, _many("Value codecs: window, block; repeat.")] = None,
+    value: Annotated[
+        list[str] | None, _many("Value codecs: window, block, direct; repeat.")
+    ] = None,
     n_in: Annotated[list[int] | None, _many("window: seed bits per step; repeat.")] = None,
     n_out: Annotated[list[int] | None, _many("window: slice bits; repeat.")] = None,
     window: Annotated[
@@ -75,11 +81,20 @@ def explore(
         list[float] | None, _many("Index bits per weight of trellis and lowrank; repeat.")
     ] = None,
     bus_bits: Annotated[list[int] | None, _many("Memory word; repeat.")] = None,
-    planes: Annotated[list[int] | None, _many("Bits per kept weight; repeat.")] = None,
+    planes: Annotated[
+        list[int] | None, _many("window, block: bits per kept weight; repeat.")
+    ] = None,
     block_n_in: Annotated[list[int] | None, _many("block: seed bits per slice; repeat.")] = None,
     block_n_out: Annotated[list[int] | None, _many("block: slice bits; repeat.")] = None,
     lanes: Annotated[
         list[int] | None, _many("block: slices per cycle, 0: as many as fit a word; repeat.")
+    ] = None,
+    rate: Annotated[
+        list[str] | None, _many("direct: bits per weight, as 2, 0.25 or 3/2; repeat.")
+    ] = None,
+    direct_window: Annotated[list[int] | None, _many("direct: seed bits in view; repeat.")] = None,
+    direct_planes: Annotated[
+        list[int] | None, _many("direct: bits of a code, 0: the best one found; repeat.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Start from the large grid.")] = False,
     points: Annotated[
@@ -94,8 +109,8 @@ def explore(
     objective: Annotated[
         list[str] | None,
         _many(
-            "Of the front: bits_per_weight, kept, lut, lut_per_weight, fmax_mhz, mweights_per_s; "
-            "repeat. Default: all but lut_per_weight."
+            "Of the front: bits_per_weight, kept, error, lut, lut_per_weight, fmax_mhz, "
+            "mweights_per_s; repeat. Default: all but lut_per_weight."
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the points: .png or .svg.")] = None,
@@ -158,6 +173,9 @@ def explore(
         "block_n_in": block_n_in,
         "block_n_out": block_n_out,
         "lanes": lanes,
+        "rate": rate,
+        "direct_window": direct_window,
+        "direct_planes": direct_planes,
     }
     start = FULL if full else DEFAULT
     changes: dict[str, Any] = {k: tuple(dict.fromkeys(v)) for k, v in given.items() if v}

@@ -32,6 +32,7 @@ def _with_views(path: Path) -> Iterable[Path]:
 
 _Files = Callable[[Path], Iterable[Path]]
 INPUTS: dict[str, _Files] = {
+    "calibration": _itself,
     "codes": _itself,
     "config": _itself,
     "files": _results,
@@ -45,6 +46,7 @@ INPUTS: dict[str, _Files] = {
 """Parameters of commands that name what is read, and which files they mean."""
 OUTPUTS: dict[str, _Files] = {
     "c_header": _itself,
+    "collect": _itself,
     "output": _itself,
     "plot": _itself,
     "table": _itself,

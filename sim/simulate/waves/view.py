@@ -35,7 +35,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "*decoder.parser.opens",
             "*decoder.parser.count",
             "*decoder.frames.head",
-            "*decoder.frames.left",
+            "*decoder.frames.words.ahead",
         ),
     ),
     (

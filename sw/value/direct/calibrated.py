@@ -78,12 +78,12 @@ def compensated(
             f"{name}: {weights.size} weights need several streams, but compensation goes through "
             "one (leave it out of the calibration)"
         )
-    aim = _objective(weights, moments, rotation, damping, has_bias, name)
+    aim, powers = _objective(weights, moments, quantizer, rotation, damping, has_bias, name)
     table, unit = stored_levels(gaussian_levels(config))
     units = table * np.float32(unit)
     search = ColumnSearch(config, weights.size, units, per_unit_of(config, 1.0))
     codes, scales = _chosen(aim, units, quantizer, search.step)
-    stored, notes = _stored(scales * unit, aim, quantizer)
+    stored, notes = _stored(scales * unit, aim, powers, quantizer)
     words = -(-slice_count(weights.size, config.lanes) * config.n_in // 64) + 2
     seeds = np.zeros(max(words, search.seeds.size), np.uint64)
     seeds[: search.seeds.size] = search.seeds
@@ -116,11 +116,11 @@ def compensated_scalar(
     Parameters and errors are those of :func:`compensated`.
     """
     _check(weights, quantizer, name)
-    aim = _objective(weights, moments, rotation, damping, has_bias, name)
+    aim, powers = _objective(weights, moments, quantizer, rotation, damping, has_bias, name)
     table, unit = stored_levels(lloyd_max(quantizer.planes))
     units = table * np.float32(unit)
     codes, scales = _chosen(aim, units, quantizer, lambda column: nearest(column, units))
-    stored, notes = _stored(scales * unit, aim, quantizer)
+    stored, notes = _stored(scales * unit, aim, powers, quantizer)
     mask = np.ones(weights.shape, np.bool_)
     return Quantized(mask, codes.reshape(weights.shape), stored, notes, table)
 
@@ -188,20 +188,29 @@ def _check(weights: np.ndarray, quantizer: Quantizer, name: str) -> None:
 def _objective(
     weights: np.ndarray,
     moments: Moments,
+    quantizer: Quantizer,
     rotation: int | None,
     damping: float | None,
     has_bias: bool,
     name: str,
-) -> Objective:
-    """Return the objective of a matrix, rotated if asked."""
+) -> tuple[Objective, np.ndarray]:
+    """Return the objective of a matrix, rotated if asked, and powers of two of its rows, (rows,).
+
+    Rows are divided by them, so that weights of any magnitude can be reckoned with.
+    """
     rows = check_weights(weights, name).reshape(len(weights), -1)
     if rotation is not None:
-        rows = turning.rotate(rows, rotation)
+        rows = turning.rotate(rows, rotation, name=name)
         moments = _rotated(moments, rotation)
     if damping is None:
         damping = DAMPING[moments.cross is not None]
+    peaks = np.abs(rows).max(axis=1, initial=0)
+    if quantizer.scale == "tensor":
+        peaks = np.full_like(peaks, peaks.max(initial=0))
+    _, powers = np.frexp(peaks)
+    rows = np.ldexp(rows, -powers[:, None])
     try:
-        return objective(rows, moments, damping=damping, has_bias=has_bias)
+        return objective(rows, moments, damping=damping, has_bias=has_bias), powers
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
 
@@ -236,14 +245,15 @@ def _chosen(
 
 
 def _stored(
-    scales: np.ndarray, aim: Objective, quantizer: Quantizer
+    scales: np.ndarray, aim: Objective, powers: np.ndarray, quantizer: Quantizer
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the scales as they are stored, (rows, 1) or (1, 1), and what to tell of them."""
+    scales = np.ldexp(scales.astype(np.float64), powers)
     own = scales[:1] if quantizer.scale == "tensor" else scales
-    peaks = np.abs(aim.target).max(axis=1, initial=0)
+    peaks = np.ldexp(np.abs(aim.target).max(axis=1, initial=0).astype(np.float64), powers)
     if own.size < peaks.size:
         peaks = peaks.max(initial=0, keepdims=True)
-    stored, _, notes = stored_scales(own[:, None].astype(np.float64), peaks, quantizer)
+    stored, _, notes = stored_scales(own[:, None], peaks, quantizer)
     zeros = int(np.count_nonzero(peaks == 0))
     if zeros:
         notes = [*notes, f"{zeros} of {peaks.size} rows are zeros, and come back as zeros"]

@@ -31,6 +31,9 @@ float32 in units of the rows' scales."""
 
 _BLOCK = 64
 """Columns whose errors are added one by one; those of whole blocks by matrix products."""
+_MOST_MOVED = 10
+"""Most by which targets may change the outputs, of themselves: beyond, moments are of two models
+that have nothing to do with each other."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,16 @@ def objective(
         ) from error
     target = weights
     if cross is not None:
-        both = (cross + more * np.eye(len(second))).T @ weights.T.astype(np.float64)
-        target = np.linalg.solve(damped, both).T.astype(np.float32)
+        own = weights.astype(np.float64)
+        both = (cross + more * np.eye(len(second))).T @ own.T
+        found = np.linalg.solve(damped, both).T
+        most = _MOST_MOVED**2 * np.vdot(own @ damped, own)
+        if np.vdot((found - own) @ damped, found - own) > most:
+            raise ConfigError(
+                f"cross and second moment ask for outputs that change by more than {_MOST_MOVED} "
+                "times themselves (collect both again, from one model)"
+            )
+        target = found.astype(np.float32)
     factor = np.ascontiguousarray((upper / upper.diagonal()).T, np.float32)
     return Objective(np.ascontiguousarray(target), damped.astype(np.float32), factor)
 

@@ -31,6 +31,9 @@ def _errors(value: np.float32, scale: np.float32, levels: np.ndarray, units: np.
         error = d * d * scale
         units[c] = np.int32(min(error, np.float32(_LIMIT)) + np.float32(0.5))
         least = min(least, units[c])
+    if least == _LIMIT:  # too far to be counted: then only the code next to it will do
+        near = min(max(value, levels.min()), levels.max())
+        units[np.argmin(np.abs(levels - near))] = least = np.int32(0)
     return int(least)
 
 

@@ -106,7 +106,10 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
         (["--outstanding", 2], "--outstanding goes with --unit ip, which reads memory, not decode"),
         (["--unit", "ip", "--align-bytes", 3], "align_bytes must be a power of two"),
         (["--unit", "ip", "--outstanding", 0], "outstanding must be at least 1, not 0"),
-        (["--unit", "ip", "--value", "block"], "unit ip needs the window value codec, not block"),
+        (
+            ["--unit", "ip", "--value", "block"],
+            "needs the window or direct value codec, not block",
+        ),
         (["--unit", "ip", *["--index", "trellis"] * 2], "one index of each of one or more codecs"),
         (
             ["--unit", "index", "--index", "trellis", "--index", "bitmap"],
@@ -127,7 +130,7 @@ def test_generate_ip_refuses(options: list[object], text: str, tmp_path: Path) -
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_generate_unit_ip_refuses() -> None:
-    with pytest.raises(ConfigError, match="unit ip needs the window value codec, not block"):
+    with pytest.raises(ConfigError, match="needs the window or direct value codec, not block"):
         generate_unit("ip", SMALL, indexes=INDEXES)
     with pytest.raises(ConfigError, match="max_burst: only unit ip reads memory, not stream-ip"):
         generate_unit("stream-ip", WINDOW, indexes=INDEXES, planes=2, memory={"max_burst": 4})

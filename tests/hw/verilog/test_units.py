@@ -250,7 +250,7 @@ def test_exported_verilog_has_clocked_processes_only() -> None:
 def test_exported_verilog_keeps_the_names_of_units_and_registers() -> None:
     text = generate_unit("decoder", WINDOW).text
     assert "module \\xorloom_window_decoder.decoder.frames.out (" in text
-    assert re.search(r"reg \[31:0\] left = 32'd0;", text)
+    assert re.search(r"reg signed \[32:0\] ahead = 33'h1fffffffe;", text)
     assert re.search(r"^  input aclk;", text, re.MULTILINE)
 
 

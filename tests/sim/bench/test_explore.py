@@ -5,9 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,49 +22,12 @@ from xorloom.sim.cli.main import app
 from xorloom.sim.plots import check_plot
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
 from xorloom.sw.tensors.checkpoint import from_arrays, open_model
-from xorloom.sw.tensors.quantize import Quantizer
 
 from tests.helpers.weights import clustered_weights
 
 GOALS = ("bits_per_weight", "kept", "lut", "fmax_mhz", "mweights_per_s")
 SMALL = Grid(value=("window",), n_in=(16,), n_out=(128,), index=("bitmap",))
 COMMAND = [sys.executable, "-m", "xorloom.sim.cli", "explore"]
-
-
-@pytest.fixture
-def sweep(tmp_path: Path) -> Sweep:
-    model = from_arrays({"w": clustered_weights(96, 128, 1), "v": clustered_weights(80, 64, 2)})
-    path = tmp_path / "weights.npz"
-    cut_rows(model, ["w", "v"], None, path)
-    return Sweep(path, 0.1, Quantizer(), "ecp5", 1)
-
-
-def fake_synthesis(text: str, top: str, target: str, *, seeds: int) -> SynthReport:
-    """LUTs and a clock that follow from the top's name."""
-    known = {"xorloom_window_value": (900, 200.0), "xorloom_trellis_core": (400, 150.0)}
-    lut, fmax = known.get(top, (1000, 100.0))
-    return SynthReport(top, target, lut, 10, None, fmax, fmax, seeds)
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Jobs run here, with no synthesis; yields the kinds of those that were run."""
-    done: list[str] = []
-
-    class Here:
-        def submit(self, function: Any, job: Any) -> Any:
-            done.append(job.key.partition("-")[0])
-            future: Future[Any] = Future()
-            future.set_result(function(job))
-            return future
-
-    @contextmanager
-    def here(count: int) -> Iterator[Here]:
-        yield Here()
-
-    monkeypatch.setattr(explore, "_workers", here)
-    monkeypatch.setattr(explore, "synthesize", fake_synthesis)
-    return done
 
 
 def test_points_are_all_combinations_that_make_a_decoder() -> None:
@@ -82,7 +42,7 @@ def test_points_are_all_combinations_that_make_a_decoder() -> None:
         ("entropy", None),
         ("bitmap", None),
     }
-    assert sum(skipped.values()) + len(found) == 3 * 2 * 4 + 1
+    assert sum(skipped.values()) + len(found) == 3 * 2 * 4 + 1 + len(grid.rate)
     assert any("n_out must be between" in reason for reason in skipped)
     few, _ = points(grid, 0.1, at_most=3)
     assert [p.parameters for p in few] == [p.parameters for p in points(grid, 0.1, at_most=3)[0]]
@@ -95,7 +55,7 @@ def test_points_are_all_combinations_that_make_a_decoder() -> None:
     ("change", "text"),
     [
         ({"taps": ("7",)}, r"no combination .*: taps must be like 1\+3x4 \(OWN\+SHAREDxPARITY\)"),
-        ({"value": ("huffman",)}, "value codec must be window or block, not 'huffman'"),
+        ({"value": ("huffman",)}, "value codec must be block, window, direct, not 'huffman'"),
         ({"n_in": ()}, "no combination of the grid makes a decoder: a parameter has no values"),
     ],
 )
@@ -166,13 +126,14 @@ def test_run_sweep_goes_on_where_a_point_fails(
 
     grid = replace(SMALL, index=("bitmap", "trellis"), index_bits=(0.15625,))
     chosen, _ = points(grid, 0.1)
+    whole = explore.synthesize
     monkeypatch.setattr(explore, "synthesize", crash)
     with Store(tmp_path / "s.jsonl", {}) as store:
         run_sweep(chosen, sweep, store)
         assert sweep_rows(chosen, sweep, store, GOALS) == ([], {}, 2)
         assert len(store.errors) == 2
         assert "no route" in store.errors[0]
-    monkeypatch.setattr(explore, "synthesize", fake_synthesis)
+    monkeypatch.setattr(explore, "synthesize", whole)
     in_process.clear()
     with Store(tmp_path / "s.jsonl", {}) as store:
         run_sweep(chosen, sweep, store)
@@ -205,7 +166,7 @@ def test_store_drops_a_line_that_was_cut_off(
         ("\n", FormatError, "no store of a sweep"),
         ("[" * 100_000 + "\n", FormatError, "no store of a sweep"),
         (
-            '{"format": "xorloom-explore-2", "weights": "b"}\n',
+            '{"format": "xorloom-explore-3", "weights": "b"}\n',
             ConfigError,
             "was made with weights b, not a: give another -o, or delete it",
         ),
@@ -276,11 +237,12 @@ def test_cut_rows_takes_the_first_of_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_draw_writes_a_picture(suffix: str, tmp_path: Path) -> None:
-    row = {"value": "window", "index": "trellis", "kept": 0.8, "pareto": True}
+    row = {"value": "window", "index": "trellis", "kept": 0.8, "error": 0.5, "pareto": True}
     row |= {"lut_per_weight": 5.0, "bits_per_weight": 0.3}
     other = row | {"index": "bitmap", "kept": 1.0, "bits_per_weight": 1.1, "pareto": False}
     path = tmp_path / "made" / f"a.{suffix}"
-    draw([row, other, row | {"lut_per_weight": None}], path, "title")
+    direct = row | {"value": "direct", "index": "none", "kept": 1.0}
+    draw([row, other, direct, row | {"lut_per_weight": None}], path, "title")
     head = path.read_bytes()[:300]
     assert head.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in path.read_bytes()
     assert [p.name for p in path.parent.iterdir()] == [path.name]

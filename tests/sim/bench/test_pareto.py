@@ -61,6 +61,8 @@ def test_pareto_of_a_few_points() -> None:
 
 
 def test_pareto_refuses_an_unknown_objective() -> None:
-    with pytest.raises(ConfigError, match=r"objective must be one of bits_per_weight, kept, lut"):
+    with pytest.raises(
+        ConfigError, match=r"objective must be one of bits_per_weight, kept, error, lut"
+    ):
         pareto([], ("area",))
     assert set(NAMES) < set(OBJECTIVES)

@@ -21,7 +21,7 @@ from tests.helpers.cli import BLOCK, SMALL, TOPS, WINDOW, refuses, xorloom
         (["--stages", "3"], "Invalid value for '--stages'"),
         (["--lanes", "3"], "--lanes belongs to --value block, not window"),
         (["--stages", "2"], "--stages belongs to --value block, not window"),
-        (["--value", "block"], "--window belongs to --value window, not block"),
+        (["--value", "block"], "--window belongs to --value window or direct, not block"),
         (["--memory", "sdr-133", "--clock", "0"], "clock"),
     ],
     ids=lambda value: value[0].strip("-") if isinstance(value, list) else "",

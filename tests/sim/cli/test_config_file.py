@@ -101,7 +101,7 @@ def test_every_key_is_a_flag() -> None:
         ("stages = 3", "stages must be between 1 and 2, not 3"),
         ("n-in = 512", "n_in must be between 8 and 256, not 512"),
         ("bus-bits = 48", "bus_bits must be one of 32, 64, 128, 256, 512, not 48"),
-        ("value = 'mlw'", "value codec must be window or block, not 'mlw'"),
+        ("value = 'mlw'", "value codec must be block, window, direct, not 'mlw'"),
         ("lanes = 2", "--lanes belongs to --value block, not window"),
         ("clock = 0", "clock must be between 1 and 2000 MHz, not 0"),
         ("unit = 'chip'", "unit must be one of decoder, value, control, network, not 'chip'"),

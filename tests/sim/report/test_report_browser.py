@@ -111,7 +111,7 @@ def test_page_draws_all_charts_quietly_and_fits(
     assert found["inner"] == width
     assert found["scroll"] <= width
     assert found["wide"] == []
-    assert len(found["charts"]) == 15
+    assert len(found["charts"]) == 17
     for chart, place, drawn in found["charts"]:
         assert drawn == place > 250, chart
 

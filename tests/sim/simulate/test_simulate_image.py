@@ -153,7 +153,7 @@ def test_simulate_with_an_index_needs_a_window_model(unit: str, folder: Path) ->
     xorloom("compress", folder / "model.npz", "-o", out, "--sparsity", 0.8, *options)
     text = {
         "ip": "the block codec has no weight streams",
-        "index": "--unit index needs the window value codec, not block",
+        "index": "--unit index needs the window or direct value codec, not block",
     }[unit]
     refuses(text, "simulate", out, "--unit", unit)
 

@@ -333,7 +333,8 @@ def test_every_pattern_of_the_view_shows_something(tmp_path: Path) -> None:
         for module in re.split(r"^module ", text, flags=re.M)[1:]:
             path = module.split("(")[0].strip().lstrip("\\").split(".")
             lines += [f"$scope module {part} $end" for part in path]
-            for name in re.findall(r"^ +(?:reg|wire) (?:\[\d+:0\] )?\\?([^\s;]+)", module, re.M):
+            kind = r"^ +(?:reg|wire) (?:signed )?(?:\[\d+:0\] )?"
+            for name in re.findall(kind + r"\\?([^\s;]+)", module, re.M):
                 number += 1
                 lines.append(f"$var wire 1 {number} {name} $end")
             lines += ["$upscope $end"] * len(path)

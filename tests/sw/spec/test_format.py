@@ -9,8 +9,11 @@ import xorloom.sw
 from xorloom.sw.index.plane import encode_index
 from xorloom.sw.memory.weight_stream import join_streams, split_stream
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import BitmapConfig, TrellisConfig
 from xorloom.sw.spec.weight_format import WeightFormat
+from xorloom.sw.value.direct.codec import decode
+from xorloom.sw.value.direct.stream import unpack_direct
 from xorloom.sw.value.window import codec as window_codec
 from xorloom.sw.value.window import stream as window_stream
 
@@ -146,3 +149,29 @@ def test_weight_example_comes_apart_by_hand() -> None:
     index_dates = [32 * w // 32 for w in range(2)]
     shown = [[int(date) for date in part.split()] for part in facts["dates"].split("|")]
     assert shown == [value_dates, index_dates]
+
+
+def test_direct_example_decodes_by_hand() -> None:
+    facts = example("9.8 Direct codec")
+    config = DirectConfig(n_in=6, n_out=12, planes=3, window=6, taps=3, bus_bits=32, network_seed=1)
+    hands = [[tuple(map(int, h.split(","))) for h in facts[f"phase {p}"].split()] for p in (0, 1)]
+    assert config.network.rows == tuple(tuple(hand) for hand in hands)
+    steps = [int(step) for step in facts["steps"].split()]
+    data = bytes.fromhex(facts["stream"])
+    assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little")
+    assert zlib.crc32(b"6,12,3,6,3,1") == int.from_bytes(data[8:12], "little")
+    levels = np.frombuffer(data[16:24], np.int8)
+    assert levels.tolist() == [-127, -76, -43, -14, 14, 43, 76, 127]
+    seeds = int.from_bytes(data[24:28], "little") << 5  # five zeros come before the stream
+    codes = []
+    for beat, want in enumerate(facts["slices"].split()):
+        found = 0
+        for lane, step in enumerate(steps):
+            window = seeds >> 6 * beat + step
+            bits = [sum(window >> t & 1 for t in hand) & 1 for hand in hands[lane % 2]]
+            codes.append(sum(bit << b for b, bit in enumerate(bits)))
+            found |= codes[-1] << 3 * lane
+        assert f"{found:x}" == want
+    assert codes[:10] == [int(code) for code in facts["codes"].split()]
+    read = unpack_direct(data, config, order="column", weights=10, slices_per_stream=3)
+    assert decode(read, (5, 2), config).T.reshape(-1).tolist() == codes[:10]

@@ -243,7 +243,7 @@ def test_dequantize_rejects_scales_of_another_shape():
     [
         (
             {"method": "log"},
-            "method must be one of binary, alternating, ternary, uniform, not 'log'",
+            "method must be one of binary, alternating, ternary, uniform, trellis, not 'log'",
         ),
         ({"scale": "column"}, "scale must be one of tensor, row, group, not 'column'"),
         ({"scale_dtype": "int8"}, "scale_dtype must be one of float16, float32, not 'int8'"),

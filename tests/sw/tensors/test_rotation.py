@@ -119,8 +119,17 @@ def test_kernel_is_its_python_text():
 
 def test_numbers_beyond_float32_become_its_largest():
     most = np.finfo(np.float32).max
-    row = np.full((1, 4), most, np.float32) * signs(0, 4).astype(np.float32)
-    assert rotate(row, 0).tolist() == [[most, 0, 0, 0]]
+    row = np.full((1, 4), most, np.float32)
+    assert unrotate(row, 0).tolist() == [[signs(0, 4)[0] * most, 0, 0, 0]]
+
+
+def test_weights_beyond_float32_when_rotated_are_refused():
+    row = np.full((1, 4), np.finfo(np.float32).max, np.float32) * signs(0, 4).astype(np.float32)
+    with pytest.raises(
+        ConfigError, match=r"w: rotated weights are beyond float32, .*do not rotate"
+    ):
+        rotate(row, 0, name="w")
+    assert rotate(row / 4, 0)[0, 0] == pytest.approx(np.abs(row).max() / 2)
 
 
 def test_odd_columns_are_told():

@@ -150,3 +150,16 @@ def test_what_cannot_be_compensated_is_told_by_the_tensors_name(monkeypatch):
     monkeypatch.setattr(calibrated, "slices_per_stream", lambda weights, config: 5)
     with pytest.raises(CapacityError, match="a: 3840 weights need several streams"):
         compensated(weights, CONFIG, moments, ROWS, name="a")
+
+
+@pytest.mark.parametrize("rotation", [None, 7])
+@pytest.mark.parametrize("scale", ["row", "tensor"])
+def test_weights_of_any_magnitude_are_chosen_alike(scale, rotation):
+    weights, _, moments = case()
+    quantizer = Quantizer("trellis", 4, scale, scale_dtype="float32")
+    plain = compensated(weights, CONFIG, moments, quantizer, rotation=rotation)
+    for power in (-110, 120):
+        given = np.ldexp(weights, power)
+        found = compensated(given, CONFIG, moments, quantizer, rotation=rotation)
+        assert np.array_equal(found.codes, plain.codes)
+        assert np.array_equal(found.scales, np.ldexp(plain.scales, power))

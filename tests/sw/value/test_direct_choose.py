@@ -2,11 +2,13 @@
 """Values that the direct codec chooses: errors near the bound, scales, levels, bad input."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.direct_preset import direct_config
 from xorloom.sw.tensors.orders import ORDERS
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, dequantize
 from xorloom.sw.value.direct.choose import choose, sequence
@@ -126,3 +128,15 @@ def test_fit_levels_lowers_the_error(rng):
     found, again = (fit_levels(x, None, gaussian_levels(CONFIG), CONFIG, rounds=1) for _ in "ab")
     assert found[1] < errors[-1] * 1.02
     assert (found[0] == again[0]).all()
+
+
+@pytest.mark.parametrize("rate", [3, 4])
+@pytest.mark.parametrize("size", [33, -100, 1e4])
+def test_choose_takes_outliers_for_what_they_are(rate, size):
+    config = direct_config(rate=Fraction(rate), window=8)
+    weights = np.random.default_rng(1).standard_normal((64, 256)).astype(np.float32)
+    weights[3, 9] = size
+    quantizer = Quantizer("trellis", config.planes, scale_dtype="float32")
+    choice = choose(weights, config, quantizer)
+    values = choice.streams.levels[choice.codes] * choice.scales
+    assert values[3, 9] * np.sign(size) == np.abs(values[3]).max()

@@ -159,8 +159,17 @@ def test_inputs_that_are_all_zero_make_all_weights_equal():
 def test_moments_that_cannot_be_are_rejected():
     weights, x = case()
     second = np.eye(96, dtype=np.float32)
-    second[0, 1] = second[1, 0] = 50
+    second[:3, :3] = 1.9 * np.eye(3, dtype=np.float32) - 0.9
     with pytest.raises(ConfigError, match=r"not positive definite, even with damping 0.01 \(coll"):
         objective(weights, Moments(second), damping=0.01, has_bias=False)
     with pytest.raises(ConfigError, match="is of 96 columns, the tensor has 95"):
         objective(weights[:, :95], moments_of(x), damping=0.01, has_bias=False)
+
+
+def test_cross_moments_of_another_model_are_refused():
+    weights, x = case()
+    second = (x.T @ x / len(x)).astype(np.float32)
+    mean = np.zeros(len(second), np.float32)
+    wrong = Moments(second, mean, len(x), 100 * second, mean)
+    with pytest.raises(ConfigError, match="change by more than 10 times themselves"):
+        objective(weights, wrong, damping=0.01, has_bias=False)

@@ -278,10 +278,10 @@ def test_decode_by_column_of_no_rows_is_empty():
 
 def test_stream_counts_are_slice_bits():
     config = small()  # 64 // 3 = 21 weights a slice, 16 slices a frame
-    assert stream_counts(0, 3, config, 16) == []
-    assert stream_counts(1, 3, config, 16) == [3]
-    assert stream_counts(16 * 21, 3, config, 16) == [15 * 64 + 63]
-    assert stream_counts(16 * 21 + 2, 3, config, 16) == [1024, 6]
+    assert stream_counts(0, 3, config.n_out, 16) == []
+    assert stream_counts(1, 3, config.n_out, 16) == [3]
+    assert stream_counts(16 * 21, 3, config.n_out, 16) == [15 * 64 + 63]
+    assert stream_counts(16 * 21 + 2, 3, config.n_out, 16) == [1024, 6]
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,27 @@ def test_hashed_index_costs_nothing_and_outlives_training(folder: Path, tmp_path
     options = ("--index", "hashed", "--density", 0.1, *DECODER)
     _, told = xorloom("compress", tmp_path / "trained.npz", "-o", out, *options)
     assert "0.1 asked for: its steps are 1/256" in " ".join(told.split())
+    assert "own mask" not in told
     xorloom("decompress", out, "-o", tmp_path / "c.safetensors")
     again = open_model(tmp_path / "c.safetensors")
     for name, plain in first["plain"].items():
         assert np.array_equal(again[name].load() != 0, plain != 0)
     assert 0.08 < (first["plain"]["w"] != 0).mean() < 0.12
+
+
+def test_weights_of_its_own_mask_that_a_hashed_one_prunes_are_told(
+    folder: Path, tmp_path: Path
+) -> None:
+    weights = open_model(folder / "model.npz")["w"].load()
+    pruned = np.where(np.abs(weights) > np.quantile(np.abs(weights), 0.9), weights, 0)
+    np.savez(tmp_path / "pruned.npz", w=pruned)
+    out = tmp_path / "a.safetensors"
+    _, told = xorloom("compress", tmp_path / "pruned.npz", "-o", out, "--index", "hashed", *DECODER)
+    xorloom("decompress", out, "-o", tmp_path / "b.safetensors")
+    kept = open_model(tmp_path / "b.safetensors")["w"].load() != 0
+    lost = np.count_nonzero(pruned[~kept])
+    text = f"{lost:,} weights of its own mask are pruned: the hashed mask is another one"
+    assert text in " ".join(told.split())
 
 
 def test_index_none_keeps_every_weight(folder: Path, tmp_path: Path) -> None:
@@ -239,7 +255,7 @@ def test_given_mask_is_refused_by_an_index_that_chooses(
 
 def test_block_codec_refuses_any_other_index(folder: Path, tmp_path: Path) -> None:
     refuses(
-        "the trellis index goes with the window value codec: the block codec takes a bitmap",
+        "the window value codec: the block codec takes the bitmap index",
         "compress",
         folder / "model.npz",
         "-o",

@@ -6,7 +6,7 @@ from xorloom.sw.model.calibration.file import Calibration, load, save
 from xorloom.sw.tensors.moments import Moments
 
 EYE = np.eye(3, dtype=np.float32)
-LINE = np.arange(3, dtype=np.float32)
+LINE = np.arange(3, dtype=np.float32) / 4
 
 
 def test_file_holds_what_was_saved_and_is_an_npz(tmp_path):
