@@ -180,12 +180,12 @@ def _choose(
         mask = prune.prune_tensor(importance, 1 - density)
         return _stored(tensor, weights, mask, plan, "pruned", why)
     zeros = int(np.count_nonzero(chosen.mask & zero))
-    quantized, error, better = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
+    quantized, loss, better = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
     lost = int(np.count_nonzero(~chosen.mask & ~zero))
     if lost and _own_mask(tensor, weights) is not None:
         note = f"{lost:,} weights of its own mask are pruned: the {index.codec} mask is another one"
         quantized = replace(quantized, notes=(*quantized.notes, note))
-    return Part(quantized, error, better, order, "chosen", zeros, size, chosen)
+    return Part(quantized, loss, better, order, "chosen", zeros, size, chosen)
 
 
 def _stored(
