@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .figure import (
+from xorloom.sim.report.figure import (
     COLOURS,
     ROW_PIXELS,
     Dots,
@@ -21,7 +21,7 @@ from .figure import (
     shorten,
     size_axis,
 )
-from .input import Piece
+from xorloom.sim.report.input import Piece
 
 __all__ = ["area_figures", "boards_figure", "ratio_figure", "units_figure"]
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xorloom.sim.bench.rate.points import SOURCE_TITLES, TITLES
-
-from .figure import COLOURS, Figure, Table, axis, chart, label, number
-from .input import Piece
+from xorloom.sim.report.figure import COLOURS, Figure, Table, axis, chart, label, number
+from xorloom.sim.report.input import Piece
 
 __all__ = ["best_rate", "rate_figures"]
 

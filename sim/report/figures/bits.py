@@ -7,10 +7,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from xorloom.sw.index.rate_distortion import share_bound
-from xorloom.sw.model.metrics import TensorBits
-
-from .figure import (
+from xorloom.sim.report.figure import (
     COLOURS,
     ROW_PIXELS,
     Figure,
@@ -24,7 +21,9 @@ from .figure import (
     row_labels,
     short_names,
 )
-from .input import Piece
+from xorloom.sim.report.input import Piece
+from xorloom.sw.index.rate_distortion import share_bound
+from xorloom.sw.model.metrics import TensorBits
 
 __all__ = ["PARTS", "bits_figure", "efficiency_figure", "kept_figure", "total_of"]
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xorloom.sim.bandwidth.roofline import STYLES
-
-from .figure import (
+from xorloom.sim.report.figure import (
     COLOURS,
     Dots,
     Figure,
@@ -19,7 +18,7 @@ from .figure import (
     percent,
     size_axis,
 )
-from .input import Piece
+from xorloom.sim.report.input import Piece
 
 __all__ = [
     "bandwidth_figure",

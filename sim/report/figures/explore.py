@@ -4,8 +4,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .figure import COLOURS, Figure, Table, axis, chart, label, number, shorten, size_axis
-from .input import Piece
+from xorloom.sim.report.figure import (
+    COLOURS,
+    Figure,
+    Table,
+    axis,
+    chart,
+    label,
+    number,
+    shorten,
+    size_axis,
+)
+from xorloom.sim.report.input import Piece
 
 __all__ = ["pareto_figure"]
 
