@@ -4,7 +4,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xorloom.sim.report.figure import (
+from xorloom.sim.report.results.input import Piece
+
+from .figure import (
     COLOURS,
     ROW_PIXELS,
     Dots,
@@ -21,7 +23,6 @@ from xorloom.sim.report.figure import (
     shorten,
     size_axis,
 )
-from xorloom.sim.report.input import Piece
 
 __all__ = ["area_figures", "boards_figure", "ratio_figure", "units_figure"]
 

@@ -7,7 +7,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from xorloom.sim.report.figure import (
+from xorloom.sim.report.results.input import Piece
+from xorloom.sw.index.rate_distortion import share_bound
+from xorloom.sw.model.metrics import TensorBits
+
+from .figure import (
     COLOURS,
     ROW_PIXELS,
     Figure,
@@ -21,9 +25,6 @@ from xorloom.sim.report.figure import (
     row_labels,
     short_names,
 )
-from xorloom.sim.report.input import Piece
-from xorloom.sw.index.rate_distortion import share_bound
-from xorloom.sw.model.metrics import TensorBits
 
 __all__ = ["PARTS", "bits_figure", "efficiency_figure", "kept_figure", "total_of"]
 

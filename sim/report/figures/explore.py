@@ -4,7 +4,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xorloom.sim.report.figure import (
+from xorloom.sim.report.results.input import Piece
+
+from .figure import (
     COLOURS,
     Figure,
     Table,
@@ -15,7 +17,6 @@ from xorloom.sim.report.figure import (
     shorten,
     size_axis,
 )
-from xorloom.sim.report.input import Piece
 
 __all__ = ["pareto_figure"]
 

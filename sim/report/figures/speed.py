@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from xorloom.sim.bandwidth.roofline import STYLES
-from xorloom.sim.report.figure import (
+from xorloom.sim.report.results.input import Piece
+
+from .figure import (
     COLOURS,
     Dots,
     Figure,
@@ -18,7 +20,6 @@ from xorloom.sim.report.figure import (
     percent,
     size_axis,
 )
-from xorloom.sim.report.input import Piece
 
 __all__ = [
     "bandwidth_figure",
