@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from xorloom.sw.base.errors import ConfigError, check_range
-
-from xorloom.sw.torch.coding.frozen import FrozenCoding
+from xorloom.sw.torch.coding.base import Coding
+from xorloom.sw.torch.pruned import pruned
 
 from .freezing import freeze
 
-__all__ = ["Healed", "Loss", "distance", "heal", "run"]
+__all__ = ["Healed", "Loss", "distance", "distil", "heal"]
 
 Loss = Callable[[Any, Any], torch.Tensor]
 """``loss(outputs, wanted)``: what the module gave, and what the teacher gave for the same batch."""
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Healed:
-    """What healing did.
+    """What training did.
 
     Parameters
     ----------
@@ -99,18 +99,67 @@ def heal(
         If there is no batch, nothing of the module is compressed, or a loss is not finite; the
         module is then at the last step whose loss was.
     """
-    runs = list(batches)
-    if not runs:
-        raise ConfigError("batches is empty: healing needs at least one (use typical inputs)")
-    if seconds is not None and not seconds > 0:
-        raise ConfigError(f"seconds must be positive, not {seconds}")
-    for name, number in (("rate", rate), ("scale_rate", scale_rate)):
+    codings = freeze(module)
+    scales = [coding.scales for coding in codings.values()]
+    vectors = [p for p in module.parameters() if p.ndim <= 1 and all(p is not s for s in scales)]
+    groups = [{"params": vectors, "lr": rate}, *_scale_groups(codings.values(), scale_rate)]
+    _check_rates(rate=rate, scale_rate=scale_rate)
+    return _train(module, teacher, batches, groups, steps, seconds, loss or distance)
+
+
+def distil(
+    module: Any,
+    teacher: Any,
+    batches: Iterable[Any],
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    rate: float = 1e-3,
+    scale_rate: float = 1e-3,
+    latent_rate: float = 1e-4,
+    loss: Loss | None = None,
+) -> Healed:
+    """Train a pruned module, latent weights and all, towards its teacher's outputs.
+
+    Parameters
+    ----------
+    latent_rate : float
+        Largest learning rate of the parameters of two dimensions or more that have gradients.
+    module, teacher, batches, steps, seconds, rate, scale_rate, loss
+        As of :func:`heal`.
+
+    Raises
+    ------
+    ConfigError
+        As of :func:`heal`.
+    """
+    _check_rates(rate=rate, scale_rate=scale_rate, latent_rate=latent_rate)
+    there = pruned(module)
+    if not there:
+        raise ConfigError(f"nothing of {type(module).__name__} is pruned: call prune before")
+    groups = _scale_groups([weight.coding for weight in there], scale_rate)
+    taken = {id(p) for group in groups for p in group["params"]}
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
+    groups += [
+        {"params": [p for p in rest if p.ndim <= 1], "lr": rate},
+        {"params": [p for p in rest if p.ndim > 1], "lr": latent_rate},
+    ]
+    return _train(module, teacher, batches, groups, steps, seconds, loss or distance)
+
+
+def _check_rates(**rates: float) -> None:
+    for name, number in rates.items():
         if not 0 < number < math.inf:
             raise ConfigError(f"{name} must be positive, not {number}")
-    count = check_range("steps", len(runs) if steps is None else steps, 1, 1 << 31)
-    codings = freeze(module)
-    groups = _groups(module, codings, rate, scale_rate)
-    return _train(module, teacher, cycle(runs), groups, count, seconds, loss or distance)
+
+
+def _scale_groups(codings: Iterable[Coding], scale_rate: float) -> list[dict[str, Any]]:
+    """Return the optimizer's groups of scales, their steps relative to their size."""
+    return [
+        {"params": group["params"], "lr": scale_rate * group["lr_factor"]}
+        for coding in codings
+        for group in coding.training_parameters()
+    ]
 
 
 def distance(outputs: Any, wanted: Any) -> torch.Tensor:
@@ -143,21 +192,6 @@ def _tensors(outputs: Any) -> list[torch.Tensor]:
     return []
 
 
-def _groups(
-    module: Any, codings: Mapping[str, FrozenCoding], rate: float, scale_rate: float
-) -> list[dict[str, Any]]:
-    """Return the optimizer's groups: vectors of the module, and the scales of every coding."""
-    scales = {id(coding.scales) for coding in codings.values()}
-    vectors = [p for p in module.parameters() if p.ndim <= 1 and id(p) not in scales]
-    groups: list[dict[str, Any]] = [{"params": vectors, "lr": rate}] if vectors else []
-    for coding in codings.values():
-        groups += [
-            {"params": group["params"], "lr": scale_rate * group["lr_factor"]}
-            for group in coding.training_parameters()
-        ]
-    return groups
-
-
 @contextmanager
 def _only(module: Any, groups: list[dict[str, Any]]) -> Iterator[None]:
     """Let only parameters of the groups have gradients, and everything be in evaluation mode."""
@@ -180,13 +214,21 @@ def _only(module: Any, groups: list[dict[str, Any]]) -> Iterator[None]:
 def _train(
     module: Any,
     teacher: Any,
-    batches: Iterator[Any],
+    batches: Iterable[Any],
     groups: list[dict[str, Any]],
-    steps: int,
+    steps: int | None,
     seconds: float | None,
     loss: Loss,
 ) -> Healed:
     """Make the steps."""
+    runs = list(batches)
+    if not runs:
+        raise ConfigError("batches is empty: training needs at least one (use typical inputs)")
+    if seconds is not None and not seconds > 0:
+        raise ConfigError(f"seconds must be positive, not {seconds}")
+    count = check_range("steps", len(runs) if steps is None else steps, 1, 1 << 31)
+    groups = [group for group in groups if group["params"]]
+    source = cycle(runs)
     optimizer = torch.optim.Adam(groups, betas=_BETAS)
     tops = [group["lr"] for group in groups]
     begin, losses = time.monotonic(), []
@@ -194,8 +236,8 @@ def _train(
     teacher.eval()
     try:
         with _only(module, groups):
-            for step in range(steps):
-                share = step / steps
+            for step in range(count):
+                share = step / count
                 if seconds is not None:
                     share = max(share, (time.monotonic() - begin) / seconds)
                 if share >= 1:
@@ -203,23 +245,21 @@ def _train(
                 factor = min(1.0, (step + 1) / _WARM_UP) * (1 + math.cos(math.pi * share)) / 2
                 for group, top in zip(optimizer.param_groups, tops, strict=True):
                     group["lr"] = top * factor
-                losses.append(_step(module, teacher, next(batches), optimizer, loss, step))
+                losses.append(_step(module, teacher, next(source), optimizer, loss, step))
                 if (step + 1) % _TOLD == 0:
                     mean = sum(losses[-_TOLD:]) / _TOLD
-                    _log.info(f"xorloom: healing: {step + 1} of {steps} steps, loss {mean:.4f}")
+                    _log.info(f"xorloom: distilling: {step + 1} of {count} steps, loss {mean:.4f}")
     finally:
         for part in was_training:
             part.training = True
     return Healed(tuple(losses), time.monotonic() - begin)
 
 
-def _step(
-    module: Any, teacher: Any, batch: Any, optimizer: Any, loss: Loss, step: int
-) -> float:
+def _step(module: Any, teacher: Any, batch: Any, optimizer: Any, loss: Loss, step: int) -> float:
     """Make a step, and return the loss before it."""
     with torch.no_grad():
-        wanted = run(teacher, batch)
-    found = loss(run(module, batch), wanted)
+        wanted = _run(teacher, batch)
+    found = loss(_run(module, batch), wanted)
     number = float(found.detach())
     if not math.isfinite(number):
         raise ConfigError(
@@ -232,7 +272,7 @@ def _step(
     return number
 
 
-def run(module: Any, batch: Any) -> Any:
+def _run(module: Any, batch: Any) -> Any:
     """Return a module's outputs for a batch: keywords, positions, or one argument."""
     if isinstance(batch, Mapping):
         return module(**batch)

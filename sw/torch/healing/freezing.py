@@ -46,9 +46,7 @@ def load_frozen(path: Path, module: Any) -> Any:
         If the file is damaged.
     """
     container = read_container(Path(path))
-    codings = {
-        name: FrozenCoding(_coded(container, name), name=name) for name in container.tensors
-    }
+    codings = {name: FrozenCoding(_coded(container, name), name=name) for name in container.tensors}
     if not codings:
         raise ConfigError(f"{path}: no tensor is compressed (use load)")
     load(path, module)
@@ -100,4 +98,3 @@ def freeze(module: Any) -> dict[str, FrozenCoding]:
             "compressed file with load_frozen"
         )
     return found
-
