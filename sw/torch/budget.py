@@ -21,7 +21,7 @@ from xorloom.sw.index.plane import encode_index
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import PERIOD_MAX, RATES
 from xorloom.sw.spec.direct_preset import direct_config
-from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
+from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import frame_bytes, padded
 from xorloom.sw.spec.weight_format import index_for
 from xorloom.sw.tensors.orders import runs
@@ -36,8 +36,9 @@ __all__ = ["plan_for", "stored_bits", "value_config"]
 
 _SAMPLE = 1 << 21
 """Weights that are encoded to see what values take; of larger ones, the first so many."""
-_LEAST = 1e-3
-"""Least density that is tried."""
+_DENSITIES = {"trellis": (1 / 64, 15 / 32), "hashed": (1 / 256, 255 / 256)}
+"""Densities that a codec has; any of (1/1000, 1) for the others."""
+_ANY = (1e-3, 1 - 1e-3)
 _ROUNDS = 16
 _TAPS = 2
 """Taps of trained seeds: more train worse, see docs/decisions/training.md."""
@@ -102,16 +103,18 @@ def stored_bits(shape: tuple[int, ...], plan: LayerPlan) -> float:
     else:
         assert isinstance(value, BlockConfig)
         decoder = search_block([(mask, codes, plan.planes)], value).config
-    index = _index(shape, plan, value if isinstance(value, WindowConfig) else decoder)
+    index = _index(plan, value if isinstance(value, WindowConfig) else decoder)
     kept = round(size * plan.kept) * plan.planes
     slices = 0
     if isinstance(value, WindowConfig):
         slices = stream_slices(size, kept, plan.planes, value, index.slice_multiple)
-    _, found, layout = encode_value(
+    _, found, _ = encode_value(
         mask, codes, plan.planes, decoder, "row", slices_per_stream=slices or None
     )
     values = found.total * size / part
-    if plan.mask in CHOSEN:
+    if plan.mask == "lowrank" and plan.index_bits is not None:
+        masks = plan.index_bits * size  # the tile is chosen so that it takes no more
+    elif plan.mask in CHOSEN:
         measure = index_codec(index.codec).stream_bits
         streams = [
             measure(count, plan.kept, index) for _, _, count in runs(size, index.n_out, slices)
@@ -123,16 +126,13 @@ def stored_bits(shape: tuple[int, ...], plan: LayerPlan) -> float:
     return (values + masks + scales) / size
 
 
-def _index(shape: tuple[int, ...], plan: LayerPlan, value: ValueConfig) -> IndexConfig:
+def _index(plan: LayerPlan, value: ValueConfig) -> IndexConfig:
     if plan.mask == "all" and isinstance(value, WindowConfig):
         return index_config("none", value, plan.planes, density=1)
     if plan.value == "block":
         return index_for(value, plan.planes)
     if plan.mask not in CHOSEN:
         return stored_index(value, plan.planes)
-    importance = None
-    if plan.mask == "lowrank":  # its tile is searched
-        importance = np.abs(np.random.default_rng(0).normal(size=shape).astype(np.float32))
     return index_config(
         plan.mask,
         value,
@@ -140,7 +140,6 @@ def _index(shape: tuple[int, ...], plan: LayerPlan, value: ValueConfig) -> Index
         density=plan.density,
         rate=plan.index_bits,
         window=plan.window or TrellisConfig.window,
-        importance=importance,
     )
 
 
@@ -225,24 +224,23 @@ def _patterns(base: LayerPlan) -> list[LayerPlan]:
 
 def _rates(base: LayerPlan, budget: float, split: dict[str, Any]) -> list[LayerPlan]:
     """Return plans of all index rates, ascending."""
+    low, high = _DENSITIES.get(base.mask, _ANY)
     density = split.get("density", budget * _SPLIT[base.mask] / base.planes)
+    density = min(max(density, low), high)
     lanes = WindowConfig().n_out // base.planes
-    least, steps = (1, lanes // 2) if base.mask == "trellis" else (4, lanes // 4)
-    density = min(max(density, 2 * _LEAST), 0.5)
-    return [replace(base, density=density, index_bits=k / lanes) for k in range(least, steps + 1)]
+    least, most = TRELLIS_RATES
+    rates = [k / lanes for k in range(math.ceil(least * lanes), int(most * lanes) + 1)]
+    return [replace(base, density=density, index_bits=rate) for rate in rates]
 
 
 def _densest(base: LayerPlan, budget: float, cost: Callable[[LayerPlan], float]) -> LayerPlan:
     """Return the plan of the largest density within the budget."""
-    low, high = _LEAST, 255 / 256
+    low, high = _DENSITIES.get(base.mask, _ANY)
     least = cost(replace(base, density=low))
     if least > budget:
         raise BudgetError(budget, least)
     for _ in range(_ROUNDS):
         middle = math.sqrt(low * high)
-        try:
-            fits = cost(replace(base, density=middle)) <= budget
-        except ConfigError:  # the codec has no such density
-            fits = False
+        fits = cost(replace(base, density=middle)) <= budget
         low, high = (middle, high) if fits else (low, middle)
     return replace(base, density=low)
