@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import torch
 from xorloom.sim import datasets
 from xorloom.sim.bench.embeddings.methods import ROTATION, Subject, calibrated
 from xorloom.sim.embeddings.encoder import SentenceEncoder
-from xorloom.sim.embeddings.metrics import Likeness, compare, rank_correlation
+from xorloom.sim.embeddings.metrics import compare, rank_correlation
 from xorloom.sim.embeddings.text import split, token_ids
 from xorloom.sim.embeddings.torch_encoder import TorchEncoder, batches_of, torch_encoder
 from xorloom.sw.base.errors import CapacityError
 from xorloom.sw.base.extras import require
 from xorloom.sw.base.progress import Progress, no_progress
+from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.model.compress import CompressedModel, compress_model
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.source import open_plain
@@ -32,11 +33,12 @@ from xorloom.sw.torch import export, load, prune
 from xorloom.sw.torch.budget import plan_for
 from xorloom.sw.torch.healing.distil import distil, heal
 from xorloom.sw.torch.healing.freezing import load_frozen
+from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.value.plane import stream_bits
 
 __all__ = ["METHODS", "Sentences", "minilm_sentences", "sentence_rows"]
 
-CALIBRATION = 2048
+CALIBRATION = 1024
 """Sentences to calibrate with; training takes them as well."""
 SECONDS = 600.0
 """Wall time of training."""
@@ -111,20 +113,29 @@ def minilm_sentences(*, quick: bool = False) -> Sentences:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A compressed model, in training's hands and out of its file."""
+    """A compressed model: the module, and the file that it was written to.
 
+    ``bits`` are all that the file holds of the matrices.
+    """
+
+    method: str
     module: TorchEncoder
-    file: CompressedModel
     path: Path
-    facts: dict[str, Any]
+    bits: int
+    planes: int
+    density: float = 1.0
+    index_bits: float = 0.0
     steps: int = 0
+
+
+Make = Callable[["Sentences", TorchEncoder, float, "_Limits", Path], Iterator[_Trained]]
 
 
 def sentence_rows(
     budget_bits: float,
     sentences: Sentences,
     *,
-    methods: Sequence[str] = ("direct", "direct-viterbi", "dense", "trellis"),
+    methods: Sequence[str] = ("direct-viterbi", "dense", "trellis"),
     seconds: float = SECONDS,
     steps: int | None = None,
     seed: int = 0,
@@ -162,45 +173,41 @@ def sentence_rows(
     """
     reference = sentences.subject.encoder.embed(sentences.subject.held_out)
     teacher = torch_encoder(sentences.subject.encoder.tensors)
-    dense = _judged(sentences, teacher)
+    dense = {f"dense_{key}": value for key, value in _judged(sentences, teacher).items()}
     rows = []
     for name in methods:
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             limits = _Limits(seconds, steps or 1 << 30, seed)
-            made = METHODS[name](sentences, teacher, budget_bits, limits, Path(folder))
-            loaded = load(made.path, torch_encoder(sentences.subject.encoder.tensors))
-            held_out = sentences.subject.held_out
-            found = loaded.embed(held_out)
-            loss = float(np.abs(found - made.module.embed(held_out)).max())
-            weights = sentences.subject.weights
-            bits = sum(made.file.bits[matrix].total for matrix in sentences.subject.matrices)
-            rows.append(
-                {
-                    "network": "minilm-l6",
-                    "data": "moby-dick",
-                    "method": name,
-                    "density": 1.0,
-                    "index_bits": 0.0,
-                    "planes": 1,
-                    **made.facts,
-                    "bits_per_weight": bits / weights,
-                    **_likeness(compare(reference, found)),
-                    "accuracy_std": 0.0,
-                    "dense_accuracy": 1.0,
-                    "epochs": made.steps * _BATCH / len(sentences.training),
-                    "seeds": 1,
-                    "accuracy_loss_from_codec": loss,
-                    **_judged(sentences, loaded),
-                    **{f"dense_{key}": value for key, value in dense.items()},
-                }
-            )
-        progress("method", name)
+            for made in METHODS[name](sentences, teacher, budget_bits, limits, Path(folder)):
+                rows.append({**_row(sentences, made, reference), **dense})
+                progress("method", made.method)
     return rows
 
 
-def _likeness(found: Likeness) -> dict[str, float]:
-    named = asdict(found)
-    return {"accuracy": named.pop("cosine"), **named}
+def _row(sentences: Sentences, made: _Trained, reference: np.ndarray) -> dict[str, Any]:
+    """Return the figures of a compressed model, read back out of its file."""
+    subject = sentences.subject
+    loaded = load(made.path, torch_encoder(subject.encoder.tensors))
+    found = loaded.embed(subject.held_out)
+    loss = float(np.abs(found - made.module.embed(subject.held_out)).max())
+    likeness = asdict(compare(reference, found))
+    return {
+        "network": "minilm-l6",
+        "data": "moby-dick",
+        "method": made.method,
+        "density": made.density,
+        "index_bits": made.index_bits,
+        "planes": made.planes,
+        "bits_per_weight": made.bits / subject.weights,
+        "accuracy": likeness.pop("cosine"),
+        "accuracy_std": 0.0,
+        "dense_accuracy": 1.0,
+        "epochs": made.steps * _BATCH / len(sentences.training),
+        "seeds": 1,
+        "accuracy_loss_from_codec": loss,
+        **likeness,
+        **_judged(sentences, loaded),
+    }
 
 
 def _judged(sentences: Sentences, encoder: TorchEncoder) -> dict[str, float]:
@@ -243,10 +250,14 @@ def _rate(sentences: Sentences, budget_bits: float) -> DirectConfig:
     raise CapacityError(f"{budget_bits} bits per weight are too few for scales and headers")
 
 
+def _bits(file: CompressedModel, subject: Subject) -> int:
+    return sum(file.bits[name].total for name in subject.matrices)
+
+
 def _direct(
-    sentences: Sentences, teacher: Any, budget_bits: float, limits: _Limits, folder: Path
-) -> _Trained:
-    """The direct codec, calibrated and rotated, as it is without training."""
+    sentences: Sentences, teacher: TorchEncoder, budget_bits: float, limits: _Limits, folder: Path
+) -> Iterator[_Trained]:
+    """The direct codec, calibrated and rotated; then codes frozen, and all else trained."""
     subject, config = sentences.subject, _rate(sentences, budget_bits)
     plan = TensorPlan(
         quantizer=Quantizer("trellis", config.planes),
@@ -258,28 +269,26 @@ def _direct(
     path = folder / "chosen.safetensors"
     file = compress_model(subject.model, path, dict.fromkeys(subject.matrices, plan), given=given)
     module = load_frozen(path, torch_encoder(subject.encoder.tensors))
-    return _Trained(module, file, path, {"planes": config.planes})
-
-
-def _healed(
-    sentences: Sentences, teacher: Any, budget_bits: float, limits: _Limits, folder: Path
-) -> _Trained:
-    """The direct codec, calibrated and rotated; then codes frozen, and all else trained."""
-    made = _direct(sentences, teacher, budget_bits, limits, folder)
-    done = heal(made.module, teacher, limits.batches(sentences), **limits.share(1.0))
+    bits = _bits(file, subject)
+    yield _Trained("direct-untrained", module, path, bits, config.planes)
+    done = heal(module, teacher, limits.batches(sentences), **limits.share(1.0))
     path = folder / "healed.safetensors"
-    return replace(made, file=export(made.module, path), path=path, steps=done.steps)
+    bits = _bits(export(module, path), subject)
+    yield _Trained("direct-viterbi", module, path, bits, config.planes, steps=done.steps)
 
 
-def _trained(method: str, **split: Any) -> Callable[..., _Trained]:
+def _trained(method: str, mask: str) -> Make:
     """A mask and binary codes, trained straight through; then codes frozen, and healed."""
 
     def make(
-        sentences: Sentences, teacher: Any, budget_bits: float, limits: _Limits, folder: Path
-    ) -> _Trained:
+        sentences: Sentences,
+        teacher: TorchEncoder,
+        budget_bits: float,
+        limits: _Limits,
+        folder: Path,
+    ) -> Iterator[_Trained]:
         subject = sentences.subject
-        shapes = {name: subject.model[name].shape for name in subject.matrices}
-        plan = plan_for(list(shapes.values()), budget_bits, method, scale="row", **split)
+        plan = _plan(subject, budget_bits, mask)
         module = torch_encoder(subject.encoder.tensors)
         prune(module, dict.fromkeys(subject.matrices, plan))
         batches = limits.batches(sentences)
@@ -289,11 +298,29 @@ def _trained(method: str, **split: Any) -> Callable[..., _Trained]:
             )
         done = heal(module, teacher, batches, **limits.share(_HEALING))
         path = folder / "trained.safetensors"
-        file = export(module, path)
-        kept = {"density": plan.kept, "planes": plan.planes, "index_bits": plan.index_bits or 0.0}
-        return _Trained(module, file, path, kept, begun.steps + done.steps)
+        bits = _bits(export(module, path), subject)
+        yield _Trained(
+            method,
+            module,
+            path,
+            bits,
+            plan.planes,
+            plan.kept,
+            plan.index_bits or 0.0,
+            begun.steps + done.steps,
+        )
 
     return make
+
+
+def _plan(subject: Subject, budget_bits: float, mask: str) -> LayerPlan:
+    """Return the plan of binary codes at a budget, with row scales if it can pay for them."""
+    shapes = [subject.model[name].shape for name in subject.matrices]
+    split = {"planes": max(1, int(budget_bits))} if mask == "all" else {}
+    try:
+        return plan_for(shapes, budget_bits, mask, scale="row", **split)
+    except BudgetError:
+        return plan_for(shapes, budget_bits, mask, scale="tensor", **split)
 
 
 @contextmanager
@@ -307,10 +334,10 @@ def _fixed_tables(module: TorchEncoder) -> Iterator[None]:
         table.weight.requires_grad_(True)
 
 
-METHODS: dict[str, Callable[..., _Trained]] = {
-    "direct": _direct,
-    "direct-viterbi": _healed,
-    "dense": _trained("all"),
-    "trellis": _trained("trellis"),
+METHODS: dict[str, Make] = {
+    "direct-viterbi": _direct,
+    "dense": _trained("dense", "all"),
+    "trellis": _trained("trellis", "trellis"),
 }
-"""By name: ``direct`` is without training, ``dense`` keeps every weight at 1 to 3 planes."""
+"""By name; ``direct-viterbi`` gives a row without training as well, ``direct-untrained``, and
+``dense`` keeps every weight, in as many planes as there are whole bits."""
