@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["TorchEncoder", "padded", "torch_encoder"]
+__all__ = ["TorchEncoder", "batches_of", "padded", "torch_encoder"]
 
 _EPSILON = 1e-12
 """Of MiniLM's layer norms."""

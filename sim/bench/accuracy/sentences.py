@@ -68,6 +68,10 @@ class Sentences:
     training: list[list[int]]
     pairs: Mapping[str, tuple[list[list[int]], list[list[int]], np.ndarray]]
 
+    def encoder(self) -> TorchEncoder:
+        """Return the original model, to be changed at will."""
+        return torch_encoder(self.subject.encoder.tensors, self.subject.encoder.heads)
+
 
 def minilm_sentences(*, quick: bool = False) -> Sentences:
     """Return MiniLM-L6 and the sentences of Moby-Dick, dealt out the same way every time.
@@ -100,13 +104,17 @@ def minilm_sentences(*, quick: bool = False) -> Sentences:
         token_ids(text.calibration, tokenizer),
         token_ids(text.held_out, tokenizer),
     )
-    pairs = {}
-    for name, found in (
-        ("wordsim353", datasets.wordsim353()),
-        ("simlex999", datasets.simlex999()),
-    ):
-        words = (token_ids([pair[side] for pair in found], tokenizer) for side in (0, 1))
-        pairs[name] = (*words, np.array([pair[2] for pair in found]))
+    pairs = {
+        name: (
+            token_ids([first for first, _, _ in found], tokenizer),
+            token_ids([second for _, second, _ in found], tokenizer),
+            np.array([judgement for _, _, judgement in found]),
+        )
+        for name, found in (
+            ("wordsim353", datasets.wordsim353()),
+            ("simlex999", datasets.simlex999()),
+        )
+    }
     others = token_ids(text.others[: counts[2]], tokenizer)
     return Sentences(subject, [*subject.calibration, *others], pairs)
 
@@ -172,7 +180,7 @@ def sentence_rows(
         If a budget is below what a method needs.
     """
     reference = sentences.subject.encoder.embed(sentences.subject.held_out)
-    teacher = torch_encoder(sentences.subject.encoder.tensors)
+    teacher = sentences.encoder()
     dense = {f"dense_{key}": value for key, value in _judged(sentences, teacher).items()}
     rows = []
     for name in methods:
@@ -187,7 +195,7 @@ def sentence_rows(
 def _row(sentences: Sentences, made: _Trained, reference: np.ndarray) -> dict[str, Any]:
     """Return the figures of a compressed model, read back out of its file."""
     subject = sentences.subject
-    loaded = load(made.path, torch_encoder(subject.encoder.tensors))
+    loaded = load(made.path, sentences.encoder())
     found = loaded.embed(subject.held_out)
     loss = float(np.abs(found - made.module.embed(subject.held_out)).max())
     likeness = asdict(compare(reference, found))
@@ -268,7 +276,7 @@ def _direct(
     given = UserArrays(calibration=calibrated(subject, config, ROTATION))
     path = folder / "chosen.safetensors"
     file = compress_model(subject.model, path, dict.fromkeys(subject.matrices, plan), given=given)
-    module = load_frozen(path, torch_encoder(subject.encoder.tensors))
+    module = load_frozen(path, sentences.encoder())
     bits = _bits(file, subject)
     yield _Trained("direct-untrained", module, path, bits, config.planes)
     done = heal(module, teacher, limits.batches(sentences), **limits.share(1.0))
@@ -289,7 +297,7 @@ def _trained(method: str, mask: str) -> Make:
     ) -> Iterator[_Trained]:
         subject = sentences.subject
         plan = _plan(subject, budget_bits, mask)
-        module = torch_encoder(subject.encoder.tensors)
+        module = sentences.encoder()
         prune(module, dict.fromkeys(subject.matrices, plan))
         batches = limits.batches(sentences)
         with _fixed_tables(module):
