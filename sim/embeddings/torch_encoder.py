@@ -164,8 +164,9 @@ def torch_encoder(tensors: Mapping[str, np.ndarray], heads: int = 12) -> TorchEn
     Parameters
     ----------
     tensors : mapping of str to float array
-        All tensors of the checkpoint by their names; those that the encoder has no use for are
-        left out.
+        All tensors of the checkpoint by their names. Pooler and ``position_ids`` have no part in
+        embeddings, but are kept if they are there, so that a checkpoint comes back whole; others
+        are left out.
     heads : int
         Attention heads of a layer.
 
@@ -196,12 +197,16 @@ def torch_encoder(tensors: Mapping[str, np.ndarray], heads: int = 12) -> TorchEn
             layers=layers,
             heads=heads,
         )
-    missing = [name for name in made.state_dict() if name not in tensors]
-    if missing:
-        raise ConfigError(f"{missing[0]} is missing: a BERT checkpoint has it")
-    state = {
-        name: torch.from_numpy(np.array(tensors[name], np.float32)) for name in made.state_dict()
-    }
+        if "pooler.dense.weight" in tensors:
+            made.pooler = _part(dense=nn.Linear(width, width))
+        if "embeddings.position_ids" in tensors:
+            places = torch.zeros((1, len(positions)), dtype=torch.int64)
+            made.embeddings.register_buffer("position_ids", places)
+    state = {}
+    for name, own in made.state_dict().items():
+        if name not in tensors:
+            raise ConfigError(f"{name} is missing: a BERT checkpoint has it")
+        state[name] = torch.from_numpy(np.array(tensors[name])).to(own.dtype)
     made.load_state_dict(state, assign=True)
     return made
 

@@ -21,10 +21,23 @@ def checkpoint() -> dict[str, np.ndarray]:
 def test_torch_encoder_is_the_encoder_of_numpy() -> None:
     tensors = checkpoint()
     reference = SentenceEncoder(tensors, HEADS).embed(SENTENCES)
-    encoder = torch_encoder(tensors | {"pooler.dense.weight": np.zeros((2, 2))}, HEADS)
+    encoder = torch_encoder(tensors | {"classifier.weight": np.zeros((2, 2))}, HEADS)
     for batch in (1, 3, 64):
         assert np.abs(encoder.embed(SENTENCES, batch) - reference).max() < 1e-5
     assert set(encoder.state_dict()) == set(tensors)
+
+
+def test_torch_encoder_keeps_all_of_a_checkpoint() -> None:
+    tensors = checkpoint() | {
+        "pooler.dense.weight": np.ones((WIDTH, WIDTH), np.float32),
+        "pooler.dense.bias": np.ones(WIDTH, np.float32),
+        "embeddings.position_ids": np.arange(16)[None],
+    }
+    state = torch_encoder(tensors, HEADS).state_dict()
+    assert state.keys() == tensors.keys()
+    for name, data in tensors.items():
+        assert np.array_equal(state[name].numpy(), data)
+        assert state[name].numpy().dtype == data.dtype
 
 
 def test_torch_encoder_gives_hidden_states_without_padding() -> None:
