@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schedules: how long a network is trained, and how long that takes."""
+
+from dataclasses import dataclass, replace
+
+__all__ = ["QUICK_STEPS", "Schedule"]
+
+QUICK_STEPS = 8
+"""Steps of an epoch where things are tried out."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a task is trained.
+
+    Parameters
+    ----------
+    batch, steps : int
+        Size of a batch, and batches of an epoch.
+    dense_epochs, candidate_epochs, final_epochs : int
+        Of the dense network, of candidates in the selection, of final runs.
+    dense_rate : float
+        Learning rate of the dense network.
+    step_s : float
+        Time of a step under a code on one core, in seconds; estimates build on it.
+    dense_step_s : float
+        Time of a step of the whole dense network, in seconds.
+    """
+
+    batch: int
+    steps: int
+    dense_epochs: int
+    candidate_epochs: int
+    final_epochs: int
+    dense_rate: float
+    step_s: float
+    dense_step_s: float
+
+    @property
+    def quick(self) -> "Schedule":
+        """An epoch of a few steps each, to try things out."""
+        return replace(self, steps=QUICK_STEPS, dense_epochs=1, candidate_epochs=1, final_epochs=1)
+
+    def training_s(self, candidates: int, seeds: int) -> float:
+        """Return how long the training of a method at a budget takes, in seconds."""
+        epochs = candidates * self.candidate_epochs + seeds * self.final_epochs
+        return epochs * self.steps * self.step_s
