@@ -13,6 +13,7 @@ from xorloom.sw.base.errors import ConfigError
 
 from .coding import Coded, Coding, coding_of
 from .plan import LayerPlan, Plans, Weight, resolve
+from .pruned import pruned
 
 __all__ = ["Handle", "install", "prune"]
 
@@ -23,42 +24,36 @@ class Handle:
     Parameters
     ----------
     module : torch.nn.Module
-    weights : mapping of name to Weight
     plans : mapping of name to LayerPlan
-
-    Attributes
-    ----------
-    codings : dict of name to Coding
+        Of the weights of this handle.
     """
 
-    def __init__(
-        self, module: Any, weights: Mapping[str, Weight], plans: Mapping[str, LayerPlan]
-    ) -> None:
+    def __init__(self, module: Any, plans: Mapping[str, LayerPlan]) -> None:
         self.module, self.plans = module, dict(plans)
-        self._weights = dict(weights)
-        self.codings: dict[str, Coding] = {
-            name: getattr(weight.places[0][0].parametrizations, weight.places[0][1])[0]
-            for name, weight in weights.items()
-        }
+        self._weights = {weight.name: weight for weight in pruned(module) if weight.name in plans}
 
     @property
     def names(self) -> list[str]:
         """Names of the weights, as in the state dict of the module before it was pruned."""
         return list(self._weights)
 
-    def latent(self, name: str) -> Any:
+    @property
+    def codings(self) -> dict[str, Coding]:
+        """Codings by name."""
+        return {name: weight.coding for name, weight in self._weights.items()}
+
+    def latent(self, name: str) -> Parameter:
         """Return the parameter that a trainer moves."""
-        part, own = self._weights[name].places[0]
-        return getattr(part.parametrizations, own).original
+        found: Parameter = self._weights[name].latent
+        return found
 
     def weight(self, name: str) -> Any:
-        """Return the decoded weight."""
-        part, own = self._weights[name].places[0]
-        return getattr(part, own)
+        """Return the decoded weight, without gradients."""
+        return self._weights[name].decoded()
 
     def coded(self, name: str) -> Coded:
         """Return what goes into the file for a weight."""
-        return self.codings[name].coded(self.latent(name))
+        return self._weights[name].coded()
 
 
 def prune(module: Any, plan: Plans, importance: Mapping[str, np.ndarray] | None = None) -> Handle:
@@ -97,11 +92,7 @@ def prune(module: Any, plan: Plans, importance: Mapping[str, np.ndarray] | None 
     ]
     for (weight, _), coding in zip(found, codings, strict=True):
         install(weight, coding)
-    return Handle(
-        module,
-        {weight.name: weight for weight, _ in found},
-        {weight.name: own for weight, own in found},
-    )
+    return Handle(module, {weight.name: own for weight, own in found})
 
 
 def install(weight: Weight, coding: Coding) -> None:
