@@ -74,11 +74,10 @@ class Job:
     def seconds(self) -> float:
         """Time that it takes of one core."""
         method = METHODS[self.method]
-        number = len(method.rates) * max(1, len(method.shares))
+        number = len(method.rates) * len(method.shares)
         schedule = schedule_of(self.network, quick=self.quick)
-        own = schedule.training_s(0 if self.quick else number, 0)
-        step = schedule.steps * schedule.step_s
-        return own + self.seeds * self.epochs * step + (2 if self.quick else _CHOICE_S)
+        epochs = number * schedule.candidate_epochs + self.seeds * self.epochs
+        return epochs * schedule.steps * schedule.step_s + (2 if self.quick else _CHOICE_S)
 
 
 def schedule_of(network: str, *, quick: bool) -> Schedule:

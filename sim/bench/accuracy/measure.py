@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import statistics
 import tempfile
@@ -16,19 +15,22 @@ from typing import Any
 
 import torch
 from xorloom.sw.base.errors import ConfigError, DensityError, FormatError
+from xorloom.sw.index.choice import BudgetError
+from xorloom.sw.model.container import STREAM, read_container
 from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.torch import export, load, prune
 from xorloom.sw.torch.plan import LayerPlan
+from xorloom.sw.torch.pruned import pruned
 
 from .jobs import Job, dense_key, schedule_of
-from .methods import METHODS, Candidate, Method, block_bits, candidates, pattern_bits
+from .methods import METHODS, Method, block_bits, pattern_bits, plan_at
 from .networks import NETWORKS
 from .tasks import Task
 from .training import dense_state, train
 
-__all__ = ["Subject", "measure", "select", "subject"]
+__all__ = ["Candidate", "Subject", "candidates", "measure", "select", "subject"]
 
-_log = logging.getLogger(__name__)
+_ROUNDS, _STEP = 10, 0.99
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,24 @@ class Subject:
         return [tuple(state[name].shape) for name in self.task.weights]
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A plan that fits a budget, and a learning rate.
+
+    Parameters
+    ----------
+    plan : LayerPlan
+        Of all compressed weights.
+    rate : float
+    start : torch.nn.Module
+        The dense network pruned by the plan; copied, never changed.
+    """
+
+    plan: LayerPlan
+    rate: float
+    start: Any
+
+
 @lru_cache(maxsize=1)
 def subject(network: str, data: str, *, quick: bool) -> Subject:
     """Return a network on a data set, its dense weights trained once and kept in the cache."""
@@ -80,19 +100,20 @@ def measure(job: Job) -> dict[str, Any]:
     on = subject(job.network, job.data, quick=job.quick)
     method = METHODS[job.method]
     try:
-        choices = candidates(method, on.shapes, job.budget)
+        choices = candidates(on, method, job.budget)
         best, validation = select(on, choices[:1] if job.quick else choices)
     except (ConfigError, DensityError) as error:
         return {"reason": str(error)}
-    pruned = _pruned(on, best.plan)
-    found, losses, totals, last = [], [], [], []
+    found, losses, totals = [], [], []
+    bits: list[TensorBits] = []
     for seed in range(job.seeds):
-        module = copy.deepcopy(pruned)
+        module = copy.deepcopy(best.start)
         train(on.task, module, job.epochs, best.rate, seed)
         logits = on.task.logits(module, "test")
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             path = Path(folder) / "network.safetensors"
-            bits = export(module, path).bits
+            bits, total = _written(on, method, best.plan, module, path)
+            totals.append(total)
             loaded = on.task.logits(load(path, copy.deepcopy(on.module)), "test")
         if not torch.equal(logits, loaded):
             raise FormatError(
@@ -102,16 +123,14 @@ def measure(job: Job) -> dict[str, Any]:
         figure = on.task.figure(logits, "test")
         found.append(figure)
         losses.append(on.task.figure(loaded, "test") - figure)
-        last = [bits[name] for name in on.task.weights]
-        totals.append(_stored(method, best.plan, on, module, last))
     weights = sum(map(math.prod, on.shapes))
     return {
         "network": job.network,
         "data": job.data,
         "method": job.method,
         "budget": job.budget,
-        "density": sum(part.kept for part in last) / weights,
-        "index_bits": sum(part.index for part in last) / weights,
+        "density": sum(part.kept for part in bits) / weights,
+        "index_bits": sum(part.index for part in bits) / weights,
         "planes": best.plan.planes,
         "scale": best.plan.scale,
         "bits_per_weight": statistics.fmean(totals) / weights,
@@ -128,22 +147,70 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
+def candidates(on: Subject, method: Method, budget: float) -> list[Candidate]:
+    """Return what a method may choose from at a budget, each with the pruned dense network.
+
+    A plan whose file is larger than the budget gives way to one that is aimed lower.
+
+    Raises
+    ------
+    ConfigError, DensityError
+        If the method has no plan within the budget; says why.
+    """
+    found: list[Candidate] = []
+    error: ConfigError | DensityError | None = None
+    for share in method.shares:
+        try:
+            plan, start = _fitted(on, method, budget, share)
+        except (ConfigError, DensityError) as caught:
+            error = caught
+            continue
+        if all(plan != candidate.plan for candidate in found):
+            found += [Candidate(plan, rate, start) for rate in method.rates]
+    if not found:
+        assert error is not None
+        raise error
+    return found
+
+
+def _fitted(
+    on: Subject, method: Method, budget: float, share: float | None
+) -> tuple[LayerPlan, Any]:
+    aim, weights = budget, sum(map(math.prod, on.shapes))
+    last: LayerPlan | None = None
+    bits = 0
+    for _ in range(_ROUNDS):
+        plan = plan_at(method, on.shapes, aim, share)
+        if plan == last:  # densities come in steps
+            aim *= _STEP
+            continue
+        last = plan
+        module = copy.deepcopy(on.module)
+        prune(module, dict.fromkeys(on.task.weights, plan))
+        with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
+            _, bits = _written(on, method, plan, module, Path(folder) / "network.safetensors")
+        if bits <= budget * weights or method.mask == "all":
+            return plan, module
+        aim *= 0.998 * budget * weights / bits
+    raise BudgetError(budget, bits / weights)
+
+
 def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]:
     """Return the candidate that is best on the validation part after a short training, and how.
 
     Raises
     ------
-    ConfigError, DensityError
+    ConfigError
         If none can be trained; that of the last one.
     """
     best: tuple[float, Candidate] | None = None
-    error: ConfigError | DensityError | None = None
+    error: ConfigError | None = None
     for choice in choices:
+        module = copy.deepcopy(choice.start)
         try:
-            module = _pruned(on, choice.plan)
             train(on.task, module, on.task.schedule.candidate_epochs, choice.rate, seed=0)
-        except (ConfigError, DensityError) as found:
-            error = found
+        except ConfigError as caught:
+            error = caught
             continue
         figure = on.task.figure(on.task.logits(module, "validation"), "validation")
         if best is None or (figure > best[0]) == on.task.higher_is_better:
@@ -154,26 +221,23 @@ def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]
     return best[1], best[0]
 
 
-def _pruned(on: Subject, plan: LayerPlan) -> Any:
-    module = copy.deepcopy(on.module)
-    prune(module, dict.fromkeys(on.task.weights, plan))
-    return module
+def _written(
+    on: Subject, method: Method, plan: LayerPlan, module: Any, path: Path
+) -> tuple[list[TensorBits], int]:
+    """Write a network; return the bits of its compressed weights in the file, and as counted.
 
-
-def _stored(
-    method: Method, plan: LayerPlan, on: Subject, module: Any, bits: Sequence[TensorBits]
-) -> int:
-    """Return the bits of the compressed weights: of the file, or as a method's hardware has them.
-
-    The file of the paper's masks holds values in the window codec; what the block codec takes for
-    the same codes is counted in their place.
+    N:M is counted as hardware stores it. The file of the paper's masks holds values in the window
+    codec; what the block codec takes for the same codes is counted in their place.
     """
+    made = export(module, path)
+    bits = [made.bits[name] for name in on.task.weights]
     if method.mask == "n:m":
-        return sum(pattern_bits(shape, plan) for shape in on.shapes)
+        return bits, sum(pattern_bits(shape, plan) for shape in on.shapes)
     total = sum(part.total for part in bits)
     if method.paper:
-        for name, part in zip(on.task.weights, bits, strict=True):
-            coded = _coded(module, name)
-            values = part.total - part.index - part.scales
-            total += block_bits(coded.mask, coded.codes, plan.planes) - values
-    return total
+        container = read_container(path)
+        for weight in pruned(module):
+            codes = weight.coded().quantized
+            total += block_bits(codes.mask, codes.codes, plan.planes)
+            total -= 8 * container.entry(weight.name + STREAM)[2]
+    return bits, total

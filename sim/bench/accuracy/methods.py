@@ -7,21 +7,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, DensityError
 from xorloom.sw.index.choice import BudgetError
-from xorloom.sw.spec.config import BlockConfig, WindowConfig
+from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.tensors.quantize import Quantizer
-from xorloom.sw.torch.budget import plan_for, stored_bits
+from xorloom.sw.torch.budget import plan_for
 from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.value.plane import encode_value
-from xorloom.sw.value.search import search_block, window_for
+from xorloom.sw.value.search import search_block
 
-__all__ = ["METHODS", "Candidate", "Method", "block_bits", "candidates", "pattern_bits"]
+__all__ = ["METHODS", "Method", "block_bits", "pattern_bits", "plan_at"]
 
-_ROUNDS = 6
 _PATTERN_MAX = 256
 RATES = (1e-3, 4e-3)
 
@@ -35,8 +32,8 @@ class Method:
     mask : str
         As of :class:`xorloom.sw.torch.plan.LayerPlan`, or ``direct``.
     planes : int
-    shares : tuple of float
-        Shares of the budget for values, one candidate each; none: the budget leaves no choice.
+    shares : tuple of float or None
+        Shares of the budget for values, one candidate each; ``None``: the budget leaves no choice.
     rates : tuple of float
         Learning rates, one candidate each.
     paper : bool
@@ -47,7 +44,7 @@ class Method:
 
     mask: str
     planes: int = 1
-    shares: tuple[float, ...] = ()
+    shares: tuple[float | None, ...] = (None,)
     rates: tuple[float, ...] = RATES
     paper: bool = False
     coding: str = "masked"
@@ -66,27 +63,12 @@ METHODS = {
 """By name; ``-2`` is of two planes, and ``dense`` one bit for every weight."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A plan that fits a budget, and a learning rate.
+def plan_at(
+    method: Method, shapes: Sequence[tuple[int, ...]], budget: float, share: float | None
+) -> LayerPlan:
+    """Return the plan of a method that is expected to use a budget up.
 
-    Parameters
-    ----------
-    plan : LayerPlan
-        Of all compressed weights.
-    rate : float
-    """
-
-    plan: LayerPlan
-    rate: float
-
-
-def candidates(
-    method: Method, shapes: Sequence[tuple[int, ...]], budget: float
-) -> list[Candidate]:
-    """Return what a method may choose from at a budget.
-
-    Dense weights of one bit take what they take: they are a method's reference at 1 bit.
+    Dense weights of one bit take what they take: they are the reference at 1 bit.
 
     Parameters
     ----------
@@ -95,61 +77,22 @@ def candidates(
         Of the compressed weights.
     budget : float
         Bits per weight of all of them, everything counted.
+    share : float, optional
+        One of the method's shares.
 
     Raises
     ------
     ConfigError
         If the method has no plan within the budget; says why.
     """
-    plans: list[LayerPlan] = []
-    reason: ConfigError | DensityError | None = None
-    for share in method.shares or (None,):
-        try:
-            plan = _plan(method, shapes, budget, share)
-        except (ConfigError, DensityError) as error:
-            reason = error
-            continue
-        if plan not in plans:
-            plans.append(plan)
-    if not plans:
-        raise ConfigError(str(reason))
-    return [Candidate(plan, rate) for plan in plans for rate in method.rates]
-
-
-def _plan(
-    method: Method, shapes: Sequence[tuple[int, ...]], budget: float, share: float | None
-) -> LayerPlan:
     if method.mask == "n:m":
         return _pattern_plan(shapes, budget)
-    split: dict[str, float | int] = {"planes": method.planes}
     if method.mask == "all":
         return LayerPlan(mask="all", planes=method.planes)
-    if not method.paper:
-        if share is not None:
-            split["density"] = budget * share / method.planes
-        return plan_for(shapes, budget, method.mask, **split)
-    assert share is not None
-    weights, aim = sum(map(math.prod, shapes)), budget
-    for _ in range(_ROUNDS):
-        plan = plan_for(shapes, aim, method.mask, **split, density=aim * share)
-        cost = sum(_paper_bits(shape, plan) for shape in shapes) / weights
-        if cost <= budget:
-            return plan
-        aim *= 0.995 * budget / cost
-    raise BudgetError(budget, cost)
-
-
-@lru_cache(maxsize=256)
-def _paper_bits(shape: tuple[int, ...], plan: LayerPlan) -> float:
-    """Return the bits of a weight that a plan takes with the block codec in the window's place."""
-    size = math.prod(shape)
-    rng = np.random.default_rng(0)
-    mask = np.zeros(size, np.bool_)
-    mask[rng.permutation(size)[: round(size * plan.density)]] = True
-    codes = rng.integers(0, 1 << plan.planes, size, np.uint8) * mask
-    decoder = window_for(plan.density, WindowConfig())
-    window = encode_value(mask, codes, plan.planes, decoder, "row")[1].total
-    return stored_bits(shape, plan) * size - window + block_bits(mask, codes, plan.planes)
+    split: dict[str, float | int] = {"planes": method.planes}
+    if share is not None:
+        split["density"] = budget * share / method.planes
+    return plan_for(shapes, budget, method.mask, **split)
 
 
 def block_bits(mask: np.ndarray, codes: np.ndarray, planes: int) -> int:

@@ -41,7 +41,7 @@ class Schedule:
         """An epoch of a few steps each, to try things out."""
         return replace(self, steps=QUICK_STEPS, dense_epochs=1, candidate_epochs=1, final_epochs=1)
 
-    def training_s(self, candidates: int, seeds: int) -> float:
-        """Return how long the training of a method at a budget takes, in seconds."""
-        epochs = candidates * self.candidate_epochs + seeds * self.final_epochs
-        return epochs * self.steps * self.step_s
+    @property
+    def dense_s(self) -> float:
+        """How long the dense network takes, in seconds."""
+        return self.dense_epochs * self.steps * self.dense_step_s

@@ -13,7 +13,7 @@ from xorloom.sim import datasets
 from .schedule import QUICK_STEPS, Schedule
 from .tasks import Part, Task
 
-__all__ = ["LeNet300", "LeNet5", "ResNet", "image_parts"]
+__all__ = ["LeNet5", "LeNet300", "ResNet", "image_parts"]
 
 VALIDATION = 5000
 """Training images that are kept apart to select on; no network is trained on them."""
@@ -145,4 +145,3 @@ def _sequence(layers: list[tuple[str, Any]]) -> nn.Sequential:
     for name, layer in layers:
         found.add_module(name, layer)
     return found
-
