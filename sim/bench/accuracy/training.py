@@ -52,7 +52,7 @@ def train(task: Task, module: Any, epochs: int, rate: float, seed: int) -> None:
     ]
     own = {id(parameter) for group in groups for parameter in group["params"]}
     rest = [parameter for parameter in module.parameters() if id(parameter) not in own]
-    optimizer = torch.optim.Adam([{"params": rest, "lr": rate}, *groups])
+    optimizer = torch.optim.Adam([{"params": rest, "lr": rate}, *groups], fused=True)
     total = epochs * task.schedule.steps
     decay = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: (1 + math.cos(math.pi * min(1.0, step / total))) / 2
