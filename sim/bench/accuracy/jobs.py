@@ -24,7 +24,8 @@ _CHOICE_S = 12.0
 """What planning, choosing masks, exports and checks take of a job, in seconds."""
 _HERE = Path(__file__).parent
 _TORCH = Path(xorloom.sw.torch.__file__).parent
-_COMMON = ("tasks", "schedule", "training", "measure", "methods")
+_FITTING = ("TensorBatches", "optimizer_groups", "fit")
+_COMMON = ("tasks", "training", "measure", "methods")
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Job:
         method = METHODS[self.method]
         files = [_HERE / f"{name}.py" for name in (*_COMMON, NETWORKS[self.network].source)]
         files += [_TORCH / f"{name}.py" for name in ("plan", "budget", "pruning")]
+        fitting = _meaning(_TORCH / "train.py", _FITTING)
         files += [_TORCH / "coding" / f"{name}.py" for name in ("base", method.coding)]
-        parts = [repr(method), repr(NETWORKS[self.network].schedule), *map(_meaning, files)]
+        schedule = schedule_of(self.network, quick=self.quick).meaning
+        parts = [repr(method), schedule, fitting, *map(_meaning, files)]
         return digest(repr(sorted(asdict(self).items())), *parts)
 
     @property
@@ -74,8 +77,8 @@ class Job:
     def seconds(self) -> float:
         """Time that it takes of one core."""
         method = METHODS[self.method]
-        number = len(method.rates) * len(method.shares)
         schedule = schedule_of(self.network, quick=self.quick)
+        number = min(schedule.candidates, len(method.rates) * len(method.shares))
         epochs = number * schedule.candidate_epochs + self.seeds * self.epochs
         return epochs * schedule.steps * schedule.step_s + (2 if self.quick else _CHOICE_S)
 
@@ -90,8 +93,8 @@ def dense_key(network: str, data: str, *, quick: bool) -> str:
     """Return what the dense network of a task depends on."""
     files = [_HERE / f"{name}.py" for name in ("tasks", "training", NETWORKS[network].source)]
     schedule = schedule_of(network, quick=quick)
-    facts = [schedule.batch, schedule.steps, schedule.dense_epochs, schedule.dense_rate]
-    return digest(network, data, quick, facts, *map(_meaning, files))
+    fitting = _meaning(_TORCH / "train.py", _FITTING)
+    return digest(network, data, quick, schedule.dense_meaning, *map(_meaning, files), fitting)
 
 
 def jobs(
@@ -156,9 +159,11 @@ def _epochs(text: str, usual: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _meaning(path: Path) -> str:
-    """Return a hash of what a source file does: comments and docstrings do not count."""
+def _meaning(path: Path, names: tuple[str, ...] = ()) -> str:
+    """Return a hash of what a source file, or some of it, does: comments and docstrings aside."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    if names:
+        tree.body = [part for part in tree.body if getattr(part, "name", "") in names]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -67,13 +67,25 @@ class Language(Task):
         """Return the network."""
         return _Network(self.letters)
 
-    def batches(self, rng: np.random.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, seed: int) -> Any:
         """Return batches of stretches that begin anywhere."""
-        part = self.part("train")
-        for _ in range(self.schedule.steps):
-            starts = rng.integers(0, len(part.inputs) - LENGTH, self.schedule.batch)
+        return _Stretches(self.part("train"), self.schedule, seed)
+
+
+class _Stretches:
+    def __init__(self, part: Part, schedule: Schedule, seed: int) -> None:
+        self._part, self._schedule = part, schedule
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return self._schedule.steps
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        inputs, targets = self._part.inputs, self._part.targets
+        for _ in range(len(self)):
+            starts = self._rng.integers(0, len(inputs) - LENGTH, self._schedule.batch)
             rows = torch.from_numpy(starts)[:, None] + torch.arange(LENGTH)
-            yield part.inputs[rows], part.targets[rows]
+            yield inputs[rows], targets[rows]
 
 
 class _Network(nn.Module):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from xorloom.sw.base.errors import ConfigError, DensityError, FormatError
+from xorloom.sw.base.errors import ConfigError, DensityError, DivergedError, FormatError
 from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.model.container import STREAM, read_container
 from xorloom.sw.model.metrics import TensorBits
@@ -101,9 +101,9 @@ def measure(job: Job) -> dict[str, Any]:
     method = METHODS[job.method]
     try:
         choices = candidates(on, method, job.budget)
-        best, validation = select(on, choices[:1] if job.quick else choices)
     except (ConfigError, DensityError) as error:
         return {"reason": str(error)}
+    best, validation = select(on, choices)
     found, losses, totals = [], [], []
     bits: list[TensorBits] = []
     for seed in range(job.seeds):
@@ -170,7 +170,7 @@ def candidates(on: Subject, method: Method, budget: float) -> list[Candidate]:
     if not found:
         assert error is not None
         raise error
-    return found
+    return found[: on.task.schedule.candidates]
 
 
 def _fitted(
@@ -200,16 +200,16 @@ def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]
 
     Raises
     ------
-    ConfigError
+    DivergedError
         If none can be trained; that of the last one.
     """
     best: tuple[float, Candidate] | None = None
-    error: ConfigError | None = None
+    error: DivergedError | None = None
     for choice in choices:
         module = copy.deepcopy(choice.start)
         try:
             train(on.task, module, on.task.schedule.candidate_epochs, choice.rate, seed=0)
-        except ConfigError as caught:
+        except DivergedError as caught:
             error = caught
             continue
         figure = on.task.figure(on.task.logits(module, "validation"), "validation")

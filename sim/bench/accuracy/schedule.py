@@ -19,6 +19,8 @@ class Schedule:
         Size of a batch, and batches of an epoch.
     dense_epochs, candidate_epochs, final_epochs : int
         Of the dense network, of candidates in the selection, of final runs.
+    candidates : int
+        Most of them.
     dense_rate : float
         Learning rate of the dense network.
     step_s : float
@@ -32,6 +34,7 @@ class Schedule:
     dense_epochs: int
     candidate_epochs: int
     final_epochs: int
+    candidates: int
     dense_rate: float
     step_s: float
     dense_step_s: float
@@ -39,7 +42,18 @@ class Schedule:
     @property
     def quick(self) -> "Schedule":
         """An epoch of a few steps each, to try things out."""
-        return replace(self, steps=QUICK_STEPS, dense_epochs=1, candidate_epochs=1, final_epochs=1)
+        once = dict.fromkeys(("dense_epochs", "candidate_epochs", "final_epochs", "candidates"), 1)
+        return replace(self, steps=QUICK_STEPS, **once)
+
+    @property
+    def dense_meaning(self) -> str:
+        """What of it the dense network depends on."""
+        return repr((self.batch, self.steps, self.dense_epochs, self.dense_rate))
+
+    @property
+    def meaning(self) -> str:
+        """What of it rows depend on; times do not count."""
+        return repr((self.dense_meaning, self.candidate_epochs, self.candidates))
 
     @property
     def dense_s(self) -> float:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
+from xorloom.sw.torch.train import TensorBatches
 
 from .schedule import Schedule
 
@@ -79,16 +79,19 @@ class Task:
         """Return the network of :meth:`fixed`, untrained."""
         return self.dense()
 
-    def batches(self, rng: np.random.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Return the batches of an epoch, in random order."""
-        part = self.part("train")
-        order = torch.from_numpy(rng.permutation(len(part.inputs)))
-        for rows in order.split(self.schedule.batch):
-            yield part.inputs[rows], part.targets[rows]
+    def batches(self, seed: int) -> Any:
+        """Return the batches of an epoch, pairs of inputs and targets, in another order each time.
 
-    def loss(self, module: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        Parameters
+        ----------
+        seed : int
+            Of the orders.
+        """
+        part = self.part("train")
+        return TensorBatches(part.inputs, part.targets, self.schedule.batch, seed)
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy, in nats."""
-        logits = module(inputs)
         return torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
     def logits(self, module: Any, part: str) -> torch.Tensor:
@@ -103,5 +106,4 @@ class Task:
         targets = self.part(part).targets
         if self.metric == "accuracy":
             return 100 * float((logits.argmax(-1) == targets).double().mean())
-        nats = torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
-        return float(nats) / float(np.log(2))
+        return float(self.loss(logits, targets)) / math.log(2)

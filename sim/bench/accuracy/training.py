@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import zipfile
 from typing import Any
 
@@ -13,9 +12,8 @@ import numpy as np
 import torch
 from filelock import FileLock
 from xorloom.sw.base.cache import cache_folder, digest
-from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.host import write_whole
-from xorloom.sw.torch.coding import Coding
+from xorloom.sw.torch.train import fit
 
 from .tasks import Task
 
@@ -25,51 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 def train(task: Task, module: Any, epochs: int, rate: float, seed: int) -> None:
-    """Train a network: Adam with a cosine from ``rate`` to 0.
-
-    Parameters
-    ----------
-    task : Task
-    module : torch.nn.Module
-        Pruned or not; trained in place.
-    epochs : int
-    rate : float
-        Learning rate; scales get theirs by their codings' factors.
-    seed : int
-        Of the order of the batches.
+    """Train a network in place, pruned or not: Adam with a cosine from ``rate`` to 0.
 
     Raises
     ------
     ConfigError
         If the loss is no finite number any more.
     """
-    rng = np.random.default_rng(seed)
-    groups = [
-        {"params": group["params"], "lr": rate * group["lr_factor"]}
-        for coding in module.modules()
-        if isinstance(coding, Coding)
-        for group in coding.training_parameters()
-    ]
-    own = {id(parameter) for group in groups for parameter in group["params"]}
-    rest = [parameter for parameter in module.parameters() if id(parameter) not in own]
-    optimizer = torch.optim.Adam([{"params": rest, "lr": rate}, *groups], fused=True)
-    total = epochs * task.schedule.steps
-    decay = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: (1 + math.cos(math.pi * min(1.0, step / total))) / 2
-    )
-    module.train()
-    for epoch in range(epochs):
-        for inputs, targets in task.batches(rng):
-            optimizer.zero_grad(set_to_none=True)
-            loss = task.loss(module, inputs, targets)
-            loss.backward()
-            optimizer.step()
-            decay.step()
-        if not math.isfinite(float(loss.detach())):
-            raise ConfigError(
-                f"the loss is {float(loss.detach())} in epoch {epoch + 1} at learning rate {rate} "
-                "(take a lower one)"
-            )
+    fit(module, task.batches(seed), task.loss, epochs=epochs, lr=rate, seed=seed)
 
 
 def dense_state(task: Task, key: str) -> dict[str, torch.Tensor]:

@@ -66,6 +66,8 @@ def accuracy(
         quick=quick,
     )
     if output is not None:
+        if quick:
+            raise ConfigError("--quick makes no results to keep: leave -o or --quick out")
         read_results(output)  # a file that cannot be merged into is refused before the work
     minutes = estimate(asked) / 60
     say(f"{len(asked)} jobs, {minutes:.0f} min on {WORKERS} idle cores if none is measured yet")
@@ -121,14 +123,24 @@ def _tables(rows: list[dict[str, Any]]) -> None:
         budgets = sorted({row["budget"] for row in own})
         found = {(row["method"], row["budget"]): _cell(row) for row in own}
         cells = [
+            ["not compressed", *[f"{own[0]['dense_accuracy']:.{_digits(metric)}f}"] * len(budgets)]
+        ]
+        cells += [
             [method, *(found.get((method, bits), "-") for bits in budgets)]
             for method in dict.fromkeys(row["method"] for row in own)
         ]
         what = "accuracy" if metric == "accuracy" else "bits per character"
-        title = f"{name}, {data}: {what} (dense {own[0]['dense_accuracy']:.2f}), {epochs} epochs"
-        print_table(title, ["method", *(f"{bits:g} bits" for bits in budgets)], cells)
+        print_table(
+            f"{name}, {data}, {epochs} epochs",
+            [what, *(f"{bits:g} bits" for bits in budgets)],
+            cells,
+        )
 
 
 def _cell(row: dict[str, Any]) -> str:
-    digits = 2 if row["metric"] == "accuracy" else 3
+    digits = _digits(row["metric"])
     return f"{row['accuracy']:.{digits}f} ± {row['accuracy_std']:.{digits}f}"
+
+
+def _digits(metric: str) -> int:
+    return 2 if metric == "accuracy" else 3
