@@ -5,12 +5,20 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
+from safetensors.numpy import load_file
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.direct import direct_decoder, direct_levels
+from xorloom.sw.model.compress import compress_model
+from xorloom.sw.model.container import read_container
+from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import TensorPlan
+from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.direct_training import training_config
 from xorloom.sw.torch import LayerPlan
 from xorloom.sw.value.direct.stream import pack_direct
+
+from tests.helpers.models import as_model
 
 torch = pytest.importorskip("torch")
 from xorloom.sw.torch import prune  # noqa: E402
@@ -133,6 +141,20 @@ def test_training_moves_seeds_and_scales_and_stays_exact():
     assert (after.quantized.codes != before.quantized.codes).any()
     assert (after.quantized.scales != before.quantized.scales).all()
     np.testing.assert_array_equal(golden_weights(after, (24, 64)), module.weight.detach().numpy())
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"rate {plan.rate}")
+def test_file_brings_back_exactly_the_weights_in_training(plan, tmp_path):
+    _, handle = linear(plan, inputs=333)
+    coded = handle.coded("weight")
+    weight = handle.weight("weight").detach().numpy()
+    model = as_model({"weight": np.zeros_like(weight)})
+    stored = TensorPlan(config=coded.value, quantizer=coded.quantizer)
+    given = UserArrays(quantized={"weight": coded.quantized}, seeds={"weight": coded.seeds})
+    compress_model(model, tmp_path / "c", {"weight": stored}, given=given)
+    assert all(verdict.ok for verdict in verify_model(read_container(tmp_path / "c"), golden=True))
+    decompress_model(tmp_path / "c", tmp_path / "d.safetensors")
+    assert load_file(tmp_path / "d.safetensors")["weight"].tobytes() == weight.tobytes()
 
 
 def test_state_dict_brings_the_same_weights():
