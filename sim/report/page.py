@@ -13,6 +13,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import write_whole
 
+from .figures.accuracy import accuracy_figures
 from .figures.area import area_figures, boards_figure, ratio_figure, units_figure
 from .figures.bits import bits_figure, efficiency_figure, kept_figure, total_of
 from .figures.datapath import datapath_figure
@@ -119,6 +120,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
         speed.append(cycles_figure(simulated, "cycles"))
     tables = [table_figure(p, key) for p, key in _keys("table", _of(pieces, "table"))]
     made = (
+        ("accuracy", "What a bit buys", accuracy_figures(_of(pieces, "accuracy"), "accuracy")),
         ("rate", "What is lost", rate_figures(_of(pieces, "rate"), "rate")),
         ("decoder", "The decoder", [*_datapaths(pieces), *timelines]),
         ("stored", "What is stored", bits),
