@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.direct_training import training_config
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_weights
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, stored_scales
+from xorloom.sw.torch.budget import value_config
 from xorloom.sw.value.direct.codec import decode
 from xorloom.sw.value.direct.stream import DirectStreams, SeedString, slices_per_stream
 
@@ -21,7 +22,6 @@ from .base import Coded, Coding, rounded
 from .products import SeedNetwork, meant, seed_count
 
 if TYPE_CHECKING:
-    from xorloom.sw.spec.direct import DirectConfig
     from xorloom.sw.torch.plan import LayerPlan
     from xorloom.sw.value.direct.codec import DirectChoice
 
@@ -119,9 +119,8 @@ class SeedCoding(Coding):
             )
         if plan.rate is None:
             raise ConfigError(f"{name}: value direct needs a rate, such as Fraction(1, 10)")
-        config = training_config(
-            plan.rate, planes=plan.planes, window=plan.window, taps=plan.taps, seed=plan.seed
-        )
+        config = value_config(plan)
+        assert isinstance(config, DirectConfig)
         dense = check_weights(weight.detach().to(torch.float32).cpu().numpy(), name)
         quantizer = Quantizer("trellis", plan.planes, plan.scale)
         levels = np.array(LEVELS[plan.planes], np.int8)

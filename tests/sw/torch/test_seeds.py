@@ -15,7 +15,6 @@ from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.direct import DirectConfig
-from xorloom.sw.spec.direct_training import training_config
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, dequantize
 from xorloom.sw.torch import LayerPlan
 from xorloom.sw.value.direct.choose import choose
@@ -241,5 +240,5 @@ def test_plan_that_does_not_fit_is_refused():
 
 
 def test_default_network_has_two_taps_of_the_longest_window():
-    config = training_config(Fraction(1, 10))
+    config = SeedCoding.of(torch.ones(8, 40), PLANS[0]).config
     assert (config.rate, config.window, config.taps) == (Fraction(1, 10), 16, 2)
