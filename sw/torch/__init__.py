@@ -14,8 +14,12 @@ _HOMES = {
     "Handle": "pruning",
     "bake": "pruned",
     "decoded_state": "files",
+    "distil": "healing.distil",
     "export": "files",
+    "freeze": "healing.freezing",
+    "heal": "healing.distil",
     "load": "files",
+    "load_frozen": "healing.freezing",
     "prune": "pruning",
 }
 """Module of every name that is imported on demand, since it imports torch. No module may have the
