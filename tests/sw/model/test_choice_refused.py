@@ -163,6 +163,15 @@ def wrong_seeds(streams):
     }
 
 
+def test_seeds_must_end_in_zeros_within_a_word(weights, refused):
+    streams, ours = seeds_of(weights, slices_per_stream=100)
+    seeds = streams.streams[0].seeds.copy()
+    seeds[100 * DIRECT.n_in // 64] |= np.uint64(1 << 40)
+    plan = TensorPlan(config=DIRECT, quantizer=LEVELS)
+    text = refused(weights, plan, quantized=ours, seeds=change_stream(streams, seeds=seeds))
+    assert "stream 0: bits behind the last of 800 seed bits must be 0" in text
+
+
 def test_seeds_that_do_not_fit_are_refused(weights, refused):
     streams, ours = seeds_of(weights)
     plan = TensorPlan(config=DIRECT, quantizer=LEVELS)
