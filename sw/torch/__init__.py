@@ -11,11 +11,18 @@ from .collect import collect
 from .plan import LayerPlan
 
 _HOMES = {
+    "Compressed": "compression",
     "Handle": "pruning",
+    "Schedule": "schedule",
+    "Teacher": "train",
+    "TensorBatches": "train",
     "bake": "pruned",
+    "compress": "compression",
     "decoded_state": "files",
     "export": "files",
+    "fit": "train",
     "load": "files",
+    "optimizer_groups": "train",
     "prune": "pruning",
 }
 """Module of every name that is imported on demand, since it imports torch. No module may have the
