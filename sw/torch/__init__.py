@@ -19,9 +19,13 @@ _HOMES = {
     "bake": "pruned",
     "compress": "compression",
     "decoded_state": "files",
+    "distil": "healing.distil",
     "export": "files",
     "fit": "train",
+    "freeze": "healing.freezing",
+    "heal": "healing.distil",
     "load": "files",
+    "load_frozen": "healing.freezing",
     "optimizer_groups": "train",
     "prune": "pruning",
 }

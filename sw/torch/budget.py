@@ -41,8 +41,8 @@ _DENSITIES = {"trellis": (1 / 64, 15 / 32), "hashed": (1 / 256, 255 / 256)}
 """Densities that a codec has; any of (1/1000, 1) for the others."""
 _ANY = (1e-3, 1 - 1e-3)
 _ROUNDS = 16
-_TAPS = 2
-"""Taps of trained seeds: more train worse, see docs/decisions/training.md."""
+_TAPS, _WINDOW = 2, 16
+"""Network of trained seeds: more taps train worse, see docs/decisions/training.md."""
 _SPLIT = {"trellis": 0.6, "lowrank": 0.35}
 """Density of one plane, as a share of the budget; see docs/decisions/training.md."""
 _PATTERN_MAX = 256
@@ -63,7 +63,7 @@ def value_config(plan: LayerPlan) -> ValueConfig:
     return direct_config(
         rate=plan.rate,
         planes=plan.planes,
-        window=plan.window or 10,
+        window=plan.window or _WINDOW,
         taps=plan.taps or _TAPS,
         network_seed=plan.seed,
     )

@@ -118,6 +118,7 @@ def _plan(part: Coded) -> TensorPlan:
         index=index,
         order=order,
         search=not value.chooses_values,
+        rotation=part.quantized.rotation,
     )
 
 

@@ -18,7 +18,7 @@ def _itself(path: Path) -> Iterable[Path]:
 
 def _results(path: Path) -> Iterable[Path]:
     """Return the files that a report reads of a folder."""
-    from xorloom.sim.report.input import result_files
+    from xorloom.sim.report.results.input import result_files
 
     return result_files(path)
 
@@ -33,6 +33,7 @@ def _with_views(path: Path) -> Iterable[Path]:
 _Files = Callable[[Path], Iterable[Path]]
 INPUTS: dict[str, _Files] = {
     "calibration": _itself,
+    "choices": _itself,
     "codes": _itself,
     "config": _itself,
     "files": _results,
@@ -49,6 +50,7 @@ OUTPUTS: dict[str, _Files] = {
     "collect": _itself,
     "output": _itself,
     "plot": _itself,
+    "save_choices": _itself,
     "table": _itself,
     "waves": _with_views,
 }
