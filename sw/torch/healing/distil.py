@@ -75,8 +75,8 @@ def heal(
     Parameters
     ----------
     module : torch.nn.Module
-        Pruned, or frozen at what a file holds, see :func:`xorloom.sw.torch.prune` and
-        :func:`xorloom.sw.torch.load_frozen`.
+        Pruned, or frozen at what a file holds, see :func:`xorloom.sw.torch.pruning.prune` and
+        :func:`xorloom.sw.torch.healing.freezing.load_frozen`.
     teacher : torch.nn.Module
         The original; left as it was.
     batches : iterable
@@ -122,7 +122,7 @@ def distil(
 ) -> Healed:
     """Train a pruned module, latent weights and all, towards its teacher's outputs.
 
-    As :func:`heal` does, and in contrast to :func:`xorloom.sw.torch.fit`, it needs no targets.
+    Like :func:`heal`, and unlike :func:`xorloom.sw.torch.train.fit`, it needs no targets.
 
     Parameters
     ----------
