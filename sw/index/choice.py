@@ -17,13 +17,14 @@ from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.orders import beats
 
 from .plane import choose_index
-from .rate_distortion import share_bound
+from .rate_distortion import share_bound, sign_error
 from .sample import slices_from_everywhere
 
 __all__ = [
     "BudgetError",
     "OperatingPoint",
     "best_order",
+    "expected_error",
     "index_config",
     "operating_point",
     "stored_index",
@@ -219,6 +220,24 @@ def operating_point(
     if not points:
         raise BudgetError(budget, least)
     return max(points, key=lambda point: point.share)
+
+
+def expected_error(squares: np.ndarray, density: float, index: IndexConfig) -> float:
+    """Return the relative squared error that signs with one scale are expected to leave.
+
+    Under the same assumptions as those of :func:`operating_point`.
+
+    Parameters
+    ----------
+    squares : array
+        Of weights from all over the tensors.
+    density : float
+    index : IndexConfig
+    """
+    rate = math.inf
+    if isinstance(index, TrellisConfig):
+        rate = index.rate * _TRELLIS_EFFICIENCY
+    return sign_error(squares, density, rate)
 
 
 class BudgetError(ConfigError):
