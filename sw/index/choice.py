@@ -39,6 +39,8 @@ _TRELLIS_EFFICIENCY = 0.9
 _DENSITIES = (0.01, 0.45)
 """Least and largest density of an operating point."""
 _GRID = 48
+_SIGNS_SAMPLE = 1 << 16
+"""Weights on which errors of signs are told."""
 
 
 def index_config(
@@ -173,6 +175,8 @@ def operating_point(
     budget: float,
     indexes: Callable[[float], Sequence[IndexConfig]],
     cost: Callable[[float, IndexConfig], float],
+    *,
+    signs: bool = False,
 ) -> OperatingPoint:
     """Choose density and index so that most importance is kept within a budget.
 
@@ -188,6 +192,10 @@ def operating_point(
         Those that may be chosen at a density; of one codec, those of fewer bits first.
     cost : callable
         Bits per weight that a density and an index take in all.
+    signs : bool
+        Importances are squares of weights of which signs are stored: what counts, and is the
+        share, is the energy that they catch with one scale, see :func:`expected_error`. That
+        takes fewer weights than the most energy to keep.
 
     Raises
     ------
@@ -198,6 +206,7 @@ def operating_point(
     """
     flat = np.asarray(importance, np.float32).reshape(-1)
     flat = np.sort(flat)[:: max(1, flat.size // _SAMPLE)]
+    some = flat[:: max(1, flat.size // _SIGNS_SAMPLE)]
     points = []
     least = float("inf")
     densities = np.geomspace(*_DENSITIES, _GRID).tolist()
@@ -212,7 +221,9 @@ def operating_point(
                 continue
             index = fits[place - 1]
             share = top
-            if isinstance(index, TrellisConfig):
+            if signs:
+                share = 1 - expected_error(some, density, index)
+            elif isinstance(index, TrellisConfig):
                 share *= share_bound(flat, density, index.rate * _TRELLIS_EFFICIENCY)
             points.append(OperatingPoint(density, index, share, cost(density, index)))
     if not points and not math.isfinite(least):

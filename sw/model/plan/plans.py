@@ -29,6 +29,8 @@ __all__ = ["make_plans"]
 
 _TRIAL = 1 << 16
 """Weights of all tensors that a codec is tried on."""
+_TIE = 1.01
+"""Errors up to so many times another are as good: the direct codec takes the lesser decoder."""
 _NEAR = 1.15
 """Budgets of so many times the one that is given are worth a word."""
 _STEP = 1e-4
@@ -103,16 +105,23 @@ def make_plans(
 
 
 def _plan(
-    model: Mapping[str, ModelTensor], names: list[str], wanted: Settings, calibrated: bool
+    model: Mapping[str, ModelTensor],
+    names: list[str],
+    wanted: Settings,
+    calibrated: bool,
+    *,
+    signs: bool = False,
 ) -> TensorPlan:
-    """Return the plan of tensors with the same settings."""
+    """Return the plan of tensors with the same settings; ``signs``: of the least error of these."""
     if wanted.chooses_values:
         return chosen_plan(model, names, wanted, calibrated)
     for key in ("rotate", "rotation_seed"):
         if getattr(wanted, key) is not None:
             raise ConfigError(f"--{toml_key(key)} belongs to --value direct, not {wanted.codec}")
     config, how = wanted.config, wanted.how
-    density, index = wanted.request.resolve(model, names, config, how, search=wanted.search)
+    density, index = replace(wanted.request, signs=signs).resolve(
+        model, names, config, how, search=wanted.search
+    )
     given = wanted.keeps or (index is not None and index.density is not None)
     return TensorPlan(
         sparsity=1 - density if given else None,
@@ -162,7 +171,7 @@ def _chosen_for(
     plans, least = [], []
     for value in ("direct",) if turned else ("direct", "window"):
         try:
-            plans.append(_plan(model, names, replace(wanted, value=value), calibrated))
+            plans.append(_plan(model, names, replace(wanted, value=value), calibrated, signs=True))
         except BudgetError as error:
             least.append(error)
     if not plans:
@@ -172,10 +181,11 @@ def _chosen_for(
         why = "a calibration or rotation goes with it" if turned else "nothing else fits"
         return plans[0], f"{head}: {_words(plans[0])}, as {why}{hint}"
     sample = sampled(model, names)
-    best, other = sorted(((_expected(sample, plan), plan) for plan in plans), key=lambda p: p[0])
+    direct, window = ((_expected(sample, plan), plan) for plan in plans)
+    best, other = (direct, window) if direct[0] <= _TIE * window[0] else (window, direct)
     return best[1], (
         f"{head}: {_words(best[1])}, expected error {best[0]:.3g}; {_words(other[1])} would leave "
-        f"{other[0]:.3g} (--value {other[1].config.codec} takes that){hint}"
+        f"{other[0]:.3g}{hint}"
     )
 
 

@@ -73,6 +73,8 @@ class IndexRequest:
         At most one of them.
     window, classes : int
         Of the trellis.
+    signs : bool
+        A budget buys the least error of signs, not the most energy in the mask.
     """
 
     codec: str | None
@@ -82,6 +84,7 @@ class IndexRequest:
     sparsity: float | None
     window: int
     classes: int
+    signs: bool = False
 
     def resolve(
         self,
@@ -171,7 +174,11 @@ class IndexRequest:
         cost = budget_cost(model, names, value, quantizer, search=search)
         squares = np.square(sampled(model, names))
         return operating_point(
-            squares, budget, lambda density: self._indexes(density, value, planes), cost
+            squares,
+            budget,
+            lambda density: self._indexes(density, value, planes),
+            cost,
+            signs=self.signs,
         )
 
     def _indexes(self, density: float, value: ValueConfig, planes: int) -> list[IndexConfig]:

@@ -107,7 +107,6 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return all values by key, as a recipe would give them."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "parameters"}
-        own["value"] = None if self.leaves_codec_open else self.codec
         return {toml_key(n): v for n, v in (own | dict(self.parameters)).items() if v is not None}
 
     @property
