@@ -13,15 +13,22 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import write_whole
 
-from .area import area_figures, boards_figure, ratio_figure, units_figure
-from .bits import bits_figure, efficiency_figure, kept_figure, total_of
-from .datapath import datapath_figure
-from .explore import pareto_figure
-from .figure import Figure, number, percent, table_figure
-from .input import Piece, read_pieces
-from .rate import best_rate, rate_figures
-from .speed import bandwidth_figure, curve_figure, cycles_figure, roofline_figures, total_figure
-from .timeline import timeline_figure
+from .figures.accuracy import accuracy_figures
+from .figures.area import area_figures, boards_figure, ratio_figure, units_figure
+from .figures.bits import bits_figure, efficiency_figure, kept_figure, total_of
+from .figures.datapath import datapath_figure
+from .figures.explore import pareto_figure
+from .figures.figure import Figure, number, percent, table_figure
+from .figures.rate import best_rate, rate_figures
+from .figures.speed import (
+    bandwidth_figure,
+    curve_figure,
+    cycles_figure,
+    roofline_figures,
+    total_figure,
+)
+from .figures.timeline import timeline_figure
+from .results.input import Piece, read_pieces
 
 __all__ = ["Section", "Tile", "render", "sections", "tiles", "write_report"]
 
@@ -113,6 +120,7 @@ def sections(pieces: Sequence[Piece]) -> list[Section]:
         speed.append(cycles_figure(simulated, "cycles"))
     tables = [table_figure(p, key) for p, key in _keys("table", _of(pieces, "table"))]
     made = (
+        ("accuracy", "What a bit buys", accuracy_figures(_of(pieces, "accuracy"), "accuracy")),
         ("rate", "What is lost", rate_figures(_of(pieces, "rate"), "rate")),
         ("decoder", "The decoder", [*_datapaths(pieces), *timelines]),
         ("stored", "What is stored", bits),

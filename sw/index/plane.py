@@ -23,6 +23,7 @@ __all__ = [
     "decode_index",
     "encode_index",
     "order_bits",
+    "overhead_bits",
 ]
 
 
@@ -49,7 +50,8 @@ class ChosenIndex(EncodedIndex):
     mask: np.ndarray
 
 
-def _overhead_bits(streams: int, config: IndexConfig) -> int:
+def overhead_bits(streams: int, config: IndexConfig) -> int:
+    """Return the bits of headers and CRCs of so many streams."""
     return 8 * frame_bytes(config.bus_bytes) * streams
 
 
@@ -85,7 +87,7 @@ def encode_index(
         pack(slices[first:end], count, config)
         for first, end, count in runs(mask.size, config.n_out, slices_per_stream)
     ]
-    return EncodedIndex(b"".join(parts), _overhead_bits(len(parts), config))
+    return EncodedIndex(b"".join(parts), overhead_bits(len(parts), config))
 
 
 def order_bits(config: IndexConfig) -> Callable[[np.ndarray, int, int], float] | None:
@@ -135,7 +137,7 @@ def choose_index(
     mask, parts = choose(slices, counts, density, config, slices_per_stream, threads)
     return ChosenIndex(
         b"".join(parts),
-        _overhead_bits(len(parts), config),
+        overhead_bits(len(parts), config),
         tensor_of(mask, order, importance.shape),
     )
 

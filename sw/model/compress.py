@@ -104,7 +104,7 @@ def compress_model(
     plans : CompressSpec or mapping of name to TensorPlan
         One plan for all tensors that qualify, or a plan for each that is compressed.
     given : UserArrays, optional
-        The user's own masks, codes and saliencies.
+        The user's own masks, codes, seeds and saliencies.
     base : Container, optional
         Compressed file that ``model`` is the rest of, see
         :func:`xorloom.sw.model.plan.source.open_source`: what it holds compressed is copied.
@@ -124,6 +124,7 @@ def compress_model(
     if isinstance(plans, CompressSpec):
         names = select(model, plans.include, plans.min_size, exclude=plans.exclude)
         plans = dict.fromkeys(names, plans)
+    plans = given.planned(plans)
     given.check(model, plans)
     part_of = part_maker(model, plans, given)
     reports: dict[str, TensorReport] = {}
@@ -188,7 +189,7 @@ def _decoders(
         total = sum(model[name].size for name in names)
         value = config
         if search and not plans[names[0]].waits:
-            kept = sum(wanted_count(model[name], plans[name]) for name in names)
+            kept = sum(wanted_count(model[name], plans[name], given) for name in names)
             assert isinstance(config, WindowConfig)
             value = window_for(kept / max(1, total), config)
         elif search:
@@ -196,7 +197,8 @@ def _decoders(
             sample: list[Plane] = []
             for name in names:
                 with _naming(model[name]):
-                    q = (aside.take if name in given.codes else aside.put)(name).quantized
+                    here = name in given.codes or name in given.quantized
+                    q = (aside.take if here else aside.put)(name).quantized
                 sample += cut_sample((q.mask, q.codes, planes), total)
                 progress("search", name)
             value = _search(sample, config)
@@ -214,8 +216,8 @@ def _biases(
         return {}
     return {
         bias: name
-        for name, plan in plans.items()
-        if plan.config.chooses_values and given.calibration[name].mean is not None
+        for name in given.searched(plans)
+        if given.calibration[name].mean is not None
         if (bias := bias_of(model, plans, name)) is not None
     }
 

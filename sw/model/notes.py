@@ -49,7 +49,7 @@ def report_notes(
         What was asked for.
     """
     return [
-        *_own_masks(reports),
+        *_masks(reports),
         *_tensor_notes(reports),
         *_worse(reports),
         *_misses(reports, settings),
@@ -89,13 +89,20 @@ def _told(found: Mapping[str, str], many: str) -> list[str]:
     return [f"{len(found)} tensors {many.format(first)}: {listed(list(found), 3)}"]
 
 
-def _own_masks(reports: Mapping[str, TensorReport]) -> list[str]:
-    found = {
-        name: f"keeps its own mask, {r.bits.kept:,} of {r.bits.weights:,} weights that are not zero"
-        for name, r in reports.items()
-        if r.origin == "own"
-    }
-    return _told(found, "keep their own masks, what is not zero")
+def _masks(reports: Mapping[str, TensorReport]) -> list[str]:
+    """Tell which tensors keep a mask that they came with, or that the user brought chosen."""
+    own, chosen = {}, {}
+    for name, report in reports.items():
+        kept = f"{report.bits.kept:,} of {report.bits.weights:,} weights"
+        if report.origin == "own":
+            own[name] = f"keeps its own mask, {kept} that are not zero"
+        elif report.origin == "choice":
+            codec = report.decoder.index.codec
+            chosen[name] = f"keeps the mask of its choice, {kept}, with its {codec} streams"
+    return [
+        *_told(own, "keep their own masks, what is not zero"),
+        *_told(chosen, "keep the masks of their choices, with their streams"),
+    ]
 
 
 def _tensor_notes(reports: Mapping[str, TensorReport]) -> list[str]:

@@ -16,7 +16,7 @@ from .taps import deal, gf2_rank, splitmix64
 
 __all__ = ["PERIOD_MAX", "RATES", "DirectConfig", "DirectNetwork", "direct_network"]
 
-RATES = (Fraction(1, 16), Fraction(4))
+RATES = (Fraction(1, 32), Fraction(4))
 """Least and greatest seed bits per weight."""
 PERIOD_MAX = 64
 """Most phases of a network."""

@@ -1,6 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of torch: calibration by forward passes. Needs the extra ``torch``."""
+"""Models of torch: calibration by forward passes, training through the code. Needs ``torch``."""
+
+from importlib import import_module
+from typing import Any
+
+from xorloom.sw.base.extras import require
 
 from .collect import collect
+from .plan import LayerPlan
 
-__all__ = ["collect"]
+_HOMES = {"Handle": "pruning", "prune": "pruning"}
+"""Module of every name that is imported on demand, since it imports torch. No module may have the
+name of a function of the package: importing one would hide the other."""
+
+__all__ = ["LayerPlan", "collect", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("torch")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -17,9 +17,10 @@ CONFIGS = [
     DirectConfig(n_in=96, n_out=192, planes=6, window=12, taps=5),
     DirectConfig(n_in=10, n_out=60, planes=1, window=16, bus_bits=32),
     DirectConfig(n_in=4, n_out=64, planes=1, window=14, taps=7, bus_bits=32),
+    DirectConfig(n_in=2, n_out=64, planes=1, window=16, taps=2, bus_bits=32),
     DirectConfig(n_in=128, n_out=64, planes=2, window=7, taps=1, bus_bits=128, network_seed=9),
 ]
-"""Rates 2, 3/2, 3, 1/6, 1/16, 4; chunks shorter and longer than a bus word."""
+"""Rates 2, 3/2, 3, 1/6, 1/16, 1/32, 4; chunks shorter and longer than a bus word."""
 
 
 def seed_string(bits: np.ndarray, count: int) -> SeedString:

@@ -81,7 +81,11 @@ def test_value_codec_has_a_decoder_in_rtl(name):
 @pytest.mark.parametrize(
     ("table", "rooms", "others"),
     [
-        (INDEX_CODECS, ["sw/index"], {"choice", "density", "plane", "rate_distortion", "sample"}),
+        (
+            INDEX_CODECS,
+            ["sw/index"],
+            {"choice", "density", "masks", "plane", "rate_distortion", "sample"},
+        ),
         (VALUE_CODECS, ["sw/value"], {"plane", "search"}),
     ],
 )

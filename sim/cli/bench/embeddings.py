@@ -42,8 +42,7 @@ def embeddings(
     as_json: Json = False,
 ) -> None:
     """What compression leaves of MiniLM-L6's sentence embeddings, without training."""
-    from xorloom.sim.bench.embedding_files import file_row
-    from xorloom.sim.bench.embeddings import METHODS, embedding_rows, minilm_subject
+    from xorloom.sim.bench.embeddings import METHODS, embedding_rows, file_row, minilm_subject
     from xorloom.sw.base.errors import ConfigError
 
     if collect is not None:

@@ -18,7 +18,7 @@ def _itself(path: Path) -> Iterable[Path]:
 
 def _results(path: Path) -> Iterable[Path]:
     """Return the files that a report reads of a folder."""
-    from xorloom.sim.report.input import result_files
+    from xorloom.sim.report.results.input import result_files
 
     return result_files(path)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.base.host import replaced
+from xorloom.sw.tensors.checkpoint.npz import write_npz
 from xorloom.sw.tensors.moments import Moments
 
 __all__ = ["Calibration", "load", "save"]
@@ -100,11 +100,7 @@ def save(path: Path, calibration: Mapping[str, Moments]) -> None:
             value = getattr(moments, field)
             if value is not None:
                 arrays[name + suffix] = np.asarray(value)
-    with replaced(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for key, array in arrays.items():
-            # As numpy.savez does it, whose keywords cannot be any names.
-            with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+    write_npz(path, arrays)
 
 
 def load(path: Path) -> Calibration:

@@ -5,18 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, DensityError
-from xorloom.sw.index.choice import best_order, stored_index
-from xorloom.sw.index.plane import choose_index
+from xorloom.sw.base.errors import DensityError
+from xorloom.sw.index.choice import stored_index
+from xorloom.sw.index.masks import Choice, chosen_with, importance_of
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import TensorPlan
-from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.codes import unsigned_codes
 from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
-from xorloom.sw.value.window.codec import stream_slices
 
 from .part import Part
 from .values import bias_of, valued
@@ -40,27 +38,31 @@ def part_maker(
 
     def part(name: str) -> Part:
         plan = plans[name]
+        own_mask, choice = given.mask(name), given.choice(name)
         if name in given.codes:
-            mask = given.masks[name] != 0
+            assert own_mask is not None
             codes = unsigned_codes(given.codes[name], plan.quantizer.planes, model[name].label)
-            return Part(Quantized(mask, codes, _NO_SCALES), None, None, plan.order, "given")
+            return Part(Quantized(own_mask, codes, _NO_SCALES), None, None, plan.order, "given")
         tensor, weights = model[name], _weights(model, name)
+        if name in given.quantized:
+            return _given(tensor, weights, plan, given)
         if plan.config.chooses_values:
             mask = _own_mask(tensor, weights)
             zeros = 0 if mask is None else mask.size - int(np.count_nonzero(mask))
             has_bias = bias_of(model, plans, name) is not None
             return valued(tensor, weights, plan, given, zeros=zeros, has_bias=has_bias)
-        free = plan.sparsity is None and name not in given.masks and name not in given.saliency
+        if choice is not None:
+            return _with_choice(tensor, weights, choice, plan, "choice")
+        free = plan.sparsity is None and own_mask is None and name not in given.saliency
         own = _own_mask(tensor, weights) if free else None
         if plan.chooses and own is not None:
             why = f"the {plan.index and plan.index.codec} index cannot keep it"
             return _stored(tensor, weights, own, plan, "own", why)
         if plan.chooses:
-            importance = _importance(weights, plan, given.saliency.get(name))
-            return _choose(tensor, weights, importance, plan)
+            return _choose(tensor, weights, given.saliency.get(name), plan)
         dense = plan.index is not None and plan.index.keeps_all
-        if name in given.masks:
-            mask, origin = given.masks[name] != 0, "given"
+        if own_mask is not None:
+            mask, origin = own_mask, "given"
         elif dense:
             mask, origin = np.ones(weights.shape, np.bool_), "all"
         elif own is not None:
@@ -96,7 +98,7 @@ def _global_cuts(
     """
     groups: dict[float, list[str]] = {}
     for name, plan in plans.items():
-        if plan.scope == "global" and name not in given.masks:
+        if plan.scope == "global" and given.mask(name) is None:
             own = plan.sparsity is None and _own_mask(model[name], _weights(model, name))
             if own is None or own is False:
                 groups.setdefault(plan.pruned, []).append(name)
@@ -131,13 +133,15 @@ def _quantized(
     return quantized, error, worse_than(weights, mask, plan.quantizer)
 
 
-def _importance(weights: np.ndarray, plan: TensorPlan, saliency: np.ndarray | None) -> np.ndarray:
-    """Return what keeping each weight is worth, float32."""
-    if saliency is not None:
-        with np.errstate(over="ignore"):  # an infinity is refused by the index
-            return saliency.astype(np.float32)
-    magnitude = prune.scaled(np.abs(weights))
-    return magnitude * magnitude if plan.importance == "energy" else magnitude
+def wanted_count(tensor: ModelTensor, plan: TensorPlan, given: UserArrays) -> float:
+    """Return how many weights of a tensor are to be kept; it is read for that."""
+    choice = given.choice(tensor.name)
+    if choice is not None:
+        return float(choice.count)
+    weights = tensor.weights()
+    if plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
+        return float(np.count_nonzero(own))
+    return _wanted(weights, plan)
 
 
 def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:
@@ -145,47 +149,70 @@ def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:
     return min(weights.size * (1 - plan.pruned), float(np.count_nonzero(weights)))
 
 
-def wanted_count(tensor: ModelTensor, plan: TensorPlan) -> float:
-    """Return how many weights of a tensor are to be kept; it is read for that."""
-    weights = tensor.weights()
-    if plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
-        return float(np.count_nonzero(own))
-    return _wanted(weights, plan)
-
-
 def _choose(
-    tensor: ModelTensor, weights: np.ndarray, importance: np.ndarray, plan: TensorPlan
+    tensor: ModelTensor, weights: np.ndarray, saliency: np.ndarray | None, plan: TensorPlan
 ) -> Part:
-    """Let the index choose a tensor's mask, then quantize what is kept.
-
-    No gain comes from a zero, and no more weights are asked for than are not zero.
-    """
-    config, planes, index = plan.config, plan.quantizer.planes, plan.index
+    """Let the index choose a tensor's mask, then quantize what is kept."""
+    index = plan.index
     assert index is not None
-    if not isinstance(config, WindowConfig):
-        raise ConfigError(f"the {index.codec} index goes with the window value codec")
-    zero = weights == 0
-    density = _wanted(weights, plan) / max(1, weights.size)
-    if zero.any():
-        importance = np.where(zero, np.float32(0), importance)
-    if not density:
-        return _stored(tensor, weights, ~zero, plan, "pruned", "it is all zeros")
-    kept_bits = round(weights.size * density) * planes
-    size = stream_slices(weights.size, kept_bits, planes, config, index.slice_multiple)
+    if not weights.any():
+        return _stored(tensor, weights, weights != 0, plan, "pruned", "it is all zeros")
+    worth = importance_of(weights, saliency, energy=plan.importance == "energy", name=tensor.label)
     try:
-        order = plan.order if plan.order != "auto" else best_order(importance, density, index)
-        chosen = choose_index(importance, density, index, order, size)
+        choice = chosen_with(
+            index,
+            weights,
+            worth,
+            1 - plan.pruned,
+            plan.config,
+            plan.quantizer.planes,
+            order=plan.order,
+            name=tensor.label,
+        )
     except DensityError as error:
         why = f"the {error.codec} index keeps {error.found:,} weights, not {error.wanted:,}"
-        mask = prune.prune_tensor(importance, 1 - density)
+        mask = prune.prune_tensor(worth, 1 - _wanted(weights, plan) / weights.size)
         return _stored(tensor, weights, mask, plan, "pruned", why)
-    zeros = int(np.count_nonzero(chosen.mask & zero))
-    quantized, loss, better = _quantized(tensor, weights, chosen.mask, plan, fixed_mask=True)
-    lost = int(np.count_nonzero(~chosen.mask & ~zero))
+    return _with_choice(tensor, weights, choice, plan, "chosen")
+
+
+def _with_choice(
+    tensor: ModelTensor, weights: np.ndarray, choice: Choice, plan: TensorPlan, origin: str
+) -> Part:
+    """Quantize what a chosen mask keeps."""
+    quantized, loss, better = _quantized(tensor, weights, choice.mask, plan, fixed_mask=True)
+    lost = int(np.count_nonzero(weights[~choice.mask]))
     if lost and _own_mask(tensor, weights) is not None:
-        note = f"{lost:,} weights of its own mask are pruned: the {index.codec} mask is another one"
+        codec = choice.index.codec
+        note = f"{lost:,} weights of its own mask are pruned: the {codec} mask is another one"
         quantized = replace(quantized, notes=(*quantized.notes, note))
-    return Part(quantized, loss, better, order, "chosen", zeros, size, chosen)
+    return _of_choice(Part(quantized, loss, better, choice.order, origin), weights, choice)
+
+
+def _of_choice(part: Part, weights: np.ndarray, choice: Choice) -> Part:
+    """Add a choice's streams to a part."""
+    return replace(
+        part,
+        order=choice.order,
+        zeros=int(np.count_nonzero(weights[choice.mask] == 0)),
+        slices_per_stream=choice.slices_per_stream,
+        chosen=choice.encoded,
+    )
+
+
+def _given(tensor: ModelTensor, weights: np.ndarray, plan: TensorPlan, given: UserArrays) -> Part:
+    """Take mask, codes and scales, and what streams hold them, as the user brings them."""
+    quantized, choice = given.quantized[tensor.name], given.choice(tensor.name)
+    streams = given.seeds.get(tensor.name)
+    what = "codes and scales" if streams is None else "seeds and scales"
+    notes = (*quantized.notes, f"its {what} are given, and stored as they are")
+    levels = None if streams is None else streams.levels
+    quantized = replace(quantized, levels=levels, notes=notes)
+    error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
+    keeps_all = plan.config.chooses_values or (plan.index is not None and plan.index.keeps_all)
+    origin = "all" if keeps_all else "given" if choice is None else "choice"
+    part = Part(quantized, error, None, plan.order, origin, values=streams)
+    return part if choice is None else _of_choice(part, weights, choice)
 
 
 def _stored(

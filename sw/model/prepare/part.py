@@ -26,13 +26,14 @@ class Part:
     order : str
         Weight order, or ``auto``.
     origin : str
-        Where the mask comes from: ``given`` by the user, the tensor's ``own``, ``pruned`` by
-        magnitude or ``chosen`` by the index; ``all``: every weight is kept.
+        Where the mask comes from: ``given`` by the user, a ``choice`` that the user brings, the
+        tensor's ``own``, ``pruned`` by magnitude or ``chosen`` by the index; ``all``: every weight
+        is kept.
     zeros : int
         Weights that are exactly zero although a chosen mask keeps them.
     slices_per_stream : int, optional
     chosen : EncodedIndex, optional
-        Both only where the index chose the mask.
+        Both only where the mask is a chosen one.
     index : IndexConfig, optional
         Index that stores the mask, where the one of the plan cannot.
     values : optional

@@ -3,7 +3,7 @@
 
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 from xorloom.sw.base.errors import FormatError
+from xorloom.sw.base.host import replaced
 from xorloom.sw.tensors.safetensors_file import dtype_name
 
 from .model import Checkpoint, ModelTensor, listed, reader
 
-__all__ = ["open_npy", "open_npz"]
+__all__ = ["open_npy", "open_npz", "write_npz"]
 
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 """Opens an array's ``.npy`` file, in an archive or on its own."""
@@ -57,6 +58,22 @@ def open_npy(path: Path) -> Checkpoint:
     return Checkpoint(
         {path.stem: _tensor(path, path.stem, lambda: path.open("rb"), path.stat().st_size)}, path
     )
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, deflated: bool = False) -> None:
+    """Write a ``.npz`` file, whole or not at all, of arrays under any names.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an old file stays.
+    """
+    method = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
+    with replaced(path) as file, zipfile.ZipFile(file, "w", method) as archive:
+        for key, array in arrays.items():
+            # As numpy.savez does it, whose keywords cannot be any names.
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                npy.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _tensor(path: Path, name: str, opened: Opener, size: int) -> ModelTensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-from xorloom.sw.base.errors import FormatError
+from xorloom.sw.base.errors import ConfigError, FormatError, check_range
 from xorloom.sw.bits.framing import (
     StreamBits,
     check_words,
@@ -16,11 +16,12 @@ from xorloom.sw.bits.framing import (
 )
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.layout import Header, frame_bytes, network_id
-from xorloom.sw.tensors.orders import slice_count, stream_counts
+from xorloom.sw.tensors.orders import check_order, slice_count, stream_counts
 
 __all__ = [
     "DirectStreams",
     "SeedString",
+    "check_direct",
     "direct_bits",
     "direct_due",
     "pack_direct",
@@ -174,6 +175,42 @@ def unpack_direct(
         seeds.view(np.uint8)[: len(used)] = np.frombuffer(used, np.uint8)
         streams.append(SeedString(seeds, count))
     return DirectStreams(order, slices_per_stream, levels, tuple(streams))
+
+
+def check_direct(encoded: DirectStreams, weights: int, config: DirectConfig) -> None:
+    """Check that streams of the user's own can be those of a tensor of so many weights.
+
+    Raises
+    ------
+    ConfigError
+        If levels, counts or seeds have another dtype or size than they must have.
+    """
+    check_order(encoded.order)
+    size = check_range("slices_per_stream", encoded.slices_per_stream, 1, 1 << 32)
+    levels = encoded.levels
+    if levels.dtype != np.int8 or levels.shape != (1 << config.planes,):
+        raise ConfigError(
+            f"levels must be int8 of shape ({1 << config.planes},), not {levels.dtype} of "
+            f"{levels.shape}"
+        )
+    counts = stream_counts(weights, config.planes, config.n_out, size)
+    found = [stream.count for stream in encoded.streams]
+    if found != counts:
+        raise ConfigError(
+            f"{weights} weights in streams of {size} slices must be streams of {counts} slice "
+            f"bits, not {found}"
+        )
+    for k, stream in enumerate(encoded.streams):
+        bits = _one_bits(stream.count, config).seeds
+        words = -(-bits // 64) + 2
+        seeds = stream.seeds
+        if seeds.dtype != np.uint64 or seeds.ndim != 1 or seeds.size < words:
+            raise ConfigError(
+                f"stream {k}: seeds must be uint64 of at least {words} words, not {seeds.dtype} of "
+                f"shape {seeds.shape}"
+            )
+        if seeds[bits // 64] >> np.uint64(bits % 64) or seeds[bits // 64 + 1 :].any():
+            raise ConfigError(f"stream {k}: bits behind the last of {bits} seed bits must be 0")
 
 
 def direct_due(data: bytes, config: DirectConfig, where: str) -> np.ndarray:

@@ -31,6 +31,7 @@ CONFIGS = {
     "above_the_bus": small(40, 16, 2, 32, taps=2),
     "words": small(128, 64, 2, 32),
     "sixteenth_of_a_bit": small(4, 64, 1, 32, window=14, taps=7),
+    "thirty_second_of_a_bit": small(2, 64, 1, 32, window=16, taps=2),
     "four_bits": small(64, 16, 6, 64, window=9),
     "odd_period": small(33, 21, 3, 64, window=7),
     "one_lane": small(1, 1, 1, 32, window=6, taps=1),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from xorloom.sim import datasets
+from xorloom.sim.datasets import models
+from xorloom.sim.datasets.package import Kept
 
 from tests.helpers.cli import refuses, xorloom
 
@@ -114,8 +115,9 @@ def test_bench_matrices_measures_the_model_of_the_cache(
     weights = np.random.default_rng(1).normal(size=(320, 320)).astype(np.float32)
     model = cache / "minilm-l6-v2.safetensors"
     save_file({"encoder.layer.0.x.weight": weights}, model)
-    found = {model.name: ("model.safetensors", hashlib.sha256(model.read_bytes()).hexdigest())}
-    monkeypatch.setattr(datasets, "_MINILM", replace(datasets._MINILM, files=found))
+    checksum = hashlib.sha256(model.read_bytes()).hexdigest()
+    found = {model.name: Kept({"model.safetensors": checksum})}
+    monkeypatch.setattr(models, "MINILM", replace(models.MINILM, files=found))
     options = ["--sparsity", 0.9, "--codec", "window"]
     monkeypatch.setenv("XORLOOM_CACHE", str(cache))
     (row,) = json.loads(xorloom("bench", "matrices", *options, "--json")[0])

@@ -13,12 +13,12 @@ import plotly.graph_objects as go
 import pytest
 from xorloom.sim.cli.console import output
 from xorloom.sim.cli.console.output import with_command
-from xorloom.sim.report.bits import PARTS, kept_figure
-from xorloom.sim.report.datapath import datapath_figure
-from xorloom.sim.report.figure import label, number, short_names, shorten
-from xorloom.sim.report.input import read_pieces
+from xorloom.sim.report.figures.bits import PARTS, kept_figure
+from xorloom.sim.report.figures.datapath import datapath_figure
+from xorloom.sim.report.figures.figure import label, number, short_names, shorten
+from xorloom.sim.report.figures.timeline import timeline_figure
 from xorloom.sim.report.page import sections, tiles, write_report
-from xorloom.sim.report.timeline import timeline_figure
+from xorloom.sim.report.results.input import read_pieces
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.index.rate_distortion import share_bound
 

@@ -4,8 +4,8 @@
 from pathlib import Path
 
 import pytest
-from xorloom.sim.report.input import read_pieces
 from xorloom.sim.report.page import sections, tiles
+from xorloom.sim.report.results.input import read_pieces
 
 from tests.helpers.report import written
 

@@ -47,8 +47,8 @@ def test_all_window_bits_feed_nearly_equally_many_code_bits():
     [
         ({"n_out": 130}, "n_out must be a multiple of planes 4, not 130"),
         ({"planes": 7}, "planes must be between 1 and 6, not 7"),
-        ({"n_in": 2, "n_out": 256}, "1/32|0.03125 bits per weight"),
-        ({"n_in": 160}, "5 bits per weight: it must be between 1/16 and 4"),
+        ({"n_in": 1, "n_out": 256}, "0.015625 bits per weight: it must be between 1/32 and 4"),
+        ({"n_in": 160}, "5 bits per weight: it must be between 1/32 and 4"),
         ({"n_in": 66, "n_out": 67 * 4}, "the network repeats after 67 weights"),
         ({"window": 6, "taps": 7}, "taps 7 must not exceed window 6"),
         ({"window": 5}, "window must be between 6 and 16, not 5"),

@@ -39,6 +39,7 @@ CONFIGS = [
     config_of(2, 3, 3, 8),
     config_of(5, 3, 4, 9),
     config_of(2, 9, 2, 6),
+    config_of(1, 32, 1, 9, taps=2),
 ]
 
 

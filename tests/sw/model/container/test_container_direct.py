@@ -50,7 +50,7 @@ def test_a_file_says_what_is_rotated(path: Path) -> None:
         (change_tensor(order="fast"), "order must be one of"),
         (change_tensor(slices_per_stream=0), "slices_per_stream must be between 1"),
         (change_config(planes=7), "planes must be between 1 and 6"),
-        (change_config(n_in=100), "bits per weight: it must be between 1/16 and 4"),
+        (change_config(n_in=100), "bits per weight: it must be between 1/32 and 4"),
         (change_config(window=5), "window must be between 6 and 16"),
         (change_config(patches=0), "missing or unknown patches"),
         (

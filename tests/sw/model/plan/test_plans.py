@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from xorloom.sw.base.errors import CapacityError, ConfigError, DensityError
+from xorloom.sw.index.masks import choose
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
@@ -14,7 +15,6 @@ from xorloom.sw.model.notes import report_notes
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import make_plans
 from xorloom.sw.model.plan.settings import Settings
-from xorloom.sw.model.prepare import maker
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.index_config import (
@@ -170,7 +170,7 @@ def test_a_mask_that_the_trellis_cannot_choose_is_stored_by_another_index(
     def refuse(*_args):
         raise DensityError("trellis", 614, 700, 6144)
 
-    monkeypatch.setattr(maker, "choose_index", refuse)
+    monkeypatch.setattr(choose, "choose_index", refuse)
     wanted = Settings.of(SMALL | {"density": 0.1, "index_bits": 0.2, "index_window": 8})
     made = compress_model(model, tmp_path / "c.safetensors", make_plans(model, {"a": wanted}))
     report = made.tensors["a"]

@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from xorloom.sim.report.results.input import Piece
 from xorloom.sw.index.rate_distortion import share_bound
 from xorloom.sw.model.metrics import TensorBits, loss_row, mean_error
 
@@ -24,7 +25,6 @@ from .figure import (
     row_labels,
     short_names,
 )
-from .input import Piece
 
 __all__ = ["PARTS", "bits_figure", "efficiency_figure", "kept_figure", "total_of"]
 

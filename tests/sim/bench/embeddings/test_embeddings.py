@@ -6,15 +6,15 @@ import warnings
 
 import numpy as np
 import pytest
-from xorloom.sim.bench import embeddings
 from xorloom.sim.bench.embeddings import (
     METHODS,
-    Compressed,
     Method,
     Subject,
     embedding_rows,
+    methods,
     minilm_subject,
 )
+from xorloom.sim.bench.embeddings.methods import Compressed
 from xorloom.sim.embeddings.encoder import SentenceEncoder
 from xorloom.sw.base.errors import ToolError
 from xorloom.sw.model.compress import compress_model
@@ -77,9 +77,9 @@ def test_methods_compress_through_a_file_and_count_all_of_it(
         data_bits[plans[subject.matrices[0]].quantizer] = stored
         return made
 
-    monkeypatch.setattr(embeddings, "compress_model", watched)
+    monkeypatch.setattr(methods, "compress_model", watched)
     names = ["binary-1", "binary-2", "uniform-8", "entropy-0.6-binary-4", "direct-2-rotated"]
-    monkeypatch.setattr(embeddings, "threads_default", lambda: 1)
+    monkeypatch.setattr(methods, "threads_default", lambda: 1)
     rows = embedding_rows(subject, {name: METHODS[name] for name in names})
     found = [row["bits_per_weight"] * subject.weights for row in rows]
     assert found == pytest.approx(list(data_bits.values()))
@@ -110,14 +110,14 @@ def test_calibrated_file_holds_what_calibration_went_through(
 ) -> None:
     """The weights of the walk, and its biases, are those that decompressing gives back."""
     subject, walked = small(), {}
-    collected = embeddings._collected
+    collected = methods._collected
 
     def watched(*arguments):
         made = collected(*arguments)
         walked.update(made[1])
         return made
 
-    monkeypatch.setattr(embeddings, "_collected", watched)
+    monkeypatch.setattr(methods, "_collected", watched)
     name = "direct-2-rotated" + "-calibrated" * calibrated
     found = METHODS[name].compress(subject).tensors
     assert bool(walked) == calibrated

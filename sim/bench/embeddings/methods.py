@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embedding benchmark: what compression without training leaves of MiniLM-L6's embeddings."""
+"""What compression without training leaves of MiniLM-L6's embeddings."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xorloom.sim.bench.rate.points import SOURCE_TITLES, TITLES
+from xorloom.sim.report.results.input import Piece
 
 from .figure import COLOURS, Figure, Table, axis, chart, label, number
-from .input import Piece
 
 __all__ = ["best_rate", "rate_figures"]
 

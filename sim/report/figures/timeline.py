@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from xorloom.sim.report.results.input import Piece
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.spec.config import WindowConfig
 
 from .figure import Figure, Table, number, percent
-from .input import Piece
 
 __all__ = ["timeline_figure"]
 

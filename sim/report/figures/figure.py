@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .input import Piece
+from xorloom.sim.report.results.input import Piece
 
 __all__ = [
     "COLOURS",

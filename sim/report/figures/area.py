@@ -4,6 +4,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from xorloom.sim.report.results.input import Piece
+
 from .figure import (
     COLOURS,
     ROW_PIXELS,
@@ -21,7 +23,6 @@ from .figure import (
     shorten,
     size_axis,
 )
-from .input import Piece
 
 __all__ = ["area_figures", "boards_figure", "ratio_figure", "units_figure"]
 

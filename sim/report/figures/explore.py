@@ -4,8 +4,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .figure import COLOURS, Figure, Table, axis, chart, label, number, shorten, size_axis
-from .input import Piece
+from xorloom.sim.report.results.input import Piece
+
+from .figure import (
+    COLOURS,
+    Figure,
+    Table,
+    axis,
+    chart,
+    label,
+    number,
+    shorten,
+    size_axis,
+)
 
 __all__ = ["pareto_figure"]
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from xorloom.sim.report.results.input import Piece
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 
 from .figure import Figure, Table
-from .input import Piece
 
 __all__ = ["datapath_figure"]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xorloom.sim.bandwidth.roofline import STYLES
+from xorloom.sim.report.results.input import Piece
 
 from .figure import (
     COLOURS,
@@ -19,7 +20,6 @@ from .figure import (
     percent,
     size_axis,
 )
-from .input import Piece
 
 __all__ = [
     "bandwidth_figure",

@@ -17,7 +17,7 @@ from xorloom.sw.model.plan.source import open_source
 from xorloom.sw.tensors.checkpoint import Checkpoint
 from xorloom.sw.tensors.checkpoint.model import listed
 
-from .embeddings import Subject
+from .methods import Subject
 
 __all__ = ["file_row"]
 

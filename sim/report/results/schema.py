@@ -162,6 +162,17 @@ KINDS = (
         },
     ),
     Kind(
+        "accuracy",
+        ("bench accuracy",),
+        {
+            **dict.fromkeys(("network", "data", "method", "metric"), "text"),
+            **dict.fromkeys(("density", "index_bits", "bits_per_weight", "accuracy"), "number"),
+            **dict.fromkeys(("accuracy_std", "dense_accuracy", "epochs"), "number"),
+            "accuracy_loss_from_codec": "number",
+            **dict.fromkeys(("planes", "seeds"), "count"),
+        },
+    ),
+    Kind(
         "bus",
         ("bench bus",),
         {

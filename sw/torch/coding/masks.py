@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks of layers: what a plan keeps of a weight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.spec.index_config import TrellisConfig
+from xorloom.sw.tensors.prune import prune_tensor
+from xorloom.sw.torch.plan import CHOSEN, LayerPlan
+
+if TYPE_CHECKING:
+    from xorloom.sw.index.masks import Choice
+
+__all__ = ["make_mask", "pattern_mask"]
+
+
+def make_mask(
+    weights: np.ndarray,
+    plan: LayerPlan,
+    importance: np.ndarray | None = None,
+    *,
+    name: str = "weights",
+) -> np.ndarray | Choice:
+    """Return the mask of a plan: a bool array, or a choice of the index codec.
+
+    Parameters
+    ----------
+    weights : float32 array
+    plan : LayerPlan
+    importance : array of the same shape, not negative, optional
+        What keeping each weight is worth; magnitudes by default.
+    name : str
+
+    Raises
+    ------
+    ConfigError
+        If shapes differ, or the plan does not fit the weight.
+    DensityError
+        If the codec has no mask of that density.
+    """
+    if importance is not None and importance.shape != weights.shape:
+        raise ConfigError(
+            f"{name}: importance must have the weight's shape {weights.shape}, not "
+            f"{importance.shape}"
+        )
+    if plan.mask == "all":
+        return np.ones(weights.shape, np.bool_)
+    if plan.mask in CHOSEN:
+        from xorloom.sw.index.masks import choose_mask
+
+        return choose_mask(
+            weights,
+            importance,
+            plan.density,
+            plan.index_bits,
+            codec=plan.mask,
+            planes=plan.planes,
+            window=plan.window or TrellisConfig.window,
+            name=name,
+        )
+    worth = np.abs(weights) if importance is None else importance
+    if plan.mask == "n:m":
+        return pattern_mask(worth, *plan.pattern)
+    return prune_tensor(worth, 1 - plan.density)
+
+
+def pattern_mask(worth: np.ndarray, kept: int, of: int) -> np.ndarray:
+    """Keep the largest ``kept`` of every ``of`` weights that follow each other in a row.
+
+    A row is what belongs to one index of the first dimension. Of a rest of ``r`` weights at its end
+    ``kept * r // of`` are kept.
+
+    Parameters
+    ----------
+    worth : float array, not negative
+    kept, of : int
+
+    Returns
+    -------
+    bool array of the same shape
+    """
+    rows = worth.reshape(len(worth), -1) if worth.ndim > 1 else worth.reshape(1, -1)
+    mask = np.zeros(rows.shape, np.bool_)
+    whole = rows.shape[1] // of * of
+    for part, view, count in (
+        (rows[:, :whole].reshape(-1, of), slice(0, whole), kept),
+        (rows[:, whole:], slice(whole, None), kept * (rows.shape[1] - whole) // of),
+    ):
+        if not part.size:
+            continue
+        rank = np.argsort(np.argsort(-part, axis=1, kind="stable"), axis=1, kind="stable")
+        mask[:, view] = (rank < count).reshape(len(rows), -1)
+    return mask.reshape(worth.shape)

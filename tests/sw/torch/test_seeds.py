@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seed coding: trained seeds decode to the weights that were trained."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.golden.direct import direct_decoder, direct_levels
+from xorloom.sw.spec.direct_training import training_config
+from xorloom.sw.torch import LayerPlan
+from xorloom.sw.value.direct.stream import pack_direct
+
+torch = pytest.importorskip("torch")
+from xorloom.sw.torch import prune  # noqa: E402
+from xorloom.sw.torch.coding.seeds import LEVELS, SeedCoding  # noqa: E402
+
+PLANS = [
+    LayerPlan(mask="all", value="direct", rate=Fraction(1, 10)),
+    LayerPlan(mask="all", value="direct", rate=Fraction(3, 31), scale="row", seed=5),
+    LayerPlan(mask="all", value="direct", rate=Fraction(1, 4), planes=2, window=6, taps=3),
+    LayerPlan(mask="all", value="direct", rate=Fraction(5, 2), planes=3, window=9, taps=1),
+]
+SHAPES = [(7, 100), (40, 3, 3, 3), (1, 1)]
+
+
+def linear(plan, *, inputs=64, outputs=24):
+    torch.manual_seed(3)
+    module = torch.nn.Linear(inputs, outputs)
+    return module, prune(module, {"weight": plan})
+
+
+def coding_for(plan, shape):
+    torch.manual_seed(1)
+    weight = torch.randn(shape)
+    coding = SeedCoding.of(weight, plan)
+    return coding, coding.right_inverse(weight).requires_grad_()
+
+
+def golden_weights(coded, shape):
+    """Decode memory streams bit by bit, and take levels times scales."""
+    config = coded.value
+    data, _ = pack_direct(coded.seeds, config)
+    words = [
+        int.from_bytes(data[at : at + config.bus_bytes], "little")
+        for at in range(0, len(data), config.bus_bytes)
+    ]
+    levels = np.array(direct_levels(config, words), np.float32)
+    slices = direct_decoder(config, config.columns, words)
+    codes = [
+        piece >> lane * config.planes & (1 << config.planes) - 1
+        for piece in slices
+        for lane in range(config.lanes)
+    ]
+    size = int(np.prod(shape))
+    rows = levels[codes[:size]].reshape(len(coded.quantized.scales), -1)
+    return (rows * coded.quantized.scales.astype(np.float32)).reshape(shape)
+
+
+def tap_table(config, weights):
+    """Return the number of the seed bit of every tap, (weights, planes, taps); -1: none."""
+    found = np.zeros((weights, config.planes, config.taps), int)
+    for j in range(weights):
+        end = -(-(j + 1) * config.rate.numerator // config.period) - 1
+        for b, row in enumerate(config.network.rows[j % config.period]):
+            found[j, b] = [end + t - (config.window - 1) for t in row]
+    return np.maximum(found, -1)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"rate {plan.rate}")
+def test_weight_is_what_the_golden_model_decodes(plan, shape):
+    coding, latent = coding_for(plan, shape)
+    weight = coding(latent).detach().numpy()
+    coded = coding.coded(latent)
+    assert weight.shape == coded.quantized.mask.shape == shape
+    np.testing.assert_array_equal(golden_weights(coded, shape), weight)
+    assert len(set(np.abs(weight.reshape(-1)))) <= 2 ** (plan.planes - 1) * len(
+        coded.quantized.scales
+    )
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"rate {plan.rate}")
+def test_gradient_is_that_of_every_tap_with_the_other_signs_as_they_are(plan):
+    coding, latent = coding_for(plan, (6, 50))
+    given = torch.randn(6, 50)
+    (coding(latent) * given).sum().backward()
+    x = latent.detach().numpy().astype(float)
+    signs = np.append(np.where(x < 0, -1.0, 1.0), 1.0)  # the last one: before the stream
+    taps = tap_table(coding.config, 300)
+    planes = signs[taps].prod(axis=2)
+    levels = np.array(LEVELS[plan.planes], float)
+    bits = (planes < 0).astype(int)
+    weigh = 1 << np.arange(plan.planes)
+    scales = (
+        coding.coded(latent)
+        .quantized.scales.astype(float)
+        .repeat(300 // len(coding.scales), axis=0)
+        .reshape(-1)
+    )
+    to_value = given.numpy().reshape(-1) * scales
+    expected = np.zeros(x.size + 1)
+    for b in range(plan.planes):
+        low = levels[(bits * weigh).sum(axis=1) & ~(1 << b)]
+        high = levels[(bits * weigh).sum(axis=1) | 1 << b]
+        for t in range(coding.config.taps):
+            others = np.delete(signs[taps[:, b]], t, axis=1).prod(axis=1)
+            np.add.at(expected, taps[:, b, t], to_value * (low - high) / 2 * others)
+    expected = expected[:-1] * coding.slope * (1 - np.tanh(coding.slope * x) ** 2)
+    np.testing.assert_allclose(latent.grad.numpy(), expected, rtol=1e-3, atol=1e-4)
+    total = (given.numpy() * levels[(bits * weigh).sum(axis=1)].reshape(6, 50)).sum()
+    assert float(coding.scales.grad.sum()) == pytest.approx(total, rel=1e-4)
+
+
+def test_training_moves_seeds_and_scales_and_stays_exact():
+    module, handle = linear(PLANS[0])
+    coding, latent = handle.codings["weight"], handle.latent("weight")
+    before = handle.coded("weight")
+    target, x = torch.randn(24, 64) * 0.1, torch.randn(256, 64)
+    (group,) = coding.training_parameters()
+    scales = {"params": group["params"], "lr": 4e-3 * group["lr_factor"]}
+    optimizer = torch.optim.Adam([{"params": [latent, module.bias], "lr": 4e-3}, scales])
+    losses = []
+    for _ in range(80):
+        loss = ((module(x) - x @ target.T) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.95 * losses[0]
+    after = handle.coded("weight")
+    assert (after.quantized.codes != before.quantized.codes).any()
+    assert (after.quantized.scales != before.quantized.scales).all()
+    np.testing.assert_array_equal(golden_weights(after, (24, 64)), module.weight.detach().numpy())
+
+
+def test_state_dict_brings_the_same_weights():
+    module, _ = linear(PLANS[1])
+    with torch.no_grad():
+        module.parametrizations.weight.original.neg_()
+    fresh, _ = linear(PLANS[1])
+    assert (fresh.weight != module.weight).any()
+    fresh.load_state_dict(module.state_dict())
+    assert torch.equal(fresh.weight, module.weight)
+
+
+def test_weights_of_one_name_begin_alike_and_of_two_names_apart():
+    weight = torch.randn(8, 40)
+    one, same = (SeedCoding.of(weight, PLANS[0], name="a").right_inverse(weight) for _ in range(2))
+    other = SeedCoding.of(weight, PLANS[0], name="b").right_inverse(weight)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_plan_that_does_not_fit_is_refused():
+    weight = torch.randn(4, 8)
+    plan = LayerPlan(mask="all", value="direct")
+    with pytest.raises(ConfigError, match=r"fc: value direct needs a rate, such as"):
+        SeedCoding.of(weight, plan, name="fc")
+    with pytest.raises(ConfigError, match="fc: an importance goes with a mask"):
+        SeedCoding.of(weight, PLANS[0], name="fc", importance=np.ones((4, 8)))
+
+
+def test_default_network_has_two_taps_of_the_longest_window():
+    config = training_config(Fraction(1, 10))
+    assert (config.rate, config.window, config.taps) == (Fraction(1, 10), 16, 2)
