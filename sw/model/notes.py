@@ -70,7 +70,7 @@ def loss_warning(reports: Mapping[str, TensorReport], settings: Mapping[str, Set
     """
     bits, errors = {}, {}
     for name, report in reports.items():
-        if report.origin != "given" and not settings[name].trained:
+        if report.origin not in ("given", "choice") and not settings[name].trained:
             bits[name], errors[name] = report.bits, report.error
     error = mean_error(bits, errors)
     if error is None or error <= _HOPELESS:

@@ -5,7 +5,7 @@ A mask that training can adapt to needs few bits: what counts is how many values
 training it is the other way round, see :func:`xorloom.sw.index.choice.operating_point`.
 
 The table holds what LeNet-300-100 on MNIST and Fashion-MNIST did best with after 5 to 15 epochs:
-docs/decisions/training.md, and docs/results.md where the laboratory measured a budget.
+docs/decisions/compress.md, and docs/results.md where the laboratory measured a budget.
 """
 
 import math
