@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
 
-from .bench import rate as cli_bench_rate
+from .bench import accuracy as cli_bench
 from .commands import bandwidth as cli_bandwidth
 from .commands import boards as cli_boards
 from .commands import cache as cli_cache
@@ -72,8 +72,8 @@ _GROUPS = (
 )
 for command in (*(command for group in _GROUPS for command in group.COMMANDS), demo.demo):
     app.command()(command)
-app.add_typer(cli_bench_rate.app, name="bench")
-for info in (*app.registered_commands, *cli_bench_rate.app.registered_commands):
+app.add_typer(cli_bench.app, name="bench")
+for info in (*app.registered_commands, *cli_bench.app.registered_commands):
     assert info.callback is not None
     info.callback = checked(info.callback)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Likeness", "compare"]
+__all__ = ["Likeness", "compare", "rank_correlation"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,24 @@ def compare(reference: np.ndarray, other: np.ndarray) -> Likeness:
     cosines = (reference * other).sum(axis=1, dtype=np.float64)
     pairs = [np.asarray(x, np.float64) @ np.asarray(x, np.float64).T for x in (reference, other)]
     upper = np.triu_indices(len(reference), 1)
-    ranks = [_ranks(pair[upper]) for pair in pairs]
-    spread = ranks[0].std() * ranks[1].std()
-    product = ((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())).mean()
+    ranked = rank_correlation(pairs[0][upper], pairs[1][upper])
     for pair in pairs:
         np.fill_diagonal(pair, -np.inf)
     nearest = [pair.argmax(axis=1) for pair in pairs]
     return Likeness(
         cosine=float(cosines.mean()),
         cosine_p10=float(np.quantile(cosines, 0.1)),
-        rank_correlation=float(product / spread) if spread else 0.0,
+        rank_correlation=ranked,
         neighbour=float((nearest[0] == nearest[1]).mean()),
     )
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Spearman's rank correlation of two (n,) arrays; 0 where all of one are equal."""
+    ranks = [_ranks(first), _ranks(second)]
+    spread = ranks[0].std() * ranks[1].std()
+    product = ((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())).mean()
+    return float(product / spread) if spread else 0.0
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ __all__ = [
     "CapacityError",
     "ConfigError",
     "DensityError",
+    "DivergedError",
     "FormatError",
     "ToolError",
     "XorloomError",
@@ -47,6 +48,10 @@ class DensityError(CapacityError):
             "--index-bits)"
         )
         self.codec, self.wanted, self.found, self.weights = codec, wanted, found, weights
+
+
+class DivergedError(XorloomError, ArithmeticError):
+    """Training came to a number that is not finite: step, and what to change."""
 
 
 class ToolError(XorloomError, RuntimeError):

@@ -10,6 +10,8 @@ The sign of a value is its sign bit, also of a zero: :func:`balanced` makes zero
 
 import numpy as np
 
+from .fit_kernels import choose_codes, correlate, take_off
+
 __all__ = ["alternating", "balanced", "greedy", "mean", "nearest", "uniform"]
 
 _CLIP_STEPS = 40
@@ -42,36 +44,38 @@ def greedy(
     """Binary coding one term after the other: sign and mean magnitude of what is left."""
     codes = np.zeros(values.size, np.uint8)
     scales = np.zeros((groups, terms))
+    count = np.maximum(np.bincount(group, minlength=groups), 1)
     rest = values.copy()
+    scales[:, 0] = mean(np.abs(rest), group, groups)
     for b in range(terms):
-        scales[:, b] = mean(np.abs(rest), group, groups)
-        negative = np.signbit(rest)
-        codes |= (~negative).astype(np.uint8) << np.uint8(b)
-        rest -= np.where(negative, -1.0, 1.0) * scales[group, b]
+        left = take_off(rest, group, scales, codes, b)
+        if b + 1 < terms:
+            scales[:, b + 1] = left / count
     return codes, scales
 
 
 def alternating(
     values: np.ndarray, group: np.ndarray, groups: int, terms: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Refine greedy binary coding: least-squares scales, then nearest codes, in turn."""
+    """Refine greedy binary coding: least-squares scales, then nearest codes, in turn.
+
+    A group whose codes stay as they are is done.
+    """
     codes, scales = greedy(values, group, groups, terms)
     count = np.maximum(np.bincount(group, minlength=groups), 1)
+    moving = np.ones(groups, np.bool_)
     for _ in range(_ROUNDS):
-        signs = _signs(codes, terms)
-        normal = np.zeros((groups, terms, terms))
         right = np.zeros((groups, terms))
-        for i in range(terms):
-            right[:, i] = np.bincount(group, signs[:, i] * values, minlength=groups) / count
-            for j in range(i):
-                dot = np.bincount(group, signs[:, i] * signs[:, j], minlength=groups) / count
-                normal[:, i, j] = normal[:, j, i] = dot
-            normal[:, i, i] = 1 + _RIDGE
-        scales = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-        chosen = nearest(values, group, scales)
-        if (chosen == codes).all():
+        normal = np.zeros((groups, terms, terms))
+        correlate(values, group, codes, moving, right, normal)
+        normal = normal[moving] / count[moving, None, None]
+        normal += normal.transpose(0, 2, 1)
+        normal[:, range(terms), range(terms)] = 1 + _RIDGE
+        right = right[moving] / count[moving, None]
+        scales[moving] = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+        moving = nearest(values, group, scales, codes, moving)
+        if not moving.any():
             break
-        codes = chosen
     return codes, scales
 
 
@@ -80,11 +84,29 @@ def _signs(codes: np.ndarray, terms: int) -> np.ndarray:
     return ((codes[:, None] >> np.arange(terms, dtype=np.uint8)) & 1).astype(np.float64) * 2 - 1
 
 
-def nearest(values: np.ndarray, group: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Return the codes of the nearest levels, found by bisection.
+def nearest(
+    values: np.ndarray,
+    group: np.ndarray,
+    scales: np.ndarray,
+    codes: np.ndarray,
+    moving: np.ndarray,
+) -> np.ndarray:
+    """Choose the codes of the nearest levels in some groups; return those where codes changed.
 
     A code and its complement give opposite levels, so magnitudes are compared, for one code of
     every such pair.
+
+    Parameters
+    ----------
+    values, group
+    scales : (groups, terms) float64
+    codes : (n,) uint8, changed
+    moving : (groups,) bool
+        Groups whose codes are chosen.
+
+    Returns
+    -------
+    (groups,) bool
     """
     terms = scales.shape[1]
     pairs = 1 << (terms - 1)
@@ -93,15 +115,8 @@ def nearest(values: np.ndarray, group: np.ndarray, scales: np.ndarray) -> np.nda
     levels = np.take_along_axis(levels, order, axis=1)
     sizes = np.abs(levels)
     between = (sizes[:, 1:] + sizes[:, :-1]) / 2
-    magnitude = np.abs(values)
-    place = np.zeros(values.size, np.intp)
-    step = pairs // 2
-    while step:
-        place += step * (magnitude > between[group, place + (step - 1)])
-        step //= 2
-    flip = (levels[group, place] < 0) != np.signbit(values)
-    code = (order[group, place] + pairs).astype(np.uint8)
-    return code ^ np.where(flip, np.uint8(2 * pairs - 1), np.uint8(0))
+    code_at = (order + pairs).astype(np.uint8)
+    return choose_codes(values, group, between, levels < 0, code_at, codes, moving)
 
 
 def uniform(

@@ -6,14 +6,26 @@ from typing import Any
 
 from xorloom.sw.base.extras import require
 
+from .budget import plan_for, stored_bits
 from .collect import collect
 from .plan import LayerPlan
 
-_HOMES = {"Handle": "pruning", "prune": "pruning"}
+_HOMES = {
+    "Handle": "pruning",
+    "bake": "pruned",
+    "decoded_state": "files",
+    "distil": "healing.distil",
+    "export": "files",
+    "freeze": "healing.freezing",
+    "heal": "healing.distil",
+    "load": "files",
+    "load_frozen": "healing.freezing",
+    "prune": "pruning",
+}
 """Module of every name that is imported on demand, since it imports torch. No module may have the
 name of a function of the package: importing one would hide the other."""
 
-__all__ = ["LayerPlan", "collect", *_HOMES]
+__all__ = ["LayerPlan", "collect", "plan_for", "stored_bits", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from xorloom.sw.base.errors import ConfigError
 
 from .coding import Coded, Coding, coding_of
 from .plan import LayerPlan, Plans, Weight, resolve
+from .pruned import pruned
+from .schedule import Change, Schedule, Timetable, dense_coding
 
-__all__ = ["Handle", "install", "prune"]
+__all__ = ["Handle", "install", "make_codings", "prune"]
 
 
 class Handle:
@@ -23,45 +25,70 @@ class Handle:
     Parameters
     ----------
     module : torch.nn.Module
-    weights : mapping of name to Weight
     plans : mapping of name to LayerPlan
+        Of the weights of this handle.
+    schedule : Schedule, optional
 
     Attributes
     ----------
-    codings : dict of name to Coding
+    changes : list of Change
+        What the schedule has done.
     """
 
     def __init__(
-        self, module: Any, weights: Mapping[str, Weight], plans: Mapping[str, LayerPlan]
+        self, module: Any, plans: Mapping[str, LayerPlan], schedule: Schedule | None = None
     ) -> None:
         self.module, self.plans = module, dict(plans)
-        self._weights = dict(weights)
-        self.codings: dict[str, Coding] = {
-            name: getattr(weight.places[0][0].parametrizations, weight.places[0][1])[0]
-            for name, weight in weights.items()
-        }
+        self._weights = {weight.name: weight for weight in pruned(module) if weight.name in plans}
+        self._timetable = (
+            None if schedule is None else Timetable(schedule, list(self._weights.values()))
+        )
+        self.changes: list[Change] = []
+
+    def step(self, progress: float) -> None:
+        """Do what the schedule has for a progress in [0, 1]; call it before every training step.
+
+        At 1 the weights are what a file can hold. Without a schedule they always are.
+
+        Raises
+        ------
+        ConfigError
+            If the progress is out of range.
+        """
+        if self._timetable is not None:
+            self.changes += self._timetable.step(progress)
 
     @property
     def names(self) -> list[str]:
         """Names of the weights, as in the state dict of the module before it was pruned."""
         return list(self._weights)
 
-    def latent(self, name: str) -> Any:
+    @property
+    def codings(self) -> dict[str, Coding]:
+        """Codings by name."""
+        return {name: weight.coding for name, weight in self._weights.items()}
+
+    def latent(self, name: str) -> Parameter:
         """Return the parameter that a trainer moves."""
-        part, own = self._weights[name].places[0]
-        return getattr(part.parametrizations, own).original
+        found: Parameter = self._weights[name].latent
+        return found
 
     def weight(self, name: str) -> Any:
-        """Return the decoded weight."""
-        part, own = self._weights[name].places[0]
-        return getattr(part, own)
+        """Return the decoded weight, without gradients."""
+        return self._weights[name].decoded()
 
     def coded(self, name: str) -> Coded:
         """Return what goes into the file for a weight."""
-        return self.codings[name].coded(self.latent(name))
+        return self._weights[name].coded()
 
 
-def prune(module: Any, plan: Plans, importance: Mapping[str, np.ndarray] | None = None) -> Handle:
+def prune(
+    module: Any,
+    plan: Plans,
+    importance: Mapping[str, np.ndarray] | None = None,
+    *,
+    schedule: Schedule | None = None,
+) -> Handle:
     """Prune a module: its weights become what a file decodes to, and stay trainable.
 
     Works in place, in the manner of ``torch.nn.utils.parametrize``. The parameter ``X.weight``
@@ -76,6 +103,8 @@ def prune(module: Any, plan: Plans, importance: Mapping[str, np.ndarray] | None 
         See :func:`xorloom.sw.torch.plan.resolve`.
     importance : mapping of name to array, optional
         What keeping each weight is worth, not negative; magnitudes by default.
+    schedule : Schedule, optional
+        Lets masks come into force little by little; :meth:`Handle.step` drives it.
 
     Raises
     ------
@@ -84,24 +113,41 @@ def prune(module: Any, plan: Plans, importance: Mapping[str, np.ndarray] | None 
         importance belongs to no weight or has another shape. The module is then as it was.
     """
     found = resolve(module, plan)
-    importance = importance or {}
+    codings = make_codings(found, importance or {}, schedule)
+    for (weight, _), coding in zip(found, codings, strict=True):
+        install(weight, coding)
+    return Handle(module, {weight.name: own for weight, own in found}, schedule)
+
+
+def make_codings(
+    found: Sequence[tuple[Weight, LayerPlan]],
+    importance: Mapping[str, np.ndarray],
+    schedule: Schedule | None = None,
+) -> list[Coding]:
+    """Return the codings of weights by their plans; nothing is changed.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`prune`.
+    """
     names = [weight.name for weight, _ in found]
     for name in importance:
         if name not in names:
             raise ConfigError(f"importance {name!r} belongs to no weight that the plan names")
-    codings = [
+    if schedule is not None and schedule.ramp:
+        if importance:
+            raise ConfigError(
+                "importance does not go with a ramp, which keeps the largest weights of the "
+                "training (leave one of them out)"
+            )
+        return [dense_coding(weight.parameter, own, weight.name) for weight, own in found]
+    return [
         coding_of(own).of(
             weight.parameter, own, name=weight.name, importance=importance.get(weight.name)
         )
         for weight, own in found
     ]
-    for (weight, _), coding in zip(found, codings, strict=True):
-        install(weight, coding)
-    return Handle(
-        module,
-        {weight.name: weight for weight, _ in found},
-        {weight.name: own for weight, own in found},
-    )
 
 
 def install(weight: Weight, coding: Coding) -> None:

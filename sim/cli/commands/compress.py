@@ -21,10 +21,12 @@ from xorloom.sim.cli.console.output import Json, print_json, print_table, progre
 from xorloom.sim.generate.options import ConfigOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
+    from xorloom.sw.index.masks import Choice
     from xorloom.sw.model.compress import CompressedModel
+    from xorloom.sw.model.plan.spec import TensorPlan
     from xorloom.sw.model.verify import Verdict
 
 __all__ = ["COMMANDS", "compress"]
@@ -160,6 +162,20 @@ def compress(
     masks: Annotated[
         Path | None, typer.Option(help="Your own masks, by tensor name (non-zero = kept).")
     ] = None,
+    choices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Masks that an index chose before: they and their streams go in as they are.",
+        ),
+    ] = None,
+    save_choices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Write the masks that are chosen now, for training under them and --choices.",
+        ),
+    ] = None,
     codes: Annotated[
         Path | None,
         typer.Option(help="Your own uint8 or int8 codes, by tensor name; need masks."),
@@ -208,13 +224,15 @@ def compress(
         min_size=min_size,
     )
     given = UserArrays(
-        masks=_arrays(masks, "mask"),
+        masks=_masks(masks, choices),
         codes=_bytes(_arrays(codes, "codes")),
         saliency=_arrays(saliency, "saliency", "f"),
         calibration=None if calibration is None else load(calibration),
     )
     source = open_source(model)
-    check_outputs([output], [*source.model.files, *(p for p in [calibration] if p)])
+    read = [path for path in (calibration, choices) if path is not None]
+    written = [output] if save_choices is None else [output, save_choices]
+    check_outputs(written, [*source.model.files, *read])
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -242,6 +260,9 @@ def compress(
         saliency=given.saliency,
         note=note,
     )
+    plans = given.planned(plans)
+    if save_choices is not None:
+        _check_chosen(save_choices, plans)
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     kept = KeptReport(source.model)
@@ -256,6 +277,8 @@ def compress(
             progress=step,
             done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
         )
+    if save_choices is not None:
+        note(_save_choices(output, save_choices, plans))
     for text in report_notes(made.tensors, settings):
         note(text)
     if text := loss_warning(made.tensors, settings):
@@ -265,6 +288,47 @@ def compress(
         output, made, {"recipe": wanted.to_dict(), "notes": notes}, kept.rows, verdicts, as_json
     )
     exit_if_failed(verdicts)
+
+
+def _masks(masks: Path | None, choices: Path | None) -> "dict[str, np.ndarray | Choice]":
+    """Read the user's masks and choices."""
+    from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.index.masks import load_choices
+
+    plain = _arrays(masks, "mask")
+    chosen = {} if choices is None else load_choices(choices)
+    if both := sorted(set(plain) & set(chosen)):
+        raise ConfigError(f"{both[0]!r} has a mask in {masks} and in {choices}: leave one out")
+    return {**plain, **chosen}
+
+
+def _check_chosen(path: Path, plans: "Mapping[str, TensorPlan]") -> None:
+    """Check that choices can be written: before the work, of which nothing should be lost."""
+    from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.index.masks import check_file
+
+    check_file(path, plans)
+    if not any(plan.chooses for plan in plans.values()):
+        raise ConfigError(
+            f"{path}: there are no choices to write, as no tensor's index chooses its mask (give "
+            "index bits, --index lowrank or --index hashed)"
+        )
+
+
+def _save_choices(output: Path, path: Path, plans: "Mapping[str, TensorPlan]") -> str:
+    """Write the choices of the compressed model; return what to tell of it."""
+    from xorloom.sw.index.masks import save_choices
+    from xorloom.sw.model.container import read_container
+    from xorloom.sw.model.plan.choices import choices_of
+    from xorloom.sw.tensors.checkpoint.model import listed
+
+    found = choices_of(read_container(output, sys.maxsize))
+    missing = [name for name, plan in plans.items() if plan.chooses and name not in found]
+    without = f"; not of {listed(missing, 3)}, whose masks no choosing index holds"
+    if not found:
+        return f"{path} is not written: {without.removeprefix('; ')}"
+    save_choices(path, found)
+    return f"{path}: choices of {listed(list(found), 3)}{without if missing else ''}"
 
 
 def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":

@@ -33,6 +33,7 @@ def _with_views(path: Path) -> Iterable[Path]:
 _Files = Callable[[Path], Iterable[Path]]
 INPUTS: dict[str, _Files] = {
     "calibration": _itself,
+    "choices": _itself,
     "codes": _itself,
     "config": _itself,
     "files": _results,
@@ -49,6 +50,7 @@ OUTPUTS: dict[str, _Files] = {
     "collect": _itself,
     "output": _itself,
     "plot": _itself,
+    "save_choices": _itself,
     "table": _itself,
     "waves": _with_views,
 }

@@ -7,11 +7,12 @@ a network is trained under the mask, and the same streams go into its file.
 
 from .choice import Choice, check_choice
 from .choose import choose_mask, chosen_with, importance_of
-from .file import load_choices, save_choices
+from .file import check_file, load_choices, save_choices
 
 __all__ = [
     "Choice",
     "check_choice",
+    "check_file",
     "choose_mask",
     "chosen_with",
     "importance_of",

@@ -2,12 +2,13 @@
 """Choice of a tensor's mask in one call: from weights and importance to mask and seeds."""
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import choose_index
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
+from xorloom.sw.tensors.codes import PLANES_MAX
 from xorloom.sw.tensors.orders import check_order
 from xorloom.sw.tensors.prune import check_weights, scaled
 from xorloom.sw.value.window.codec import stream_slices
@@ -78,6 +79,7 @@ def choose_mask(
             f"{name}: codec must be one that chooses masks, {able}, not {codec!r} (entropy and "
             "bitmap store any mask: prune as you like)"
         )
+    check_range("planes", planes, 1, PLANES_MAX)
     weights = check_weights(np.asarray(weights), name)
     if not 0 < density < 1:
         raise ConfigError(f"{name}: density must be in (0, 1), not {density}")

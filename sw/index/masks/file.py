@@ -13,7 +13,7 @@ So any program that reads NumPy's files has the masks at hand.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,30 @@ from xorloom.sw.tensors.checkpoint.npz import write_npz
 
 from .choice import Choice, check_choice
 
-__all__ = ["load_choices", "save_choices"]
+__all__ = ["check_file", "load_choices", "save_choices"]
 
 _SEEDS, _INDEX = ".seeds", ".index"
 _FACTS = {"codec", "config", "order", "slices_per_stream"}
 _FIX = "write it with save_choices or compress --save-choices"
+
+
+def check_file(path: Path, names: Iterable[str]) -> None:
+    """Check that a file of choices can have its name and hold tensors of these names.
+
+    Raises
+    ------
+    ConfigError
+        If it does not end in .npz, or a tensor's name could be taken for a part of another one's
+        entry.
+    """
+    if path.suffix != ".npz":
+        raise ConfigError(f"{path}: a file of choices must end in .npz")
+    for name in names:
+        if name.endswith((_SEEDS, _INDEX)):
+            raise ConfigError(
+                f"{path}: a chosen tensor's name must not end in {_SEEDS} or {_INDEX}, as "
+                f"{name!r} does"
+            )
 
 
 def save_choices(path: Path, choices: Mapping[str, Choice]) -> None:
@@ -38,21 +57,15 @@ def save_choices(path: Path, choices: Mapping[str, Choice]) -> None:
     Raises
     ------
     ConfigError
-        If the file does not end in .npz, or a tensor's name could be taken for a part of another
-        one's entry.
+        See :func:`check_file`.
     FormatError
         If seeds do not decode to their mask.
     OSError
         If the file cannot be written.
     """
-    if path.suffix != ".npz":
-        raise ConfigError(f"{path}: a file of choices must end in .npz")
+    check_file(path, choices)
     arrays: dict[str, np.ndarray] = {}
     for name, choice in choices.items():
-        if name.endswith((_SEEDS, _INDEX)):
-            raise ConfigError(
-                f"{name}: a chosen tensor's name must not end in {_SEEDS} or {_INDEX}"
-            )
         check_choice(choice, name)
         facts = {
             "codec": choice.index.codec,
@@ -76,8 +89,7 @@ def load_choices(path: Path) -> dict[str, Choice]:
     FormatError
         If it is no file of choices, or damaged; the message names file and tensor.
     """
-    if path.suffix != ".npz":
-        raise ConfigError(f"{path}: a file of choices must end in .npz")
+    check_file(path, ())
     arrays = {name: tensor.load() for name, tensor in open_model(path).items()}
     names = [name for name in arrays if not name.endswith((_SEEDS, _INDEX))]
     parts = {name + suffix for name in names for suffix in ("", _SEEDS, _INDEX)}

@@ -320,15 +320,16 @@ def _with_choice(name: str, plan: TensorPlan, choice: Choice) -> TensorPlan:
         raise ConfigError(
             f"{what} is in order {choice.order}, the plan's is {plan.order}: leave the order out"
         )
+    try:
+        plan = replace(plan, index=choice.index, order=choice.order)
+    except ConfigError as error:
+        raise ConfigError(f"{what}: {error}") from error
     if choice.slices_per_stream % value.frame:
         raise ConfigError(
             f"{what} has {choice.slices_per_stream} slices per stream, no multiple of frame "
             f"{value.frame}: choose the mask for these value parameters"
         )
-    try:
-        return replace(plan, index=choice.index, order=choice.order)
-    except ConfigError as error:
-        raise ConfigError(f"{what}: {error}") from error
+    return plan
 
 
 def _parameters(index: IndexConfig, other: IndexConfig) -> str:

@@ -14,7 +14,7 @@ from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.base.extras import require
 
 from .model import Checkpoint, ModelTensor, listed
-from .torch_tensor import place, read_tensor
+from .torch_tensor import Span, read_tensors
 
 __all__ = ["TORCHSCRIPT", "open_torch"]
 
@@ -56,21 +56,7 @@ def open_torch(path: Path) -> Checkpoint:
             + (f" of {listed(others)}" if any(others) else "")
             + f": {_SAVE}"
         )
-    tensors: dict[str, ModelTensor] = {}
-    ties: dict[str, str] = {}
-    first: dict[object, str] = {}
-    spans: dict[int, list[tuple[int, int, str]]] = {}
-    for name, value in found.items():
-        tensor = read_tensor(name, value, torch, str(path))
-        where = place(value)
-        if where is not None:
-            key, storage, start, stop = where
-            holder = first.setdefault(key, name)
-            if holder != name:
-                ties[name] = holder
-                continue
-            spans.setdefault(storage, []).append((start, stop, name))
-        tensors[name] = tensor
+    tensors, ties, spans = read_tensors(found, torch, str(path))
     return Checkpoint(tensors, path, ties=ties, notes=tuple(_notes(tensors, others, spans)))
 
 
@@ -127,7 +113,7 @@ def _walk(
 def _notes(
     tensors: dict[str, ModelTensor],
     others: list[str],
-    spans: dict[int, list[tuple[int, int, str]]],
+    spans: dict[int, list[Span]],
 ) -> Iterator[str]:
     if others:
         yield f"left out, not tensors: {listed(others)}"

@@ -2,6 +2,7 @@
 """Tensors of torch: which dtype they become, and their bytes."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from xorloom.sw.tensors.safetensors_file import DTYPES
 
 from .model import ModelTensor, reader
 
-__all__ = ["place", "read_tensor"]
+__all__ = ["Span", "place", "read_tensor", "read_tensors", "tensor_of"]
 
 _DTYPES = {
     "bool": "BOOL",
@@ -35,6 +36,8 @@ _DTYPES = {
 }
 _PAIRS = "float4_e2m1fn_x2"  # two numbers of four bits in an element
 Place = tuple[object, ...]
+Span = tuple[int, int, str]
+"""Bytes of a storage, from and to, and the name of the tensor that has them."""
 
 
 def _is_plain(tensor: Any) -> bool:
@@ -96,6 +99,55 @@ def read_tensor(name: str, tensor: Any, torch: Any, source: str) -> ModelTensor:
     own = str(tensor.dtype) if plain or tensor.is_quantized else f"{layout} {tensor.dtype}"
     load = reader(label, lambda: _saved(tensor, torch))
     return ModelTensor(name, own, shape, load, foreign="torch", source=source)
+
+
+def read_tensors(
+    found: Mapping[str, Any], torch: Any, source: str
+) -> tuple[dict[str, ModelTensor], dict[str, str], dict[int, list[Span]]]:
+    """Return tensors of torch as those of a checkpoint; those of the same memory are tied.
+
+    Returns
+    -------
+    (tensors, ties, spans)
+        Tensors by name; other names, and the tensor that they stand for; what part of each storage
+        the tensors have.
+
+    Raises
+    ------
+    FormatError
+        As :func:`read_tensor`.
+    """
+    tensors: dict[str, ModelTensor] = {}
+    ties: dict[str, str] = {}
+    first: dict[object, str] = {}
+    spans: dict[int, list[Span]] = {}
+    for name, value in found.items():
+        tensor = read_tensor(name, value, torch, source)
+        where = place(value)
+        if where is not None:
+            key, storage, start, stop = where
+            holder = first.setdefault(key, name)
+            if holder != name:
+                ties[name] = holder
+                continue
+            spans.setdefault(storage, []).append((start, stop, name))
+        tensors[name] = tensor
+    return tensors, ties, spans
+
+
+def tensor_of(dtype: str, shape: tuple[int, ...], data: bytes, torch: Any) -> Any:
+    """Return a tensor of torch of the bytes that :func:`read_tensor` gives, with its own memory.
+
+    Raises
+    ------
+    FormatError
+        If torch has no such dtype.
+    """
+    known = {name: own for own, name in _DTYPES.items()}
+    if dtype not in known:
+        raise FormatError(f"torch has no dtype {dtype}")
+    flat = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0).byte()
+    return flat.view(getattr(torch, known[dtype])).reshape(shape)
 
 
 def _bytes(tensor: Any, torch: Any) -> np.ndarray:

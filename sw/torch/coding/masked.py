@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.index.masks import Choice
+from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig, NoneConfig
 from xorloom.sw.spec.weight_format import mask_lanes
@@ -18,9 +19,6 @@ from xorloom.sw.torch.plan import LayerPlan
 
 from .base import Coded, Coding, rounded
 from .masks import make_mask
-
-if TYPE_CHECKING:
-    from xorloom.sw.index.masks import Choice
 
 __all__ = ["MaskedCoding"]
 
@@ -49,6 +47,8 @@ class MaskedCoding(Coding):
         Pruned latent weights get gradients too, so that they can come back.
     clip : float, optional
         Latent weights beyond so many times the sum of the scales get no gradient.
+    updates : int
+        Changes of the mask that a schedule has made.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class MaskedCoding(Coding):
     ) -> None:
         super().__init__()
         self.plan, self.name = plan, name
-        self.fade, self.dense_gradient = 0.0, False
+        self.fade, self.dense_gradient, self.updates = 0.0, False, 0
         self.clip: float | None = None
         self._stored = torch.float16 if scales.dtype == np.float16 else torch.float32
         self.scales = torch.nn.Parameter(torch.from_numpy(scales.astype(np.float32)))
@@ -82,6 +82,18 @@ class MaskedCoding(Coding):
         mask = make_mask(dense, plan, importance, name=name)
         scales = _fitted(dense, mask if isinstance(mask, np.ndarray) else mask.mask, plan, name)
         return cls(plan, mask, scales, name=name)
+
+    @property
+    def value(self) -> ValueConfig:
+        """The value decoder."""
+        return WindowConfig() if self.plan.value == "window" else BlockConfig()
+
+    def fit_scales(self, weights: np.ndarray) -> None:
+        """Fit the scales to weights under the mask in force."""
+        scales = _fitted(weights, self.mask.cpu().numpy(), self.plan, self.name)
+        self._stored = torch.float16 if scales.dtype == np.float16 else torch.float32
+        with torch.no_grad():
+            self.scales.copy_(torch.from_numpy(scales.astype(np.float32)))
 
     @property
     def quantizer(self) -> Quantizer:
@@ -122,7 +134,6 @@ class MaskedCoding(Coding):
                 f"{self.name}: pruned weights still count {self.fade:g}: bring the schedule to its "
                 "end, handle.step(1), before the file is written"
             )
-        value = WindowConfig() if self.plan.value == "window" else BlockConfig()
         with torch.no_grad():
             scales = rounded(self.scales, self._stored)
             codes = torch.zeros(latent.shape, dtype=torch.uint8, device=latent.device)
@@ -136,15 +147,16 @@ class MaskedCoding(Coding):
                 scales.detach().to(self._stored).cpu().numpy(),
             ),
             self.quantizer,
-            value,
+            self.value,
             self.choice,
-            self._index(value),
+            self._index(),
         )
 
-    def _index(self, value: ValueConfig) -> IndexConfig | None:
-        if self.plan.mask == "all":
-            return NoneConfig(n_out=mask_lanes(value, self.plan.planes), bus_bits=value.bus_bits)
-        return None
+    def _index(self) -> IndexConfig | None:
+        if self.plan.mask != "all" or self.plan.value == "block":
+            return None
+        lanes = mask_lanes(self.value, self.plan.planes)
+        return NoneConfig(n_out=lanes, bus_bits=self.value.bus_bits)
 
     def training_parameters(self) -> list[dict[str, Any]]:
         """Return the scales: their steps are relative to their size."""
@@ -153,34 +165,45 @@ class MaskedCoding(Coding):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what is in no tensor: the choice's seeds and layout, and the schedule's state."""
-        state: dict[str, Any] = {"fade": self.fade, "dense_gradient": self.dense_gradient}
-        state["stored"] = self.quantizer.scale_dtype
+        state: dict[str, Any] = {
+            "fade": self.fade,
+            "dense_gradient": self.dense_gradient,
+            "updates": self.updates,
+            "stored": self.quantizer.scale_dtype,
+        }
         if self.choice is not None:
             state |= {
                 "seeds": torch.frombuffer(bytearray(self.choice.seeds), dtype=torch.uint8),
                 "order": self.choice.order,
+                "codec": self.choice.index.codec,
                 "index": self.choice.index.to_dict(),
                 "slices_per_stream": self.choice.slices_per_stream,
             }
         return state
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`get_extra_state` returned; the mask is loaded before."""
+        """Take over what :meth:`get_extra_state` returned; the mask is loaded before.
+
+        Raises
+        ------
+        ConfigError
+            If it is of another kind of mask than the plan's.
+        """
         self.fade, self.dense_gradient = state["fade"], state["dense_gradient"]
-        self._stored = getattr(torch, state["stored"])
-        if self.choice is None and "seeds" not in state:
+        self.updates, self._stored = state["updates"], getattr(torch, state["stored"])
+        self.choice = None
+        if "seeds" not in state:
             return
-        if self.choice is None or "seeds" not in state:
+        if state["codec"] != self.plan.mask:
             raise ConfigError(
-                f"{self.name}: the state dict was made with another mask than {self.plan.mask} "
-                "(prune with the plan that it was made with)"
+                f"{self.name}: the state dict has a mask of the {state['codec']} index, the plan "
+                f"says {self.plan.mask} (prune with the plan that it was made with)"
             )
-        self.choice = replace(
-            self.choice,
+        self.choice = Choice(
             mask=self.mask.cpu().numpy().copy(),
             seeds=bytes(state["seeds"].cpu().numpy()),
             order=state["order"],
-            index=type(self.choice.index).from_dict(state["index"]),
+            index=INDEX_CODECS[state["codec"]].from_dict(state["index"]),
             slices_per_stream=state["slices_per_stream"],
         )
 

@@ -1,18 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks of layers: what a plan keeps of a weight."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.index.masks import Choice, choose_mask
 from xorloom.sw.spec.index_config import TrellisConfig
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.torch.plan import CHOSEN, LayerPlan
-
-if TYPE_CHECKING:
-    from xorloom.sw.index.masks import Choice
 
 __all__ = ["make_mask", "pattern_mask"]
 
@@ -49,8 +43,6 @@ def make_mask(
     if plan.mask == "all":
         return np.ones(weights.shape, np.bool_)
     if plan.mask in CHOSEN:
-        from xorloom.sw.index.masks import choose_mask
-
         return choose_mask(
             weights,
             importance,

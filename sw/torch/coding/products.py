@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,12 @@ from xorloom.sw.value.direct.choose import sequence
 if TYPE_CHECKING:
     from xorloom.sw.spec.direct import DirectConfig
 
-__all__ = ["SeedNetwork", "meant"]
+__all__ = ["SeedNetwork", "meant", "seed_count"]
+
+
+def seed_count(weights: int, config: DirectConfig) -> int:
+    """Return the seed bits that reach a tensor's weights."""
+    return -(-weights * config.rate.numerator // config.period)
 
 
 class SeedNetwork:
@@ -45,7 +51,7 @@ class SeedNetwork:
         self.weights = math.prod(self.shape)
         self._step = config.rate.numerator
         self.periods = -(-self.weights // config.period)
-        self.seeds = -(-self.weights * self._step // config.period)
+        self.seeds = seed_count(self.weights, config)
         before = config.window - 1
         self._front = -(-before // self._step) * self._step
         ends = accumulate(config.shifts)
@@ -55,10 +61,10 @@ class SeedNetwork:
             for b in range(config.planes)
             for start, phase in zip(starts, config.network.rows, strict=True)
         )
-        self._places = None
+        self._places: tuple[torch.Tensor, torch.Tensor] | None = None
         if order != "row":
             places = sequence(np.arange(self.weights).reshape(self.shape), order, config)
-            self._places = torch.from_numpy(np.argsort(places))
+            self._places = torch.from_numpy(np.argsort(places)), torch.from_numpy(places)
 
     def products(self, signs: torch.Tensor) -> list[torch.Tensor]:
         """Return the sign of the code bits of every plane, each (periods, period).
@@ -77,11 +83,11 @@ class SeedNetwork:
         """Return values (periods, period) in the order of the stream in the tensor's shape."""
         flat = values.reshape(-1)[: self.weights]
         if self._places is not None:
-            flat = flat[self._places.to(flat.device)]
+            flat = _Moved.apply(flat, *(places.to(flat.device) for places in self._places))
         return flat.reshape(self.shape)
 
 
-def meant(levels: tuple[float, ...], signs: list[torch.Tensor]) -> torch.Tensor:
+def meant(levels: Sequence[int], signs: list[torch.Tensor]) -> torch.Tensor:
     """Return the levels of codes given as signs, plane 0 first; gradients reach every sign.
 
     A table of levels is a polynomial in the signs. It is exact in float32: levels are integers of 8
@@ -119,3 +125,19 @@ class _Products(torch.autograd.Function):
             for row, first in taps:
                 total[row, first : first + count] += own
         return total * grid, None
+
+
+class _Moved(torch.autograd.Function):
+    """Values in another order; ``back`` undoes ``places``, which is quicker than to add up."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, places: torch.Tensor, back: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(back)
+        return values[places]
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (back,) = ctx.saved_tensors
+        return grad[back], None, None

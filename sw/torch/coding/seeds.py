@@ -3,25 +3,27 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.direct_training import training_config
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.tensors.orders import slice_count
 from xorloom.sw.tensors.prune import check_weights
 from xorloom.sw.tensors.quantize import Quantized, Quantizer, stored_scales
+from xorloom.sw.torch.budget import value_config
 from xorloom.sw.value.direct.codec import decode
 from xorloom.sw.value.direct.stream import DirectStreams, SeedString, slices_per_stream
 
 from .base import Coded, Coding, rounded
-from .products import SeedNetwork, meant
+from .products import SeedNetwork, meant, seed_count
 
 if TYPE_CHECKING:
-    from xorloom.sw.spec.direct import DirectConfig
     from xorloom.sw.torch.plan import LayerPlan
+    from xorloom.sw.value.direct.codec import DirectChoice
 
 __all__ = ["LEVELS", "SeedCoding"]
 
@@ -31,6 +33,7 @@ LEVELS = {
     3: (127, 91, 54, 18, -18, -54, -91, -127),
 }
 """What codes mean, by planes: evenly spaced."""
+_log = logging.getLogger(__name__)
 _ORDER = "row"
 _SPREAD = 0.02
 """Standard deviation of the latent seeds to begin with: 5 steps of a learning rate of 4e-3."""
@@ -57,8 +60,12 @@ class SeedCoding(Coding):
         Method ``trellis``, with scales of the tensor or of rows.
     scales : (rows, 1) float16 or float32 array
         In the dtype in which they are stored.
-    seed : int
-        Of the latent seeds to begin with.
+    start : (seeds,) float32 array
+        Latent seeds to begin with.
+    levels : (2**planes,) int8 array
+        What codes mean.
+    order : str
+        Weight order.
     name : str
         Of the weight, for messages.
 
@@ -74,17 +81,20 @@ class SeedCoding(Coding):
         config: DirectConfig,
         quantizer: Quantizer,
         scales: np.ndarray,
+        start: np.ndarray,
+        levels: np.ndarray,
         *,
-        seed: int = 0,
+        order: str = _ORDER,
         name: str = "weights",
     ) -> None:
         super().__init__()
         self.config, self.quantizer, self.name = config, quantizer, name
         self.slope = _SLOPE
-        self._seed = seed
+        self._start = torch.from_numpy(start)
         self._dtype = torch.float16 if scales.dtype == np.float16 else torch.float32
         self.scales = torch.nn.Parameter(torch.from_numpy(scales.astype(np.float32)))
-        self._network = SeedNetwork(shape, config, _ORDER)
+        self.register_buffer("levels", torch.from_numpy(levels.astype(np.int8)))
+        self._network = SeedNetwork(shape, config, order)
 
     @classmethod
     def of(
@@ -109,14 +119,53 @@ class SeedCoding(Coding):
             )
         if plan.rate is None:
             raise ConfigError(f"{name}: value direct needs a rate, such as Fraction(1, 10)")
-        config = training_config(
-            plan.rate, planes=plan.planes, window=plan.window, taps=plan.taps, seed=plan.seed
-        )
+        config = value_config(plan)
+        assert isinstance(config, DirectConfig)
         dense = check_weights(weight.detach().to(torch.float32).cpu().numpy(), name)
         quantizer = Quantizer("trellis", plan.planes, plan.scale)
-        scales = _fitted(dense, quantizer)
-        seed = zlib.crc32(f"{plan.seed},{name}".encode())
-        return cls(dense.shape, config, quantizer, scales, seed=seed, name=name)
+        levels = np.array(LEVELS[plan.planes], np.int8)
+        scales = _fitted(dense, quantizer, levels, name)
+        rng = np.random.default_rng(zlib.crc32(f"{plan.seed},{name}".encode()))
+        start = rng.standard_normal(seed_count(dense.size, config), np.float32)
+        return cls(dense.shape, config, quantizer, scales, start * _SPREAD, levels, name=name)
+
+    @classmethod
+    def from_choice(
+        cls,
+        choice: DirectChoice,
+        config: DirectConfig,
+        quantizer: Quantizer,
+        *,
+        name: str = "weights",
+    ) -> SeedCoding:
+        """Make the coding that begins as what a search chose, and trains on from there.
+
+        Parameters
+        ----------
+        choice : DirectChoice
+            See :func:`xorloom.sw.value.direct.choose.choose`; of one stream.
+        config : DirectConfig
+        quantizer : Quantizer
+            As it was chosen with; its scales are of the tensor or of rows of axis 0.
+        name : str
+
+        Raises
+        ------
+        ConfigError
+            If it has more than one stream, or other scales.
+        """
+        shape, streams = choice.codes.shape, choice.streams
+        if len(streams.streams) != 1:
+            raise ConfigError(
+                f"{name}: {len(streams.streams)} streams of seeds, but one is trained (choose them "
+                "with the default slices_per_stream)"
+            )
+        if quantizer.scale == "group" or quantizer.axis_of(shape) != 0:
+            raise ConfigError(f"{name}: scales must be of the tensor, or of rows of axis 0")
+        bits = np.unpackbits(streams.streams[0].seeds.view(np.uint8), bitorder="little")
+        signs = 1 - 2 * bits[: seed_count(choice.codes.size, config)].astype(np.float32)
+        start, levels, order = signs * np.float32(_SPREAD), streams.levels, streams.order
+        return cls(shape, config, quantizer, choice.scales, start, levels, order=order, name=name)
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """Return the decoded weight, in its own shape.
@@ -126,18 +175,14 @@ class SeedCoding(Coding):
         latent : (seeds,) tensor
         """
         signs = _SoftSign.apply(latent.to(torch.float32), self.slope)
-        values = meant(LEVELS[self.config.planes], self._network.products(signs))
-        scales = rounded(self.scales, self._dtype)
+        values = meant(self.levels.tolist(), self._network.products(signs))
         found: torch.Tensor = self._network.in_shape(values)
-        if scales.shape[0] > 1:
-            scales = scales.reshape(-1, *(1,) * (found.ndim - 1))
-        return (found * scales.reshape(scales.shape if scales.numel() > 1 else ())).to(latent.dtype)
+        scales = rounded(self.scales, self._dtype).reshape(-1, *(1,) * (found.ndim - 1))
+        return (found * scales).to(latent.dtype)
 
     def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return latent seeds to begin with; they do not depend on the weight."""
-        rng = np.random.default_rng(self._seed)
-        start = rng.standard_normal(self._network.seeds, np.float32) * np.float32(_SPREAD)
-        return torch.from_numpy(start).to(weight)
+        """Return the latent seeds to begin with; they do not depend on the weight."""
+        return self._start.to(weight, copy=True)
 
     def coded(self, latent: torch.Tensor) -> Coded:
         """Return seeds, and the codes that they decode to."""
@@ -148,7 +193,7 @@ class SeedCoding(Coding):
         packed = np.packbits(negative, bitorder="little")
         seeds.view(np.uint8)[: packed.size] = packed
         string = SeedString(seeds, net.weights * config.planes)
-        levels = np.array(LEVELS[config.planes], np.int8)
+        levels = self.levels.cpu().numpy().copy()
         size = slices_per_stream(net.weights, config)
         streams = DirectStreams(net.order, size, levels, (string,))
         scales = self.scales.detach().to(self._dtype).cpu().numpy()
@@ -163,13 +208,16 @@ class SeedCoding(Coding):
         return [{"params": [self.scales], "lr_factor": min(1.0, size) or 1.0}]
 
 
-def _fitted(dense: np.ndarray, quantizer: Quantizer) -> np.ndarray:
+def _fitted(dense: np.ndarray, quantizer: Quantizer, levels: np.ndarray, name: str) -> np.ndarray:
     """Return scales with which random codes are as large as the dense weights."""
     rows = quantizer.scale_shape(dense.shape)[0]
     flat = dense.reshape(rows, -1).astype(np.float64)
-    unit = np.sqrt(np.mean(np.square(LEVELS[quantizer.planes])))
+    unit = np.sqrt(np.mean(np.square(levels, dtype=np.float64)))
     spread = np.sqrt(np.mean(flat**2, axis=1, keepdims=True)) / unit
-    return stored_scales(spread, np.abs(flat).max(axis=1), quantizer)[0]
+    scales, _, notes = stored_scales(spread, np.abs(flat).max(axis=1), quantizer)
+    for note in notes:
+        _log.warning(f"xorloom: {name}: {note}")
+    return scales
 
 
 class _SoftSign(torch.autograd.Function):

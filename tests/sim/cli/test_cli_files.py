@@ -72,6 +72,9 @@ def test_all_commands_that_read_and_write_are_walked() -> None:
     assert found >= {
         ("compress", "output", "model"),
         ("compress", "output", "masks"),
+        ("compress", "output", "choices"),
+        ("compress", "save_choices", "model"),
+        ("compress", "save_choices", "choices"),
         ("compress", "output", "codes"),
         ("compress", "output", "saliency"),
         ("decompress", "output", "model"),

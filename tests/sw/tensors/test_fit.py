@@ -3,9 +3,70 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xorloom.sw.tensors import fit
+from xorloom.sw.tensors import fit, fit_kernels
 
 NUMBERS = st.floats(-4, 4, width=16)
+
+
+def nearest_codes(values, group, scales):
+    codes = np.zeros(values.size, np.uint8)
+    moving = np.ones(len(scales), np.bool_)
+    changed = fit.nearest(values, group, scales, codes, moving)
+    assert changed.tolist() == [codes[group == g].any() for g in range(len(scales))]
+    return codes
+
+
+def signs_of(codes, terms):
+    return (codes[:, None] >> np.arange(terms) & 1) * 2.0 - 1
+
+
+def alternating_by_formula(values, group, groups, terms):
+    """Group by group, all levels tried, as the paper has it; sums in the order of the values."""
+    codes, scales = np.zeros(values.size, np.uint8), np.zeros((groups, terms))
+    for g in np.unique(group):
+        own = values[group == g]
+        rest, code = own.copy(), np.zeros(own.size, np.uint8)
+        for b in range(terms):
+            scale = np.add.accumulate(np.abs(rest))[-1] / own.size
+            code |= (~np.signbit(rest)).astype(np.uint8) << np.uint8(b)
+            rest -= np.where(np.signbit(rest), -1.0, 1.0) * scale
+        for _ in range(15):
+            signs = signs_of(code, terms)
+            right = [np.add.accumulate(signs[:, i] * own)[-1] / own.size for i in range(terms)]
+            normal = signs.T @ signs / own.size + 1e-9 * np.eye(terms)
+            scale = np.linalg.solve(normal, right)
+            levels = signs_of(np.arange(1 << terms), terms) @ scale
+            gap = np.abs(own[:, None] - levels)
+            new = gap.argmin(axis=1).astype(np.uint8)
+            sure = np.sort(gap, axis=1)[:, 1] - gap.min(axis=1) > 1e-9
+            if not sure.all():
+                return None  # ties: which of two levels is as good
+            if (new == code).all():
+                break
+            code = new
+        codes[group == g], scales[g] = code, scale
+    return codes, scales
+
+
+@given(st.integers(2, 4), st.integers(1, 5), st.integers(1, 60), st.integers(0, 1 << 20))
+def test_alternating_is_the_papers_formula(terms, groups, size, seed):
+    rng = np.random.default_rng(seed)
+    values, group = rng.standard_normal(size) * 3, rng.integers(0, groups, size)
+    expected = alternating_by_formula(values, group, groups, terms)
+    if expected is not None:
+        codes, scales = fit.alternating(values, group, groups, terms)
+        assert (codes == expected[0]).all()
+        assert np.allclose(scales, expected[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", fit_kernels.__all__)
+def test_a_kernel_is_its_python_function(name, monkeypatch, rng):
+    values, group = rng.standard_normal(200), rng.integers(0, 4, 200)
+    compiled = fit.alternating(values, group, 5, 3)
+    monkeypatch.setattr(fit, name, getattr(fit_kernels, name).py_func)
+    plain = fit.alternating(values, group, 5, 3)
+    for a, b in zip(compiled, plain, strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 @given(st.integers(1, 8), st.integers(1, 3), st.data())
@@ -14,7 +75,7 @@ def test_nearest_is_the_nearest_of_all_levels(terms, groups, data):
     scales = np.array(scales).reshape(groups, terms)
     values = np.array(data.draw(st.lists(NUMBERS, min_size=1, max_size=30)))
     group = np.array([data.draw(st.integers(0, groups - 1)) for _ in values])
-    codes = fit.nearest(values, group, scales)
+    codes = nearest_codes(values, group, scales)
     assert codes.dtype == np.uint8
     for value, row, code in zip(values, scales[group], codes.tolist(), strict=True):
         levels = [
@@ -27,7 +88,7 @@ def test_nearest_is_the_nearest_of_all_levels(terms, groups, data):
 
 def test_nearest_gives_zeros_of_opposite_sign_opposite_levels():
     scales = np.array([[2.0, -0.5, 0.25]])
-    codes = fit.nearest(np.array([0.0, -0.0]), np.zeros(2, np.intp), scales)
+    codes = nearest_codes(np.array([0.0, -0.0]), np.zeros(2, np.intp), scales)
     assert codes[0] ^ codes[1] == 0b111
 
 

@@ -5,12 +5,22 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
+from safetensors.numpy import load_file
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.direct import direct_decoder, direct_levels
-from xorloom.sw.spec.direct_training import training_config
+from xorloom.sw.model.compress import compress_model
+from xorloom.sw.model.container import read_container
+from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import TensorPlan
+from xorloom.sw.model.verify import verify_model
+from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.tensors.quantize import Quantized, Quantizer, dequantize
 from xorloom.sw.torch import LayerPlan
+from xorloom.sw.value.direct.choose import choose
 from xorloom.sw.value.direct.stream import pack_direct
+
+from tests.helpers.models import as_model
 
 torch = pytest.importorskip("torch")
 from xorloom.sw.torch import prune  # noqa: E402
@@ -135,6 +145,73 @@ def test_training_moves_seeds_and_scales_and_stays_exact():
     np.testing.assert_array_equal(golden_weights(after, (24, 64)), module.weight.detach().numpy())
 
 
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"rate {plan.rate}")
+def test_file_brings_back_exactly_the_weights_in_training(plan, tmp_path):
+    _, handle = linear(plan, inputs=333)
+    coded = handle.coded("weight")
+    weight = handle.weight("weight").detach().numpy()
+    model = as_model({"weight": np.zeros_like(weight)})
+    stored = TensorPlan(config=coded.value, quantizer=coded.quantizer)
+    given = UserArrays(quantized={"weight": coded.quantized}, seeds={"weight": coded.seeds})
+    compress_model(model, tmp_path / "c", {"weight": stored}, given=given)
+    assert all(verdict.ok for verdict in verify_model(read_container(tmp_path / "c"), golden=True))
+    decompress_model(tmp_path / "c", tmp_path / "d.safetensors")
+    assert load_file(tmp_path / "d.safetensors")["weight"].tobytes() == weight.tobytes()
+
+
+def test_training_can_begin_with_what_a_search_chose():
+    weight = np.random.default_rng(4).standard_normal((20, 30)).astype(np.float32)
+    config = DirectConfig(n_in=8, n_out=12, planes=3, window=6, taps=3, bus_bits=32)
+    for scale, order in (("row", "column"), ("tensor", "skewed")):
+        quantizer = Quantizer("trellis", 3, scale)
+        choice = choose(weight, config, quantizer, order=order)
+        levels = choice.streams.levels
+        chosen = Quantized(np.ones((20, 30), np.bool_), choice.codes, choice.scales, levels=levels)
+        coding = SeedCoding.from_choice(choice, config, quantizer)
+        latent = coding.right_inverse(torch.zeros(20, 30)).requires_grad_()
+        found = coding(latent)
+        np.testing.assert_array_equal(found.detach().numpy(), dequantize(chosen, quantizer))
+        coded = coding.coded(latent)
+        assert pack_direct(coded.seeds, config) == pack_direct(choice.streams, config)
+
+
+@pytest.mark.parametrize("order", ["column", "strided", "skewed"])
+def test_gradient_follows_the_order_of_weights(order):
+    weight = np.random.default_rng(4).standard_normal((20, 30)).astype(np.float32)
+    config = DirectConfig(n_in=8, n_out=40, planes=1, window=8, bus_bits=32)
+    quantizer = Quantizer("trellis", 1, "tensor")
+    choice = choose(weight, config, quantizer, order=order)
+    coding = SeedCoding.from_choice(choice, config, quantizer)
+    latent = coding.right_inverse(torch.zeros(20, 30)).requires_grad_()
+    found, given = coding(latent), torch.randn(20, 30)
+    (found * given).sum().backward()
+    for i in range(0, latent.numel(), 9):  # with one plane, weights are linear in every sign
+        with torch.no_grad():
+            flipped = latent.clone()
+            flipped[i] *= -1
+            change = ((found - coding(flipped)) * given).sum() * torch.sign(latent[i]) / 2
+            soft = coding.slope * (1 - torch.tanh(coding.slope * latent[i]) ** 2)
+        assert latent.grad[i] == pytest.approx(float(change * soft), rel=1e-2, abs=1e-2)
+
+
+def test_choice_that_does_not_fit_is_refused():
+    config = DirectConfig(n_in=8, n_out=12, planes=3, window=6, taps=3, bus_bits=32)
+    weight = np.ones((20, 30), np.float32)
+    quantizer = Quantizer("trellis", 3)
+    choice = choose(weight, config, quantizer, slices_per_stream=100)
+    with pytest.raises(ConfigError, match="fc: 2 streams of seeds, but one is trained"):
+        SeedCoding.from_choice(choice, config, quantizer, name="fc")
+    quantizer = Quantizer("trellis", 3, "group", 60)
+    choice = choose(weight, config, quantizer)
+    with pytest.raises(ConfigError, match="scales must be of the tensor, or of rows of axis 0"):
+        SeedCoding.from_choice(choice, config, quantizer)
+
+
+def test_scales_beyond_float16_are_told(caplog):
+    SeedCoding.of(torch.full((8, 40), 1e-6), PLANS[0], name="fc")
+    assert "xorloom: fc: scales are float32: in float16" in caplog.text
+
+
 def test_state_dict_brings_the_same_weights():
     module, _ = linear(PLANS[1])
     with torch.no_grad():
@@ -163,5 +240,5 @@ def test_plan_that_does_not_fit_is_refused():
 
 
 def test_default_network_has_two_taps_of_the_longest_window():
-    config = training_config(Fraction(1, 10))
+    config = SeedCoding.of(torch.ones(8, 40), PLANS[0]).config
     assert (config.rate, config.window, config.taps) == (Fraction(1, 10), 16, 2)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks of the accuracy laboratory by name, each with its data sets and budgets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .schedule import Schedule
+
+__all__ = ["BUDGETS", "NETWORKS", "Network"]
+
+BUDGETS = (0.05, 0.10, 0.17, 0.26, 0.40, 0.55, 1.0)
+"""Bits per weight in all."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the laboratory.
+
+    Parameters
+    ----------
+    budgets : dict of str to tuple of float
+        Bits per weight that are measured, by data set.
+    schedule : Schedule
+    source : str
+        Module beside this one that makes its task.
+    task : callable
+        Makes its task: ``task(data, schedule, quick)``.
+    """
+
+    budgets: dict[str, tuple[float, ...]]
+    schedule: Schedule
+    source: str
+    task: Callable[[str, Schedule, bool], Any]
+
+
+def _lenet_300(data: str, schedule: Schedule, quick: bool) -> Any:
+    from .vision import LeNet300, image_parts
+
+    return LeNet300(image_parts(data, quick=quick), schedule)
+
+
+def _lenet_5(data: str, schedule: Schedule, quick: bool) -> Any:
+    from .vision import LeNet5, image_parts
+
+    return LeNet5(image_parts(data, quick=quick), schedule)
+
+
+def _resnet(data: str, schedule: Schedule, quick: bool) -> Any:
+    from .vision import ResNet, image_parts
+
+    return ResNet(image_parts(data, quick=quick), schedule)
+
+
+def _language(data: str, schedule: Schedule, quick: bool) -> Any:
+    from .language import Language, text_parts
+
+    return Language(*text_parts(quick=quick), schedule)
+
+
+# The seconds are of one core of the machine that docs/results.md names.
+NETWORKS = {
+    "lenet-300-100": Network(
+        {"mnist": BUDGETS, "fashion-mnist": (0.10, 0.26, 0.55)},
+        Schedule(256, 215, 20, 1, 6, 4, 1e-3, step_s=7e-3, dense_step_s=4e-3),
+        "vision",
+        _lenet_300,
+    ),
+    "lenet-5": Network(
+        {"mnist": (0.05, 0.10, 0.17, 0.26), "fashion-mnist": (0.10, 0.26)},
+        Schedule(256, 215, 6, 1, 6, 4, 1e-3, step_s=11e-3, dense_step_s=75e-3),
+        "vision",
+        _lenet_5,
+    ),
+    "resnet": Network(
+        {"fashion-mnist": (0.26, 0.55)},
+        Schedule(128, 430, 12, 1, 3, 2, 2e-3, step_s=30e-3, dense_step_s=25e-3),
+        "vision",
+        _resnet,
+    ),
+    "lstm": Network(
+        {"moby-dick": (0.26, 0.55)},
+        Schedule(32, 64, 60, 1, 4, 2, 2e-3, step_s=0.15, dense_step_s=0.13),
+        "language",
+        _language,
+    ),
+}
+"""By name. An epoch of the language model is 64 steps, an eighth of its text."""

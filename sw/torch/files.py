@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pruned modules as files: written exactly as they are, and read back into any module alike."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.index.choice import stored_index
+from xorloom.sw.model.compress import CompressedModel, compress_model
+from xorloom.sw.model.container import Container, read_container
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import TensorPlan
+from xorloom.sw.model.verify import plain_weights
+from xorloom.sw.spec.config import BlockConfig
+from xorloom.sw.tensors.checkpoint.model import Checkpoint, listed
+from xorloom.sw.tensors.checkpoint.torch_tensor import read_tensors, tensor_of
+
+from .coding import Coded
+from .pruned import bake, pruned
+
+__all__ = ["decoded_state", "export", "load"]
+
+_log = logging.getLogger(__name__)
+
+
+def decoded_state(module: Any) -> dict[str, Any]:
+    """Return the state dict that the module would have with its decoded weights as plain ones.
+
+    Tied weights are the same tensor. What is not a tensor is left out, and told.
+    """
+    found = {name: weight for weight in pruned(module) for name in weight.names}
+    values = {id(weight): weight.decoded() for weight in found.values()}
+    state: dict[str, Any] = {}
+    others = []
+    for key, value in module.state_dict().items():
+        name = _owner(key)
+        if name in found:
+            state.setdefault(name, values[id(found[name])])
+        elif isinstance(value, torch.Tensor):
+            state[key] = value
+        else:
+            others.append(key)
+    if others:
+        _log.warning(f"xorloom: left out, not tensors: {listed(others)}")
+    return state
+
+
+def _owner(key: str) -> str:
+    """Return the weight that an entry of a state dict belongs to, if it is parametrized."""
+    stem, parted, rest = key.partition("parametrizations.")
+    return stem + rest.split(".")[0] if parted else key
+
+
+def export(module: Any, path: Path) -> CompressedModel:
+    """Write a pruned module as a compressed file, and all else of its state dict as it is.
+
+    Nothing is chosen or fitted anew: masks, index seeds, codes and scales go into the file bit for
+    bit. The module stays as it is.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    path : Path
+
+    Returns
+    -------
+    CompressedModel
+        What each weight takes.
+
+    Raises
+    ------
+    ConfigError
+        If no weight is pruned, a weight is not what a file can hold, or the file is no place to
+        write to.
+    """
+    path = Path(path)
+    there = pruned(module)
+    if not there:
+        raise ConfigError(
+            f"{path}: no weight of {type(module).__name__} is pruned: call prune(module, plan) "
+            "before"
+        )
+    tensors, ties, _ = read_tensors(decoded_state(module), torch, f"module {type(module).__name__}")
+    model = Checkpoint(tensors, ties=ties)
+    names = [next(name for name in weight.names if name in model) for weight in there]
+    coded = {name: weight.coded() for name, weight in zip(names, there, strict=True)}
+    given = UserArrays(
+        masks={name: part.choice for name, part in coded.items() if part.choice is not None},
+        quantized={name: part.quantized for name, part in coded.items()},
+        seeds={name: part.seeds for name, part in coded.items() if part.seeds is not None},
+    )
+    return compress_model(
+        model, path, {name: _plan(part) for name, part in coded.items()}, given=given
+    )
+
+
+def _plan(part: Coded) -> TensorPlan:
+    value, index, order = part.value, part.index, "auto"
+    if part.choice is not None:
+        index, order = part.choice.index, part.choice.order
+    elif part.seeds is not None:
+        order = part.seeds.order
+    elif index is None and not value.chooses_values and not isinstance(value, BlockConfig):
+        index = stored_index(value, part.quantizer.planes)
+    return TensorPlan(
+        quantizer=part.quantizer,
+        config=value,
+        index=index,
+        order=order,
+        search=not value.chooses_values,
+        rotation=part.quantized.rotation,
+    )
+
+
+def load(path: Path, module: Any) -> Any:
+    """Load a compressed file into a module: its weights are exactly the decoded ones.
+
+    Parameters
+    ----------
+    path : Path
+        A file of :func:`export`, or any compressed file of the module's state dict.
+    module : torch.nn.Module
+        Of the same architecture. Weights that are pruned become plain parameters again.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module.
+
+    Raises
+    ------
+    ConfigError
+        If names, shapes or dtypes of file and module differ. The module is then as it was.
+    FormatError
+        If the file is damaged.
+    """
+    path = Path(path)
+    container = read_container(path)
+    container.check_weights()
+    own = decoded_state(module)
+    names = {*container.order, *container.ties}
+    for there, what in ((names - own.keys(), "the module has no"), (own.keys() - names, "misses")):
+        if there:
+            raise ConfigError(
+                f"{path}: {what} {listed(sorted(there))}: build the module that the file was "
+                "made of"
+            )
+    state = {name: _tensor(container, name) for name in container.order}
+    state |= {name: state[held] for name, held in container.ties.items()}
+    for name, value in state.items():
+        if value.shape != own[name].shape or value.dtype != own[name].dtype:
+            raise ConfigError(
+                f"{path}: {name} is {value.dtype} of {tuple(value.shape)}, in the module "
+                f"{own[name].dtype} of {tuple(own[name].shape)}: build the module that the file "
+                "was made of"
+            )
+    bake(module)
+    module.load_state_dict(state, strict=False)
+    return module
+
+
+def _tensor(container: Container, name: str) -> Any:
+    info = container.tensors.get(name)
+    if info is not None:
+        if info.quantizer is None:
+            raise ConfigError(f"{container.path}: {name} holds codes, which are no weights")
+        return tensor_of(info.dtype, info.shape, _bytes(container, name), torch)
+    foreign = container.foreign.get(name)
+    data = container.raw(name)
+    if foreign is None:
+        dtype, shape, _ = container.entry(name)
+        return tensor_of(dtype, shape, data, torch)
+    if foreign.encoding != "torch":
+        raise FormatError(f"{container.path}: {name} is {foreign.dtype}, which torch has not")
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _bytes(container: Container, name: str) -> bytes:
+    return plain_weights(container, name).tobytes()
