@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
 
-.PHONY: setup demo boards report docs quick test test-all lint format stock lock clean
+.PHONY: setup demo boards report docs quick test test-all test-torch lint format stock lock clean
 .PRECIOUS: $(READY)-%
 
 # `make setup EXTRAS="plot torch"` adds extras of pyproject.toml, `make setup-plot` one.
@@ -89,8 +89,13 @@ quick: lint
 test: lint
 	$(PYTEST) -m "not slow"
 
-test-all: lint
+test-all: lint test-torch
 	$(PYTEST)
+
+# What needs torch, which the environment of the other tiers does not have; they skip it.
+TORCH_TESTS := $(wildcard tests/sw/torch tests/sim/bench/accuracy)
+test-torch: $(READY)-dev $(READY)-torch
+	$(PYTEST) $(TORCH_TESTS)
 
 lint: $(READY)-dev
 	$(BIN)/ruff check .

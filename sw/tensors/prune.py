@@ -17,6 +17,7 @@ __all__ = [
     "check_weights",
     "global_cuts",
     "own_mask",
+    "prune_pattern",
     "prune_rows",
     "prune_tensor",
     "scaled",
@@ -142,6 +143,40 @@ def prune_rows(weights: np.ndarray, sparsity: float) -> np.ndarray:
     flat = np.abs(check_weights(weights)).reshape(weights.shape[0], -1)
     count = _kept(flat.shape[1], sparsity)
     return np.stack([_keep_largest(row, count) for row in flat]).reshape(weights.shape)
+
+
+def prune_pattern(weights: np.ndarray, kept: int, of: int) -> np.ndarray:
+    """Keep the largest ``kept`` of every ``of`` weights that follow each other in a row (N:M).
+
+    A row is what belongs to one index of the first dimension. Of a rest of ``r`` weights at its end
+    ``kept * r // of`` are kept.
+
+    Parameters
+    ----------
+    weights : float array of any shape
+    kept, of : int
+
+    Returns
+    -------
+    bool array of the same shape, True where kept.
+
+    Raises
+    ------
+    ConfigError
+        If a weight is not finite.
+    """
+    magnitude = np.abs(check_weights(weights))
+    rows = magnitude.reshape(len(weights), -1) if weights.ndim > 1 else magnitude.reshape(1, -1)
+    mask = np.zeros(rows.shape, np.bool_)
+    whole = rows.shape[1] // of * of
+    for part, place, count in (
+        (rows[:, :whole].reshape(-1, of), slice(0, whole), kept),
+        (rows[:, whole:], slice(whole, None), kept * (rows.shape[1] - whole) // of),
+    ):
+        if part.size:
+            rank = np.argsort(np.argsort(-part, axis=1, kind="stable"), axis=1, kind="stable")
+            mask[:, place] = ((rank < count) & (part > 0)).reshape(len(rows), -1)
+    return mask.reshape(weights.shape)
 
 
 @dataclass(frozen=True)

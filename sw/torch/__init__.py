@@ -11,15 +11,22 @@ from .collect import collect
 from .plan import LayerPlan
 
 _HOMES = {
+    "Compressed": "compression",
     "Handle": "pruning",
+    "Schedule": "schedule",
+    "Teacher": "train",
+    "TensorBatches": "train",
     "bake": "pruned",
+    "compress": "compression",
     "decoded_state": "files",
     "distil": "healing.distil",
     "export": "files",
+    "fit": "train",
     "freeze": "healing.freezing",
     "heal": "healing.distil",
     "load": "files",
     "load_frozen": "healing.freezing",
+    "optimizer_groups": "train",
     "prune": "pruning",
 }
 """Module of every name that is imported on demand, since it imports torch. No module may have the

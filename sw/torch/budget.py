@@ -17,7 +17,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.index.choice import BudgetError, index_config, stored_index
-from xorloom.sw.index.plane import encode_index
+from xorloom.sw.index.plane import encode_index, order_bits
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import PERIOD_MAX, RATES
 from xorloom.sw.spec.direct_preset import direct_config
@@ -25,6 +25,7 @@ from xorloom.sw.spec.index_config import TRELLIS_RATES, IndexConfig, TrellisConf
 from xorloom.sw.spec.layout import frame_bytes, padded
 from xorloom.sw.spec.weight_format import index_for
 from xorloom.sw.tensors.orders import runs
+from xorloom.sw.tensors.prune import prune_pattern
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import encode_value, stream_bits
 from xorloom.sw.value.search import search_block, window_for
@@ -93,11 +94,8 @@ def stored_bits(shape: tuple[int, ...], plan: LayerPlan) -> float:
         index = index_for(value, plan.planes)
         bits += 8 * (frame_bytes(index.bus_bytes) + index.bus_bytes)
         return (bits + scales) / size
-    part = min(size, _SAMPLE)
-    rng = np.random.default_rng(0)
-    mask = np.zeros(part, np.bool_)
-    mask[rng.permutation(part)[: round(part * plan.kept)]] = True
-    codes = rng.integers(0, 1 << plan.planes, part, np.uint8) * mask
+    mask = _random_mask(shape, plan)
+    codes = np.random.default_rng(1).integers(0, 1 << plan.planes, mask.shape, np.uint8) * mask
     if isinstance(value, WindowConfig):
         decoder: ValueConfig = window_for(plan.kept, value)
     else:
@@ -108,10 +106,16 @@ def stored_bits(shape: tuple[int, ...], plan: LayerPlan) -> float:
     slices = 0
     if isinstance(value, WindowConfig):
         slices = stream_slices(size, kept, plan.planes, value, index.slice_multiple)
-    _, found, _ = encode_value(
-        mask, codes, plan.planes, decoder, "row", slices_per_stream=slices or None
+    _, found, layout = encode_value(
+        mask,
+        codes,
+        plan.planes,
+        decoder,
+        "auto" if plan.mask == "n:m" else "row",  # other random masks are alike in all orders
+        slices_per_stream=slices or None,
+        index_bits=order_bits(index),
     )
-    values = found.total * size / part
+    values = found.total * size / mask.size
     if plan.mask == "lowrank" and plan.index_bits is not None:
         masks = plan.index_bits * size  # the tile is chosen so that it takes no more
     elif plan.mask in CHOSEN:
@@ -122,8 +126,21 @@ def stored_bits(shape: tuple[int, ...], plan: LayerPlan) -> float:
         framed = [padded(math.ceil(bits / 8), index.bus_bytes) for bits in streams]
         masks = 8.0 * sum(length + frame_bytes(index.bus_bytes) for length in framed)
     else:
-        masks = 8 * len(encode_index(mask, index, "row", slices).streams) * size / part
+        streams_of = encode_index(mask, index, layout.order, layout.slices_per_stream).streams
+        masks = 8 * len(streams_of) * size / mask.size
     return (values + masks + scales) / size
+
+
+def _random_mask(shape: tuple[int, ...], plan: LayerPlan) -> np.ndarray:
+    """Return a random mask of a weight, or of its first rows."""
+    rng, size = np.random.default_rng(0), math.prod(shape)
+    if plan.mask == "n:m":
+        rows = max(1, shape[0] * min(size, _SAMPLE) // size)
+        return prune_pattern(rng.random((rows, *shape[1:])), *plan.pattern)
+    part = min(size, _SAMPLE)
+    mask = np.zeros(part, np.bool_)
+    mask[rng.permutation(part)[: round(part * plan.kept)]] = True
+    return mask
 
 
 def _index(plan: LayerPlan, value: ValueConfig) -> IndexConfig:
@@ -190,17 +207,26 @@ def plan_for(
             raise BudgetError(bits_per_weight, cost(plans[0]))
         return plans[place - 1]
 
+    def densest_pattern(plans: Sequence[LayerPlan]) -> LayerPlan:
+        """Return the last plan within the budget; simple patterns cost less than denser ones."""
+        for plan in reversed(plans):
+            if plan.kept * plan.planes <= bits_per_weight and cost(plan) <= bits_per_weight:
+                return plan
+        raise BudgetError(bits_per_weight, cost(plans[0]))
+
     if method == "direct":
         return largest(_direct_plans(split))
     base = LayerPlan(**{"mask": method, **split})
     if method == "all":
         return largest([base])
     if method == "n:m":
-        return largest([base] if "pattern" in split else _patterns(base))
+        return largest([base]) if "pattern" in split else densest_pattern(_patterns(base))
     if method in _SPLIT and "index_bits" not in split:
-        base = largest(_rates(base, bits_per_weight, split))
+        rates = _rates(base, bits_per_weight, split)
         if "density" in split:
-            return base
+            return largest(rates)
+        place = bisect_right(rates, bits_per_weight, key=cost)
+        base = rates[max(0, place - 1)]  # of a small budget, the least rate at a lower density
     return _densest(base, bits_per_weight, cost)
 
 
@@ -218,7 +244,7 @@ def _direct_plans(split: dict[str, Any]) -> list[LayerPlan]:
 
 def _patterns(base: LayerPlan) -> list[LayerPlan]:
     found = {Fraction(1, m) for m in range(2, _PATTERN_MAX + 1)}
-    found |= {Fraction(n, m) for m in range(2, 33) for n in range(1, m)}
+    found |= {Fraction(n, m) for m in (4, 8, 16) for n in range(1, m)}
     return [replace(base, pattern=(r.numerator, r.denominator)) for r in sorted(found)]
 
 

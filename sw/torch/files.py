@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from xorloom.sw.tensors.checkpoint.torch_tensor import read_tensors, tensor_of
 from .coding import Coded
 from .pruned import bake, pruned
 
-__all__ = ["decoded_state", "export", "load"]
+__all__ = ["decoded_state", "export", "load", "write"]
 
 _log = logging.getLogger(__name__)
 
@@ -89,14 +90,18 @@ def export(module: Any, path: Path) -> CompressedModel:
     model = Checkpoint(tensors, ties=ties)
     names = [next(name for name in weight.names if name in model) for weight in there]
     coded = {name: weight.coded() for name, weight in zip(names, there, strict=True)}
+    return write(model, coded, path)
+
+
+def write(model: Checkpoint, coded: Mapping[str, Coded], path: Path) -> CompressedModel:
+    """Write a checkpoint as a compressed file, with coded weights in place of its own."""
     given = UserArrays(
         masks={name: part.choice for name, part in coded.items() if part.choice is not None},
         quantized={name: part.quantized for name, part in coded.items()},
         seeds={name: part.seeds for name, part in coded.items() if part.seeds is not None},
     )
-    return compress_model(
-        model, path, {name: _plan(part) for name, part in coded.items()}, given=given
-    )
+    plans = {name: _plan(part) for name, part in coded.items()}
+    return compress_model(model, path, plans, given=given)
 
 
 def _plan(part: Coded) -> TensorPlan:

@@ -22,6 +22,9 @@ from .masks import make_mask
 
 __all__ = ["MaskedCoding"]
 
+_SCALE_RATE = 10
+"""Learning rate of scales, relative to their size; see docs/decisions/training.md."""
+
 
 class MaskedCoding(Coding):
     """Coding of a pruned weight: a mask, and binary codes with learned scales.
@@ -161,7 +164,7 @@ class MaskedCoding(Coding):
     def training_parameters(self) -> list[dict[str, Any]]:
         """Return the scales: their steps are relative to their size."""
         size = float(self.scales.detach().abs().mean())
-        return [{"params": [self.scales], "lr_factor": min(1.0, size) or 1.0}]
+        return [{"params": [self.scales], "lr_factor": min(1.0, _SCALE_RATE * size) or 1.0}]
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what is in no tensor: the choice's seeds and layout, and the schedule's state."""

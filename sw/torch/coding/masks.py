@@ -5,10 +5,10 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.masks import Choice, choose_mask
 from xorloom.sw.spec.index_config import TrellisConfig
-from xorloom.sw.tensors.prune import prune_tensor
+from xorloom.sw.tensors.prune import prune_pattern, prune_tensor
 from xorloom.sw.torch.plan import CHOSEN, LayerPlan
 
-__all__ = ["make_mask", "pattern_mask"]
+__all__ = ["make_mask"]
 
 
 def make_mask(
@@ -55,34 +55,5 @@ def make_mask(
         )
     worth = np.abs(weights) if importance is None else importance
     if plan.mask == "n:m":
-        return pattern_mask(worth, *plan.pattern)
+        return prune_pattern(worth, *plan.pattern)
     return prune_tensor(worth, 1 - plan.density)
-
-
-def pattern_mask(worth: np.ndarray, kept: int, of: int) -> np.ndarray:
-    """Keep the largest ``kept`` of every ``of`` weights that follow each other in a row.
-
-    A row is what belongs to one index of the first dimension. Of a rest of ``r`` weights at its end
-    ``kept * r // of`` are kept.
-
-    Parameters
-    ----------
-    worth : float array, not negative
-    kept, of : int
-
-    Returns
-    -------
-    bool array of the same shape
-    """
-    rows = worth.reshape(len(worth), -1) if worth.ndim > 1 else worth.reshape(1, -1)
-    mask = np.zeros(rows.shape, np.bool_)
-    whole = rows.shape[1] // of * of
-    for part, view, count in (
-        (rows[:, :whole].reshape(-1, of), slice(0, whole), kept),
-        (rows[:, whole:], slice(whole, None), kept * (rows.shape[1] - whole) // of),
-    ):
-        if not part.size:
-            continue
-        rank = np.argsort(np.argsort(-part, axis=1, kind="stable"), axis=1, kind="stable")
-        mask[:, view] = (rank < count).reshape(len(rows), -1)
-    return mask.reshape(worth.shape)

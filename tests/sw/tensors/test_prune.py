@@ -10,6 +10,7 @@ from xorloom.sw.tensors.prune import (
     check_weights,
     global_cuts,
     own_mask,
+    prune_pattern,
     prune_rows,
     prune_tensor,
 )
@@ -237,3 +238,14 @@ def test_check_weights_returns_float32(dtype):
     checked = check_weights(np.array([[0.5, -2.0]]).astype(dtype), "w")
     assert checked.dtype == np.float32
     assert checked.tolist() == [[0.5, -2.0]]
+
+
+def test_patterns_keep_the_largest_of_every_group_and_of_the_rest():
+    worth = np.array([[5, 1, -9, 9, 0, 3, 7], [1, 2, 3, 3, 2, 1, 0]], np.float32)
+    mask = prune_pattern(worth, 1, 3)
+    assert mask.astype(int).tolist() == [[0, 0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0, 0]]
+    assert prune_pattern(worth, 2, 4).sum(1).tolist() == [3, 3]  # 2 of 4, and 1 of the rest of 3
+    assert not prune_pattern(np.zeros((2, 8), np.float32), 1, 4).any()
+    assert prune_pattern(np.arange(8.0), 1, 4).tolist() == [False] * 3 + [True] + [False] * 3 + [
+        True
+    ]
