@@ -209,7 +209,9 @@ def _coded(on: Subject, method: Method, plan: LayerPlan) -> Any:
         return module
     assert plan.rate is not None
     config = direct_config(rate=plan.rate, planes=plan.planes, taps=_TAPS, network_seed=0)
-    own = TensorPlan(quantizer=Quantizer("trellis", config.planes), config=config, search=False)
+    own = TensorPlan(
+        quantizer=Quantizer("trellis", config.planes, plan.scale), config=config, search=False
+    )
     model = from_arrays({name: value.numpy() for name, value in module.state_dict().items()})
     with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
         path = Path(folder) / "network.safetensors"
