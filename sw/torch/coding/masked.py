@@ -22,10 +22,6 @@ from .masks import make_mask
 
 __all__ = ["MaskedCoding"]
 
-_STEP = 20
-"""Steps of a scale, as shares of it, over those of a latent weight: after pruning it has to grow a
-lot, and with 1 a hashed mask of density 0.1 is up to 1 point worse."""
-
 _SCALE_RATE = 10
 """Learning rate of scales, relative to their size; see docs/decisions/training.md."""
 
