@@ -207,6 +207,27 @@ class SeedCoding(Coding):
         size = float(self.scales.detach().abs().mean())
         return [{"params": [self.scales], "lr_factor": min(1.0, size) or 1.0}]
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what is in no tensor: network, weight order, dtype of the stored scales."""
+        own = f"{self.config.identity}, order {self._network.order}"
+        return {"network": own, "stored": str(self._dtype).removeprefix("torch.")}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`get_extra_state` returned.
+
+        Raises
+        ------
+        ConfigError
+            If the latent seeds are those of another network.
+        """
+        own = self.get_extra_state()["network"]
+        if state["network"] != own:
+            raise ConfigError(
+                f"{self.name}: the state dict is of the network {state['network']}, not {own} "
+                "(prune with the plan that it was made with)"
+            )
+        self._dtype = getattr(torch, state["stored"])
+
 
 def _fitted(dense: np.ndarray, quantizer: Quantizer, levels: np.ndarray, name: str) -> np.ndarray:
     """Return scales with which random codes are as large as the dense weights."""

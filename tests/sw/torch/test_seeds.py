@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seed coding: trained seeds decode to the weights that were trained."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -220,6 +221,25 @@ def test_state_dict_brings_the_same_weights():
     assert (fresh.weight != module.weight).any()
     fresh.load_state_dict(module.state_dict())
     assert torch.equal(fresh.weight, module.weight)
+
+
+def test_state_dict_brings_the_dtype_of_scales():
+    module, _ = linear(PLANS[0])
+    fresh = torch.nn.Linear(64, 24)
+    with torch.no_grad():
+        fresh.weight.mul_(1e-5)
+    other = prune(fresh, {"weight": PLANS[0]})
+    assert other.coded("weight").quantized.scales.dtype == np.float32
+    fresh.load_state_dict(module.state_dict())
+    assert other.coded("weight").quantized.scales.dtype == np.float16
+    assert torch.equal(fresh.weight, module.weight)
+
+
+def test_state_dict_of_another_network_is_refused():
+    module, _ = linear(PLANS[0])
+    fresh, _ = linear(replace(PLANS[0], seed=1))
+    with pytest.raises(ConfigError, match=r"state dict is of the network .*,0, order row, not .*"):
+        fresh.load_state_dict(module.state_dict())
 
 
 def test_weights_of_one_name_begin_alike_and_of_two_names_apart():
