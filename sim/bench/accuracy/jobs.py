@@ -78,7 +78,7 @@ class Job:
         """Time that it takes of one core."""
         method = METHODS[self.method]
         schedule = schedule_of(self.network, quick=self.quick)
-        number = min(schedule.candidates, len(method.rates) * len(method.shares))
+        number = len(schedule.rates) * len(method.shares[: schedule.shares])
         epochs = number * schedule.candidate_epochs + self.seeds * self.epochs
         return epochs * schedule.steps * schedule.step_s + (2 if self.quick else _CHOICE_S)
 

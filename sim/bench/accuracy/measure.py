@@ -16,9 +16,14 @@ from typing import Any
 import torch
 from xorloom.sw.base.errors import ConfigError, DensityError, DivergedError, FormatError
 from xorloom.sw.index.choice import BudgetError
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import STREAM, read_container
 from xorloom.sw.model.metrics import TensorBits
-from xorloom.sw.torch import export, load, prune
+from xorloom.sw.model.plan.spec import TensorPlan
+from xorloom.sw.spec.direct_preset import direct_config
+from xorloom.sw.tensors.checkpoint import from_arrays
+from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.torch import export, load, load_frozen, prune
 from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.torch.pruned import pruned
 
@@ -31,6 +36,8 @@ from .training import dense_state, train
 __all__ = ["Candidate", "Subject", "candidates", "measure", "select", "subject"]
 
 _ROUNDS, _STEP = 10, 0.99
+_TAPS = 4
+"""Of networks whose seeds are searched."""
 
 
 @dataclass(frozen=True)
@@ -159,18 +166,18 @@ def candidates(on: Subject, method: Method, budget: float) -> list[Candidate]:
     """
     found: list[Candidate] = []
     error: ConfigError | DensityError | None = None
-    for share in method.shares:
+    for share in method.shares[: on.task.schedule.shares]:
         try:
             plan, start = _fitted(on, method, budget, share)
         except (ConfigError, DensityError) as caught:
             error = caught
             continue
         if all(plan != candidate.plan for candidate in found):
-            found += [Candidate(plan, rate, start) for rate in method.rates]
+            found += [Candidate(plan, rate, start) for rate in on.task.schedule.rates]
     if not found:
         assert error is not None
         raise error
-    return found[: on.task.schedule.candidates]
+    return found
 
 
 def _fitted(
@@ -185,14 +192,31 @@ def _fitted(
             aim *= _STEP
             continue
         last = plan
-        module = copy.deepcopy(on.module)
-        prune(module, dict.fromkeys(on.task.weights, plan))
+        module = _coded(on, method, plan)
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             _, bits = _written(on, method, plan, module, Path(folder) / "network.safetensors")
         if bits <= budget * weights or method.mask == "all":
             return plan, module
         aim *= 0.998 * budget * weights / bits
     raise BudgetError(budget, bits / weights)
+
+
+def _coded(on: Subject, method: Method, plan: LayerPlan) -> Any:
+    """Return the network with dense weights, under the plan's code."""
+    module = copy.deepcopy(on.module)
+    if method.coding != "frozen":
+        prune(module, dict.fromkeys(on.task.weights, plan))
+        return module
+    assert plan.rate is not None
+    config = direct_config(rate=plan.rate, planes=plan.planes, taps=_TAPS, network_seed=0)
+    own = TensorPlan(
+        quantizer=Quantizer("trellis", config.planes, plan.scale), config=config, search=False
+    )
+    model = from_arrays({name: value.numpy() for name, value in module.state_dict().items()})
+    with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
+        path = Path(folder) / "network.safetensors"
+        compress_model(model, path, dict.fromkeys(on.task.weights, own))
+        return load_frozen(path, module)
 
 
 def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]:

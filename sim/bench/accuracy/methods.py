@@ -20,7 +20,6 @@ from xorloom.sw.value.search import search_block
 __all__ = ["METHODS", "Method", "block_bits", "pattern_bits", "plan_at"]
 
 _PATTERN_MAX = 256
-RATES = (1e-3, 4e-3)
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,16 @@ class Method:
     planes : int
     shares : tuple of float or None
         Shares of the budget for values, one candidate each; ``None``: the budget leaves no choice.
-    rates : tuple of float
-        Learning rates, one candidate each.
     paper : bool
         Values are counted as the paper's block codec stores them.
     coding : str
-        Module of ``xorloom.sw.torch.coding`` that trains it.
+        Module of ``xorloom.sw.torch.coding`` that trains it; with ``frozen`` codes are searched
+        and stay.
     """
 
     mask: str
     planes: int = 1
     shares: tuple[float | None, ...] = (None,)
-    rates: tuple[float, ...] = RATES
     paper: bool = False
     coding: str = "masked"
 
@@ -57,10 +54,14 @@ METHODS = {
     "entropy": Method("magnitude"),
     "hashed": Method("hashed"),
     "hashed-2": Method("hashed", 2),
+    "direct": Method("direct", coding="seeds"),
+    "direct-viterbi": Method("direct", coding="frozen"),
     "n:m": Method("n:m"),
     "dense": Method("all"),
 }
-"""By name; ``-2`` is of two planes, and ``dense`` one bit for every weight."""
+"""By name; ``-2`` is of two planes, ``dense`` one bit for every weight,
+``direct`` trained seeds, and ``direct-viterbi`` seeds that a search fits to the dense weights: they
+stay, and all else is trained."""
 
 
 def plan_at(

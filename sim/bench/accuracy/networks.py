@@ -11,6 +11,7 @@ __all__ = ["BUDGETS", "NETWORKS", "Network"]
 
 BUDGETS = (0.05, 0.10, 0.17, 0.26, 0.40, 0.55, 1.0)
 """Bits per weight in all."""
+_LENET = (4e-3, 1e-2, 2e-2)
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,25 @@ def _language(data: str, schedule: Schedule, quick: bool) -> Any:
 NETWORKS = {
     "lenet-300-100": Network(
         {"mnist": BUDGETS, "fashion-mnist": (0.10, 0.26, 0.55)},
-        Schedule(256, 215, 20, 1, 6, 4, 1e-3, step_s=7e-3, dense_step_s=4e-3),
+        Schedule(256, 215, 20, 1, 6, _LENET, 2, 1e-3, step_s=7e-3, dense_step_s=4e-3),
         "vision",
         _lenet_300,
     ),
     "lenet-5": Network(
         {"mnist": (0.05, 0.10, 0.17, 0.26), "fashion-mnist": (0.10, 0.26)},
-        Schedule(256, 215, 6, 1, 6, 4, 1e-3, step_s=11e-3, dense_step_s=75e-3),
+        Schedule(256, 215, 6, 1, 6, _LENET, 2, 1e-3, step_s=11e-3, dense_step_s=75e-3),
         "vision",
         _lenet_5,
     ),
     "resnet": Network(
         {"fashion-mnist": (0.26, 0.55)},
-        Schedule(128, 430, 12, 1, 3, 2, 2e-3, step_s=30e-3, dense_step_s=25e-3),
+        Schedule(128, 430, 12, 1, 3, (2e-3, 8e-3), 1, 2e-3, step_s=30e-3, dense_step_s=25e-3),
         "vision",
         _resnet,
     ),
     "lstm": Network(
         {"moby-dick": (0.26, 0.55)},
-        Schedule(32, 64, 60, 1, 4, 2, 2e-3, step_s=0.15, dense_step_s=0.13),
+        Schedule(32, 64, 60, 1, 4, (2e-3, 6e-3), 1, 2e-3, step_s=0.15, dense_step_s=0.13),
         "language",
         _language,
     ),

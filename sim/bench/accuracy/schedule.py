@@ -19,8 +19,10 @@ class Schedule:
         Size of a batch, and batches of an epoch.
     dense_epochs, candidate_epochs, final_epochs : int
         Of the dense network, of candidates in the selection, of final runs.
-    candidates : int
-        Most of them.
+    rates : tuple of float
+        Learning rates of candidates.
+    shares : int
+        Splits of a budget that are tried, with every learning rate.
     dense_rate : float
         Learning rate of the dense network.
     step_s : float
@@ -34,7 +36,8 @@ class Schedule:
     dense_epochs: int
     candidate_epochs: int
     final_epochs: int
-    candidates: int
+    rates: tuple[float, ...]
+    shares: int
     dense_rate: float
     step_s: float
     dense_step_s: float
@@ -42,8 +45,15 @@ class Schedule:
     @property
     def quick(self) -> "Schedule":
         """An epoch of a few steps each, to try things out."""
-        once = dict.fromkeys(("dense_epochs", "candidate_epochs", "final_epochs", "candidates"), 1)
-        return replace(self, steps=QUICK_STEPS, **once)
+        return replace(
+            self,
+            steps=QUICK_STEPS,
+            dense_epochs=1,
+            candidate_epochs=1,
+            final_epochs=1,
+            rates=self.rates[:1],
+            shares=1,
+        )
 
     @property
     def dense_meaning(self) -> str:
@@ -53,7 +63,7 @@ class Schedule:
     @property
     def meaning(self) -> str:
         """What of it rows depend on; times do not count."""
-        return repr((self.dense_meaning, self.candidate_epochs, self.candidates))
+        return repr((self.dense_meaning, self.candidate_epochs, self.rates, self.shares))
 
     @property
     def dense_s(self) -> float:

@@ -74,8 +74,8 @@ def heal(
     Parameters
     ----------
     module : torch.nn.Module
-        Pruned, or frozen at what a file holds, see :func:`xorloom.sw.torch.prune` and
-        :func:`xorloom.sw.torch.load_frozen`.
+        Pruned, or frozen at what a file holds, see :func:`xorloom.sw.torch.pruning.prune` and
+        :func:`xorloom.sw.torch.healing.freezing.load_frozen`.
     teacher : torch.nn.Module
         The original; left as it was.
     batches : iterable
