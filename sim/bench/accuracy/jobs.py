@@ -15,7 +15,7 @@ from xorloom.sw.base.cache import digest
 from xorloom.sw.base.errors import ConfigError
 
 from .methods import METHODS
-from .networks import NETWORKS
+from .networks import NETWORKS, SENTENCES
 from .schedule import Schedule
 
 __all__ = ["Job", "dense_key", "jobs", "schedule_of"]
@@ -58,7 +58,8 @@ class Job:
         """Hash of the job and of the code that makes its row."""
         method = METHODS[self.method]
         files = [_HERE / f"{name}.py" for name in (*_COMMON, NETWORKS[self.network].source)]
-        files += [_TORCH / f"{name}.py" for name in ("plan", "budget", "pruning")]
+        files += [_TORCH / name for name in ("plan/__init__.py", "budget/__init__.py")]
+        files.append(_TORCH / "pruning.py")
         fitting = _meaning(_TORCH / "train.py", _FITTING)
         files += [_TORCH / "coding" / f"{name}.py" for name in ("base", method.coding)]
         schedule = schedule_of(self.network, quick=self.quick).meaning
@@ -136,12 +137,13 @@ def jobs(
             if data and name not in data:
                 continue
             for budget in budgets or usual:
-                for method in methods or METHODS:
-                    if method != "dense" or budget >= 1:
-                        count = 1 if quick else seeds
+                own = NETWORKS[network].methods or tuple(METHODS)
+                for method in methods or own:
+                    if method in own and (method != "dense" or budget >= 1):
+                        count = 1 if quick or network == SENTENCES else seeds
                         made.append(Job(network, name, method, budget, length, count, quick))
     if not made:
-        raise ConfigError("nothing to measure: no network is measured on these data")
+        raise ConfigError("nothing to measure: no network is measured so")
     return made
 
 

@@ -7,15 +7,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 from xorloom.sw.base.cache import cache_folder
-from xorloom.sw.base.errors import XorloomError
+from xorloom.sw.base.errors import ToolError, XorloomError
 from xorloom.sw.base.extras import require
 
 from .jobs import Job, schedule_of
-from .networks import NETWORKS
+from .networks import NETWORKS, SENTENCES
 from .store import Store
 
 __all__ = ["WORKERS", "estimate", "run", "store"]
@@ -109,7 +110,7 @@ def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str
     with _one_thread(), ProcessPoolExecutor(workers, context, _start) as pool:
         # Dense networks first, the longest before the others: jobs would wait for them in pairs.
         tasks = sorted(
-            {(job.network, job.data, job.quick) for job in jobs},
+            {(job.network, job.data, job.quick) for job in jobs if job.network != SENTENCES},
             key=lambda task: -NETWORKS[task[0]].schedule.dense_s,
         )
         for made in [pool.submit(_dense, *task) for task in tasks]:
@@ -118,6 +119,8 @@ def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise ToolError(f"a worker process died, of too little memory maybe: {error}") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
