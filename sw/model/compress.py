@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import spool_beside
+from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -118,8 +119,9 @@ def compress_model(
     ConfigError, FormatError, CapacityError
         If the input or a parameter does not fit.
     OSError
-        If the file cannot be written; nothing is left behind.
+        If the file cannot be written, which is looked at before the work; nothing is left behind.
     """
+    check_outputs([out])
     given = given or UserArrays()
     if isinstance(plans, CompressSpec):
         names = select(model, plans.include, plans.min_size, exclude=plans.exclude)

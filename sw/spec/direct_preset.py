@@ -2,6 +2,7 @@
 """Choice of a network for the direct codec: by bits per weight and window, out of the table."""
 
 from fractions import Fraction
+from numbers import Rational
 
 from xorloom.sw.base.errors import ConfigError
 
@@ -110,7 +111,10 @@ def direct_config(
     """
     if n_in is not None and n_out is not None and planes is not None and rate is None:
         rate = Fraction(n_in * planes, n_out)
-    rate = rate or _RATE
+    rate = _RATE if rate is None else rate
+    if not isinstance(rate, Rational) or rate <= 0:
+        raise ConfigError(f"rate must be a positive ratio such as Fraction(1, 4), not {rate!r}")
+    rate = Fraction(rate)
     if planes is None or taps is None or network_seed is None:
         if network_seed is not None:
             raise ConfigError("--network-seed goes with --planes and --taps")

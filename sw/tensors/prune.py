@@ -45,8 +45,11 @@ def check_weights(weights: np.ndarray, name: str = "weights") -> np.ndarray:
     Raises
     ------
     ConfigError
-        With the first position of a NaN, an infinity or a number that float32 cannot hold.
+        With the first position of a NaN, an infinity or a number that float32 cannot hold; if the
+        weights are no real numbers.
     """
+    if weights.dtype.kind in "cOSUmM":
+        raise ConfigError(f"{name}: weights must be real numbers, not {weights.dtype}")
     with np.errstate(over="ignore"):
         single = weights.astype(np.float32, copy=False)
     finite = np.isfinite(single)

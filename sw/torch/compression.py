@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from xorloom.sw.base.errors import CapacityError
+from xorloom.sw.base.errors import CapacityError, ConfigError
+from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.metrics import TensorBits
@@ -21,7 +22,7 @@ from xorloom.sw.tensors.checkpoint.model import from_arrays
 from xorloom.sw.tensors.quantize import dequantize
 
 from .budget import plan_for
-from .coding import Coded
+from .coding import Coded, Coding
 from .files import export, write
 from .plan import LayerPlan, Plans, Weight, resolve
 from .pruned import pruned
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 _ROOM = 0.998
 """Share of the budget that is planned for: other codes take a little more or less."""
 _TRIES = 4
+_USED = 0.9
+"""Share of the budget below which a line says that it is not used up."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def compress(
     Parameters
     ----------
     module : torch.nn.Module
-        Trained already; it is changed in place.
+        Trained already; it is changed in place, and left in evaluation mode.
     bits_per_weight : float
         Of all weights that are compressed, together, everything counted.
     train : callable, optional
@@ -119,32 +122,46 @@ def compress(
     BudgetError
         If the budget is below what scales and headers take.
     ConfigError
-        If an argument does not fit.
+        If an argument does not fit, or a weight is pruned already.
     CapacityError
         If the trained weights take more than the budget after all.
+    OSError
+        If the file cannot be written; that is looked at before the work.
     """
+    if not 0 < bits_per_weight < math.inf:
+        raise ConfigError(f"bits per weight must be positive, not {bits_per_weight}")
+    if path is not None:
+        check_outputs([Path(path)])
+    there = pruned(module)
+    if there:
+        raise ConfigError(
+            f"{there[0].name} is pruned already, and the budget would not count it (bake(module) "
+            "makes it a plain weight)"
+        )
     wanted: Plans = LayerPlan() if weights is None else dict.fromkeys(weights, LayerPlan())
     chosen = [weight for weight, _ in resolve(module, wanted)]
     _tell_rest(module, chosen)
     shapes = [tuple(weight.parameter.shape) for weight in chosen]
     budget = bits_per_weight * _ROOM
     for _ in range(_TRIES):
-        plan = plan_for(shapes, budget, method, **split)
-        codings = make_codings([(weight, plan) for weight in chosen], importance or {})
-        found = _per_weight(
-            _measured(
-                {
-                    weight.name: coding.coded(coding.right_inverse(weight.parameter))
-                    for weight, coding in zip(chosen, codings, strict=True)
-                }
-            )
-        )
+        try:
+            plan = plan_for(shapes, budget, method, **split)
+        except BudgetError as error:
+            plan = plan_for(shapes, error.least, method, **split)
+            found = max(error.least, _coded(chosen, plan, importance)[1])
+            raise BudgetError(bits_per_weight, found / _ROOM**2) from None
+        codings, found = _coded(chosen, plan, importance)
         if found <= bits_per_weight * _ROOM:
             break
         budget *= bits_per_weight * _ROOM / found * _ROOM
     else:
         raise BudgetError(bits_per_weight, found)
     _log.info(f"xorloom: {plan} takes {found:.4f} bits per weight of {bits_per_weight:g}")
+    if found < _USED * bits_per_weight:
+        _log.warning(
+            f"xorloom: method {method} uses {found:.4f} of {bits_per_weight:g} bits per weight "
+            "(another method, or more planes, may use more)"
+        )
     if schedule is not None and schedule.ramp:
         codings = [dense_coding(weight.parameter, plan, weight.name) for weight in chosen]
     for weight, coding in zip(chosen, codings, strict=True):
@@ -165,6 +182,18 @@ def compress(
             f"{bits_per_weight:g}: ask for {bits_per_weight * 0.99:.4f}"
         )
     return result
+
+
+def _coded(
+    chosen: Sequence[Weight], plan: LayerPlan, importance: Mapping[str, np.ndarray] | None
+) -> tuple[list[Coding], float]:
+    """Return the codings of weights by a plan, and the bits per weight that they take in a file."""
+    codings = make_codings([(weight, plan) for weight in chosen], importance or {})
+    parts = {
+        weight.name: coding.coded(coding.right_inverse(weight.parameter))
+        for weight, coding in zip(chosen, codings, strict=True)
+    }
+    return codings, _per_weight(_measured(parts))
 
 
 def _per_weight(bits: Mapping[str, TensorBits]) -> float:

@@ -76,8 +76,9 @@ def export(module: Any, path: Path) -> CompressedModel:
     Raises
     ------
     ConfigError
-        If no weight is pruned, a weight is not what a file can hold, or the file is no place to
-        write to.
+        If no weight is pruned, or a weight is not what a file can hold.
+    OSError
+        If the file cannot be written: no such folder, a full disk. An older file is then as it was.
     """
     path = Path(path)
     there = pruned(module)
@@ -140,7 +141,7 @@ def load(path: Path, module: Any) -> Any:
     Raises
     ------
     ConfigError
-        If names, shapes or dtypes of file and module differ. The module is then as it was.
+        If names, shapes, dtypes or ties of file and module differ. The module is then as it was.
     FormatError
         If the file is damaged.
     """
@@ -158,15 +159,41 @@ def load(path: Path, module: Any) -> Any:
     state = {name: _tensor(container, name) for name in container.order}
     state |= {name: state[held] for name, held in container.ties.items()}
     for name, value in state.items():
+        if own[name].is_meta:
+            raise ConfigError(
+                f"{path}: {name} of the module is on the meta device and holds nothing: call "
+                'module.to_empty(device="cpu") before'
+            )
         if value.shape != own[name].shape or value.dtype != own[name].dtype:
             raise ConfigError(
                 f"{path}: {name} is {value.dtype} of {tuple(value.shape)}, in the module "
                 f"{own[name].dtype} of {tuple(own[name].shape)}: build the module that the file "
                 "was made of"
             )
+    _check_ties(path, state, own)
     bake(module)
     module.load_state_dict(state, strict=False)
     return module
+
+
+def _check_ties(path: Path, state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Check that tensors that are one in the module are equal in the file."""
+    first: dict[tuple[Any, ...], str] = {}
+    for name, value in own.items():
+        if not value.numel() or value.layout != torch.strided:
+            continue
+        place = (value.device, value.data_ptr(), value.shape, value.stride())
+        tied = first.setdefault(place, name)
+        if tied != name and not torch.equal(_raw(state[name]), _raw(state[tied])):
+            raise ConfigError(
+                f"{path}: {tied} and {name} differ, and are one tensor in the module: build the "
+                "module that the file was made of, without that tie"
+            )
+
+
+def _raw(tensor: Any) -> Any:
+    """Return a tensor's bytes: a NaN is equal to itself."""
+    return tensor.contiguous().view(-1).view(torch.uint8)
 
 
 def _tensor(container: Container, name: str) -> Any:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.index.masks import chosen_with, importance_of
 from xorloom.sw.tensors.prune import prune_tensor
 
@@ -65,10 +66,11 @@ class Schedule:
                 raise ConfigError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if self.rechoices and not self.ramp < self.until < 1:
             raise ConfigError(f"until must be between ramp {self.ramp} and 1, not {self.until}")
-        if self.rechoices < 0 or self.hysteresis < 0 or not 0 < self.churn <= 1:
+        check_range("rechoices", self.rechoices, 0, 1 << 31)
+        if not 0 <= self.hysteresis < math.inf or not 0 < self.churn <= 1:
             raise ConfigError(
-                "rechoices and hysteresis must not be negative and churn must be in (0, 1], not "
-                f"{self.rechoices}, {self.hysteresis} and {self.churn}"
+                "hysteresis must be finite and not negative and churn must be in (0, 1], not "
+                f"{self.hysteresis} and {self.churn}"
             )
 
     def updates(self, progress: float) -> int:

@@ -80,6 +80,8 @@ def choose_mask(
             "bitmap store any mask: prune as you like)"
         )
     check_range("planes", planes, 1, PLANES_MAX)
+    if threads is not None:
+        check_range("threads", threads, 1, 1 << 16)
     weights = check_weights(np.asarray(weights), name)
     if not 0 < density < 1:
         raise ConfigError(f"{name}: density must be in (0, 1), not {density}")
@@ -124,12 +126,14 @@ def importance_of(
     Raises
     ------
     ConfigError
-        If shapes differ. Values are judged by the codec.
+        If shapes differ, or it is no numbers. Their values are judged by the codec.
     """
     if importance is None:
         worth = scaled(np.abs(weights))
         return worth * worth if energy else worth
     importance = np.asarray(importance)
+    if importance.dtype.kind in "cOSUmM":
+        raise ConfigError(f"{name}: importance must be real numbers, not {importance.dtype}")
     if importance.shape != weights.shape:
         raise ConfigError(
             f"{name}: importance must have the weights' shape {weights.shape}, not "

@@ -57,15 +57,23 @@ def save_choices(path: Path, choices: Mapping[str, Choice]) -> None:
     Raises
     ------
     ConfigError
-        See :func:`check_file`.
+        See :func:`check_file`; if there is no choice, or something else among them.
     FormatError
         If seeds do not decode to their mask.
     OSError
         If the file cannot be written.
     """
+    path = Path(path)
     check_file(path, choices)
+    if not choices:
+        raise ConfigError(f"{path}: there is no choice to write")
     arrays: dict[str, np.ndarray] = {}
     for name, choice in choices.items():
+        if not isinstance(choice, Choice):
+            raise ConfigError(
+                f"{name}: must be a Choice of choose_mask, not {type(choice).__name__}: masks "
+                "without seeds go into any .npz"
+            )
         check_choice(choice, name)
         facts = {
             "codec": choice.index.codec,
@@ -89,6 +97,7 @@ def load_choices(path: Path) -> dict[str, Choice]:
     FormatError
         If it is no file of choices, or damaged; the message names file and tensor.
     """
+    path = Path(path)
     check_file(path, ())
     arrays = {name: tensor.load() for name, tensor in open_model(path).items()}
     names = [name for name in arrays if not name.endswith((_SEEDS, _INDEX))]

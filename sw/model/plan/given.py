@@ -98,8 +98,10 @@ class UserArrays:
         Raises
         ------
         ConfigError
-            If an array does not fit, or a tensor of the model has a name that is needed.
+            If an array does not fit, is none, or is none of numbers, or a tensor of the model has a
+            name that is needed.
         """
+        self._check_types()
         for name in plans:
             suffixes = (
                 (STREAM, INDEX, SCALE, MASK) if name in self.codes else (STREAM, INDEX, SCALE)
@@ -133,6 +135,26 @@ class UserArrays:
         for name, given in self.saliency.items():
             self._check_saliency(name, given, model, plans)
         self._check_calibration(model, plans)
+
+    def _check_types(self) -> None:
+        """Check that everything is an array of numbers, or the object that it must be."""
+        for name, given in self.masks.items():
+            if not isinstance(given, Choice):
+                _check_array("mask", name, given, " or a Choice")
+        for what, arrays in (("codes", self.codes), ("saliency", self.saliency)):
+            for name, given in arrays.items():
+                _check_array(what, name, given)
+        for what, found, kind, parts in (
+            ("quantized", self.quantized, Quantized, ("mask", "codes", "scales")),
+            ("seeds", self.seeds, DirectStreams, ("levels",)),
+        ):
+            for name, whole in found.items():
+                if not isinstance(whole, kind):
+                    raise ConfigError(
+                        f"{what} {name!r} must be a {kind.__name__}, not {type(whole).__name__}"
+                    )
+                for part in parts:
+                    _check_array(f"{part} of {what}", name, getattr(whole, part))
 
     def _check_mask(self, name: str, plan: TensorPlan, tensor: ModelTensor) -> None:
         mask, choice = self.mask(name), self.choice(name)
@@ -347,6 +369,17 @@ def _check_stores(what: str, name: str, plan: TensorPlan) -> None:
             f"{what} of {name!r}: the {plan.config.codec} value codec keeps every weight and "
             "chooses the codes itself: use --value window"
         )
+
+
+def _check_array(what: str, name: str, given: object, other: str = "") -> None:
+    if not isinstance(given, np.ndarray):
+        raise ConfigError(
+            f"{what} {name!r} must be a NumPy array{other}, not {type(given).__name__}"
+        )
+    if given.dtype.kind in "cOSUmM":
+        raise ConfigError(f"{what} {name!r} must be of real numbers, not {given.dtype}")
+    if given.dtype.kind == "f" and np.isnan(given).any() and what in ("mask", "saliency"):
+        raise ConfigError(f"{what} {name!r} has a NaN (give 0 where a weight is pruned)")
 
 
 def _check_shape(what: str, name: str, array: np.ndarray, tensor: ModelTensor) -> None:

@@ -70,8 +70,9 @@ def trained_split(bits_per_weight: float, scale_bits: float = 0.0) -> Split:
     bits = bits_per_weight - scale_bits
     if not 1 / _HASHED_STEPS <= bits < math.inf:
         raise ConfigError(
-            f"{bits_per_weight:g} bits per weight must be more than the {scale_bits:.4f} that "
-            "scales and headers take (share scales: --scale tensor)"
+            f"{bits_per_weight:g} bits per weight are too few: scales and headers take "
+            f"{scale_bits:.4f}, and index and values at least {1 / _HASHED_STEPS:.4f} (share "
+            "scales: --scale tensor)"
         )
     if bits >= 1:
         return Split("none", 1.0, None, min(8, math.floor(bits)))

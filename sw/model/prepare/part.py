@@ -20,7 +20,7 @@ class Part:
     ----------
     quantized : Quantized
     error : float or None
-        Relative squared error; ``None`` of the user's own codes.
+        Relative squared error; ``None`` of the user's own codes, and of trained weights.
     better : Suggestion or None
         Quantizer of fewer planes that has less error.
     order : str

@@ -73,7 +73,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, deflated: bool = 
         for key, array in arrays.items():
             # As numpy.savez does it, whose keywords cannot be any names.
             with archive.open(f"{key}.npy", "w", force_zip64=True) as entry:
-                npy.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+                npy.write_array(entry, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def _tensor(path: Path, name: str, opened: Opener, size: int) -> ModelTensor:

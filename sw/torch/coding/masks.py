@@ -31,16 +31,19 @@ def make_mask(
     Raises
     ------
     ConfigError
-        If shapes differ, or the plan does not fit the weight.
+        If the plan does not fit the weight; if the importance is of another shape, negative, not
+        finite, or no numbers.
     DensityError
         If the codec has no mask of that density.
     """
-    if importance is not None and importance.shape != weights.shape:
-        raise ConfigError(
-            f"{name}: importance must have the weight's shape {weights.shape}, not "
-            f"{importance.shape}"
-        )
+    if importance is not None:
+        importance = _checked(np.asarray(importance), weights.shape, name)
     if plan.mask == "all":
+        if importance is not None:
+            raise ConfigError(
+                f"{name}: an importance goes with a mask that is chosen, but mask all keeps every "
+                "weight (leave it out)"
+            )
         return np.ones(weights.shape, np.bool_)
     if plan.mask in CHOSEN:
         return choose_mask(
@@ -57,3 +60,15 @@ def make_mask(
     if plan.mask == "n:m":
         return prune_pattern(worth, *plan.pattern)
     return prune_tensor(worth, 1 - plan.density)
+
+
+def _checked(importance: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    if importance.shape != shape:
+        raise ConfigError(
+            f"{name}: importance must have the weight's shape {shape}, not {importance.shape}"
+        )
+    if importance.dtype.kind not in "fiub":
+        raise ConfigError(f"{name}: importance must be real numbers, not {importance.dtype}")
+    if not np.isfinite(importance).all() or (importance < 0).any():
+        raise ConfigError(f"{name}: importance must be finite and not negative (take magnitudes)")
+    return importance

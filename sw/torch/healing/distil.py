@@ -181,8 +181,20 @@ def distance(outputs: Any, wanted: Any) -> torch.Tensor:
     Of a tensor it is the squared error over the sum of squares; for embeddings of length 1 that is
     twice one minus the cosine. Of several, in a tuple, list or mapping, the last counts as much as
     the mean of the others: so let a module return its hidden states, and last its result.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or number or shapes of outputs and wanted ones differ.
     """
-    pairs = list(zip(_tensors(outputs), _tensors(wanted), strict=True))
+    found, goals = _tensors(outputs), _tensors(wanted)
+    shapes, wanted_shapes = ([tuple(part.shape) for part in side] for side in (found, goals))
+    if shapes != wanted_shapes:
+        raise ConfigError(
+            f"outputs are of shapes {shapes}, the teacher's of {wanted_shapes}: let both return "
+            "the same, or give a loss of your own"
+        )
+    pairs = list(zip(found, goals, strict=True))
     if not pairs:
         raise ConfigError(
             f"outputs are no tensors of floats, but {type(outputs).__name__} (give a loss of your "

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch.nn import Parameter
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.masks import Choice
 from xorloom.sw.model.codec import decode_tensor
@@ -78,6 +79,8 @@ def _coded(container: Container, name: str) -> Coded:
 def freeze(module: Any) -> dict[str, FrozenCoding]:
     """Freeze all codings of a module at what they have chosen; return them by their weights.
 
+    Latent weights, or latent seeds, become the decoded weights, without gradients.
+
     Raises
     ------
     ConfigError
@@ -88,9 +91,10 @@ def freeze(module: Any) -> dict[str, FrozenCoding]:
         coding = weight.coding
         if not isinstance(coding, FrozenCoding):
             coding = FrozenCoding(weight.coded(), name=weight.name)
+        latent = Parameter(weight.decoded(), requires_grad=False)
         for part, own in weight.places:
-            part.parametrizations[own][0] = coding
-        weight.latent.requires_grad_(False)
+            chain = part.parametrizations[own]
+            chain[0], chain.original = coding, latent
         found[weight.name] = coding
     if not found:
         raise ConfigError(

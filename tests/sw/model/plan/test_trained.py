@@ -34,7 +34,7 @@ def test_from_one_bit_on_every_weight_is_kept(bits, planes):
 
 @pytest.mark.parametrize(("bits", "scales"), [(0.1, 0.1), (0, 0), (-1, 0), (np.nan, 0)])
 def test_a_budget_that_scales_take_up_is_refused(bits, scales):
-    with pytest.raises(ConfigError, match=r"must be more than the 0\.[01]000 that scales and head"):
+    with pytest.raises(ConfigError, match=r"are too few: scales and headers take 0\.[01]000"):
         trained_split(bits, scales)
 
 
