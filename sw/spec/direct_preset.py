@@ -78,7 +78,7 @@ def _entry(
 def _beat_bits(rate: Fraction, bus_bits: int) -> int:
     """Return the least seed bits per beat that use the whole bus and need a small gearbox."""
     k = rate.numerator
-    return bus_bits * k >> (k.bit_length() - 1)
+    return bus_bits * k >> min(k.bit_length(), bus_bits.bit_length()) - 1
 
 
 def direct_config(

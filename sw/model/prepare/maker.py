@@ -208,8 +208,8 @@ def _given(tensor: ModelTensor, weights: np.ndarray, plan: TensorPlan, given: Us
     notes = (*quantized.notes, f"its {what} are given, and stored as they are")
     levels = None if streams is None else streams.levels
     quantized = replace(quantized, levels=levels, notes=notes)
-    error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
-    error = error or None  # weights that were trained as they are stored have no original
+    # Weights that were trained as they are stored have no original: their error is unknown.
+    error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype) or None
     keeps_all = plan.config.chooses_values or (plan.index is not None and plan.index.keeps_all)
     origin = "all" if keeps_all else "given" if choice is None else "choice"
     part = Part(quantized, error, None, plan.order, origin, values=streams)

@@ -125,6 +125,13 @@ def test_bad_weights_are_told(rng):
     weights = rng.standard_normal((20, 30)).astype(np.float32)
     with pytest.raises(ConfigError, match="w: every weight is zero: there is nothing to choose"):
         quick(0 * weights, name="w")
+    for kind in (complex, str, object):
+        with pytest.raises(ConfigError, match="w: weights must be real numbers, not"):
+            quick(weights.astype(kind), name="w")
+        with pytest.raises(ConfigError, match="w: importance must be real numbers, not"):
+            quick(weights, importance=weights.astype(kind), name="w")
+    with pytest.raises(ConfigError, match="threads must be between 1 and"):
+        quick(weights, threads=0)
     weights[3, 4] = np.nan
     with pytest.raises(ConfigError, match=r"w: weight at \(3, 4\) is nan, must be finite"):
         quick(weights, name="w")
@@ -185,6 +192,10 @@ def test_choices_that_no_file_can_hold_are_refused(choices, tmp_path):
         save_choices(tmp_path / "c.npz", {"x": other})
     with pytest.raises(FormatError, match="x: the seeds decode to another mask"):
         check_choice(other, "x")
+    with pytest.raises(ConfigError, match="x: must be a Choice of choose_mask, not ndarray"):
+        save_choices(tmp_path / "c.npz", {"x": good.mask})
+    with pytest.raises(ConfigError, match="there is no choice to write"):
+        save_choices(tmp_path / "c.npz", {})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -190,3 +190,28 @@ def test_seeds_that_do_not_fit_are_refused(weights, refused):
     assert "go with the direct value codec, not with window: use --value direct" in text
     text = refused(weights, plan, quantized=ours, seeds=streams, saliency=weights**2)
     assert "its mask is given, so nothing is chosen" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "text"),
+    [
+        ("masks", [[True]], "mask 'w' must be a NumPy array or a Choice, not list"),
+        ("masks", None, "mask 'w' must be a NumPy array or a Choice, not NoneType"),
+        ("masks", np.full(SHAPE, "a"), "mask 'w' must be of real numbers, not <U1"),
+        ("masks", np.full(SHAPE, 1j), "mask 'w' must be of real numbers, not complex128"),
+        ("masks", np.full(SHAPE, np.nan), "mask 'w' has a NaN (give 0 where a weight is pruned)"),
+        ("codes", [[0]], "codes 'w' must be a NumPy array, not list"),
+        ("quantized", np.ones(SHAPE), "quantized 'w' must be a Quantized, not ndarray"),
+        ("seeds", b"", "seeds 'w' must be a DirectStreams, not bytes"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(key, wrong, text, weights, refused):
+    assert text in refused(weights, PLAN, **{key: wrong})
+
+
+def test_parts_that_are_no_arrays_are_refused(weights, rng, refused):
+    mask = np.ones(SHAPE, np.bool_)
+    for part in ("mask", "codes", "scales"):
+        wrong = replace(quantized(mask, PLAN.quantizer, rng), **{part: None})
+        text = f"{part} of quantized 'w' must be a NumPy array, not NoneType"
+        assert text in refused(weights, PLAN, quantized=wrong)

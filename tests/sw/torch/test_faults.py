@@ -22,7 +22,9 @@ from xorloom.sw.torch import (  # noqa: E402
     heal,
     load,
     load_frozen,
+    plan_for,
     prune,
+    stored_bits,
 )
 from xorloom.sw.torch.healing.distil import distance  # noqa: E402
 
@@ -180,6 +182,12 @@ def test_importance_is_checked_whatever_the_mask(mask, importance, text):
 def test_importance_of_every_weight_is_refused():
     with pytest.raises(ConfigError, match=r"^0\.weight: an importance goes with a mask"):
         prune(network(), {WEIGHT: LayerPlan("all")}, {WEIGHT: np.ones((96, 64))})
+
+
+@pytest.mark.parametrize("budget", [2.1, 5])
+def test_seeds_use_up_large_budgets_as_well(budget):
+    plan = plan_for([(96, 64)], budget, "direct")
+    assert 0.97 * min(budget, 4.1) < stored_bits((96, 64), plan) <= budget
 
 
 @pytest.mark.parametrize("rate", [0, 0.25, "1/4", float("nan"), Fraction(-1, 2)])

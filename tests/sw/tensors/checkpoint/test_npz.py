@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.tensors.checkpoint import open_model
+from xorloom.sw.tensors.checkpoint.npz import write_npz
 
 from tests.helpers.checkpoints import ARRAYS
 
@@ -32,6 +33,15 @@ def test_npz_reads_back(tmp_path):
         assert model[name].load().dtype == array.dtype
         assert model[name].shape == array.shape
         assert model[name].raw() == array.tobytes()
+
+
+def test_npz_is_written_as_it_was_read(tmp_path):
+    arrays = {"none": np.zeros((0, 3)), "number": np.float32(5), "turned": np.eye(3, 4).T}
+    write_npz(tmp_path / "m.npz", arrays)
+    with np.load(tmp_path / "m.npz") as found:
+        for name, array in arrays.items():
+            assert found[name].shape == array.shape
+            assert np.array_equal(found[name], array)
 
 
 def test_npy_is_one_tensor_with_the_name_of_the_file(tmp_path):
