@@ -112,14 +112,10 @@ def _plan(asked: list[Any], as_json: bool) -> None:
 
 def _tables(rows: list[dict[str, Any]]) -> None:
     """Print a table a network and data set: a row a method, a column a budget."""
-    for name, data, metric, epochs in dict.fromkeys(
-        (row["network"], row["data"], row["metric"], row["epochs"]) for row in rows
-    ):
-        own = [
-            row
-            for row in rows
-            if (row["network"], row["data"], row["epochs"]) == (name, data, epochs)
-        ]
+    for key in dict.fromkeys(map(_table_of, rows)):
+        own = [row for row in rows if _table_of(row) == key]
+        name, data, metric, _ = key
+        epochs = sorted({f"{row['epochs']:.3g}" for row in own}, key=float)
         budgets = sorted({row["budget"] for row in own})
         found = {(row["method"], row["budget"]): _cell(row) for row in own}
         cells = [
@@ -131,15 +127,22 @@ def _tables(rows: list[dict[str, Any]]) -> None:
         ]
         what = metric.replace("_", " ")
         print_table(
-            f"{name}, {data}, {epochs} epochs",
+            f"{name}, {data}, {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs",
             [what, *(f"{bits:g} bits" for bits in budgets)],
             cells,
         )
 
 
+def _table_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the rows of a table share; what is trained for a time has epochs of its own."""
+    epochs = None if row["metric"] == "cosine" else row["epochs"]
+    return row["network"], row["data"], row["metric"], epochs
+
+
 def _cell(row: dict[str, Any]) -> str:
     digits = _digits(row["metric"])
-    return f"{row['accuracy']:.{digits}f} ± {row['accuracy_std']:.{digits}f}"
+    mean = f"{row['accuracy']:.{digits}f}"
+    return mean if row["seeds"] == 1 else f"{mean} ± {row['accuracy_std']:.{digits}f}"
 
 
 def _digits(metric: str) -> int:
