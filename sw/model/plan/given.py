@@ -372,7 +372,7 @@ def _check_stores(what: str, name: str, plan: TensorPlan) -> None:
 
 
 def _check_array(what: str, name: str, given: object, other: str = "") -> None:
-    if not isinstance(given, np.ndarray):
+    if not isinstance(given, np.ndarray | np.generic):  # of no dimension: a number of NumPy
         raise ConfigError(
             f"{what} {name!r} must be a NumPy array{other}, not {type(given).__name__}"
         )
