@@ -15,7 +15,7 @@ from xorloom.sw.base.cache import digest
 from xorloom.sw.base.errors import ConfigError
 
 from .methods import METHODS
-from .networks import NETWORKS
+from .networks import NETWORKS, SENTENCES
 from .schedule import Schedule
 
 __all__ = ["Job", "dense_key", "jobs", "schedule_of"]
@@ -136,12 +136,13 @@ def jobs(
             if data and name not in data:
                 continue
             for budget in budgets or usual:
-                for method in methods or METHODS:
-                    if method != "dense" or budget >= 1:
-                        count = 1 if quick else seeds
+                own = NETWORKS[network].methods or tuple(METHODS)
+                for method in methods or own:
+                    if method in own and (method != "dense" or budget >= 1):
+                        count = 1 if quick or network == SENTENCES else seeds
                         made.append(Job(network, name, method, budget, length, count, quick))
     if not made:
-        raise ConfigError("nothing to measure: no network is measured on these data")
+        raise ConfigError("nothing to measure: no network is measured so")
     return made
 
 

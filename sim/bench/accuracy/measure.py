@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from xorloom.sw.base.errors import ConfigError, DensityError, DivergedError, FormatError
+from xorloom.sw.base.errors import (
+    CapacityError,
+    ConfigError,
+    DensityError,
+    DivergedError,
+    FormatError,
+)
 from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import STREAM, read_container
@@ -29,7 +35,8 @@ from xorloom.sw.torch.pruned import pruned
 
 from .jobs import Job, dense_key, schedule_of
 from .methods import METHODS, Method, block_bits, pattern_bits, plan_at
-from .networks import NETWORKS
+from .networks import NETWORKS, SENTENCES
+from .schedule import QUICK_STEPS
 from .tasks import Task
 from .training import dense_state, train
 
@@ -104,6 +111,8 @@ def measure(job: Job) -> dict[str, Any]:
     FormatError
         If a file does not give back exactly the network that was trained.
     """
+    if job.network == SENTENCES:
+        return _sentences(job)
     on = subject(job.network, job.data, quick=job.quick)
     method = METHODS[job.method]
     try:
@@ -152,6 +161,20 @@ def measure(job: Job) -> dict[str, Any]:
         "accuracy_loss_from_codec": max(losses, key=abs),
         "command": job.command,
     }
+
+
+def _sentences(job: Job) -> dict[str, Any]:
+    """Return the row of a sentence encoder; of several, that of the trained one."""
+    from .sentences import minilm_sentences, sentence_rows
+
+    given = minilm_sentences(quick=job.quick)
+    steps = QUICK_STEPS if job.quick else None
+    try:
+        rows = sentence_rows(job.budget, given, methods=[job.method], steps=steps)
+    except (ConfigError, CapacityError) as error:
+        return {"reason": str(error)}
+    facts = {"budget": job.budget, "metric": "cosine", "command": job.command}
+    return rows[-1] | facts
 
 
 def candidates(on: Subject, method: Method, budget: float) -> list[Candidate]:

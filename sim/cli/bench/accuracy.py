@@ -16,7 +16,7 @@ __all__ = ["app"]
 def accuracy(
     network: Annotated[
         list[str] | None,
-        typer.Option(help="lenet-300-100, lenet-5, resnet, lstm; repeat; default: all."),
+        typer.Option(help="lenet-300-100, lenet-5, resnet, lstm, minilm-l6; repeat; default: all."),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -129,7 +129,7 @@ def _tables(rows: list[dict[str, Any]]) -> None:
             [method, *(found.get((method, bits), "-") for bits in budgets)]
             for method in dict.fromkeys(row["method"] for row in own)
         ]
-        what = "accuracy" if metric == "accuracy" else "bits per character"
+        what = metric.replace("_", " ")
         print_table(
             f"{name}, {data}, {epochs} epochs",
             [what, *(f"{bits:g} bits" for bits in budgets)],

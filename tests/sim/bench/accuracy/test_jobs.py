@@ -31,7 +31,7 @@ def test_all_methods_and_budgets_are_measured() -> None:
     assert {job.budget for job in own} == set(BUDGETS) == {0.05, 0.1, 0.17, 0.26, 0.4, 0.55, 1.0}
     assert {job.method for job in own} == set(METHODS)
     assert {job.budget for job in own if job.method == "dense"} == {1.0}
-    assert {job.seeds for job in jobs()} == {3}
+    assert {job.seeds for job in jobs() if job.network != "minilm-l6"} == {3}
 
 
 def test_longer_training_is_another_job() -> None:
@@ -46,10 +46,13 @@ def test_longer_training_is_another_job() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--network", "alexnet"], "network must be one of lenet-300-100, lenet-5, resnet, lstm"),
+        (
+            ["--network", "alexnet"],
+            "network must be one of lenet-300-100, lenet-5, resnet, lstm, minilm-l6",
+        ),
         (["--data", "cifar"], "data must be one of mnist, fashion-mnist, moby-dick, not 'cifar'"),
         (["--method", "csr"], "method must be one of paper, trellis, "),
-        (["--network", "lstm", "--data", "mnist"], "no network is measured on these data"),
+        (["--network", "lstm", "--data", "mnist"], "no network is measured so"),
         (["--budget", "0"], "budget must be above 0 and at most 8 bits per weight, not 0"),
         (["--budget", "nan"], "budget must be above 0 and at most 8 bits per weight, not nan"),
         (["--epochs", "x"], "epochs must be a number such as 12, or 3x, not 'x'"),
