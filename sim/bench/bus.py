@@ -19,8 +19,9 @@ from xorloom.sim.simulate.bus import DECODER, BusResult, decoder_top, simulate_b
 from xorloom.sim.simulate.runner import build
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.progress import Progress, no_progress
-from xorloom.sw.index.choice import best_order, index_config
-from xorloom.sw.index.plane import choose_index, encode_index
+from xorloom.sw.index.choice import index_config
+from xorloom.sw.index.masks import chosen_with
+from xorloom.sw.index.plane import encode_index
 from xorloom.sw.index.rate_distortion import binary_entropy, kept_share
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import WindowConfig
@@ -31,7 +32,6 @@ from xorloom.sw.tensors.prune import check_sparsity, prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
 from xorloom.sw.value.plane import encode_value
 from xorloom.sw.value.search import window_for
-from xorloom.sw.value.window.codec import stream_slices
 
 __all__ = [
     "CASES",
@@ -152,11 +152,9 @@ def _decoder_work(
     streams, pairs = [], []
     for weights in tensors:
         if index.chooses_mask:
-            size = stream_slices(weights.size, round(weights.size * density), 1, value)
-            importance = np.abs(weights)
-            order = best_order(importance, density, index)
-            chosen = choose_index(importance, density, index, order, size)
-            mask = chosen.mask
+            choice = chosen_with(index, weights, np.abs(weights), density, value, 1)
+            size, order, chosen = choice.slices_per_stream, choice.order, choice.encoded
+            mask = choice.mask
         else:
             size, order, chosen = None, "auto", None
             mask = prune_tensor(weights, 1 - density)

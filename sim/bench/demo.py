@@ -16,7 +16,7 @@ from xorloom.sw.index.choice import index_config
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.kept import KeptReport
-from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.metrics import TensorBits, loss_row
 from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
@@ -37,7 +37,7 @@ class DemoResult:
     ----------
     config, index
         The decoder.
-    bits, kept
+    bits, errors, kept
         Of every tensor, see :mod:`xorloom.sw.model.metrics` and :mod:`xorloom.sw.model.kept`.
     exact : bool
         Whether the fast decoder and the golden model agree on all codes.
@@ -51,6 +51,7 @@ class DemoResult:
     config: ValueConfig
     index: IndexConfig
     bits: dict[str, TensorBits]
+    errors: dict[str, float | None]
     kept: list[dict[str, Any]]
     exact: bool
     simulation: dict[str, Any]
@@ -69,7 +70,10 @@ class DemoResult:
             "config": self.config.to_dict(),
             "index": {"codec": self.index.codec} | self.index.to_dict(),
             "kept": self.kept,
-            "bits": {name: bits.to_dict() for name, bits in self.bits.items()},
+            "bits": {
+                name: bits.to_dict() | loss_row(bits, self.errors[name])
+                for name, bits in self.bits.items()
+            },
             "simulation": self.simulation,
             "synthesis": [report.to_dict() for report in self.synthesis],
         }
@@ -122,4 +126,4 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
         # Cells only: placing an iCE40 takes longer than all the rest.
         reports[1:1] = synthesize_all(designs[1:], seeds=0)
     files = (compressed, paths[0], paths[1])
-    return DemoResult(config, index, dict(bits), report.rows, exact, row, reports, files)
+    return DemoResult(config, index, bits, made.errors, report.rows, exact, row, reports, files)

@@ -23,12 +23,13 @@ from xorloom.sw.index.rate_distortion import kept_share, rate_bound, share_bound
 from xorloom.sw.index.trellis import stream as trellis_stream
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, read_container
-from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.metrics import TensorBits, loss_row, mean_error
 from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor, from_arrays
+from xorloom.sw.tensors.loss import relative_error, share_of_dense_bound
 from xorloom.sw.tensors.orders import ORDERS, beats, tensor_of
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, quantize
@@ -137,6 +138,8 @@ def index_rows(
     many of the largest weights have; ``kept_bound`` is the bound on ``kept`` at that density and
     rate, ``efficiency`` the rate that the bound needs for ``kept`` over the rate (both for weights
     without memory); ``bits_per_weight`` is index and one-bit value plane, both streams whole;
+    ``error`` is the relative squared error of those values, ``share_of_dense_bound`` is of the bits
+    per weight with the scales (float16, one per row);
     ``mweights_per_s`` is all of the encoding on one thread, orders tried and checks included.
 
     Parameters
@@ -184,9 +187,13 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
     kept = kept_share(weights, found.mask)
     rate = 8 * len(found.streams) / weights.size
     magnitude = np.abs(weights)
-    codes = quantize(weights, found.mask, Quantizer(), fixed_mask=True).codes
+    how = Quantizer(scale="row" if weights.ndim > 1 else "tensor")
+    quantized = quantize(weights, found.mask, how, fixed_mask=True)
     value = window_for(density, WindowConfig(n_out=_N_OUT))
-    data, _, _ = encode_value(found.mask, codes, 1, value, "auto")
+    data, _, _ = encode_value(found.mask, quantized.codes, 1, value, "auto")
+    bits = rate + 8 * len(data) / weights.size
+    error = relative_error(weights, quantized, how)
+    spent = bits + how.scale_bits(weights.shape) / weights.size
     chosen = config.chooses_mask
     bound = share_bound(magnitude, kept.density, rate) if chosen else 1.0
     needed = rate_bound(magnitude, kept.density, kept.magnitude) if chosen else rate
@@ -197,7 +204,9 @@ def _one(codec: str, density: float, config: IndexConfig, weights: np.ndarray) -
         "kept_bound": bound,
         "energy": kept.energy,
         "efficiency": needed / rate,
-        "bits_per_weight": rate + 8 * len(data) / weights.size,
+        "bits_per_weight": bits,
+        "error": error,
+        "share_of_dense_bound": share_of_dense_bound(error, spent),
         "seconds": seconds,
     }
 
@@ -280,8 +289,9 @@ def total_rows(
 ) -> list[dict[str, Any]]:
     """Compress a named case with every index; count all bits of the file's tensors.
 
-    ``bits_per_weight`` counts index, value plane, scales, headers and padding; ``kept`` is the mean
-    over the tensors, weighted by size; ``lossless``: what the file decodes to is what was encoded.
+    ``bits_per_weight`` counts index, value plane, scales, headers and padding; ``kept`` and
+    ``error`` are means over the tensors, weighted by size; ``lossless``: what the file decodes to
+    is what was encoded.
 
     Raises
     ------
@@ -319,6 +329,7 @@ def total_rows(
                 "index_bits": index_bits / total.weights,
                 "bits_per_weight": total.total / total.weights,
                 "kept": kept,
+                **loss_row(total, mean_error(bits, made.errors)),
                 "lossless": lossless,
             }
         )

@@ -39,13 +39,18 @@ class DensityError(CapacityError):
     wanted, found : int
         Weights to keep, and the nearest number that it can keep.
     weights : int
+    name : str, optional
+        Of the tensor.
     """
 
-    def __init__(self, codec: str, wanted: int, found: int, weights: int) -> None:
+    def __init__(
+        self, codec: str, wanted: int, found: int, weights: int, name: str | None = None
+    ) -> None:
+        where = "" if name is None else f"{name}: "
         super().__init__(
-            f"the {codec} index keeps {found} of {weights} weights, not {wanted}: it has no nearer "
-            "mask (use --index entropy or bitmap, which keep any number, or another --density or "
-            "--index-bits)"
+            f"{where}the {codec} index keeps {found} of {weights} weights, not {wanted}: it has no "
+            "nearer mask (use --index entropy or bitmap, which keep any number, or another "
+            "--density or --index-bits)"
         )
         self.codec, self.wanted, self.found, self.weights = codec, wanted, found, weights
 

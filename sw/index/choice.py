@@ -17,13 +17,14 @@ from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.orders import beats
 
 from .plane import choose_index
-from .rate_distortion import share_bound
+from .rate_distortion import share_bound, sign_error
 from .sample import slices_from_everywhere
 
 __all__ = [
     "BudgetError",
     "OperatingPoint",
     "best_order",
+    "expected_error",
     "index_config",
     "operating_point",
     "stored_index",
@@ -38,6 +39,8 @@ _TRELLIS_EFFICIENCY = 0.9
 _DENSITIES = (0.01, 0.45)
 """Least and largest density of an operating point."""
 _GRID = 48
+_SIGNS_SAMPLE = 1 << 16
+"""Weights on which errors of signs are told."""
 
 
 def index_config(
@@ -172,6 +175,8 @@ def operating_point(
     budget: float,
     indexes: Callable[[float], Sequence[IndexConfig]],
     cost: Callable[[float, IndexConfig], float],
+    *,
+    signs: bool = False,
 ) -> OperatingPoint:
     """Choose density and index so that most importance is kept within a budget.
 
@@ -187,6 +192,10 @@ def operating_point(
         Those that may be chosen at a density; of one codec, those of fewer bits first.
     cost : callable
         Bits per weight that a density and an index take in all.
+    signs : bool
+        Importances are squares of weights of which signs are stored: what counts, and is the
+        share, is the energy that they catch with one scale, see :func:`expected_error`. That
+        takes fewer weights than the most energy to keep.
 
     Raises
     ------
@@ -197,6 +206,7 @@ def operating_point(
     """
     flat = np.asarray(importance, np.float32).reshape(-1)
     flat = np.sort(flat)[:: max(1, flat.size // _SAMPLE)]
+    some = flat[:: max(1, flat.size // _SIGNS_SAMPLE)]
     points = []
     least = float("inf")
     densities = np.geomspace(*_DENSITIES, _GRID).tolist()
@@ -211,7 +221,9 @@ def operating_point(
                 continue
             index = fits[place - 1]
             share = top
-            if isinstance(index, TrellisConfig):
+            if signs:
+                share = 1 - expected_error(some, density, index)
+            elif isinstance(index, TrellisConfig):
                 share *= share_bound(flat, density, index.rate * _TRELLIS_EFFICIENCY)
             points.append(OperatingPoint(density, index, share, cost(density, index)))
     if not points and not math.isfinite(least):
@@ -219,6 +231,24 @@ def operating_point(
     if not points:
         raise BudgetError(budget, least)
     return max(points, key=lambda point: point.share)
+
+
+def expected_error(squares: np.ndarray, density: float, index: IndexConfig) -> float:
+    """Return the relative squared error that signs with one scale are expected to leave.
+
+    Under the same assumptions as those of :func:`operating_point`.
+
+    Parameters
+    ----------
+    squares : array
+        Of weights from all over the tensors.
+    density : float
+    index : IndexConfig
+    """
+    rate = math.inf
+    if isinstance(index, TrellisConfig):
+        rate = index.rate * _TRELLIS_EFFICIENCY
+    return sign_error(squares, density, rate)
 
 
 class BudgetError(ConfigError):

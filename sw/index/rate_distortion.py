@@ -23,6 +23,7 @@ __all__ = [
     "nm_share",
     "rate_bound",
     "share_bound",
+    "sign_error",
 ]
 
 _BINS = 4096
@@ -168,6 +169,33 @@ def share_bound(importance: np.ndarray, density: float, rate: float) -> float:
         return 1.0
     p, ideal = _solve(bins, density, rate, 0.0), _ideal(bins, density)
     return min(1.0, float((p * bins).mean()) / ideal) if ideal else 1.0
+
+
+def sign_error(squares: np.ndarray, density: float, rate: float) -> float:
+    """Return the least squared error that a mask, signs and one scale can leave.
+
+    Relative to the sum of squares. The mask is the one that keeps most of the squares, see
+    :func:`share_bound`; the scale is the mean magnitude of what it keeps.
+
+    Parameters
+    ----------
+    squares : array of any shape
+        Of the weights.
+    density, rate : float
+        As in :func:`share_bound`; a rate that is large enough tells any mask.
+
+    Raises
+    ------
+    ConfigError
+        If the squares are not finite.
+    """
+    bins = _bins(squares)
+    if rate >= _entropy(np.array([density]))[0]:
+        p = (np.arange(bins.size)[::-1] < density * bins.size).astype(np.float64)
+    else:
+        p = _solve(bins, density, rate, 0.0)
+    total = float(bins.sum() * p.sum())
+    return 1 - float(p @ np.sqrt(bins)) ** 2 / total if total else 0.0
 
 
 def rate_bound(importance: np.ndarray, density: float, kept: float) -> float:

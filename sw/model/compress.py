@@ -58,6 +58,11 @@ class CompressedModel:
         return {name: report.bits for name, report in self.tensors.items()}
 
     @property
+    def errors(self) -> dict[str, float | None]:
+        """Every tensor's relative squared error; ``None`` of the user's own codes."""
+        return {name: report.error for name, report in self.tensors.items()}
+
+    @property
     def decoders(self) -> list[Decoder]:
         """Decoders of all tensors, each once."""
         return list(dict.fromkeys(report.decoder for report in self.tensors.values()))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bits and bounds: what a tensor costs, and what information theory allows."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,12 +10,12 @@ from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
-from xorloom.sw.tensors.loss import Suggestion
+from xorloom.sw.tensors.loss import Suggestion, share_of_dense_bound
 from xorloom.sw.tensors.quantize import Quantizer
 
 from .plan.spec import TensorPlan
 
-__all__ = ["TensorBits", "TensorReport"]
+__all__ = ["TensorBits", "TensorReport", "loss_row", "mean_error"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,38 @@ class TensorBits:
         return asdict(self) | {"bits_per_weight": self.per_weight()}
 
 
+def mean_error(bits: Mapping[str, TensorBits], errors: Mapping[str, float | None]) -> float | None:
+    """Return the relative squared error of several tensors, mean over their weights.
+
+    Each tensor's error counts relative to its own sum of squares: a layer of small weights does as
+    much in a network as one of large weights.
+
+    Parameters
+    ----------
+    bits, errors : mapping of name
+        Of every tensor; an error may be unknown.
+
+    Returns
+    -------
+    float, or ``None`` if one is unknown or there is no weight.
+    """
+    lost, weights = 0.0, 0
+    for name, counted in bits.items():
+        error = errors.get(name)
+        if error is None:
+            return None
+        lost += error * counted.weights
+        weights += counted.weights
+    return lost / weights if weights else None
+
+
+def loss_row(bits: TensorBits, error: float | None) -> dict[str, float | None]:
+    """Return an error and its share of the dense bound at the bits that were spent, for JSON."""
+    spent = bits.per_weight()["total"]
+    share = None if error is None else share_of_dense_bound(error, spent)
+    return {"error": error, "share_of_dense_bound": share}
+
+
 @dataclass(frozen=True)
 class TensorReport:
     """What one tensor became.
@@ -145,7 +178,6 @@ class TensorReport:
     def to_dict(self) -> dict[str, Any]:
         """Return all but what was asked for, for JSON."""
         return self.bits.to_dict() | {
-            "error": self.error,
             "mask": self.origin,
             "zeros": self.zeros,
             "better": None if self.better is None else str(self.better),

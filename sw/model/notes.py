@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.tensors.checkpoint.model import listed
 
-from .metrics import TensorReport
+from .metrics import TensorReport, mean_error
 from .plan.settings import Settings
 
-__all__ = ["report_notes"]
+__all__ = ["loss_warning", "report_notes"]
 
 _LINES = 3
 """Tensors of one kind that get a line each; more of them share one."""
+_HOPELESS = 0.5
+"""Relative squared error beyond which no network was found to work untrained."""
 _Uses = tuple[str, Callable[[TensorReport], bool]]
 _TRELLIS: _Uses = (
     "it goes with the trellis index",
@@ -54,6 +56,29 @@ def report_notes(
         *_budgets(reports, settings),
         *_unused(reports, settings),
     ]
+
+
+def loss_warning(reports: Mapping[str, TensorReport], settings: Mapping[str, Settings]) -> str:
+    """Return a line if so much was lost that the network needs training; empty if not.
+
+    What the user brought masks or codes for, or says is trained, does not count.
+
+    Parameters
+    ----------
+    reports : mapping of name to TensorReport
+    settings : mapping of name to Settings
+    """
+    bits, errors = {}, {}
+    for name, report in reports.items():
+        if report.origin not in ("given", "choice") and not settings[name].trained:
+            bits[name], errors[name] = report.bits, report.error
+    error = mean_error(bits, errors)
+    if error is None or error <= _HOPELESS:
+        return ""
+    return (
+        f"the stored weights miss {error:.0%} of the original ones (squared error): the network "
+        "will not work without training (docs/limits.md, Accuracy; --trained if it is trained)"
+    )
 
 
 def _told(found: Mapping[str, str], many: str) -> list[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loss: what pruning and quantizing take away, and whether fewer planes would take less."""
+"""Loss: what pruning and quantizing take away, beside the dense bound and fewer planes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,13 @@ import numpy as np
 from .quantize import Quantized, Quantizer, dequantize, quantize
 from .safetensors_file import rounded_to
 
-__all__ = ["Suggestion", "relative_error", "worse_than"]
+__all__ = [
+    "Suggestion",
+    "gaussian_error",
+    "relative_error",
+    "share_of_dense_bound",
+    "worse_than",
+]
 
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 12
@@ -46,6 +53,37 @@ def relative_error(
         wanted -= found
         lost += float(np.dot(wanted, wanted))
     return lost / total if total else 0.0
+
+
+def gaussian_error(rate: float) -> float:
+    """Return the least squared error of dense Gaussian weights at ``rate`` bits per weight.
+
+    Relative to their variance: ``D(R) = 2**(-2 R)``, the rate-distortion function.
+
+    Source: Cover and Thomas, Elements of Information Theory, chapter 10.
+    """
+    return 2.0 ** (-2 * rate)
+
+
+def share_of_dense_bound(error: float, bits_per_weight: float) -> float:
+    """Return the energy that stored weights caught, by the most that dense Gaussian ones allow.
+
+    ``(1 - error) / (1 - D(R))``. No code of independent Gaussian weights exceeds 1. Weights of
+    another density can: few large ones hold more of the energy, and a scale per row more still.
+
+    Parameters
+    ----------
+    error : float
+        Relative squared error, see :func:`relative_error`.
+    bits_per_weight : float
+        All stored bits: scales, headers and padding as well.
+
+    Returns
+    -------
+    float, 0 where nothing is stored.
+    """
+    most = -math.expm1(-2 * math.log(2) * bits_per_weight)  # 1 - D(R), exact for few bits
+    return (1 - error) / most if most > 0 else 0.0
 
 
 def _chunks(size: int) -> Iterator[slice]:

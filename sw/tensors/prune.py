@@ -71,7 +71,7 @@ def scaled(magnitude: np.ndarray) -> np.ndarray:
     return np.ldexp(magnitude, -exponent)
 
 
-def own_mask(weights: np.ndarray) -> np.ndarray | None:
+def own_mask(weights: np.ndarray, *, pruned: bool = False) -> np.ndarray | None:
     """Return the mask of a tensor that is pruned already, or None.
 
     A tensor counts as pruned if at least half of it is exactly zero: trained weights have next to
@@ -80,6 +80,8 @@ def own_mask(weights: np.ndarray) -> np.ndarray | None:
     Parameters
     ----------
     weights : float array of any shape
+    pruned : bool
+        Whether the file tells that zeros are a mask: then any number of them is one.
 
     Returns
     -------
@@ -91,6 +93,8 @@ def own_mask(weights: np.ndarray) -> np.ndarray | None:
         If a weight is not finite.
     """
     mask = check_weights(weights) != 0
+    if pruned:
+        return mask
     return mask if 0 < mask.size <= 2 * (mask.size - np.count_nonzero(mask)) else None
 
 

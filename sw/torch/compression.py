@@ -100,7 +100,7 @@ def compress(
     path : Path, optional
         File to write.
     method : str
-        As in :func:`xorloom.sw.torch.plan_for`.
+        As in :func:`xorloom.sw.torch.budget.plan_for`.
     weights : sequence of str, optional
         Names or patterns of the weights to compress; by default all that one plan is for, see
         :func:`xorloom.sw.torch.plan.resolve`. What is left alone is told.
@@ -108,7 +108,7 @@ def compress(
         What keeping each weight is worth.
     schedule : Schedule, optional
     **split
-        Fields of :class:`LayerPlan`, such as ``planes``.
+        Fields of :class:`xorloom.sw.torch.plan.LayerPlan`, such as ``planes``.
 
     Returns
     -------

@@ -23,6 +23,7 @@ TRELLIS = {
 TENSOR = {
     **{"weights": 1000, "kept": 100, "planes": 1, "index": 160, "seeds": 90, "control": 20},
     **{"scales": 16, "overhead": 4, "mask_entropy": 469.0, "value_entropy": 100.0, "patches": 10},
+    **{"error": 0.73, "share_of_dense_bound": 0.81},
 }
 KEPT = {"tensor": "w", "density": 0.1, "index_bits": 0.16, "kept": 0.79, "kept_bound": 0.81}
 SYNTH = {
@@ -121,6 +122,7 @@ EXAMPLES: dict[str, Any] = {
         {
             **{"command": "xorloom bench index", "codec": codec, "tensor": "minilm", "tensors": 36},
             **{"density": 0.09, "rate": 0.167, "kept": kept, "kept_bound": 0.837},
+            **{"error": 0.72, "share_of_dense_bound": 0.92},
         }
         for codec, kept in (("trellis", 0.817), ("lowrank", 0.755))
     ],
@@ -129,7 +131,7 @@ EXAMPLES: dict[str, Any] = {
             **{"command": "xorloom bench rate", "codec": codec, "source": name, "options": "--x 1"},
             **{"rate_bits": rate, "error": error, "bound_bits_gap": gap, "energy": 1 - error},
             **{"energy_share_of_bound": 0.99, "lut4_per_weight": luts, "fmax_mhz": None},
-            "mweights_per_s": luts,
+            **{"share_of_dense_bound": 0.98, "mweights_per_s": luts},
         }
         for name in ("minilm", "gaussian")
         for codec, rate, error, gap, luts in (
@@ -144,7 +146,7 @@ EXAMPLES: dict[str, Any] = {
         {
             **{"command": "xorloom bench total", "case": "alexnet-fc", "index": "trellis"},
             **{"density": 0.09, "index_bits": 0.166, "bits_per_weight": 0.258, "kept": 0.83},
-            "lossless": True,
+            **{"error": 0.726, "share_of_dense_bound": 0.91, "lossless": True},
         }
     ],
     "bus": [

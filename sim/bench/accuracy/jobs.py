@@ -58,7 +58,8 @@ class Job:
         """Hash of the job and of the code that makes its row."""
         method = METHODS[self.method]
         files = [_HERE / f"{name}.py" for name in (*_COMMON, NETWORKS[self.network].source)]
-        files += [_TORCH / f"{name}.py" for name in ("plan", "budget", "pruning")]
+        files += [_TORCH / name for name in ("plan/__init__.py", "budget/__init__.py")]
+        files.append(_TORCH / "pruning.py")
         fitting = _meaning(_TORCH / "train.py", _FITTING)
         files += [_TORCH / "coding" / f"{name}.py" for name in ("base", method.coding)]
         schedule = schedule_of(self.network, quick=self.quick).meaning

@@ -49,8 +49,8 @@ class Method:
 
 METHODS = {
     "paper": Method("lowrank", shares=(0.35, 0.55), paper=True),
-    "trellis": Method("trellis", shares=(0.5, 0.65)),
-    "trellis-2": Method("trellis", 2, shares=(0.5, 0.65)),
+    "trellis": Method("trellis", shares=(0.55, 0.75)),
+    "trellis-2": Method("trellis", 2, shares=(0.55, 0.75)),
     "entropy": Method("magnitude"),
     "hashed": Method("hashed"),
     "hashed-2": Method("hashed", 2),

@@ -25,9 +25,10 @@ __all__ = ["file_row"]
 def file_row(subject: Subject, path: Path) -> dict[str, Any]:
     """Compare the held-out sentences' embeddings by a file's model with those of the subject's.
 
-    The keys are those of :func:`xorloom.sim.bench.embeddings.embedding_rows`. ``method`` is the
-    file's name. What it does not tell is ``None``: of a plain file, how its weights were made; of
-    any file, its calibration. ``bits_per_weight`` is of all tensors that are compressed in it.
+    The keys are those of :func:`xorloom.sim.bench.embeddings.methods.embedding_rows`. ``method``
+    is the file's name. What it does not tell is ``None``: of a plain file, how its weights were
+    made; of any file, its calibration. ``bits_per_weight`` is of all tensors that are compressed
+    in it.
 
     Raises
     ------

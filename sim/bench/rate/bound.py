@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.tensors.loss import gaussian_error
 
 __all__ = ["Curve", "gaussian_curve", "measured_curve"]
 
@@ -70,7 +71,8 @@ class Curve:
 
 def gaussian_curve() -> Curve:
     """Return the function of independent Gaussian weights."""
-    return Curve(np.array([0.0, 1.0]), np.array([1.0, 0.25]))
+    rates = np.array([0.0, 1.0])  # a straight line in the logarithm, which two points tell
+    return Curve(rates, np.array([gaussian_error(rate) for rate in rates.tolist()]))
 
 
 def measured_curve(weights: np.ndarray) -> Curve:

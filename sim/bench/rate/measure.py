@@ -20,6 +20,7 @@ from xorloom.sw.model.plan.settings import Settings
 from xorloom.sw.model.verify import plain_weights
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint import from_arrays
+from xorloom.sw.tensors.loss import share_of_dense_bound
 
 from .area import Area, areas
 from .bound import Curve
@@ -107,6 +108,7 @@ def _row(name: str, of: Point, found: _Found, curve: Curve, weights: int) -> dic
         "bound_bits_gap": found.rate - curve.rate(found.error),
         "energy": energy,
         "energy_share_of_bound": energy / best,
+        "share_of_dense_bound": share_of_dense_bound(found.error, found.rate),
         "mweights_per_s": weights / 1e6 / found.seconds if found.seconds else None,
     }
 
@@ -125,6 +127,7 @@ def _bound_rows(name: str, curve: Curve, weights: int) -> Iterator[dict[str, Any
             "bound_bits_gap": 0.0,
             "energy": 1 - error,
             "energy_share_of_bound": 1.0,
+            "share_of_dense_bound": share_of_dense_bound(error, rate),
             "mweights_per_s": None,
         } | _size(None)
 
@@ -144,7 +147,8 @@ def rate_rows(
     ``rate_bits`` is everything stored per weight, ``error`` the squared error relative to the
     variance (matrices: each to its own, mean over all weights). ``bound_bits_gap`` is how many bits
     more than the rate-distortion function that is, of independent weights of the same density.
-    ``energy`` is ``1 - error``, ``energy_share_of_bound`` that over the most at this rate.
+    ``energy`` is ``1 - error``, ``energy_share_of_bound`` that over the most at this rate, and
+    ``share_of_dense_bound`` that over the most of Gaussian weights at this rate.
     ``lut4_per_weight`` is of value decoder and index core on ECP5, over the weights of a slice;
     ``fmax_mhz`` the slower one's. ``mweights_per_s`` is all of ``compress`` per CPU second.
 

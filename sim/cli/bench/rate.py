@@ -74,6 +74,7 @@ def rate(
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     columns = (
         *("source", "codec", "bits/weight", "error", "gap, bits", "energy", "of bound"),
+        "of dense bound",
         *("LUT4/weight", "MHz", "Mweights/s", "options"),
     )
     cells = [
@@ -85,6 +86,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
             f"{row['bound_bits_gap']:.4f}",
             f"{row['energy']:.4f}",
             f"{row['energy_share_of_bound']:.4f}",
+            f"{row['share_of_dense_bound']:.4f}",
             *(
                 "-" if row[key] is None else f"{row[key]:.{digits}f}"
                 for key, digits in (

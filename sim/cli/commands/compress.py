@@ -77,10 +77,18 @@ def compress(
     bits_per_weight: Annotated[
         float | None,
         typer.Option(
-            help="All bits per weight: choose density and index for the most energy in it; "
-            "direct: the highest rate."
+            help="All bits per weight: choose the value codec, unless --value or --index does; its "
+            "rate, or density and index."
         ),
     ] = None,
+    trained: Annotated[
+        bool,
+        typer.Option(
+            "--trained",
+            help="The network is trained under what is stored: bits per weight buy more values and "
+            "less index; no word on large errors.",
+        ),
+    ] = False,
     index_window: Annotated[
         int, typer.Option(help="trellis: seed bits in view, 6 to 16; one more doubles the time.")
     ] = 14,
@@ -192,7 +200,7 @@ def compress(
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.kept import KeptReport
-    from xorloom.sw.model.notes import report_notes
+    from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import make_plans
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
@@ -249,6 +257,8 @@ def compress(
         given.masks,
         f"{recipe}: " if recipe else "",
         calibrated=given.calibration is not None,
+        saliency=given.saliency,
+        note=note,
     )
     plans = given.planned(plans)
     if save_choices is not None:
@@ -270,6 +280,8 @@ def compress(
     if save_choices is not None:
         note(_save_choices(output, save_choices, plans))
     for text in report_notes(made.tensors, settings):
+        note(text)
+    if text := loss_warning(made.tensors, settings):
         note(text)
     verdicts = verified(output, golden=False, max_weights=sys.maxsize) if verify else []
     _report(
@@ -369,11 +381,11 @@ def _report(
             name: report.to_dict() | {"decoder": decoders.index(report.decoder)}
             for name, report in made.tensors.items()
         }
-        report = decoders_json(decoders) | bits_json(made.bits, more)
+        report = decoders_json(decoders) | bits_json(made.bits, made.errors, more)
         report |= facts | ({"kept": list(kept)} if kept else {})
         print_json(report | ({"verify": verdicts_json(verdicts)} if verdicts else {}))
         return
-    print_bits(str(output), made.bits, {n: r.error for n, r in made.tensors.items()})
+    print_bits(str(output), made.bits, made.errors)
     if kept:
         from xorloom.sw.model.kept import KEPT_COLUMNS
 

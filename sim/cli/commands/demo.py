@@ -71,7 +71,7 @@ def _print(result: "DemoResult") -> None:
     def short(name: object) -> str:
         return str(name).removeprefix(f"{DEMO_LAYER}.").removesuffix(".weight")
 
-    rows = [(short(row[0]), *row[1:]) for row in bits_rows(result.bits)]
+    rows = [(short(row[0]), *row[1:]) for row in bits_rows(result.bits, result.errors)]
     print_table(f"{DEMO_LAYER}, bits per weight", BITS_COLUMNS, rows)
     config = result.config.to_dict() | {"index n_in": result.index.to_dict()["n_in"]}
     typer.echo(

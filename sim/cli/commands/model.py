@@ -101,21 +101,21 @@ def inspect(
             step(name)
     fifos = fifo_rows(container, names)
     infos = {name: container.tensor(name) for name in names}
+    errors = {name: info.error for name, info in infos.items()}
     if as_json:
         decoders = list(dict.fromkeys(info.decoder for info in infos.values()))
         more = {
             name: {
-                "error": info.error,
                 "quantizer": asdict(info.quantizer) if info.quantizer else None,
                 "decoder": decoders.index(info.decoder),
             }
             | ({"rotation": info.rotation} if info.decoder.value.chooses_values else {})
             for name, info in infos.items()
         }
-        report = decoders_json(decoders) | bits_json(bits, more)
+        report = decoders_json(decoders) | bits_json(bits, errors, more)
         print_json(report | {"frames": frames, "fifos": fifos})
         return
-    print_bits(str(model), bits, {name: info.error for name, info in infos.items()})
+    print_bits(str(model), bits, errors)
     if frames:
         print_table("frames: steps per slice", FRAME_COLUMNS, frame_rows(frames))
     if fifos:

@@ -43,6 +43,8 @@ BITS_COLUMNS = (
     "total",
     "bound",
     "value eff.",
+    "error",
+    "of dense bound",
 )
 FRAME_COLUMNS = (
     "tensor",
@@ -62,33 +64,49 @@ def _total(bits: "Mapping[str, TensorBits]") -> "TensorBits":
     return sum(list(bits.values())[1:], start=next(iter(bits.values())))
 
 
-def bits_rows(bits: "Mapping[str, TensorBits]") -> list[tuple[object, ...]]:
-    """Return table rows of bits per weight, with the sum last."""
+def bits_rows(
+    bits: "Mapping[str, TensorBits]", errors: "Mapping[str, float | None]"
+) -> list[tuple[object, ...]]:
+    """Return table rows of bits per weight and errors, with all of them last.
+
+    A dash stands where no error is told.
+    """
+    from xorloom.sw.model.metrics import loss_row, mean_error
+
     rows: list[tuple[object, ...]] = []
-    for name, b in [*bits.items(), ("all", _total(bits))]:
+    every = [(name, b, errors.get(name)) for name, b in bits.items()]
+    for name, b, error in [*every, ("all", _total(bits), mean_error(bits, errors))]:
         p = b.per_weight()
         parts = ("index", "seeds", "control", "scales", "overhead", "total", "bound")
         cells = [f"{p[key]:.4f}" for key in parts]
         kept = f"{100 * b.kept / max(1, b.weights):.1f} %"
-        rows.append((name, f"{b.weights:,}", kept, *cells, f"{p['value_efficiency']:.3f}"))
+        cells.append(f"{p['value_efficiency']:.3f}")
+        cells += ["-" if loss is None else f"{loss:.4f}" for loss in loss_row(b, error).values()]
+        rows.append((name, f"{b.weights:,}", kept, *cells))
     return rows
 
 
 def print_bits(
     title: str, bits: "Mapping[str, TensorBits]", errors: "Mapping[str, float | None]"
 ) -> None:
-    """Print where bits go, with each tensor's relative squared error; a dash where none is told."""
-    cells = [f"{errors[n]:.4f}" if errors.get(n) is not None else "-" for n in bits]
-    rows = [(*row, cell) for row, cell in zip(bits_rows(bits), [*cells, ""], strict=True)]
-    print_table(f"{title}: bits per weight", (*BITS_COLUMNS, "error"), rows)
+    """Print where bits go, with relative squared errors, see :func:`bits_rows`."""
+    print_table(f"{title}: bits per weight", BITS_COLUMNS, bits_rows(bits, errors))
 
 
 def bits_json(
-    bits: "Mapping[str, TensorBits]", more: "Mapping[str, Mapping[str, Any]]"
+    bits: "Mapping[str, TensorBits]",
+    errors: "Mapping[str, float | None]",
+    more: "Mapping[str, Mapping[str, Any]]",
 ) -> dict[str, object]:
-    """Return every tensor's bits, with ``more`` of each, and the sum."""
-    tensors = {name: b.to_dict() | dict(more[name]) for name, b in bits.items()}
-    return {"tensors": tensors, "all": _total(bits).to_dict()}
+    """Return every tensor's bits and error, with ``more`` of each, and the same of all."""
+    from xorloom.sw.model.metrics import loss_row, mean_error
+
+    tensors = {
+        name: b.to_dict() | loss_row(b, errors.get(name)) | dict(more[name])
+        for name, b in bits.items()
+    }
+    total = _total(bits)
+    return {"tensors": tensors, "all": total.to_dict() | loss_row(total, mean_error(bits, errors))}
 
 
 def decoders_json(decoders: "Sequence[Decoder]") -> dict[str, Any]:

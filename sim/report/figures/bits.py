@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from xorloom.sim.report.results.input import Piece
 from xorloom.sw.index.rate_distortion import share_bound
-from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.metrics import TensorBits, loss_row, mean_error
 
 from .figure import (
     COLOURS,
@@ -107,7 +107,9 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
         annotations=row_labels(titles),
     )
     columns = ("tensor", "weights", "kept", *(PARTS[part] for part in shown), "all", "bound")
+    columns += ("error", "of the dense bound")
     counted = (total_of(piece.bits), *piece.bits.values())
+    errors = (mean_error(piece.bits, piece.errors), *(piece.errors[name] for name in piece.bits))
     table = Table(
         columns,
         tuple(
@@ -116,8 +118,9 @@ def bits_figure(piece: Piece, key: str, commands: tuple[str, ...]) -> Figure:
                 number(b.weights),
                 percent(b.kept / max(1, b.weights)),
                 *(f"{row[part]:.4f}" for part in (*shown, "total", "bound")),
+                *map(number, loss_row(b, error).values()),
             )
-            for name, b, row in zip(("all", *piece.bits), counted, rows, strict=True)
+            for name, b, row, error in zip(("all", *piece.bits), counted, rows, errors, strict=True)
         ),
     )
     return Figure(
@@ -215,6 +218,10 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
                     "hovertemplate": "bound of these weights %{y:.4f}",
                 }
             )
+    columns = (
+        *("index", "weights", "density", "index bits per weight", "kept", "bound"),
+        "of the dense bound",
+    )
     rows = tuple(
         (
             name,
@@ -222,7 +229,8 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
             f"{density:.4f}",
             f"{point['index_bits']:.4f}",
             f"{point['kept']:.4f}",
-            f"{point['kept_bound']:.4f}" if "kept_bound" in point else "-",
+            number(point.get("kept_bound")),
+            number(point.get("share_of_dense_bound")),
         )
         for name, what, density, point in points
     )
@@ -234,7 +242,7 @@ def kept_figure(pieces: Sequence[Piece], key: str) -> Figure | None:
         "rate could keep of these weights if they had no memory, the line the same for i.i.d. "
         "Gaussian weights.",
         tuple(dict.fromkeys(piece.command for piece in pieces if piece.rows)),
-        Table(("index", "weights", "density", "index bits per weight", "kept", "bound"), rows),
+        Table(columns, rows),
         chart(
             data,
             axis("index bits per weight", rangemode="tozero"),

@@ -105,6 +105,7 @@ def _figure(
     table = Table(
         (
             *("codec", "bits per weight", "error", "gap, bits", "energy", "of the bound"),
+            "of the dense bound",
             *("LUT4 per weight", "Mweights/s", "options"),
         ),
         tuple(
@@ -115,6 +116,7 @@ def _figure(
                 f"{row['bound_bits_gap']:.4f}",
                 f"{row['energy']:.4f}",
                 f"{row['energy_share_of_bound']:.4f}",
+                f"{row['share_of_dense_bound']:.4f}",
                 number(row["lut4_per_weight"], 3),
                 number(row["mweights_per_s"], 3),
                 row["options"],

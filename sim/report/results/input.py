@@ -34,6 +34,8 @@ class Piece:
         Facts that hold for all rows.
     bits : dict of TensorBits
         By tensor, of kind ``bits``.
+    errors : dict of float or None
+        Relative squared errors of these.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Piece:
     rows: tuple[dict[str, Any], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     bits: Mapping[str, TensorBits] = field(default_factory=dict)
+    errors: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def read_pieces(paths: Sequence[Path]) -> list[Piece]:
@@ -192,4 +195,5 @@ def _bits(
         bits[name] = TensorBits(**{key: row[key] for key in names if key in row})
     if not bits:
         raise FormatError(f"{path}: no tensors, expected bits of at least one")
-    return Piece("bits", command, path.name, facts=item, bits=bits)
+    errors = {name: row["error"] for name, row in tensors.items()}
+    return Piece("bits", command, path.name, facts=item, bits=bits, errors=errors)

@@ -48,8 +48,9 @@ TENSOR = {
     **dict.fromkeys(("weights", "kept", "planes", "index", "seeds", "control"), "count"),
     **dict.fromkeys(("scales", "overhead"), "count"),
     **dict.fromkeys(("mask_entropy", "value_entropy"), "number"),
+    **dict.fromkeys(("error", "share_of_dense_bound"), "number?"),
 }
-"""Keys of a tensor's bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
+"""Keys of a tensor's bits and error, see :mod:`xorloom.sw.model.metrics`."""
 _VALUE = {
     "codec": "text",
     "sparsity": "number",
@@ -134,6 +135,7 @@ KINDS = (
             "codec": "text",
             "tensor": "text",
             **dict.fromkeys(("density", "rate", "kept", "kept_bound"), "number"),
+            **dict.fromkeys(("error", "share_of_dense_bound"), "number"),
         },
     ),
     Kind(
@@ -145,7 +147,7 @@ KINDS = (
             "density": "number",
             "index_bits": "number",
             "bits_per_weight": "number",
-            "kept": "number",
+            **dict.fromkeys(("kept", "error", "share_of_dense_bound"), "number"),
             "lossless": "flag",
         },
     ),
@@ -155,7 +157,7 @@ KINDS = (
         {
             **dict.fromkeys(("codec", "source", "options"), "text"),
             **dict.fromkeys(("rate_bits", "error", "bound_bits_gap", "energy"), "number"),
-            "energy_share_of_bound": "number",
+            **dict.fromkeys(("energy_share_of_bound", "share_of_dense_bound"), "number"),
             **dict.fromkeys(("lut4_per_weight", "fmax_mhz", "mweights_per_s"), "number?"),
         },
     ),

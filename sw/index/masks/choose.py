@@ -2,7 +2,7 @@
 """Choice of a tensor's mask in one call: from weights and importance to mask and seeds."""
 
 import numpy as np
-from xorloom.sw.base.errors import ConfigError, check_range
+from xorloom.sw.base.errors import ConfigError, DensityError, check_range
 from xorloom.sw.index.choice import best_order, index_config
 from xorloom.sw.index.plane import choose_index
 from xorloom.sw.spec.codecs import INDEX_CODECS
@@ -179,4 +179,6 @@ def chosen_with(
         found = choose_index(worth, density, index, order, size, threads)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
+    except DensityError as error:
+        raise DensityError(error.codec, error.wanted, error.found, error.weights, name) from error
     return Choice(found.mask, found.streams, order, index, size)

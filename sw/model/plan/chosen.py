@@ -3,11 +3,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.direct_preset import table_rates
 from xorloom.sw.spec.layout import frame_bytes
 from xorloom.sw.spec.weight_format import index_for
@@ -17,7 +19,7 @@ from xorloom.sw.value.plane import stream_bits
 from .settings import Settings
 from .spec import TensorPlan
 
-__all__ = ["chosen_plan"]
+__all__ = ["chosen_plan", "next_rate"]
 
 _NOT_FOR_IT = ("density", "sparsity", "scope", "index_bits", "importance")
 
@@ -80,6 +82,21 @@ def _rotation(wanted: Settings, calibrated: bool) -> int | None:
     default = calibrated or seed is not None
     rotates = default if wanted.rotate is None else wanted.rotate
     return (seed or 0) if rotates else None
+
+
+def next_rate(
+    model: Mapping[str, ModelTensor], names: Sequence[str], wanted: Settings, config: ValueConfig
+) -> tuple[Fraction, float] | None:
+    """Return the rate above a decoder's, and the bits per weight that it takes in all.
+
+    ``None`` if there is none.
+    """
+    assert isinstance(config, DirectConfig)
+    for rate in table_rates(config.window):
+        if rate > config.rate:
+            above = wanted.config_of(rate)
+            return rate, _bits_per_weight(model, names, wanted, above)
+    return None
 
 
 def _within(

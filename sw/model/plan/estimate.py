@@ -47,7 +47,9 @@ def _value_bits(weights: int, kept: int, planes: int, value: WindowConfig, size:
     total = 0.0
     for first, end, count in runs(weights, per_slice(value, planes), size):
         bits = _VALUE_MARGIN * kept * planes * count / weights
-        counts = np.full(end - first, -(-bits // (end - first)), np.int64)
+        # However much a margin adds, no slice keeps more than all of its bits.
+        most = min(-(-bits // (end - first)), value.n_out)
+        counts = np.full(end - first, most, np.int64)
         total += _framed(expected_chunks(counts, value) * value.n_in, value.bus_bytes)
     return total
 

@@ -22,8 +22,7 @@ from xorloom.sw.base.toml_text import (
 )
 from xorloom.sw.tensors.checkpoint.model import listed
 
-from .presets import spared
-from .selection import MIN_SIZE
+from .selection import MIN_SIZE, spared
 from .settings import Settings, check_settings, merge, rivals
 
 __all__ = ["Recipe", "Rule", "read_recipe"]
@@ -70,7 +69,7 @@ class Recipe:
     path : Path, optional
         ``None``: all comes from the caller.
     preset : str, optional
-        One of :data:`xorloom.sw.model.plan.presets.PRESETS`.
+        One of :data:`xorloom.sw.model.plan.selection.PRESETS`.
     include, exclude : tuple of str
         Names or globs.
     min_size : int

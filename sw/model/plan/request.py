@@ -3,7 +3,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from xorloom.sw.value.search import window_for
 from .estimate import tensor_bits
 from .spec import DEFAULT_DENSITY
 
-__all__ = ["Counts", "IndexRequest"]
+__all__ = ["Counts", "IndexRequest", "budget_cost", "sampled"]
 
 _SAMPLE = 1 << 20
 """Weights of the whole model on which an operating point is chosen."""
@@ -73,6 +73,8 @@ class IndexRequest:
         At most one of them.
     window, classes : int
         Of the trellis.
+    signs : bool
+        A budget buys the least error of signs, not the most energy in the mask.
     """
 
     codec: str | None
@@ -82,6 +84,7 @@ class IndexRequest:
     sparsity: float | None
     window: int
     classes: int
+    signs: bool = False
 
     def resolve(
         self,
@@ -168,22 +171,14 @@ class IndexRequest:
             )
         if budget is None or not 0 < budget < float("inf"):
             raise ConfigError(f"bits per weight must be positive, not {budget}")
-        shapes = Counter(model[name].shape for name in names)
-        weights = sum(math.prod(shape) * times for shape, times in shapes.items())
-        scales = sum(quantizer.scale_bits(shape) * times for shape, times in shapes.items())
-
-        def cost(density: float, index: IndexConfig) -> float:
-            how = window_for(density, value) if search else value
-            bits = float(scales)
-            for shape, times in shapes.items():
-                size = math.prod(shape)
-                kept = round(size * density)
-                bits += times * tensor_bits(size, kept, planes, how, index) if size else 0
-            return bits / max(1, weights)
-
-        squares = np.square(_sample(model, names))
+        cost = budget_cost(model, names, value, quantizer, search=search)
+        squares = np.square(sampled(model, names))
         return operating_point(
-            squares, budget, lambda density: self._indexes(density, value, planes), cost
+            squares,
+            budget,
+            lambda density: self._indexes(density, value, planes),
+            cost,
+            signs=self.signs,
         )
 
     def _indexes(self, density: float, value: ValueConfig, planes: int) -> list[IndexConfig]:
@@ -264,16 +259,42 @@ class IndexRequest:
         return None if self.sparsity is None else 1 - self.sparsity
 
 
-def _sample(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarray:
-    """Return magnitudes from all over all tensors, each against its own deviation."""
+def budget_cost(
+    model: Mapping[str, ModelTensor],
+    names: Sequence[str],
+    value: WindowConfig,
+    quantizer: Quantizer,
+    *,
+    search: bool,
+) -> Callable[[float, IndexConfig], float]:
+    """Return what tells the bits per weight of tensors by density and index, all counted."""
+    shapes = Counter(model[name].shape for name in names)
+    weights = sum(math.prod(shape) * times for shape, times in shapes.items())
+    scales = sum(quantizer.scale_bits(shape) * times for shape, times in shapes.items())
+
+    def cost(density: float, index: IndexConfig) -> float:
+        how = window_for(density, value) if search else value
+        bits = float(scales)
+        for shape, times in shapes.items():
+            size = math.prod(shape)
+            kept = round(size * density)
+            bits += times * tensor_bits(size, kept, quantizer.planes, how, index) if size else 0
+        return bits / max(1, weights)
+
+    return cost
+
+
+def sampled(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarray:
+    """Return weights from all over all tensors, each against its tensor's deviation."""
     total = sum(model[name].size for name in names)
     every = max(1, -(-total // _SAMPLE))
     rng = np.random.default_rng(0)
     parts = []
     for name in names:
-        flat = np.abs(check_weights(model[name].weights(), model[name].label)).reshape(-1)
+        flat = check_weights(model[name].weights(), model[name].label).reshape(-1)
         places = np.arange(0, flat.size, every)
         places += rng.integers(0, every, places.size)  # even steps could fall in with rows
-        weights = scaled(flat[np.minimum(places, flat.size - 1)].astype(np.float32))
-        parts.append(weights / (float(weights.std()) or 1.0))
+        weights = flat[np.minimum(places, flat.size - 1)].astype(np.float32)
+        magnitudes = scaled(np.abs(weights))
+        parts.append(np.copysign(magnitudes / (float(magnitudes.std()) or 1.0), weights))
     return np.concatenate(parts)

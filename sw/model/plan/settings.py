@@ -18,6 +18,16 @@ from .request import IndexRequest
 
 __all__ = ["KEYS", "Settings", "check_settings", "merge", "rivals"]
 
+_VALUE = "window"
+"""Value codec where nobody asks for one, and no budget chooses it."""
+_OF_ANY_VALUE = ("bus_bits",)
+"""Parameters of value codecs that leave it open which one it is."""
+_LEFT_OPEN = (
+    *("value", "density", "sparsity", "scope", "quantizer", "planes", "rate", "importance"),
+    *("index", "index_bits", "index_window", "index_classes"),
+)
+"""Settings of which none is given where a budget may choose the codec."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -29,7 +39,11 @@ class Settings:
         Share of weights that are kept, or pruned; at most one. With none of them, a tensor that
         is mostly zeros keeps what is not zero.
     bits_per_weight : float, optional
-        Everything counted; chooses density and index.
+        Everything counted; chooses density and index, or a rate; where nothing is asked of these
+        and of the value codec, that as well.
+    trained : bool, optional
+        The network is trained under what is stored, before or after: a budget is split as
+        :func:`xorloom.sw.model.plan.trained.trained_split` tells.
     scope : str
     quantizer : str, optional
         Its method; what the value codec asks for, or binary.
@@ -37,8 +51,8 @@ class Settings:
         Bits of a code; what the network has, or 1.
     scale, axis, group, scale_dtype
         As in :class:`xorloom.sw.tensors.quantize.Quantizer`.
-    value : str
-        Name of the value codec.
+    value : str, optional
+        Name of the value codec; what a budget finds best, or window.
     rate : str, optional
         Bits per weight of a codec that chooses the values, see
         :func:`xorloom.sw.spec.direct_preset.rate_of`.
@@ -61,6 +75,7 @@ class Settings:
     density: float | None = None
     sparsity: float | None = None
     bits_per_weight: float | None = None
+    trained: bool | None = None
     scope: str = "tensor"
     quantizer: str | None = None
     planes: int | None = None
@@ -68,7 +83,7 @@ class Settings:
     axis: int = 0
     group: int = 128
     scale_dtype: str = "float16"
-    value: str = "window"
+    value: str | None = None
     rate: str | None = None
     rotate: bool | None = None
     rotation_seed: int | None = None
@@ -100,6 +115,18 @@ class Settings:
         return any(v is not None for v in (self.density, self.sparsity, self.bits_per_weight))
 
     @property
+    def codec(self) -> str:
+        """Name of the value codec, where no budget chooses it."""
+        return _VALUE if self.value is None else self.value
+
+    @property
+    def leaves_codec_open(self) -> bool:
+        """Whether there is a budget that may choose the value codec and all that goes with it."""
+        asked = any(getattr(self, name) != getattr(Settings, name) for name in _LEFT_OPEN)
+        given = any(name not in _OF_ANY_VALUE for name, _ in self.parameters)
+        return self.bits_per_weight is not None and not asked and not given
+
+    @property
     def config(self) -> ValueConfig:
         """The value codec's parameters.
 
@@ -118,26 +145,26 @@ class Settings:
         ConfigError
             If they do not fit.
         """
-        if self.order != "auto" and self.value == "block":
+        if self.order != "auto" and self.codec == "block":
             raise ConfigError("--order belongs to --value window or direct, not block")
         given: dict[str, int | Fraction] = dict(self.parameters)
         if rate is not None:
             given["rate"] = rate
         if self.chooses_values and self.planes is not None:
             given["planes"] = self.planes
-        return value_config(self.value, given)
+        return value_config(self.codec, given)
 
     @property
     def chooses_values(self) -> bool:
         """Whether the value codec chooses all values, so that there is no mask."""
-        return _chooses_values(self.value)
+        return _chooses_values(self.codec)
 
     @property
     def search(self) -> bool:
         """Whether the parameter that a search can choose is left to it."""
         if self.chooses_values:
             return False
-        return ("n_out" if self.value == "block" else "n_in") not in dict(self.parameters)
+        return ("n_out" if self.codec == "block" else "n_in") not in dict(self.parameters)
 
     @property
     def how(self) -> Quantizer:
@@ -156,7 +183,7 @@ class Settings:
         """
         if self.quantizer not in (None, "trellis"):
             raise ConfigError(
-                f"--quantizer {self.quantizer} does not go with --value {self.value}, which "
+                f"--quantizer {self.quantizer} does not go with --value {self.codec}, which "
                 "chooses the codes itself (leave it out)"
             )
         return self._quantizer("trellis", planes)
@@ -214,6 +241,7 @@ KEYS: dict[str, type] = {
     **dict.fromkeys(_INTS, int),
     "rate": Fraction,
     "rotate": bool,
+    "trained": bool,
 }
 """Type of every key: names of options, with ``_`` for ``-``."""
 _RIVALS = {
@@ -262,7 +290,7 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     rate of its own the index bits.
     """
     gone = {rival for name in layer for rival in rivals(name)}
-    before = base.get("value", Settings.value)
+    before = base.get("value", _VALUE)
     if "value" in layer and layer["value"] != before:
         gone |= {"n_in", "n_out", "order"}.union(*OWN_PARAMETERS.values())
         if _chooses_values(layer["value"]) != _chooses_values(before):

@@ -85,7 +85,7 @@ def _weights(model: Mapping[str, ModelTensor], name: str) -> np.ndarray:
 
 def _own_mask(tensor: ModelTensor, weights: np.ndarray) -> np.ndarray | None:
     """Return the mask that a tensor came with, in its zeros, if it has one."""
-    return weights != 0 if tensor.pruned else prune.own_mask(weights)
+    return prune.own_mask(weights, pruned=tensor.pruned)
 
 
 def _global_cuts(

@@ -50,9 +50,9 @@ class Coded:
 class Coding(torch.nn.Module):
     """Parametrization of a weight: latent weights in, the weights that the file decodes to out.
 
-    Registered by :func:`xorloom.sw.torch.prune` with ``torch.nn.utils.parametrize``. Whatever
-    :meth:`forward` returns is exactly what comes back from the file, in training as well: scales
-    are rounded as they are stored, and planes are summed in the order of
+    Registered by :func:`xorloom.sw.torch.pruning.prune` with ``torch.nn.utils.parametrize``.
+    Whatever :meth:`forward` returns is exactly what comes back from the file, in training as well:
+    scales are rounded as they are stored, and planes are summed in the order of
     :func:`xorloom.sw.tensors.quantize.dequantize`. Gradients pass straight through.
     """
 

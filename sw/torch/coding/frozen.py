@@ -23,7 +23,7 @@ class FrozenCoding(Coding):
 
     It takes what any coding or file has; the weight that it is registered on is not looked at, and
     stays beside as the latent weight, which gets no gradient. So there is no ``of``: make it from
-    :class:`Coded`.
+    :class:`xorloom.sw.torch.coding.base.Coded`.
 
     Parameters
     ----------

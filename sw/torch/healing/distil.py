@@ -13,7 +13,7 @@ from itertools import cycle
 from typing import Any
 
 import torch
-from xorloom.sw.base.errors import ConfigError, check_range
+from xorloom.sw.base.errors import ConfigError, DivergedError, check_range
 from xorloom.sw.torch.coding.base import Coding
 from xorloom.sw.torch.pruned import pruned
 
@@ -65,17 +65,18 @@ def heal(
     scale_rate: float = 5e-3,
     loss: Loss | None = None,
 ) -> Healed:
-    """Train row scales, biases and norms of a compressed module towards its teacher's outputs.
+    """Train scales, biases and norms of a compressed module towards its teacher's outputs.
 
-    Codes, masks, levels, seeds and all other parameters of two dimensions or more stay as they are.
-    Adam; the learning rate rises in a few steps and falls along a cosine. Works in place: codings
-    that still choose are frozen for good, at what they have chosen.
+    Codes, masks, levels, seeds and all other parameters of two dimensions or more stay as they are,
+    and so does what has no gradients. Adam; the learning rate rises in a few steps and falls along
+    a cosine. Works in place: codings that still choose are frozen for good, at what they have
+    chosen.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Pruned, or frozen at what a file holds, see :func:`xorloom.sw.torch.prune` and
-        :func:`xorloom.sw.torch.load_frozen`.
+        Pruned, or frozen at what a file holds, see :func:`xorloom.sw.torch.pruning.prune` and
+        :func:`xorloom.sw.torch.healing.freezing.load_frozen`.
     teacher : torch.nn.Module
         The original; left as it was.
     batches : iterable
@@ -96,15 +97,15 @@ def heal(
     Raises
     ------
     ConfigError
-        If there is no batch, nothing of the module is compressed, or a loss is not finite; the
-        module is then at the last step whose loss was.
+        If there is no batch, nothing of the module is compressed, or a rate is not positive.
+    DivergedError
+        If a loss is not finite; the module is then as the last step left it.
     """
-    codings = freeze(module)
-    scales = [coding.scales for coding in codings.values()]
-    vectors = [p for p in module.parameters() if p.ndim <= 1 and all(p is not s for s in scales)]
-    groups = [{"params": vectors, "lr": rate}, *_scale_groups(codings.values(), scale_rate)]
-    _check_rates(rate=rate, scale_rate=scale_rate)
-    return _train(module, teacher, batches, groups, steps, seconds, loss or distance)
+    runs = _checked(batches, rate=rate, scale_rate=scale_rate)
+    groups = _scale_groups(freeze(module).values(), scale_rate)
+    rest = _others(module, groups)
+    groups.append({"params": [p for p in rest if p.ndim <= 1], "lr": rate})
+    return _train(module, teacher, runs, groups, steps, seconds, loss or distance)
 
 
 def distil(
@@ -121,6 +122,8 @@ def distil(
 ) -> Healed:
     """Train a pruned module, latent weights and all, towards its teacher's outputs.
 
+    Like :func:`heal`, and unlike :func:`xorloom.sw.torch.train.fit`, it needs no targets.
+
     Parameters
     ----------
     latent_rate : float
@@ -130,27 +133,37 @@ def distil(
 
     Raises
     ------
-    ConfigError
+    ConfigError, DivergedError
         As of :func:`heal`.
     """
-    _check_rates(rate=rate, scale_rate=scale_rate, latent_rate=latent_rate)
+    runs = _checked(batches, rate=rate, scale_rate=scale_rate, latent_rate=latent_rate)
     there = pruned(module)
     if not there:
         raise ConfigError(f"nothing of {type(module).__name__} is pruned: call prune before")
     groups = _scale_groups([weight.coding for weight in there], scale_rate)
-    taken = {id(p) for group in groups for p in group["params"]}
-    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
+    rest = _others(module, groups)
     groups += [
         {"params": [p for p in rest if p.ndim <= 1], "lr": rate},
         {"params": [p for p in rest if p.ndim > 1], "lr": latent_rate},
     ]
-    return _train(module, teacher, batches, groups, steps, seconds, loss or distance)
+    return _train(module, teacher, runs, groups, steps, seconds, loss or distance)
 
 
-def _check_rates(**rates: float) -> None:
+def _checked(batches: Iterable[Any], **rates: float) -> list[Any]:
+    """Return the batches, after a look at all that can be wrong before a module is touched."""
+    runs = list(batches)
+    if not runs:
+        raise ConfigError("batches is empty: training needs at least one (use typical inputs)")
     for name, number in rates.items():
         if not 0 < number < math.inf:
             raise ConfigError(f"{name} must be positive, not {number}")
+    return runs
+
+
+def _others(module: Any, groups: list[dict[str, Any]]) -> list[Any]:
+    """Return the parameters that have gradients and are in no group."""
+    taken = {id(p) for group in groups for p in group["params"]}
+    return [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
 
 
 def _scale_groups(codings: Iterable[Coding], scale_rate: float) -> list[dict[str, Any]]:
@@ -214,16 +227,13 @@ def _only(module: Any, groups: list[dict[str, Any]]) -> Iterator[None]:
 def _train(
     module: Any,
     teacher: Any,
-    batches: Iterable[Any],
+    runs: list[Any],
     groups: list[dict[str, Any]],
     steps: int | None,
     seconds: float | None,
     loss: Loss,
 ) -> Healed:
     """Make the steps."""
-    runs = list(batches)
-    if not runs:
-        raise ConfigError("batches is empty: training needs at least one (use typical inputs)")
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"seconds must be positive, not {seconds}")
     count = check_range("steps", len(runs) if steps is None else steps, 1, 1 << 31)
@@ -262,7 +272,7 @@ def _step(module: Any, teacher: Any, batch: Any, optimizer: Any, loss: Loss, ste
     found = loss(_run(module, batch), wanted)
     number = float(found.detach())
     if not math.isfinite(number):
-        raise ConfigError(
+        raise DivergedError(
             f"loss of step {step} is {number}: lower rate and scale_rate, and look at the batch "
             "(its inputs or the teacher's outputs may not be finite)"
         )

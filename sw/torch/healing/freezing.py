@@ -24,8 +24,8 @@ __all__ = ["freeze", "load_frozen"]
 def load_frozen(path: Path, module: Any) -> Any:
     """Load a compressed file into a module, to be healed and exported again.
 
-    As :func:`xorloom.sw.torch.load`, but weights that the file holds compressed are frozen codings:
-    their mask, codes, levels and seeds stay as they are in the file, their scales can be trained.
+    As :func:`xorloom.sw.torch.files.load`, but weights that the file holds compressed are frozen
+    codings: mask, codes, levels and seeds stay as they are in the file, scales can be trained.
 
     Parameters
     ----------

@@ -132,7 +132,8 @@ def test_direct_codec_is_between_scalar_levels_and_the_bound(tmp_path: Path) -> 
     rows: list[dict[str, Any]] = json.loads(xorloom("bench", "rate", *options)[0])
     assert plot.stat().st_size > 5000
     keys = {"codec", "source", "rate_bits", "error", "bound_bits_gap", "energy"}
-    keys |= {"energy_share_of_bound", "lut4_per_weight", "fmax_mhz", "mweights_per_s"}
+    keys |= {"energy_share_of_bound", "share_of_dense_bound"}
+    keys |= {"lut4_per_weight", "fmax_mhz", "mweights_per_s"}
     assert all(set(row) == keys | {"command", "options", "weights"} for row in rows)
     bound = [row for row in rows if row["codec"] == "bound"]
     assert all(row["error"] == pytest.approx(2 ** (-2 * row["rate_bits"])) for row in bound)
@@ -144,6 +145,7 @@ def test_direct_codec_is_between_scalar_levels_and_the_bound(tmp_path: Path) -> 
         )
         assert row["energy"] == 1 - row["error"]
         assert 0.8 < row["energy_share_of_bound"] < 1
+        assert row["share_of_dense_bound"] == pytest.approx(row["energy_share_of_bound"])
         assert row["mweights_per_s"] > 0
     assert 0.0625 < direct[-1]["error"] < 0.09 < scalar["error"]
     assert 2 < direct[-1]["rate_bits"] < 2.02

@@ -8,6 +8,7 @@ from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.index.choice import (
     BudgetError,
     best_order,
+    expected_error,
     index_config,
     operating_point,
     stored_index,
@@ -199,6 +200,19 @@ def test_operating_point_of_more_bits_keeps_more():
         operating_point(squares, b, indexes, plain_cost(1)).share for b in (0.12, 0.2, 0.4, 0.8)
     ]
     assert shares == sorted(set(shares))
+
+
+def test_operating_point_of_signs_catches_more_with_fewer_weights():
+    squares = gaussian(1 << 16) ** 2
+    indexes, cost = all_indexes("trellis", "entropy"), plain_cost(1)
+    most, signs = (
+        operating_point(squares, 0.3, indexes, cost, signs=signs) for signs in (False, True)
+    )
+    assert signs.bits <= 0.3
+    assert signs.density < 0.8 * most.density
+    errors = [expected_error(squares, point.density, point.index) for point in (most, signs)]
+    assert errors[1] < errors[0] - 0.005
+    assert signs.share == pytest.approx(1 - errors[1], abs=1e-3)
 
 
 def test_operating_point_of_all_zero_weights_is_no_error():

@@ -2,14 +2,21 @@
 """Rate-distortion bound against closed forms and Blahut-Arimoto; what masks keep, by hand."""
 
 from itertools import pairwise
-from math import exp, log2
+from math import exp, log2, pi
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.index.rate_distortion import kept_share, nm_share, rate_bound, share_bound
+from xorloom.sw.index.rate_distortion import (
+    kept_share,
+    nm_share,
+    rate_bound,
+    share_bound,
+    sign_error,
+)
 
 
 def h(*p):
@@ -203,3 +210,26 @@ def test_nm_share_keeps_what_is_beyond_the_last_group():
 def test_nm_share_of_a_bad_pattern_is_an_error(n, m):
     with pytest.raises(ConfigError, match=f"n:m must be 0 < n < m <= 8, not {n}:{m}"):
         nm_share(np.ones(8), n, m)
+
+
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.27, 0.6])
+def test_signs_of_the_largest_gaussian_weights_catch_what_the_integral_tells(density):
+    """E |w| over |w| > t is 2 phi(t); one scale catches its square over the density."""
+    normal = NormalDist()
+    caught = (2 * normal.pdf(normal.inv_cdf(1 - density / 2))) ** 2 / density
+    squares = gaussian(1 << 20) ** 2
+    assert sign_error(squares, density, 1.0) == pytest.approx(1 - caught, abs=2e-3)
+
+
+def test_signs_under_a_mask_that_knows_nothing_catch_the_mean_magnitude():
+    found = sign_error(gaussian(1 << 18) ** 2, 0.3, 1e-7)
+    assert found == pytest.approx(1 - 0.3 * 2 / pi, abs=2e-3)
+
+
+def test_signs_lose_less_the_more_bits_a_mask_has():
+    squares = gaussian(1 << 16) ** 2
+    errors = [sign_error(squares, 0.1, rate) for rate in (0.02, 0.1, 0.2, 0.4, 1)]
+    assert errors == sorted(errors, reverse=True)
+    assert sign_error(np.zeros(50), 0.1, 0.2) == 0
+    with pytest.raises(ConfigError, match="must be finite"):
+        sign_error(np.array([1.0, np.inf]), 0.1, 0.2)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
-from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.metrics import TensorBits, loss_row, mean_error
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.value.block.codec import encode
 from xorloom.sw.value.block.stream import pack_block
@@ -102,3 +102,18 @@ def test_tensor_bits_go_to_json(counted):
     values = json.loads(json.dumps(counted[-1].to_dict()))
     assert values["kept"] == counted[-1].kept
     assert values["bits_per_weight"] == pytest.approx(counted[-1].per_weight())
+
+
+def test_errors_of_several_tensors_count_by_their_weights(counted):
+    many, one = counted[-1], TensorBits(700, 1, 1, 10, 4, 3, 2, 1, 0.5, 0.25)
+    bits = {"a": many, "b": one}
+    assert mean_error(bits, {"a": 0.5, "b": 0.1}) == pytest.approx((6300 * 0.5 + 700 * 0.1) / 7000)
+    assert mean_error(bits, {"a": 0.5, "b": None}) is None, "your own codes"
+    assert mean_error({}, {}) is None
+    row = loss_row(many + one, 0.46)
+    spent = (many.total + 20) / 7000
+    assert row == {
+        "error": 0.46,
+        "share_of_dense_bound": pytest.approx(0.54 / (1 - 2 ** (-2 * spent))),
+    }
+    assert loss_row(one, None) == {"error": None, "share_of_dense_bound": None}

@@ -2,7 +2,12 @@
 import numpy as np
 import pytest
 from xorloom.sw.tensors import loss
-from xorloom.sw.tensors.loss import relative_error, worse_than
+from xorloom.sw.tensors.loss import (
+    gaussian_error,
+    relative_error,
+    share_of_dense_bound,
+    worse_than,
+)
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantizer, dequantize, quantize
 
@@ -114,3 +119,29 @@ def test_more_planes_of_one_method_are_never_worse(method, planes, rng):
         mask = prune_tensor(weights, 0.5)
         few, many = (Quantizer(method, p, scale_dtype="float32") for p in (planes - 1, planes))
         assert error_of(weights, mask, many) <= error_of(weights, mask, few) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "error"), [(0, 1), (0.5, 0.5), (1, 0.25), (2, 0.0625), (3, 1 / 64)]
+)
+def test_dense_gaussian_weights_lose_a_quarter_for_each_bit(rate, error):
+    assert gaussian_error(rate) == error
+    if rate:
+        assert share_of_dense_bound(error, rate) == pytest.approx(1)
+
+
+def test_share_of_the_dense_bound_is_by_hand():
+    # 2**-0.5168 = 0.69892, so 0.30108 could be caught; 0.274 was.
+    assert share_of_dense_bound(0.7260, 0.2584) == pytest.approx(0.2740 / 0.30108, abs=1e-4)
+    assert share_of_dense_bound(1.0, 0.3) == 0
+    assert share_of_dense_bound(0.5, 0.0) == 0, "nothing stored"
+    assert share_of_dense_bound(1 - 1e-9, 1e-9) == pytest.approx(1 / (2 * np.log(2)), rel=1e-6)
+
+
+def test_heavy_tails_exceed_the_dense_bound():
+    """One weight of 100 holds nearly all: its place and sign take a tenth of a bit per weight."""
+    weights = np.full((100, 100), 0.01, np.float32)
+    weights[:, 7] = 10
+    how = Quantizer(scale="tensor")
+    error = relative_error(weights, quantize(weights, weights > 1, how), how)
+    assert share_of_dense_bound(error, 0.0808 + 0.01) > 8

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, DivergedError
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
@@ -152,7 +152,7 @@ def test_healing_tells_what_is_wrong(tmp_path: Path) -> None:
         heal(module, teacher, inputs(1), scale_rate=-1)
     with pytest.raises(ConfigError, match=r"seconds must be positive, not 0"):
         heal(module, teacher, inputs(1), seconds=0)
-    with pytest.raises(ConfigError, match=r"loss of step 1 is nan: lower rate"):
+    with pytest.raises(DivergedError, match=r"loss of step 1 is nan: lower rate"):
         heal(module, teacher, [inputs(1)[0], torch.full((2, 48), torch.nan)])
     assert all(torch.isfinite(p).all() for p in module.parameters())
     with pytest.raises(ConfigError, match=r"outputs are no tensors of floats, but int"):

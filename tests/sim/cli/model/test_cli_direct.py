@@ -70,6 +70,8 @@ def test_a_model_goes_through_the_direct_codec(folder: Path) -> None:
         wanted = given[name].astype(np.float64)
         error = np.square(plain[name] - wanted).sum() / np.square(wanted).sum()
         assert error == pytest.approx(facts["error"])
+        bound = 1 - 2 ** (-2 * facts["bits_per_weight"]["total"])
+        assert facts["share_of_dense_bound"] == pytest.approx((1 - error) / bound)
         assert error < 0.11
     assert (plain["a.bias"] == given["a.bias"]).all()
     assert report["recipe"]["default"]["value"] == "direct"

@@ -27,11 +27,10 @@ from xorloom.sw.spec.weight_format import index_for
 from xorloom.sw.tensors.orders import runs
 from xorloom.sw.tensors.prune import prune_pattern
 from xorloom.sw.tensors.quantize import Quantizer
+from xorloom.sw.torch.plan import CHOSEN, MASKS, LayerPlan
 from xorloom.sw.value.plane import encode_value, stream_bits
 from xorloom.sw.value.search import search_block, window_for
 from xorloom.sw.value.window.codec import stream_slices
-
-from .plan import CHOSEN, MASKS, LayerPlan
 
 __all__ = ["plan_for", "stored_bits", "value_config"]
 
@@ -174,9 +173,9 @@ def plan_for(
     method : str
         ``direct``, or one of :data:`xorloom.sw.torch.plan.MASKS`.
     **split
-        Other fields of :class:`LayerPlan`, such as ``planes`` or ``scale``. Of ``trellis`` and
-        ``lowrank``, ``density`` or ``index_bits`` says how the budget is split; without, the
-        density is a share of the budget that suits networks that are trained.
+        Other fields of :class:`xorloom.sw.torch.plan.LayerPlan`, such as ``planes`` or ``scale``.
+        Of ``trellis`` and ``lowrank``, ``density`` or ``index_bits`` says how the budget is split;
+        without, the density is a share of the budget that suits networks that are trained.
 
     Raises
     ------
