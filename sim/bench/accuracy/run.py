@@ -4,6 +4,8 @@
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -113,16 +115,18 @@ def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str
             {(job.network, job.data, job.quick) for job in jobs if job.network != SENTENCES},
             key=lambda task: -NETWORKS[task[0]].schedule.dense_s,
         )
-        for made in [pool.submit(_dense, *task) for task in tasks]:
-            made.result()
-        futures: dict[Future[Any], Job] = {pool.submit(_outcome, job): job for job in jobs}
         try:
+            for made in [pool.submit(_dense, *task) for task in tasks]:
+                made.result()
+            futures: dict[Future[Any], Job] = {pool.submit(_outcome, job): job for job in jobs}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise ToolError(f"a worker process died, of too little memory maybe: {error}") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.kill()  # what is not done is done again; nothing of it is on the disk
             raise
 
 
@@ -142,11 +146,20 @@ def _dense(network: str, data: str, quick: bool) -> None:
 
 
 def _start() -> None:
-    """Prepare a worker."""
+    """Prepare a worker: who stops the command stops it, and it goes when the command is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
     logging.getLogger("xorloom").setLevel(logging.ERROR)
+
+
+def _watch() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

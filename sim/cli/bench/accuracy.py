@@ -42,6 +42,9 @@ def accuracy(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON file that rows are merged into.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw it as well, as .png or .svg; needs the extra plot.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy of networks that are trained through the code, at equal bits per weight.
@@ -49,10 +52,13 @@ def accuracy(
     Rows are kept as they are measured: a command that was stopped goes on where it was.
     """
     from xorloom.sim.bench.accuracy.jobs import jobs
+    from xorloom.sim.bench.accuracy.plot import draw
     from xorloom.sim.bench.accuracy.run import WORKERS, estimate, run
     from xorloom.sim.bench.accuracy.store import merged, read_results
+    from xorloom.sim.plots import check_plot
     from xorloom.sw.base.errors import ConfigError
 
+    check_plot(plot)
     for bits in budget or ():
         if not 0 < bits <= 8:
             raise ConfigError(f"budget must be above 0 and at most 8 bits per weight, not {bits:g}")
@@ -76,7 +82,9 @@ def accuracy(
         return
     rows, failed = run(asked, say)
     if output is not None:
-        merged(output, rows)
+        rows_there = merged(output, rows)
+    if plot is not None:
+        draw(rows if output is None else rows_there, plot)
     for line in failed:
         say(f"failed: {line}")
     if as_json:

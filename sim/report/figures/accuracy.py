@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xorloom.sim.bench.accuracy.plot import TITLES
 from xorloom.sim.report.results.input import Piece
 
 from .figure import COLOURS, MUTED, Figure, Table, axis, chart, label, number
 
 __all__ = ["accuracy_figures"]
 
-_LESS = ("bits per character",)
+_LESS = ("bits_per_character",)
 """What is better when there is less of it."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
@@ -19,14 +20,12 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", 
 def accuracy_figures(pieces: Sequence[Piece], key: str) -> list[Figure]:
     """Draw a figure for every network on its data: accuracy against bits, a line per method."""
     rows = [row for piece in pieces for row in piece.rows]
-    commands = tuple(dict.fromkeys(piece.command for piece in pieces))
     cases = list(dict.fromkeys((row["network"], row["data"], row["metric"]) for row in rows))
     return [
         _figure(
             [row for row in rows if (row["network"], row["data"], row["metric"]) == case],
             key if not n else f"{key}-{n + 1}",
             case,
-            commands,
         )
         for n, case in enumerate(cases)
     ]
@@ -44,7 +43,7 @@ def _traces(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": label(method),
+                "name": label(TITLES.get(method, method)),
                 "x": [row["bits_per_weight"] for row in line],
                 "y": [row["accuracy"] for row in line],
                 "error_y": {
@@ -57,7 +56,7 @@ def _traces(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
                 "line": {"color": colour, "width": 1.8},
                 "marker": {"size": 8, "symbol": _SYMBOLS[n % len(_SYMBOLS)], "color": colour},
                 "text": [_hover(row) for row in line],
-                "hovertemplate": f"{label(method)}<br>%{{text}}<extra></extra>",
+                "hovertemplate": f"{label(TITLES.get(method, method))}<br>%{{text}}<extra></extra>",
             }
         )
     return found
@@ -71,19 +70,14 @@ def _hover(row: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(
-    rows: Sequence[Mapping[str, Any]],
-    key: str,
-    case: tuple[str, str, str],
-    commands: tuple[str, ...],
-) -> Figure:
+def _figure(rows: Sequence[Mapping[str, Any]], key: str, case: tuple[str, str, str]) -> Figure:
     network, data, metric = case
     dense = rows[0]["dense_accuracy"]
     bits = [row["bits_per_weight"] for row in rows]
     made = chart(
         _traces(rows),
         axis("bits per weight, everything counted", type="log", dtick="D2"),
-        axis(metric),
+        axis(metric.replace("_", " ")),
     )
     made["layout"]["shapes"] = [
         {
@@ -98,12 +92,20 @@ def _figure(
     ]
     table = Table(
         (
-            *("method", "bits per weight", metric, "std", "dense", "density", "index bits"),
+            *(
+                "method",
+                "bits per weight",
+                metric.replace("_", " "),
+                "std",
+                "dense",
+                "density",
+                "index bits",
+            ),
             *("planes", "epochs", "seeds", "lost by the codec"),
         ),
         tuple(
             (
-                row["method"],
+                TITLES.get(row["method"], row["method"]),
                 f"{row['bits_per_weight']:.4f}",
                 number(row["accuracy"]),
                 number(row["accuracy_std"], 2),
@@ -125,7 +127,7 @@ def _figure(
         f"{better} and further left is better. Every method was trained alike from the same dense "
         f"network, the dashed line ({min(bits):.2g} to {max(bits):.2g} bits in place of 32); bars "
         "are one standard deviation over the seeds.",
-        commands,
+        (f"xorloom bench accuracy --network {network} --data {data}",),
         table,
         made,
     )

@@ -2,6 +2,12 @@
 """Rows of the accuracy laboratory, on a few random images: what they hold and what made them."""
 
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +20,13 @@ from xorloom.sim.bench.accuracy import networks  # noqa: E402
 from xorloom.sim.bench.accuracy.jobs import Job, jobs  # noqa: E402
 from xorloom.sim.bench.accuracy.methods import METHODS  # noqa: E402
 from xorloom.sim.bench.accuracy.networks import NETWORKS  # noqa: E402
+from xorloom.sim.bench.accuracy.store import Store  # noqa: E402
 from xorloom.sim.bench.accuracy.tasks import Part, Task  # noqa: E402
 from xorloom.sim.bench.accuracy.training import dense_state  # noqa: E402
 from xorloom.sim.bench.accuracy.vision import LeNet300  # noqa: E402
 from xorloom.sim.datasets import Images  # noqa: E402
-from xorloom.sw.base.errors import DivergedError, FormatError  # noqa: E402
+from xorloom.sim.datasets.images import MNIST  # noqa: E402
+from xorloom.sw.base.errors import DivergedError, FormatError, ToolError  # noqa: E402
 
 KEYS = {"network", "data", "method", "density", "index_bits", "planes", "bits_per_weight"}
 KEYS |= {"accuracy", "accuracy_std", "dense_accuracy", "epochs", "seeds", "budget", "scale"}
@@ -183,3 +191,42 @@ def test_parts_share_no_image() -> None:
     }
     whole = torch.cat([part.inputs for part in parts.values()]).flatten(1)
     assert len(torch.unique(whole, dim=0)) == len(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_command_leaves_no_worker_and_keeps_what_was_measured(
+    stop: signal.Signals, tmp_path: Path
+) -> None:
+    # Any bytes of MNIST's size and checksum will not do: the real images, out of the real cache.
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("XORLOOM_CACHE")
+            os.link(MNIST.file("mnist.images"), tmp_path / "mnist.images")
+    except (ToolError, OSError) as error:
+        warnings.warn(f"MNIST is not there, nothing checked: {error}", stacklevel=1)
+        return
+    words = [sys.executable, "-m", "xorloom.sim.cli", "bench", "accuracy", "--quick"]
+    words += ["--network", "lenet-300-100", "--data", "mnist"]
+    for method in ("n:m", "entropy", "trellis", "direct-viterbi"):
+        words += ["--method", method]
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as command:
+        assert command.stderr is not None
+        for line in command.stderr:
+            if line.startswith("1 of "):
+                break
+        command.send_signal(stop)
+        code = command.wait(timeout=30)
+        assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[stop]
+    for _ in range(50):
+        try:
+            os.killpg(command.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        os.killpg(command.pid, signal.SIGKILL)
+        pytest.fail("workers are left")
+    assert len(Store(tmp_path / "accuracy" / "outcomes.jsonl").read()) >= 1
