@@ -378,7 +378,7 @@ def _check_array(what: str, name: str, given: object, other: str = "") -> None:
         )
     if given.dtype.kind in "cOSUmM":
         raise ConfigError(f"{what} {name!r} must be of real numbers, not {given.dtype}")
-    if given.dtype.kind == "f" and np.isnan(given).any() and what in ("mask", "saliency"):
+    if given.dtype.kind == "f" and np.isnan(given).any() and what == "mask":
         raise ConfigError(f"{what} {name!r} has a NaN (give 0 where a weight is pruned)")
 
 
