@@ -63,9 +63,10 @@ def _traces(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 
 def _hover(row: Mapping[str, Any]) -> str:
+    seeds = row["seeds"]
+    spread = f" ± {row['accuracy_std']:.2g}, {seeds} seeds" if seeds > 1 else ", 1 seed"
     return (
-        f"{row['bits_per_weight']:.4f} bits: {row['accuracy']:.4g} ± {row['accuracy_std']:.2g}, "
-        f"{row['seeds']} seeds<br>density {row['density']:.4g}, {row['index_bits']:.4g} index "
+        f"{row['bits_per_weight']:.4f} bits: {row['accuracy']:.4g}{spread}<br>density {row['density']:.4g}, {row['index_bits']:.4g} index "
         f"bits, {row['planes']} planes"
     )
 
