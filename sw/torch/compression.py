@@ -130,6 +130,8 @@ def compress(
     """
     if not 0 < bits_per_weight < math.inf:
         raise ConfigError(f"bits per weight must be positive, not {bits_per_weight}")
+    if isinstance(weights, str):
+        raise ConfigError(f"weights must be a sequence of names or patterns: [{weights!r}]")
     if path is not None:
         check_outputs([Path(path)])
     there = pruned(module)

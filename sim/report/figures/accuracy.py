@@ -66,8 +66,8 @@ def _hover(row: Mapping[str, Any]) -> str:
     seeds = row["seeds"]
     spread = f" ± {row['accuracy_std']:.2g}, {seeds} seeds" if seeds > 1 else ", 1 seed"
     return (
-        f"{row['bits_per_weight']:.4f} bits: {row['accuracy']:.4g}{spread}<br>density {row['density']:.4g}, {row['index_bits']:.4g} index "
-        f"bits, {row['planes']} planes"
+        f"{row['bits_per_weight']:.4f} bits: {row['accuracy']:.4g}{spread}<br>"
+        f"density {row['density']:.4g}, {row['index_bits']:.4g} index bits, {row['planes']} planes"
     )
 
 

@@ -141,6 +141,8 @@ def test_one_call_looks_at_everything_before_it_trains(tmp_path):
     for budget in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=rf"must be positive, not {budget}$"):
             compress(module, budget, train)
+    with pytest.raises(ConfigError, match=r"weights must be a sequence .*: \['0\.weight'\]"):
+        compress(module, 0.5, train, weights=WEIGHT)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     prune(module, {WEIGHT: LayerPlan()})
     with pytest.raises(ConfigError, match=r"0\.weight is pruned already, and the budget"):
