@@ -153,7 +153,10 @@ def make_codings(
 def install(weight: Weight, coding: Coding) -> None:
     """Register a coding at every place of a weight; all places share the latent weight."""
     latent: Parameter | None = None
+    dense = weight.parameter.detach().clone()  # registering gives the parameter the latent's shape
     for part, own in weight.places:
+        if latent is not None:
+            setattr(part, own, Parameter(dense))
         parametrize.register_parametrization(part, own, coding)
         pair = getattr(part.parametrizations, own)
         if latent is None:

@@ -192,6 +192,11 @@ class MaskedCoding(Coding):
         ConfigError
             If it is of another kind of mask than the plan's.
         """
+        if "fade" not in state:
+            raise ConfigError(
+                f"{self.name}: the state dict has seeds or scales alone, the plan says a mask, "
+                f"{self.plan.mask} (prune with the plan that it was made with)"
+            )
         self.fade, self.dense_gradient = state["fade"], state["dense_gradient"]
         self.updates, self._stored = state["updates"], getattr(torch, state["stored"])
         self.choice = None

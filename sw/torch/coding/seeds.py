@@ -220,10 +220,10 @@ class SeedCoding(Coding):
         ConfigError
             If the latent seeds are those of another network.
         """
-        own = self.get_extra_state()["network"]
-        if state["network"] != own:
+        own, found = self.get_extra_state()["network"], state.get("network", "of a mask")
+        if found != own:
             raise ConfigError(
-                f"{self.name}: the state dict is of the network {state['network']}, not {own} "
+                f"{self.name}: the state dict is of the network {found}, not {own} "
                 "(prune with the plan that it was made with)"
             )
         self._dtype = getattr(torch, state["stored"])

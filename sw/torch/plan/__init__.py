@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plans of layers: what the weights of a module become, and which weights a plan is for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -89,6 +89,15 @@ class LayerPlan:
                 f"index_bits goes with the masks trellis and lowrank, not {self.mask} (leave it "
                 "out)"
             )
+        for own in ("window", "taps"):
+            if getattr(self, own) is not None:
+                check_range(own, getattr(self, own), 1, 64)
+        if self.window is not None and self.value != "direct" and self.mask != "trellis":
+            raise ConfigError(
+                f"window goes with value direct and mask trellis, not {self.mask} (leave it out)"
+            )
+        if len(self.pattern) != 2:
+            raise ConfigError(f"pattern must be (n, m), not {self.pattern}")
         kept, of = self.pattern
         if not 1 <= check_range("n of pattern", kept, 1, 1 << 16) < of:
             raise ConfigError(f"pattern must be (n, m) with 1 <= n < m, not {self.pattern}")
@@ -188,9 +197,11 @@ def resolve(module: Any, plan: Plans) -> list[tuple[Weight, LayerPlan]]:
     Raises
     ------
     ConfigError
-        If a plan names no weight, or two patterns name the same one and their plans differ.
+        If a plan names no weight, or one that is pruned already or cannot be; if two patterns name
+        the same one and their plans differ.
     """
     there = weights_of(module)
+    taken = _parametrized(module)
     if isinstance(plan, LayerPlan):
         chosen = [w for w in there if w.kind in _KINDS and w.parameter.numel() >= MIN_SIZE]
         if not chosen:
@@ -198,22 +209,18 @@ def resolve(module: Any, plan: Plans) -> list[tuple[Weight, LayerPlan]]:
                 f"the plan names no weight: {type(module).__name__} has none of {MIN_SIZE:,} "
                 f"elements or more in layers of {', '.join(_KINDS)} (give patterns of names)"
             )
-        return [(weight, plan) for weight in chosen]
+        _refuse(taken)
+        return [(_checked(weight), plan) for weight in chosen]
+    if not isinstance(plan, Mapping):
+        raise ConfigError(f"a plan is a LayerPlan or a mapping of them by name, not {plan!r}")
+    _refuse([name for name in taken if _own([name], plan) is not None])
     found: list[tuple[Weight, LayerPlan]] = []
-    used: set[str] = set()
+    names = [*taken, *(name for weight in there for name in weight.names)]
+    unused = [p for p in plan if not any(fnmatchcase(name, p) for name in names)]
     for weight in there:
-        matches = [p for p in plan if any(fnmatchcase(name, p) for name in weight.names)]
-        used.update(matches)
-        exact = [p for p in matches if p in weight.names] or matches
-        if len({plan[p] for p in exact}) > 1:
-            raise ConfigError(
-                f"{weight.name}: {' and '.join(map(repr, exact))} both name it and differ (give "
-                "its own name, which comes before patterns)"
-            )
-        own = plan[exact[0]] if exact else None
+        own = _own(weight.names, plan)
         if own is not None:
-            found.append((weight, own))
-    unused = [pattern for pattern in plan if pattern not in used]
+            found.append((_checked(weight), own))
     if unused or not found:
         what = f"{unused[0]!r} names" if unused else "the plan names"
         raise ConfigError(
@@ -222,3 +229,49 @@ def resolve(module: Any, plan: Plans) -> list[tuple[Weight, LayerPlan]]:
             "dimensions or more)"
         )
     return found
+
+
+def _own(names: Sequence[str], plan: Mapping[str, LayerPlan | None]) -> LayerPlan | None:
+    """Return the plan of a weight, by its names."""
+    matches = [p for p in plan if any(fnmatchcase(name, p) for name in names)]
+    exact = [p for p in matches if p in names] or matches
+    if len({plan[p] for p in exact}) > 1:
+        raise ConfigError(
+            f"{names[0]}: {' and '.join(map(repr, exact))} both name it and differ (give its own "
+            "name, which comes before patterns)"
+        )
+    own = plan[exact[0]] if exact else None
+    if own is not None and not isinstance(own, LayerPlan):
+        raise ConfigError(f"{names[0]}: its plan must be a LayerPlan, not {own!r}")
+    return own
+
+
+def _parametrized(module: Any) -> list[str]:
+    """Return the names of weights that are pruned, or parametrized otherwise."""
+    from torch.nn.utils import parametrize
+
+    return [
+        f"{prefix}.{own}" if prefix else own
+        for prefix, part in module.named_modules(remove_duplicate=False)
+        if parametrize.is_parametrized(part)
+        for own in part.parametrizations
+    ]
+
+
+def _refuse(taken: Sequence[str]) -> None:
+    if taken:
+        raise ConfigError(
+            f"{listed(taken)}: pruned already, or parametrized otherwise (bake(module) makes "
+            "pruned weights plain ones; give a plan for others by their names, None for these)"
+        )
+
+
+def _checked(weight: Weight) -> Weight:
+    parameter = weight.parameter
+    if not parameter.numel() or not parameter.is_floating_point() or parameter.is_meta:
+        what = "the meta device" if parameter.is_meta else f"shape {tuple(parameter.shape)}"
+        raise ConfigError(
+            f"{weight.name} is {parameter.dtype} of {what}: only floating-point weights with "
+            "elements can be pruned (leave it out, give it the plan None)"
+        )
+    return weight

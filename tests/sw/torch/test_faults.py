@@ -217,3 +217,63 @@ def test_error_of_trained_weights_is_unknown(tmp_path):
     found = export(module, path)
     assert found.tensors[WEIGHT].error is None
     assert read_container(path).tensors[WEIGHT].error is None
+
+
+@pytest.mark.parametrize("plan", [SEEDS, LayerPlan(), LayerPlan("n:m", planes=2, scale="row")])
+def test_tied_weights_come_back_whatever_the_plan(tmp_path, plan):
+    module, path, ids = Tied(True), tmp_path / "m.safetensors", torch.arange(9)
+    handle = prune(module, {"head.weight": plan})
+    module(ids).square().sum().backward()
+    assert handle.latent("words.weight").grad.abs().sum() > 0
+    assert torch.equal(module.head.weight, module.words.weight)
+    export(module, path)
+    assert torch.equal(load(path, Tied(True))(ids), module(ids))
+
+
+@pytest.mark.parametrize("plan", [LayerPlan(), {"*.weight": SEEDS}, {WEIGHT: SEEDS}])
+def test_what_is_pruned_or_parametrized_is_never_passed_over(plan):
+    module, other = network(), network()
+    prune(module, {WEIGHT: LayerPlan("magnitude")})
+    torch.nn.utils.parametrizations.weight_norm(other[0])
+    for there in (module, other):
+        before = list(there.state_dict())
+        with pytest.raises(ConfigError, match=r"^0\.weight: pruned already, or parametrized"):
+            prune(there, plan)
+        assert list(there.state_dict()) == before
+    assert prune(module, {"*.weight": SEEDS, WEIGHT: None}).names == ["2.weight"]
+
+
+@pytest.mark.parametrize("value", ["window", "direct"])
+@pytest.mark.parametrize(
+    ("shape", "options", "text"),
+    [
+        ((0, 4), {}, r"float32 of shape \(0, 4\): only floating-point weights with elements"),
+        ((4, 0), {}, r"float32 of shape \(4, 0\): only floating-point weights with elements"),
+        ((4, 4), {"dtype": torch.complex64}, "complex64 of shape"),
+        ((4, 4), {"dtype": torch.int8}, "int8 of shape"),
+        ((4, 4), {"device": "meta"}, "float32 of the meta device"),
+    ],
+)
+def test_weights_that_cannot_be_pruned_are_named(shape, options, text, value):
+    module = torch.nn.Module()
+    module.x = torch.nn.Parameter(torch.zeros(shape, **options), requires_grad=False)
+    with pytest.raises(ConfigError, match=rf"^x is torch\.{text}"):
+        prune(module, {"x": SEEDS if value == "direct" else LayerPlan()})
+
+
+def test_plans_that_are_none_are_refused():
+    for plan in (None, "trellis", {WEIGHT: "trellis"}):
+        with pytest.raises(ConfigError, match="LayerPlan"):
+            prune(network(), plan)
+    for fields in ({"pattern": (1, 2, 3)}, {"taps": 0}, {"window": 0}, {"window": 9}):
+        with pytest.raises(ConfigError, match=next(iter(fields))):
+            LayerPlan("magnitude", **fields)
+
+
+def test_state_dicts_of_seeds_and_of_masks_are_told_apart():
+    seeds, masks = network(), network()
+    prune(seeds, {WEIGHT: SEEDS})
+    prune(masks, {WEIGHT: LayerPlan()})
+    for one, other in ((seeds, masks), (masks, seeds)):
+        with pytest.raises(ConfigError, match=r"^0\.weight: .* \(prune with the plan that it was"):
+            one.load_state_dict(other.state_dict())
