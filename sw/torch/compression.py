@@ -17,6 +17,7 @@ from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.plan.trained import trained_split
 from xorloom.sw.model.verify import plain_weights
 from xorloom.sw.tensors.checkpoint.model import from_arrays
 from xorloom.sw.tensors.quantize import dequantize
@@ -24,7 +25,7 @@ from xorloom.sw.tensors.quantize import dequantize
 from .budget import plan_for
 from .coding import Coded, Coding
 from .files import export, write
-from .plan import LayerPlan, Plans, Weight, resolve
+from .plan import PLANES_MAX, LayerPlan, Plans, Weight, resolve
 from .pruned import pruned
 from .pruning import Handle, install, make_codings
 from .schedule import Schedule, dense_coding
@@ -83,7 +84,7 @@ def compress(
     train: Train | None = None,
     *,
     path: Path | None = None,
-    method: str = "trellis",
+    method: str | None = None,
     weights: Sequence[str] | None = None,
     importance: Mapping[str, np.ndarray] | None = None,
     schedule: Schedule | None = None,
@@ -102,8 +103,9 @@ def compress(
         rarely works.
     path : Path, optional
         File to write.
-    method : str
-        As in :func:`xorloom.sw.torch.budget.plan_for`.
+    method : str, optional
+        As in :func:`xorloom.sw.torch.budget.plan_for`; by default what did best in the accuracy
+        laboratory, with its planes: see :func:`xorloom.sw.model.plan.trained.trained_split`.
     weights : sequence of str, optional
         Names or patterns of the weights to compress; by default all that one plan is for, see
         :func:`xorloom.sw.torch.plan.resolve`. What is left alone is told.
@@ -144,6 +146,10 @@ def compress(
     chosen = [weight for weight, _ in resolve(module, wanted)]
     _tell_rest(module, chosen)
     shapes = [tuple(weight.parameter.shape) for weight in chosen]
+    if method is None:
+        usual = trained_split(bits_per_weight)
+        method = "all" if usual.codec == "none" else usual.codec
+        split = {"planes": min(usual.planes, PLANES_MAX)} | split
     budget = bits_per_weight * _ROOM
     for _ in range(_TRIES):
         try:

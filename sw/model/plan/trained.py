@@ -4,8 +4,8 @@
 A mask that training can adapt to needs few bits: what counts is how many values are free. Without
 training it is the other way round, see :func:`xorloom.sw.index.choice.operating_point`.
 
-The table holds what LeNet-300-100 on MNIST and Fashion-MNIST did best with after 5 to 15 epochs:
-docs/decisions/compress.md, and docs/results.md where the laboratory measured a budget.
+The table holds what LeNet-300-100 did best with on MNIST, of masks that the codecs choose: see
+docs/results.md, "Accuracy of trained networks".
 """
 
 import math
@@ -15,6 +15,8 @@ from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["TABLE", "Split", "trained_split"]
 
+_MOST = 1.2
+"""Bits per weight up to which the table holds; the trellis has masks of density 0.47 at most."""
 _HASHED_STEPS = 256
 """Steps of a hashed mask's density."""
 
@@ -41,19 +43,23 @@ class Split(NamedTuple):
 
 
 TABLE: dict[float, tuple[str, float, int]] = {
-    0.10: ("hashed", 0.0, 1),
-    0.26: ("trellis", 0.10 / 0.26, 2),
-    0.40: ("trellis", 0.19 / 0.40, 2),
+    0.05: ("hashed", 0.0, 1),
+    0.10: ("trellis", 0.42, 2),
+    0.17: ("trellis", 0.43, 2),
+    0.26: ("trellis", 0.43, 2),
+    0.40: ("trellis", 0.44, 2),
+    0.55: ("trellis", 0.24, 2),
+    1.00: ("trellis", 0.24, 2),
 }
-"""By bits per weight without scales: index codec, its share of them, planes. At 0.10 the hashed
-mask was as good as the best trellis mask, and needs no search."""
+"""By bits per weight without scales: index codec, its share of them, planes. At 0.05 the trellis
+has no mask that fits."""
 
 
 def trained_split(bits_per_weight: float, scale_bits: float = 0.0) -> Split:
     """Return how to spend a budget on a network that is trained under what is stored.
 
-    The table's nearest budget decides. From 1 bit on, of which nothing was measured, every weight
-    is kept, in as many planes as there are whole bits.
+    The table's nearest budget decides. Above it, where nothing was measured, every weight is kept,
+    in as many planes as there are whole bits.
 
     Parameters
     ----------
@@ -74,7 +80,7 @@ def trained_split(bits_per_weight: float, scale_bits: float = 0.0) -> Split:
             f"{scale_bits:.4f}, and index and values at least {1 / _HASHED_STEPS:.4f} (share "
             "scales: --scale tensor)"
         )
-    if bits >= 1:
+    if bits > _MOST:
         return Split("none", 1.0, None, min(8, math.floor(bits)))
     near = min(TABLE, key=lambda budget: abs(math.log(bits / budget)))
     codec, share, planes = TABLE[near]

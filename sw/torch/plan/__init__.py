@@ -11,7 +11,7 @@ from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.model.plan.selection import MIN_SIZE
 from xorloom.sw.tensors.checkpoint.model import listed
 
-__all__ = ["MASKS", "VALUES", "LayerPlan", "Plans", "Weight", "resolve", "weights_of"]
+__all__ = ["MASKS", "PLANES_MAX", "VALUES", "LayerPlan", "Plans", "Weight", "resolve", "weights_of"]
 
 MASKS = ("all", "magnitude", "trellis", "lowrank", "hashed", "n:m")
 """Ways to a mask."""
