@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sim.plots import save_plot
+from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["TITLES", "draw"]
+__all__ = ["TITLES", "draw", "drawn", "y_title"]
 
 TITLES = {
     "hashed": "hashed index",
@@ -38,10 +39,22 @@ _LOOKS = {
 _COLUMNS = 2
 
 
+def drawn(row: Mapping[str, Any], key: str) -> float:
+    """Return what is drawn of a figure: of an accuracy in per cent, what is wrong."""
+    value = float(row[key])
+    return 100 - value if row["metric"] == "accuracy" else value
+
+
+def y_title(metric: str) -> str:
+    """Return the title of the axis of :func:`drawn`."""
+    return "wrong, per cent" if metric == "accuracy" else metric.replace("_", " ")
+
+
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw a panel for every network on its data, a line for every method.
 
-    Rows of runs that were longer than most are left out.
+    Accuracy is drawn as what is wrong, whose logarithm tells methods apart. Rows of runs that were
+    longer than most are left out, and networks of a single budget.
 
     Parameters
     ----------
@@ -49,11 +62,22 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         As ``bench accuracy`` makes them.
     path : Path
         PNG or SVG by its ending.
+
+    Raises
+    ------
+    ConfigError
+        If no network has rows of two budgets.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    cases = list(dict.fromkeys((row["network"], row["data"]) for row in rows))
+    cases = [
+        case
+        for case in dict.fromkeys((row["network"], row["data"]) for row in rows)
+        if len({row["budget"] for row in rows if (row["network"], row["data"]) == case}) > 1
+    ]
+    if not cases:
+        raise ConfigError("nothing to draw: every network has rows of one budget only")
     lines = -(-len(cases) // _COLUMNS)
     figure = Figure(figsize=(11, 0.9 + 4.2 * lines), layout="constrained")
     grid = figure.subplots(lines, min(_COLUMNS, len(cases)), squeeze=False)
@@ -63,10 +87,10 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axes, case in zip(grid.flat, cases, strict=False):
         own = [row for row in rows if (row["network"], row["data"]) == case]
         usual = Counter(row["epochs"] for row in own).most_common(1)[0][0]
-        axes.axhline(own[0]["dense_accuracy"], color="black", linewidth=1, linestyle="--")
+        axes.axhline(drawn(own[0], "dense_accuracy"), color="black", linewidth=1, linestyle="--")
         for method, title in TITLES.items():
             line = sorted(
-                (row["bits_per_weight"], row["accuracy"], row["accuracy_std"])
+                (row["bits_per_weight"], drawn(row, "accuracy"), row["accuracy_std"])
                 for row in own
                 if (row["method"], row["epochs"]) == (method, usual)
             )
@@ -86,11 +110,14 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.set(
             title=f"{case[0]}, {case[1]}",
             xlabel="bits per weight, everything counted",
-            ylabel=own[0]["metric"].replace("_", " "),
+            ylabel=y_title(own[0]["metric"]),
             xscale="log",
+            yscale="log",
         )
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        for side in (axes.xaxis, axes.yaxis):
+            side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1.0])
         axes.grid(alpha=0.3)
     order = [title for title in TITLES.values() if title in handles]

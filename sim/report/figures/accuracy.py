@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xorloom.sim.bench.accuracy.plot import TITLES
+from xorloom.sim.bench.accuracy.plot import TITLES, drawn, y_title
 from xorloom.sim.report.results.input import Piece
 
 from .figure import COLOURS, MUTED, Figure, Table, axis, chart, label, number
 
 __all__ = ["accuracy_figures"]
 
-_LESS = ("bits_per_character",)
-"""What is better when there is less of it."""
+_TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2]
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
 
@@ -35,17 +34,19 @@ def _traces(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Return a trace per method, of rows that were trained equally long."""
     found = []
     usual = Counter(row["epochs"] for row in rows).most_common(1)[0][0]
-    for n, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+    for n, method in enumerate(TITLES):
         line = [row for row in rows if (row["method"], row["epochs"]) == (method, usual)]
         line.sort(key=lambda row: row["bits_per_weight"])
+        if not line:
+            continue
         colour = COLOURS[n % len(COLOURS)]
         found.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": label(TITLES.get(method, method)),
+                "name": label(TITLES[method]),
                 "x": [row["bits_per_weight"] for row in line],
-                "y": [row["accuracy"] for row in line],
+                "y": [drawn(row, "accuracy") for row in line],
                 "error_y": {
                     "type": "data",
                     "array": [row["accuracy_std"] for row in line],
@@ -54,9 +55,13 @@ def _traces(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
                     "width": 3,
                 },
                 "line": {"color": colour, "width": 1.8},
-                "marker": {"size": 8, "symbol": _SYMBOLS[n % len(_SYMBOLS)], "color": colour},
+                "marker": {
+                    "size": 8,
+                    "symbol": _SYMBOLS[(n + n // 8) % len(_SYMBOLS)],
+                    "color": colour,
+                },
                 "text": [_hover(row) for row in line],
-                "hovertemplate": f"{label(TITLES.get(method, method))}<br>%{{text}}<extra></extra>",
+                "hovertemplate": f"{label(TITLES[method])}<br>%{{text}}<extra></extra>",
             }
         )
     return found
@@ -73,12 +78,11 @@ def _hover(row: Mapping[str, Any]) -> str:
 
 def _figure(rows: Sequence[Mapping[str, Any]], key: str, case: tuple[str, str, str]) -> Figure:
     network, data, metric = case
-    dense = rows[0]["dense_accuracy"]
-    bits = [row["bits_per_weight"] for row in rows]
+    dense = drawn(rows[0], "dense_accuracy")
     made = chart(
         _traces(rows),
-        axis("bits per weight, everything counted", type="log", dtick="D2"),
-        axis(metric.replace("_", " ")),
+        axis("bits per weight, everything counted", type="log", tickvals=_TICKS),
+        axis(y_title(metric), type="log", dtick="D1"),
     )
     made["layout"]["shapes"] = [
         {
@@ -121,13 +125,12 @@ def _figure(rows: Sequence[Mapping[str, Any]], key: str, case: tuple[str, str, s
             for row in sorted(rows, key=lambda row: (row["bits_per_weight"], row["method"]))
         ),
     )
-    better = "Lower" if metric in _LESS else "Higher"
+    better = "Higher" if metric == "cosine" else "Lower"
     return Figure(
         key,
         f"What a bit buys: {network} on {data}",
         f"{better} and further left is better. Every method was trained alike from the same dense "
-        f"network, the dashed line ({min(bits):.2g} to {max(bits):.2g} bits in place of 32); bars "
-        "are one standard deviation over the seeds.",
+        "network, the dashed line; bars are one standard deviation over the seeds.",
         (f"xorloom bench accuracy --network {network} --data {data}",),
         table,
         made,

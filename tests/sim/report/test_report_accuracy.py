@@ -31,15 +31,16 @@ def test_a_figure_per_network_and_a_line_per_method(tmp_path: Path) -> None:
         ROW,
         ROW | {"bits_per_weight": 0.0498, "accuracy": 94.8, "command": "xorloom bench accuracy -q"},
         ROW | {"method": "direct", "accuracy": 96.6, "command": "xorloom bench accuracy --x"},
-        ROW | {"network": "lstm", "metric": "bits_per_character", "accuracy": 2.1},
+        ROW | {"network": "lstm", "metric": "cosine", "accuracy": 0.9},
     ]
     first, second = figures(tmp_path, rows)
     assert [trace["name"] for trace in first.chart["data"]] == ["hashed index", "trained seeds"]
     assert first.chart["data"][0]["x"] == [0.0498, 0.0993]
     assert first.chart["data"][0]["error_y"]["array"] == [0.1, 0.1]
     assert first.commands == ("xorloom bench accuracy --network lenet --data mnist",)
-    assert "Higher" in first.reading
-    assert "Lower" in second.reading
+    assert "Lower" in first.reading
+    assert "Higher" in second.reading
+    assert second.chart["data"][0]["y"] == [0.9]
     assert len(first.table.rows) == 3
 
 
@@ -50,7 +51,7 @@ def test_longer_runs_are_in_the_table_but_not_in_the_line(tmp_path: Path) -> Non
         ROW | {"epochs": 18, "accuracy": 97.0, "command": "xorloom bench accuracy --epochs 3x"},
     ]
     (figure,) = figures(tmp_path, rows)
-    assert figure.chart["data"][0]["y"] == [96.0, 96.0]
+    assert figure.chart["data"][0]["y"] == [4.0, 4.0]
     assert len(figure.table.rows) == 3
 
 
