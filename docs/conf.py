@@ -58,7 +58,11 @@ rst_prolog = """
 # Every reference to this project must resolve. Those to libraries cannot: their inventories are
 # on the network.
 nitpicky = True
-OTHERS = "amaranth|collections|concurrent|contextlib|ctypes|enum|numpy|pathlib|typer|types|typing"
+OTHERS = (
+    "amaranth|collections|concurrent|contextlib|ctypes|enum|fractions|numpy|pathlib|torch|typer|types"
+    "|typing"
+)
+autodoc_mock_imports = ["torch"]  # not in the set-up of the manual: it is large
 nitpick_ignore_regex = [
     (r"py:(class|obj)", rf"({OTHERS})(\..*)?"),
     (r"py:class", r"(dict|list|tuple)\[.*"),  # a long annotation, cut at its comma
