@@ -59,13 +59,14 @@ rst_prolog = """
 # on the network.
 nitpicky = True
 OTHERS = (
-    "amaranth|collections|concurrent|contextlib|ctypes|enum|fractions|numpy|pathlib|torch|typer|types"
+    "amaranth|collections|concurrent|contextlib|ctypes|enum|fractions|np|numpy|pathlib|torch|typer|types"
     "|typing"
 )
 autodoc_mock_imports = ["torch"]  # not in the set-up of the manual: it is large
 nitpick_ignore_regex = [
     (r"py:(class|obj)", rf"({OTHERS})(\..*)?"),
     (r"py:class", r"(dict|list|tuple)\[.*"),  # a long annotation, cut at its comma
+    (r"py:class", r".* .*"),  # help of an option in an annotation, cut alike
 ]
 
 PAGES = {

@@ -26,7 +26,7 @@ class SentenceEncoder:
     ----------
     tensors : mapping of str to float array
         All tensors of the checkpoint by their names. They are copied into
-        :attr:`SentenceEncoder.tensors`, a dict of float32 arrays that may be changed at any time.
+        ``tensors``, a dict of float32 arrays that may be changed at any time.
     heads : int
         Attention heads of a layer.
 
@@ -105,7 +105,7 @@ class SentenceEncoder:
         """Embed sentences, and stop before every group of matrices.
 
         Yields the group and its inputs, float32 of shape (tokens, features). What
-        :attr:`SentenceEncoder.tensors` holds for the group's weights and biases when the walk goes
+        ``tensors`` holds for the group's weights and biases when the walk goes
         on is what is used. Returns what :meth:`embed` does.
         """
         ids, places, lengths = _tokens(sentences)
