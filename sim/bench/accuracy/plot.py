@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xorloom.sim.plots import save_plot
+from xorloom.sim.plots import legend_below, save_plot
 from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["TITLES", "draw", "drawn", "y_title"]
@@ -121,12 +121,5 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1.0])
         axes.grid(alpha=0.3)
     order = [title for title in TITLES.values() if title in handles]
-    figure.legend(
-        [handles[title] for title in order],
-        order,
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=9,
-    )
+    legend_below(figure, {title: handles[title] for title in order})
     save_plot(figure, path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xorloom.sim.plots import save_plot
+from xorloom.sim.plots import legend_below, save_plot
 
 from .points import SOURCE_TITLES, TITLES
 
@@ -81,12 +81,5 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
     order = [name for name in ("bound", *TITLES.values()) if name in handles]
-    figure.legend(
-        [handles[name] for name in order],
-        order,
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=9,
-    )
+    legend_below(figure, {name: handles[name] for name in order})
     save_plot(figure, path)
