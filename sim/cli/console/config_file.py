@@ -21,7 +21,11 @@ __all__ = ["ConfigFile", "blame_file", "config_text", "read_config"]
 
 def _keys() -> dict[str, tuple[Any, Any]]:
     """Return the type and the flag of every key; the flag has its range."""
-    kinds: dict[str, tuple[Any, Any]] = {"unit": (str, None), "clock": (float, None)}
+    kinds: dict[str, tuple[Any, Any]] = {
+        "unit": (str, None),
+        "name": (str, None),
+        "clock": (float, None),
+    }
     for field in (*fields(ConfigOptions), *fields(UnitOptions)):
         kind, option = get_args(field.type)
         plain = [part for part in get_args(kind) if part is not type(None)]
@@ -120,6 +124,7 @@ def config_text(
     options: ConfigOptions,
     unit: UnitOptions,
     *,
+    name: str | None,
     clock_mhz: float,
     folder: Path,
 ) -> str:
@@ -131,13 +136,15 @@ def config_text(
         Name of the top module.
     plan : UnitPlan
         Made of ``options`` and ``unit``.
+    name : str or None
+        As it was given.
     clock_mhz : float
     folder : Path
         Folder of the file: the path of a model is relative to it.
     """
     from xorloom.sw.base.toml_text import toml_key
 
-    values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
+    values: dict[str, Any] = {"unit": plan.name, "name": name, "clock": clock_mhz}
     if options.model is not None:
         values["model"] = Path(os.path.relpath(options.model, folder)).as_posix()
         values["tensor"] = options.tensor
