@@ -63,12 +63,13 @@ def generate(
             refuse_beside_model(context, *OF_MODEL)
             options = replace(options, tensor=matching(options.model, options.tensor))
         plan = unit_plan(unit, options, unit_options)
-        verilog = plan.verilog(name or plan.hashed_name())
+        verilog = plan.verilog(plan.hashed_name() if name is None else name)
         vectors = unit_vectors(plan, density=unit_options.density)
     text = config_text(
         verilog.name, plan, options, unit_options, name=name, clock_mhz=clock, folder=output
     )
-    files = unit_files(verilog, vectors, text, clock_mhz=clock, software=name or SOFTWARE)
+    software = SOFTWARE if name is None else name
+    files = unit_files(verilog, vectors, text, clock_mhz=clock, software=software)
     made = replace(verilog, files=files)
     for path in made.write(output, [path for path in (config, options.model) if path]):
         typer.echo(str(path))
