@@ -149,6 +149,14 @@ def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]
     }
 
 
+def _index_texts(indexes: Sequence[IndexConfig]) -> dict[str, str]:
+    """Return what the head of a text says of its index codecs."""
+    return {
+        f"index {index.codec}": ", ".join(f"{n} {v}" for n, v in index.to_dict().items())
+        for index in indexes
+    }
+
+
 def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
     """Return the name that a unit has if nobody gives it one."""
     if unit in IP_UNITS:
@@ -240,7 +248,9 @@ def generate_unit(
         _check_unit(unit, INDEX_UNITS)
         top = IndexShell(config) if unit == "index" else index_core(config)
     name = name or default_name(unit, config)
-    text = component_verilog(top, name)
+    text = component_verilog(
+        top, name, {"unit": unit, "codec": config.codec} | parameters | _index_texts(indexes)
+    )
     ports = {
         "__".join(map(str, path)): {
             "direction": member.flow.name.lower(),
