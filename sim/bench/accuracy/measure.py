@@ -36,7 +36,6 @@ from xorloom.sw.torch.pruned import pruned
 from .jobs import Job, dense_key, schedule_of
 from .methods import METHODS, Method, block_bits, pattern_bits, plan_at
 from .networks import NETWORKS, SENTENCES
-from .schedule import QUICK_STEPS
 from .tasks import Task
 from .training import dense_state, train
 
@@ -152,7 +151,7 @@ def measure(job: Job) -> dict[str, Any]:
         "bits_per_weight": statistics.fmean(totals) / weights,
         "metric": on.task.metric,
         "accuracy": statistics.fmean(found),
-        "accuracy_std": statistics.stdev(found) if len(found) > 1 else 0.0,
+        "accuracy_std": statistics.stdev(found) if len(found) > 1 else None,
         "dense_accuracy": on.dense,
         "epochs": job.epochs,
         "seeds": job.seeds,
@@ -168,9 +167,11 @@ def _sentences(job: Job) -> dict[str, Any]:
     from .sentences import minilm_sentences, sentence_rows
 
     given = minilm_sentences(quick=job.quick)
-    steps = QUICK_STEPS if job.quick else None
+    schedule = schedule_of(job.network, quick=job.quick)
     try:
-        rows = sentence_rows(job.budget, given, methods=[job.method], steps=steps)
+        rows = sentence_rows(
+            job.budget, given, methods=[job.method], schedule=schedule, epochs=job.epochs
+        )
     except (ConfigError, CapacityError) as error:
         return {"reason": str(error)}
     facts = {"budget": job.budget, "metric": "cosine", "command": job.command}
