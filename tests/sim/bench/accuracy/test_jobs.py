@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from xorloom.sim.bench.accuracy import jobs as engine
+from xorloom.sim.bench.accuracy import run as running
 from xorloom.sim.bench.accuracy.jobs import Job, dense_key, jobs
 from xorloom.sim.bench.accuracy.methods import METHODS, pattern_bits, plan_at
 from xorloom.sim.bench.accuracy.networks import BUDGETS, NETWORKS
 from xorloom.sim.bench.accuracy.run import estimate
+from xorloom.sim.bench.accuracy.store import Store
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.torch.plan import LayerPlan
 
@@ -127,3 +129,20 @@ def test_pattern_uses_the_budget_and_does_not_exceed_it(budget: float) -> None:
 def test_pattern_below_the_least_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"0.001 bits per weight are too few"):
         plan_at(METHODS["n:m"], [(300, 784)], 0.001, None)
+
+
+def test_embeddings_have_a_table_of_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    kept = Store(tmp_path / "outcomes.jsonl")
+    monkeypatch.setattr(running, "store", lambda: kept)
+    (job,) = jobs(["minilm-l6"], methods=["dense"], budgets=[1.06])
+    ranks = {"rank_correlation": 0.811, "wordsim353": 0.622, "simlex999": 0.433}
+    dense = {"dense_accuracy": 1.0, "dense_wordsim353": 0.729, "dense_simlex999": 0.446}
+    own = {"metric": "cosine", "accuracy": 0.8642, "accuracy_std": None, "bits_per_weight": 1.05}
+    kept.add(job.key, vars(job) | own | ranks | dense)
+    words = ["--network", "minilm-l6", "--method", "dense", "--budget", "1.06"]
+    out, _ = xorloom("bench", "accuracy", *words)
+    lines = [line.split() for line in out.splitlines()]
+    assert ["dense", "0.864"] in lines
+    assert ["dense", "1.06", "0.811", "0.622", "0.433"] in lines
+    assert ["not", "compressed", "-", "1.000", "0.729", "0.446"] in lines
