@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from xorloom.sw.index.choice import BudgetError
@@ -51,7 +52,7 @@ class Method:
     shares: tuple[float | None, ...] = (None,)
     paper: bool = False
     coding: str = "masked"
-    schedule: dict[str, float] | None = None
+    schedule: dict[str, Any] | None = None
     distilled: bool = False
 
     @property
