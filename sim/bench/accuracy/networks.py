@@ -84,13 +84,13 @@ NETWORKS = {
     ),
     "resnet": Network(
         {"fashion-mnist": (0.26, 0.55)},
-        Schedule(128, 430, 12, 1, 3, (2e-3, 8e-3), 1, 2e-3, step_s=30e-3, dense_step_s=25e-3),
+        Schedule(128, 430, 12, 1, 3, (5e-3, 1.2e-2), 1, 2e-3, step_s=25e-3, dense_step_s=25e-3),
         "vision",
         _resnet,
     ),
     "lstm": Network(
         {"moby-dick": (0.26, 0.55)},
-        Schedule(32, 64, 60, 1, 4, (2e-3, 6e-3), 1, 2e-3, step_s=0.15, dense_step_s=0.13),
+        Schedule(32, 64, 60, 1, 4, (3e-3, 1e-2), 1, 2e-3, step_s=0.15, dense_step_s=0.13),
         "language",
         _language,
     ),
