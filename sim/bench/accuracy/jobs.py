@@ -32,6 +32,13 @@ _CODINGS = {
     "frozen": ("base", "frozen"),
 }
 """Modules of ``xorloom.sw.torch.coding`` by coding."""
+_HEALING = (
+    *sorted((_TORCH / "healing").glob("*.py")),
+    *sorted((_TORCH.parent / "model" / "calibration").glob("*.py")),
+    *sorted((_HERE.parents[1] / "embeddings").glob("*.py")),
+    _HERE.parent / "embeddings" / "methods.py",
+)
+"""What the sentence encoder is calibrated and healed with."""
 _CHOOSERS = {
     "magnitude": ("index/entropy",),
     "trellis": ("index/masks", "index/trellis"),
@@ -80,6 +87,8 @@ class Job:
         files += [_TORCH / "coding" / f"{name}.py" for name in _CODINGS[method.coding]]
         for folder in _CHOOSERS.get(method.mask, ()):
             files += sorted((_TORCH.parent / folder).glob("*.py"))
+        if self.network == SENTENCES:
+            files += [_TORCH / "coding" / "frozen.py", *_HEALING]
         schedule = schedule_of(self.network, quick=self.quick).meaning
         parts = [repr(method), schedule, fitting, *map(_meaning, files)]
         return digest(repr(sorted(asdict(self).items())), *parts)

@@ -18,7 +18,7 @@ from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.value.plane import encode_value
 from xorloom.sw.value.search import search_block
 
-__all__ = ["METHODS", "Method", "block_bits", "pattern_bits", "pattern_plan", "plan_at"]
+__all__ = ["METHODS", "Method", "block_bits", "pattern_bits", "plan_at"]
 
 _PATTERN_MAX = 256
 
@@ -110,7 +110,7 @@ def plan_at(
         If the method has no plan within the budget; says why.
     """
     if method.mask == "n:m":
-        return pattern_plan(shapes, budget)
+        return _pattern_plan(shapes, budget)
     if method.mask == "all":
         return LayerPlan(mask="all", planes=method.planes)
     split: dict[str, float | int] = {"planes": method.planes}
@@ -139,30 +139,17 @@ def pattern_bits(shape: tuple[int, ...], plan: LayerPlan) -> int:
     return groups * (kept * plan.planes + (math.comb(of, kept) - 1).bit_length()) + scales
 
 
-def pattern_plan(shapes: Sequence[tuple[int, ...]], budget: float, **fields: Any) -> LayerPlan:
-    """Return the densest N:M pattern within a budget.
-
-    Parameters
-    ----------
-    shapes, budget
-        As of :func:`plan_at`.
-    **fields
-        Others of the plan, such as ``planes``.
-
-    Raises
-    ------
-    BudgetError
-        If there is none.
-    """
+def _pattern_plan(shapes: Sequence[tuple[int, ...]], budget: float) -> LayerPlan:
+    """Return the densest N:M pattern within a budget."""
     patterns = {(1, of) for of in range(2, _PATTERN_MAX + 1)}
     patterns |= {(kept, of) for of in range(2, 33) for kept in range(1, of)}
     weights = sum(map(math.prod, shapes))
     costs = {}
     for pattern in patterns:
-        plan = LayerPlan(mask="n:m", pattern=pattern, **fields)
+        plan = LayerPlan(mask="n:m", pattern=pattern)
         costs[pattern] = sum(pattern_bits(shape, plan) for shape in shapes) / weights
     fitting = [pattern for pattern in patterns if costs[pattern] <= budget]
     if not fitting:
         raise BudgetError(budget, min(costs.values()))
     best = max(fitting, key=lambda pattern: (Fraction(*pattern), -costs[pattern], -pattern[1]))
-    return LayerPlan(mask="n:m", pattern=best, **fields)
+    return LayerPlan(mask="n:m", pattern=best)

@@ -38,7 +38,6 @@ from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.value.plane import stream_bits
 
 from .methods import METHODS as CODES
-from .methods import pattern_bits, pattern_plan
 from .networks import NETWORKS, SENTENCES
 from .schedule import Schedule
 
@@ -50,7 +49,7 @@ VALIDATION = 200
 """Sentences that the learning rate is chosen on; nothing is trained or measured with them."""
 _MARGIN = 0.998
 """Share of a budget that is planned for: trained codes take a little more or less than random."""
-_LATENT = 0.3
+_LATENT = 0.1
 """Learning rate of latent weights, as a share of that of biases and norms."""
 _HEALING = 0.2
 """Share of the steps in which codes that were trained are frozen, and the rest is healed."""
@@ -135,14 +134,13 @@ def minilm_sentences(*, quick: bool = False) -> Sentences:
 class _Trained:
     """A compressed model: the module, and the file of it.
 
-    ``bits`` are counted of all matrices; ``rate`` is the learning rate that was chosen, and
-    ``validation`` the cosine that it was chosen by.
+    ``rate`` is the learning rate that was chosen, and ``validation`` the cosine that it was chosen
+    by.
     """
 
     module: TorchEncoder
     path: Path
     file: CompressedModel
-    bits: int
     planes: int
     scale: str = "row"
     steps: int = 0
@@ -218,17 +216,17 @@ def sentence_rows(
 
 def _row(sentences: Sentences, made: _Trained, reference: np.ndarray) -> dict[str, Any]:
     """Return the figures of a compressed model, read back out of its file."""
-    subject = sentences.subject
+    subject, bits = sentences.subject, made.file.bits.values()
     loaded = load(made.path, sentences.encoder())
     found = loaded.embed(subject.held_out)
     loss = float(np.abs(found - made.module.embed(subject.held_out)).max())
     likeness = asdict(compare(reference, found))
     return {
-        "density": sum(part.kept for part in made.file.bits.values()) / subject.weights,
-        "index_bits": sum(part.index for part in made.file.bits.values()) / subject.weights,
+        "density": sum(part.kept for part in bits) / subject.weights,
+        "index_bits": sum(part.index for part in bits) / subject.weights,
         "planes": made.planes,
         "scale": made.scale,
-        "bits_per_weight": made.bits / subject.weights,
+        "bits_per_weight": sum(part.total for part in bits) / subject.weights,
         "accuracy": likeness.pop("cosine"),
         "accuracy_std": None,
         "dense_accuracy": 1.0,
@@ -311,10 +309,6 @@ def _rate(sentences: Sentences, budget_bits: float) -> DirectConfig:
     raise CapacityError(f"{budget_bits} bits per weight are too few for scales and headers")
 
 
-def _bits(file: CompressedModel) -> int:
-    return sum(part.total for part in file.bits.values())
-
-
 def _direct(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple[str, _Trained]]:
     """The direct codec, calibrated and rotated; then codes frozen, and all else trained."""
     sentences = course.sentences
@@ -325,7 +319,7 @@ def _direct(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple
     path = folder / "model.safetensors"
     file = compress_model(subject.model, path, dict.fromkeys(subject.matrices, plan), given=given)
     module = load_frozen(path, sentences.encoder())
-    yield "direct-untrained", _Trained(module, path, file, _bits(file), config.planes)
+    yield "direct-untrained", _Trained(module, path, file, config.planes)
 
     def train(module: TorchEncoder, rate: float, limits: _Limits) -> int:
         given = (module, course.teacher, course.batches)
@@ -333,7 +327,7 @@ def _direct(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple
 
     module, facts = course.trained(module, train)
     file = export(module, path)
-    yield "direct-viterbi", _Trained(module, path, file, _bits(file), config.planes, **facts)
+    yield "direct-viterbi", _Trained(module, path, file, config.planes, **facts)
 
 
 def _coded(method: str) -> Make:
@@ -354,10 +348,7 @@ def _coded(method: str) -> Make:
         module, facts = course.trained(module, train)
         path = folder / "model.safetensors"
         file = export(module, path)
-        bits = _bits(file)
-        if method == "n:m":  # as hardware stores it
-            bits = sum(pattern_bits(shape, plan) for shape in _shapes(subject))
-        yield method, _Trained(module, path, file, bits, plan.planes, plan.scale, **facts)
+        yield method, _Trained(module, path, file, plan.planes, plan.scale, **facts)
 
     return make
 
@@ -374,8 +365,6 @@ def _plan(subject: Subject, budget_bits: float, method: str) -> LayerPlan:
     shapes, planes, mask = _shapes(subject), max(1, int(budget_bits)), CODES[method].mask
     if mask == "trellis" and planes > 1:
         planes += 1  # its masks keep less than half of the weights
-    if mask == "n:m":
-        return pattern_plan(shapes, budget_bits, planes=planes, scale="row")
     try:
         return plan_for(shapes, _MARGIN * budget_bits, mask, scale="row", planes=planes)
     except BudgetError:
@@ -395,6 +384,6 @@ def _fixed_tables(module: TorchEncoder) -> Iterator[None]:
 
 METHODS: dict[str, Make] = {
     "direct-viterbi": _direct,
-    **{name: _coded(name) for name in ("dense", "trellis", "entropy", "n:m")},
+    **{name: _coded(name) for name in ("dense", "trellis", "entropy")},
 }
 """By name; ``direct-viterbi`` gives a row without training as well, ``direct-untrained``."""

@@ -111,6 +111,11 @@ def test_code_of_another_network_or_coding_does_not_count(monkeypatch: pytest.Mo
     assert JOB.key != before[0]
     changed = "run.py"
     assert JOB.key == before[0]
+    encoder = Job("minilm-l6", "moby-dick", "dense", 1.06, 8, 1)
+    kept = encoder.key
+    changed = "distil.py"
+    assert JOB.key == before[0]
+    assert encoder.key != kept
 
 
 def test_pattern_is_counted_as_hardware_stores_it() -> None:
