@@ -49,7 +49,7 @@ VALIDATION = 200
 """Sentences that the learning rate is chosen on; nothing is trained or measured with them."""
 _MARGIN = 0.998
 """Share of a budget that is planned for: trained codes take a little more or less than random."""
-_LATENT = 0.1
+_LATENT = 0.3
 """Learning rate of latent weights, as a share of that of biases and norms."""
 _HEALING = 0.2
 """Share of the steps in which codes that were trained are frozen, and the rest is healed."""
