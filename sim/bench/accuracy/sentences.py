@@ -208,8 +208,8 @@ def sentence_rows(
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             for method, made in METHODS[name](course, budget_bits, Path(folder)):
                 own = {"network": SENTENCES, "data": "moby-dick", "method": method}
-                own |= {"epochs": made.steps / schedule.steps, "seeds": 1}
-                rows.append({**own, **_row(sentences, made, reference), **dense})
+                length = {"epochs": made.steps / schedule.steps, "seeds": 1}
+                rows.append({**own, **length, **_row(sentences, made, reference), **dense})
                 progress("method", method)
     return rows
 
@@ -336,9 +336,10 @@ def _coded(method: str) -> Make:
     def make(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple[str, _Trained]]:
         def train(module: TorchEncoder, rate: float, limits: _Limits) -> int:
             given = (module, course.teacher, course.batches)
-            rates = {"rate": rate, "scale_rate": rate, "latent_rate": _LATENT * rate}
+            rates: dict[str, Any] = {"rate": rate, "scale_rate": rate}
             with _fixed_tables(module):
-                begun = distil(*given, **rates, **limits.part(1 - _HEALING))
+                part = limits.part(1 - _HEALING)
+                begun = distil(*given, latent_rate=_LATENT * rate, **rates, **part)
             return begun.steps + heal(*given, **limits.part(_HEALING)).steps
 
         subject = course.sentences.subject
