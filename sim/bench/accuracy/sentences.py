@@ -336,10 +336,9 @@ def _coded(method: str) -> Make:
     def make(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple[str, _Trained]]:
         def train(module: TorchEncoder, rate: float, limits: _Limits) -> int:
             given = (module, course.teacher, course.batches)
-            rates: dict[str, Any] = {"rate": rate, "scale_rate": rate}
+            part, latent = limits.part(1 - _HEALING), _LATENT * rate
             with _fixed_tables(module):
-                part = limits.part(1 - _HEALING)
-                begun = distil(*given, latent_rate=_LATENT * rate, **rates, **part)
+                begun = distil(*given, rate=rate, scale_rate=rate, latent_rate=latent, **part)
             return begun.steps + heal(*given, **limits.part(_HEALING)).steps
 
         subject = course.sentences.subject
