@@ -96,7 +96,7 @@ NETWORKS = {
     ),
     SENTENCES: Network(
         {"moby-dick": (1.06, 2.06)},
-        Schedule(16, 60, 0, 1, 7, (1e-3, 3e-3, 1e-2), 1, 0.0, step_s=0.45, dense_step_s=0.0),
+        Schedule(16, 60, 0, 1, 7, (1e-3, 3e-3, 1e-2), 1, 0.0, step_s=0.49, dense_step_s=0.0),
         "sentences",
         _no_task,
         ("direct-viterbi", "dense", "trellis", "entropy"),
