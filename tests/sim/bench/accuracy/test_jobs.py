@@ -159,6 +159,6 @@ def test_what_reads_sentences_is_missed_before_anything_is_measured(
 ) -> None:
     monkeypatch.setattr(running, "store", lambda: Store(tmp_path / "outcomes.jsonl"))
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ToolError, match="^tokenizers is not installed: make setup EXTRAS="):
+    with pytest.raises(ToolError, match=r"^tokenizers is not installed: make setup EXTRAS="):
         running.run(jobs(["lenet-300-100", "minilm-l6"]), print)
     assert not list(tmp_path.iterdir())
