@@ -8,16 +8,16 @@ import cocotb
 from cocotb.triggers import ClockCycles
 from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
 
-__all__ = ["decodes_indexed_streams"]
+__all__ = ["decodes_indexed_streams", "packet_fault"]
 
 
-def _fault(got: bytes, expected: bytes, kept: int, beat_bytes: int) -> str | None:
-    """Say where two packets differ; in the last beat, only bits of ``kept`` count."""
+def packet_fault(got: bytes, expected: bytes, care: int, beat_bytes: int) -> str | None:
+    """Say where two packets differ; in the last beat, only bits of ``care`` count."""
     if len(got) != len(expected):
         return f"packet of {len(got)} bytes, expected {len(expected)}"
     a, b = (int.from_bytes(data, "little") for data in (got, expected))
     counts = (1 << 8 * (len(got) - beat_bytes)) - 1
-    counts |= kept << 8 * (len(got) - beat_bytes)
+    counts |= care << 8 * (len(got) - beat_bytes)
     wrong = (a ^ b) & counts
     if not wrong:
         return None
@@ -43,8 +43,8 @@ async def decodes_indexed_streams(dut: Any) -> None:
     for number, packet in enumerate(job["packets"]):
         received = await bench.sink.recv(compact=False)
         want = Path(packet["expected"]).read_bytes()
-        kept = int(packet["kept"], 16)
-        fault = _fault(bytes(received.tdata), want, kept, job["beat_bytes"])
+        care = int(packet["care"], 16)
+        fault = packet_fault(bytes(received.tdata), want, care, job["beat_bytes"])
         if fault:
             result = {"failure": f"stream {number}: {fault}"}
             break

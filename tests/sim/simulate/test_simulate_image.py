@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xorloom.sim.simulate.bus as simulate_module
+import xorloom.sim.simulate.packets as packets_module
 from xorloom.sim.simulate.ip import simulate_image
 from xorloom.sim.simulate.packets import Packet
 from xorloom.sw.base.errors import ConfigError
@@ -88,7 +88,7 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
 
 @pytest.mark.slow
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packet_of = simulate_module.packet_of
+    packet_of = packets_module.packet_of
 
     def corrupted(*given: Any, **how: Any) -> tuple[Packet, int]:
         packet, bits = packet_of(*given, **how)
@@ -96,7 +96,7 @@ def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyP
         wrong[1] ^= 4
         return replace(packet, data=bytes(wrong)), bits
 
-    monkeypatch.setattr(simulate_module, "packet_of", corrupted)
+    monkeypatch.setattr(packets_module, "packet_of", corrupted)
     out, _ = xorloom("simulate", model, "--unit", "ip", "-t", "v", "--json", code=1)
     row = json.loads(out)
     assert not row["bit_exact"]
