@@ -93,6 +93,8 @@ class IpBlock(wiring.Component):
             planes=planes,
             kinds=sum(1 << kind for kind in self._decoder.networks),
             network=network_id(value),
+            levels=levels,
+            planar=not layout.packed,
             reader=reader,
             address_bits=address_bits,
             align_bytes=align_bytes,
