@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from xorloom.hw.lib.payloads import level_bits
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.codecs import value_levels
@@ -159,9 +160,13 @@ def packets_of(
 
     Raises
     ------
+    ConfigError
+        If the value codec has no levels, and the layout has.
     FormatError
         If a stream is not for this decoder.
     """
+    if layout.levels:
+        level_bits(value)
     forms = {form.kind: form for form in (WeightFormat(value, layout.planes, i) for i in indexes)}
     packets, payload_bits = [], 0
     for data in streams:

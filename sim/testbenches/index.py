@@ -7,26 +7,9 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ClockCycles
 from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
+from xorloom.sim.testbenches.agents.packets import packet_fault
 
-__all__ = ["decodes_indexed_streams", "packet_fault"]
-
-
-def packet_fault(got: bytes, expected: bytes, care: int, beat_bytes: int) -> str | None:
-    """Say where two packets differ; in the last beat, only bits of ``care`` count."""
-    if len(got) != len(expected):
-        return f"packet of {len(got)} bytes, expected {len(expected)}"
-    a, b = (int.from_bytes(data, "little") for data in (got, expected))
-    counts = (1 << 8 * (len(got) - beat_bytes)) - 1
-    counts |= care << 8 * (len(got) - beat_bytes)
-    wrong = (a ^ b) & counts
-    if not wrong:
-        return None
-    place = (wrong & -wrong).bit_length() - 1
-    want = b >> place & 1
-    return (
-        f"beat {place // (8 * beat_bytes)} bit {place % (8 * beat_bytes)}: expected {want}, "
-        f"got {1 - want} ({wrong.bit_count()} bits differ)"
-    )
+__all__ = ["decodes_indexed_streams"]
 
 
 @cocotb.test()
