@@ -34,7 +34,7 @@ from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
+from xorloom.sw.spec.layout import BEATS, KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
 
@@ -176,6 +176,7 @@ def generate_unit(
     planes: int = 1,
     masked: bool = True,
     levels: bool = False,
+    beats: str = BEATS[0],
     memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
@@ -194,7 +195,7 @@ def generate_unit(
         :func:`default_name`, which says nothing of the parameters.
     stages : int, 1 or 2
         Registers of the network of the block codec; that of the window codec always has two.
-    indexes, planes, masked
+    indexes, planes, masked, beats
         For IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
     levels : bool
         Whether units of the direct codec and IP blocks put out levels, 8 bits for each weight,
@@ -224,6 +225,7 @@ def generate_unit(
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
+        options |= {"beats": beats}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}

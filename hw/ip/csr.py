@@ -165,8 +165,10 @@ REGISTERS = (
         (
             Field("N_OUT", 0, 16, "ro", "bits of a slice"),
             Field(
-                "ALIGN_BYTES", 16, 16, "ro", "an address is a multiple of it; 0 without a reader"
+                "ALIGN_BYTES", 16, 13, "ro", "an address is a multiple of it; 0 without a reader"
             ),
+            Field("LEVELS", 29, 1, "ro", "1: puts out levels, 8 bits for each weight; 0: codes"),
+            Field("PLANAR", 30, 1, "ro", "1: output beats are planar; 0: packed"),
         ),
     ),
     _whole("KINDS", 0x0C, "ro", "bit k: index kind k of the memory stream is understood"),
@@ -217,7 +219,8 @@ def identity(**sizes: int) -> dict[str, int]:
     Parameters
     ----------
     sizes
-        ``bus_bits, n_out, planes, kinds, network, reader, address_bits, align_bytes, queue``.
+        ``bus_bits, n_out, planes, levels, planar, kinds, network, reader, address_bits,
+        align_bytes, queue``.
     """
     fields = {name.upper(): value for name, value in sizes.items()}
     if not sizes["reader"]:

@@ -48,6 +48,8 @@ class Registers(wiring.Component):
         Kinds of index that the decoder has, as a bit mask.
     network : int
         Network ID of the value codec.
+    levels, planar : bool
+        Whether the output has levels, and planar beats.
     reader : bool
         Whether there are descriptors; otherwise starts are ignored.
     address_bits : int, 12 to 64
@@ -92,6 +94,8 @@ class Registers(wiring.Component):
         planes: int,
         kinds: int,
         network: int,
+        levels: bool = False,
+        planar: bool = False,
         reader: bool = False,
         address_bits: int = 32,
         align_bytes: int = 1,
@@ -101,6 +105,7 @@ class Registers(wiring.Component):
         self._sizes |= {"address_bits": address_bits, "align_bytes": align_bytes, "queue": queue}
         _check(**self._sizes)
         self._sizes |= {"bus_bits": check_bus(bus_bits), "reader": int(bool(reader))}
+        self._sizes |= {"levels": int(levels), "planar": int(planar)}
         members = {
             "abort": Out(1),
             "interrupt": Out(1),

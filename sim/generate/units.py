@@ -40,6 +40,8 @@ class UnitPlan:
         Of the block codec.
     levels : bool
         Of the direct codec: levels are put out instead of codes.
+    beats : str
+        Form of the output beats of IP blocks; empty for other units.
     memory : mapping
         All parameters of the read master, for ``ip``.
     """
@@ -50,6 +52,7 @@ class UnitPlan:
     planes: int = 1
     stages: int = 1
     levels: bool = False
+    beats: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -96,6 +99,7 @@ class UnitPlan:
             indexes=self.indexes,
             planes=self.planes,
             levels=self.levels,
+            beats=self.beats,
             memory=self.memory,
         )
 
@@ -142,9 +146,12 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     import inspect
 
     from xorloom.hw.ip.top import IpBlock
-    from xorloom.hw.units import MEMORY_OPTIONS
+    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.spec.layout import BEATS
 
+    if unit.beats is not None and name not in IP_UNITS:
+        raise ConfigError(f"--beats goes with --unit {' or '.join(IP_UNITS)}, not {name}")
     memory = unit.memory()
     if memory and name != "ip":
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
@@ -163,7 +170,13 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
     return UnitPlan(
-        name, options.config(unit.planes), indexes, planes, levels=unit.levels, memory=memory
+        name,
+        options.config(unit.planes),
+        indexes,
+        planes,
+        levels=unit.levels,
+        beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
+        memory=memory,
     )
 
 

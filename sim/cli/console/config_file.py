@@ -162,6 +162,8 @@ def config_text(
             }
     if plan.levels:
         values["levels"] = True
+    if plan.beats:
+        values["beats"] = plan.beats
     values |= plan.memory
     lines = [
         "# All parameters of what lies beside this file. To make it again:",
