@@ -57,7 +57,7 @@ def generate(
         plan = unit_plan(unit, options, unit_options)
         verilog = plan.verilog()
         vectors = unit_vectors(plan, density=unit_options.density)
-    text = config_text(verilog.name, plan, options, unit_options, clock_mhz=clock, folder=output)
+    text = config_text(verilog.name, plan, options, unit_options, clock_mhz=clock)
     files = {f"{verilog.name}.toml": text}
     if vectors is not None:
         files = integration_files(verilog, vectors, text, clock)
