@@ -83,7 +83,7 @@ def test_text_of_an_index_holds_all_its_parameters(config: IndexConfig) -> None:
         ("entropy:lanes=2,states=16,x=1", "missing or unknown x: give entropy:lanes="),
         ("entropy:lanes=2,lanes=2,states=16", "'lanes=2' is not one of its parameters"),
         ("entropy:lanes=two,states=16", "'lanes=two' is not one of its parameters"),
-        ("entropy:lanes=2,states=12", "states must be between 16 and 256, not 12"),
+        ("entropy:lanes=2,states=12", "states must be a power of two between 16 and 256, not 12"),
         ("entropy:", "'' is not one of its parameters: give entropy:lanes"),
         ("bitmap:n_out=64", "missing or unknown n_out: give bitmap$"),
     ],
