@@ -19,6 +19,7 @@ from xorloom.hw.direct.core import DirectCore
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
+from xorloom.hw.flow.verilog.identifiers import check_name
 from xorloom.hw.index.decoder import index_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
@@ -38,26 +39,21 @@ from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
 from .ip import csr
 
 __all__ = [
-    "BLOCK_TOP",
     "BLOCK_UNITS",
-    "DIRECT_TOP",
     "DIRECT_UNITS",
     "INDEX_UNITS",
     "IP_UNITS",
     "MEMORY_OPTIONS",
-    "WINDOW_TOP",
     "WINDOW_UNITS",
     "GeneratedVerilog",
+    "default_name",
     "generate_unit",
 ]
 
-BLOCK_TOP = "xorloom_block_decoder"
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
 """Units of the block codec for :func:`generate_unit`: the whole decoder, or a part of it."""
-WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "value", "control", "network")
 """The same for the window codec; ``value`` is without deframer and shell, as in the IP block."""
-DIRECT_TOP = "xorloom_direct_decoder"
 DIRECT_UNITS = ("decoder", "value", "network")
 """The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
@@ -137,15 +133,6 @@ def _direct_unit(unit: str, config: DirectConfig, levels: bool) -> wiring.Compon
     return (DirectUnit if unit == "value" else DirectCore)(config, levels=levels)
 
 
-def _register_texts() -> dict[str, str]:
-    """Return the register map as the texts that go with an IP block."""
-    return {
-        "registers.md": f"# Registers of the xorloom decoder\n\n{csr.markdown()}",
-        "xorloom_registers.h": csr.c_header(),
-        "xorloom_registers.py": csr.python_constants(),
-    }
-
-
 def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]) -> dict[str, Any]:
     """Return the part of the manifest that says which weight streams an IP block decodes."""
     return {
@@ -162,10 +149,20 @@ def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]
     }
 
 
+def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
+    """Return the name that a unit has if nobody gives it one."""
+    if unit in IP_UNITS:
+        return IP_UNITS[unit]
+    if isinstance(config, BlockConfig) and unit != "decoder":
+        return f"xorloom_{unit}"
+    return f"xorloom_{config.codec}_{unit}"
+
+
 def generate_unit(
     unit: str,
     config: ValueConfig | IndexConfig,
     *,
+    name: str | None = None,
     stages: int = 1,
     indexes: Sequence[IndexConfig] = (),
     planes: int = 1,
@@ -184,6 +181,9 @@ def generate_unit(
         for a window codec, of :data:`DIRECT_UNITS` or :data:`IP_UNITS` for a direct codec, of
         :data:`INDEX_UNITS` for an index codec.
     config : ValueConfig or IndexConfig
+    name : str, optional
+        Of the top module; all its submodules have names that begin with it. Default:
+        :func:`default_name`, which says nothing of the parameters.
     stages : int, 1 or 2
         Registers of the network of the block codec; that of the window codec always has two.
     indexes, planes, masked
@@ -197,12 +197,14 @@ def generate_unit(
     Raises
     ------
     ConfigError
-        If the codec has no such unit or no levels, or an index does not fit.
+        If the codec has no such unit or no levels, or an index does not fit, or no module can
+        have the name.
     """
+    if name is not None:
+        check_name(name)
     top: wiring.Component
     parameters: dict[str, Any] = config.to_dict()
     more: dict[str, Any] = {}
-    files: dict[str, str] = {}
     if levels:
         level_bits(config)
     if unit in IP_UNITS:
@@ -213,7 +215,6 @@ def generate_unit(
         if memory and unit != "ip":
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
-        name, files = IP_UNITS[unit], _register_texts()
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
@@ -225,23 +226,20 @@ def generate_unit(
         more = _index_facts(config, planes, indexes)
     elif isinstance(config, DirectConfig):
         _check_unit(unit, DIRECT_UNITS)
-        name = DIRECT_TOP if unit == "decoder" else f"xorloom_direct_{unit}"
         top = _direct_unit(unit, config, levels)
         parameters |= {"levels": levels}
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
-        name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
         top = _window_unit(unit, config)
     elif isinstance(config, BlockConfig):
         _check_unit(unit, BLOCK_UNITS)
-        name = BLOCK_TOP if unit == "decoder" else f"xorloom_{unit}"
         top = _block_unit(unit, config, stages)
         parameters |= {"stages": stages}
     else:
         assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
-        name = f"xorloom_{config.codec}_{unit}"
         top = IndexShell(config) if unit == "index" else index_core(config)
+    name = name or default_name(unit, config)
     text = component_verilog(top, name)
     ports = {
         "__".join(map(str, path)): {
@@ -259,4 +257,4 @@ def generate_unit(
         "tools": tool_versions(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     } | more
-    return GeneratedVerilog(name, text, manifest, files)
+    return GeneratedVerilog(name, text, manifest)

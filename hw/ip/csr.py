@@ -272,9 +272,13 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def c_header() -> str:
-    """Return a C99 header: offsets, shifts and masks as macros, causes as an enum."""
-    guard = "XORLOOM_REGISTERS_H"
+def c_header(prefix: str = "xorloom") -> str:
+    """Return a C99 header: offsets, shifts and masks as macros, causes as an enum.
+
+    All its names begin with ``prefix``, in capitals in macros.
+    """
+    capitals = prefix.upper()
+    guard = f"{capitals}_REGISTERS_H"
     lines = [
         f"/* {_LICENCE} */",
         "/* Registers of the xorloom decoder. Generated from the register map: do not edit. */",
@@ -282,13 +286,13 @@ def c_header() -> str:
         f"#define {guard}",
         "",
         *(
-            f"#define XORLOOM_{name} {value:{form}}{'' if name.endswith('_SHIFT') else 'u'}"
+            f"#define {capitals}_{name} {value:{form}}{'' if name.endswith('_SHIFT') else 'u'}"
             for name, value, form in _constants()
         ),
         "",
-        "enum xorloom_cause {",
+        f"enum {prefix}_cause {{",
         *(
-            f"    XORLOOM_CAUSE_{cause.name} = {cause.value}"
+            f"    {capitals}_CAUSE_{cause.name} = {cause.value}"
             f"{',' if cause is not list(Cause)[-1] else ''} /* {meaning} */"
             for cause, meaning in CAUSES.items()
         ),

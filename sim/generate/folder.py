@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folder of a generated unit: what lies beside its Verilog, made from templates.
 
-Testbench with vectors, constraints, project files, an instantiation, a README.
+Testbench with vectors, constraints, project files, an instantiation, register map and driver, a
+README. All files begin with the unit's name or, register map and driver, with a name for software:
+they are the same for all units.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION
+from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION, markdown, python_constants
+from xorloom.hw.ip.driver.c import driver_texts
 from xorloom.hw.units import GeneratedVerilog
 
 from .vectors import Vectors
 
-__all__ = ["integration_files", "vector_files"]
+__all__ = ["SOFTWARE", "unit_files", "vector_files"]
+
+SOFTWARE = "xorloom"
+"""First part of the names of register map and driver, if the unit was not given a name."""
 
 _BASE = 0x1000
 """Address of the testbench's memory."""
@@ -35,32 +41,38 @@ _SUFFIXES = {
 """Templates, and the endings of the files that they make."""
 _GROUPS = {
     "a": "clock; synchronous reset, active low",
-    "s_axil": "registers: AXI4-Lite subordinate, see registers.md",
+    "s_axil": "registers: AXI4-Lite subordinate, see the register map",
     "m_axi": "memory: AXI4 read manager",
     "s_axis": "memory streams in: AXI4-Stream",
     "m_axis": "decoded beats out: AXI4-Stream; tlast closes a memory stream",
     "irq": "interrupt, active high, level",
 }
 """Groups of ports by the first part of their names."""
-_FILES = (
-    ("{}.v", "the Verilog, all modules, Verilog-2001"),
-    ("{}.json", "manifest: parameters, ports, tools, SHA-256 of the Verilog"),
-    ("{}.toml", "all parameters: input of `xorloom generate`"),
-    ("registers.md", "register map"),
-    ("xorloom_registers.h", "register map as a C header"),
-    ("xorloom_registers.py", "register map as Python constants"),
-    ("{}_template.v", "instantiation to copy, ports grouped"),
-    ("{}_tb.v", "self-checking testbench"),
-    ("{}_words.hex", "its input: bus words of encoded streams"),
-    ("{}_beats.hex", "its output: what must come"),
-    ("{}.sdc", "clock for Quartus, Gowin, Radiant, nextpnr `--sdc`"),
-    ("{}.xdc", "clock for Vivado, out of context"),
-    ("{}.lpf", "clock for ECP5: Diamond, nextpnr-ecp5"),
-    ("{}.pcf", "clock for iCE40: nextpnr-ice40"),
-    ("{}.core", "FuseSoC: lint, sim, synth targets"),
-    ("{}_vivado.tcl", "Vivado: out of context, with reports"),
-    ("{}_quartus.tcl", "Quartus: project with virtual pins"),
-)
+_FILES = {
+    ".v": "the Verilog, all modules, Verilog-2001",
+    ".json": "manifest: parameters, ports, tools, SHA-256 of the Verilog",
+    ".toml": "all parameters: input of `xorloom generate`",
+    "_template.v": "instantiation to copy, ports grouped",
+    "_tb.v": "self-checking testbench",
+    "_words.hex": "its input: bus words of encoded streams",
+    "_beats.hex": "its output: what must come",
+    ".sdc": "clock for Quartus, Gowin, Radiant, nextpnr `--sdc`",
+    ".xdc": "clock for Vivado, out of context",
+    ".lpf": "clock for ECP5: Diamond, nextpnr-ecp5",
+    ".pcf": "clock for iCE40: nextpnr-ice40",
+    ".core": "FuseSoC: lint, sim, synth targets",
+    "_vivado.tcl": "Vivado: out of context, with reports",
+    "_quartus.tcl": "Quartus: project with virtual pins",
+}
+"""Files that begin with the unit's name, by the rest of their names, in the README's order."""
+_SOFTWARE_FILES = {
+    "_registers.md": "register map",
+    "_registers.h": "register map as a C header",
+    "_registers.py": "register map as Python constants",
+    ".h": "driver in C99: header",
+    ".c": "driver in C99",
+}
+"""Files of an IP block that begin with the name for software."""
 
 
 def _ports(verilog: GeneratedVerilog) -> list[dict[str, Any]]:
@@ -187,22 +199,45 @@ def _describe(verilog: GeneratedVerilog) -> str:
     return f"{what}, " + " ".join(f"{n} {v}" for n, v in sizes.items() if v is not None)
 
 
-def integration_files(
-    verilog: GeneratedVerilog, vectors: Vectors, config: str, clock_mhz: float
+def _register_files(software: str) -> dict[str, str]:
+    """Return register map and driver by file name."""
+    return {
+        f"{software}_registers.md": f"# Registers of the xorloom decoder\n\n{markdown()}",
+        f"{software}_registers.py": python_constants(),
+        **driver_texts(software),
+    }
+
+
+def unit_files(
+    verilog: GeneratedVerilog,
+    vectors: Vectors | None,
+    config: str,
+    *,
+    clock_mhz: float = 100.0,
+    software: str = SOFTWARE,
 ) -> dict[str, str]:
-    """Return the texts that go with a unit's Verilog, by file name.
+    """Return all texts that go with a unit's Verilog and manifest, by file name.
 
     Parameters
     ----------
     verilog : GeneratedVerilog
-        With the AXI ports of a whole decoder.
-    vectors : Vectors
-        See :func:`xorloom.sim.generate.vectors.unit_vectors`.
+    vectors : Vectors or None
+        See :func:`xorloom.sim.generate.vectors.unit_vectors`. Without them the unit is a part of a
+        decoder, with which no files go but the parameters.
     config : str
         Text of the TOML file.
     clock_mhz : float
         What the constraints ask for.
+    software : str
+        First part of the names of register map and driver: of their files, and of macros and C
+        identifiers in them.
     """
+    name = verilog.name
+    texts = {f"{name}.toml": config}
+    if vectors is None:
+        return texts
+    if "register_map" in verilog.manifest:
+        texts |= _register_files(software)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         trim_blocks=True,
@@ -212,7 +247,6 @@ def integration_files(
         autoescape=False,
     )
     ports = _ports(verilog)
-    name = verilog.name
     facts: dict[str, Any] = {
         "name": name,
         "version": version("xorloom"),
@@ -223,15 +257,12 @@ def integration_files(
         "period": f"{1000 / clock_mhz:.3f}",
         **_bench(verilog, vectors),
     }
-    texts = {f"{name}.toml": config}
+    texts |= vector_files(verilog, vectors)
     for template, suffix in _SUFFIXES.items():
         texts[name + suffix] = environment.get_template(template).render(facts)
-    texts |= vector_files(verilog, vectors)
-    files = {f"{name}.v", f"{name}.json", *verilog.files, *texts}
-    rows = [
-        {"file": pattern.format(name), "what": what}
-        for pattern, what in _FILES
-        if pattern.format(name) in files
-    ]
-    texts["README.md"] = environment.get_template("README.md.j2").render(facts, rows=rows)
-    return texts
+    known = {name + suffix: what for suffix, what in _FILES.items()}
+    known |= {software + suffix: what for suffix, what in _SOFTWARE_FILES.items()}
+    files = {f"{name}.v", f"{name}.json", *texts}
+    rows = [{"file": file, "what": what} for file, what in known.items() if file in files]
+    readme = environment.get_template("README.md.j2").render(facts, rows=rows)
+    return {**texts, f"{name}_README.md": readme}

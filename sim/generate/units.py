@@ -18,6 +18,8 @@ __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 
 INDEXED = ("index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
+_HASH_DIGITS = 6
+"""Hex digits of a name made of the parameters: enough for the few units of a design."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,42 @@ class UnitPlan:
         """Configuration of the unit itself, for :func:`xorloom.hw.units.generate_unit`."""
         return self.indexes[0] if self.name in ("index", "core") else self.config
 
-    def verilog(self) -> "GeneratedVerilog":
+    def hashed_name(self) -> str:
+        """Return a name for the top module that no unit with other parameters has."""
+        import json
+
+        from xorloom.hw.units import default_name
+        from xorloom.sw.base.cache import digest
+
+        facts = [self.name, self.planes, self.stages, self.levels, dict(self.memory)]
+        configs = [(config.codec, config.to_dict()) for config in (self.config, *self.indexes)]
+        mark = digest(json.dumps([facts, configs], sort_keys=True))[:_HASH_DIGITS]
+        return f"{default_name(self.name, self._generated)}_{mark}"
+
+    def verilog(self, name: str | None = None) -> "GeneratedVerilog":
         """Generate the unit.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the top module; default: what :func:`xorloom.hw.units.default_name` says.
 
         Raises
         ------
         ConfigError
-            If the codec has no such unit, or parameters do not fit together.
+            If the codec has no such unit, or parameters do not fit together, or no module can
+            have the name.
         """
         from xorloom.hw.units import IP_UNITS, generate_unit
 
         if self.name not in IP_UNITS:
-            return generate_unit(self.name, self._generated, stages=self.stages, levels=self.levels)
+            return generate_unit(
+                self.name, self._generated, name=name, stages=self.stages, levels=self.levels
+            )
         return generate_unit(
             self.name,
             self.config,
+            name=name,
             indexes=self.indexes,
             planes=self.planes,
             levels=self.levels,

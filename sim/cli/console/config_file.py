@@ -20,7 +20,11 @@ __all__ = ["ConfigFile", "blame_file", "config_text", "read_config"]
 
 def _keys() -> dict[str, tuple[Any, Any]]:
     """Return the type and the flag of every key; the flag has its range."""
-    kinds: dict[str, tuple[Any, Any]] = {"unit": (str, None), "clock": (float, None)}
+    kinds: dict[str, tuple[Any, Any]] = {
+        "unit": (str, None),
+        "name": (str, None),
+        "clock": (float, None),
+    }
     for field in (*fields(ConfigOptions), *fields(UnitOptions)):
         kind, option = get_args(field.type)
         plain = [part for part in get_args(kind) if part is not type(None)]
@@ -119,6 +123,7 @@ def config_text(
     options: ConfigOptions,
     unit: UnitOptions,
     *,
+    name: str | None,
     clock_mhz: float,
 ) -> str:
     """Return the text of a file with all parameters of a unit, also those that were not given.
@@ -132,12 +137,14 @@ def config_text(
         Name of the top module.
     plan : UnitPlan
         Made of ``options`` and ``unit``.
+    name : str or None
+        As it was given.
     clock_mhz : float
     """
     from xorloom.sim.generate.index_text import has_parameters, index_text
     from xorloom.sw.base.toml_text import toml_key
 
-    values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
+    values: dict[str, Any] = {"unit": plan.name, "name": name, "clock": clock_mhz}
     values |= {"value": plan.config.codec} | plan.config.to_dict()
     if plan.config.codec == "block":
         values["stages"] = plan.stages
@@ -145,7 +152,7 @@ def config_text(
         texts = [index_text(index) for index in plan.indexes]
         named = texts if options.model is not None else unit.index or [plan.indexes[0].codec]
         values["index"] = [
-            text if has_parameters(name) else name for text, name in zip(texts, named, strict=True)
+            text if has_parameters(word) else word for text, word in zip(texts, named, strict=True)
         ]
         if values["index"] != texts:
             values |= {"index_bits": unit.index_bits, "index_classes": unit.index_classes}

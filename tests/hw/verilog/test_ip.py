@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ INDEXES = (
     TrellisConfig(n_in=8, n_out=32, window=8, bus_bits=32),
     BitmapConfig(n_out=32, bus_bits=32),
 )
-REGISTERS = ["registers.md", "xorloom_registers.h", "xorloom_registers.py"]
+REGISTERS = ["xorloom_registers.md", "xorloom_registers.py", "xorloom_registers.h"]
+DRIVER = ["xorloom.h", "xorloom.c"]
 
 
 @pytest.mark.parametrize("unit", IP_UNITS)
@@ -75,24 +77,25 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
     sizes = ("--n-in", 16, "--n-out", 64, "--window", 64, "--bus-bits", 32)
     codecs = ("--index", "entropy", "--index", "trellis", "--index-bits", 0.25)
     out, _ = xorloom(*arguments, *sizes, *codecs)
-    names = ["xorloom_ip.v", "xorloom_ip.json", *REGISTERS]
     listed = [Path(line).name for line in out.split()]
+    top = listed[0].removesuffix(".v")
+    assert re.fullmatch(r"xorloom_ip_[0-9a-f]{6}", top)
+    names = [f"{top}.v", f"{top}.json", f"{top}.toml", *REGISTERS, *DRIVER]
     assert listed[: len(names)] == names  # what else comes, see test_generate.py
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(listed)
-    manifest = json.loads((tmp_path / "xorloom_ip.json").read_text())
+    manifest = json.loads((tmp_path / f"{top}.json").read_text())
     assert manifest["config"]["address_bits"] == 40
     assert [index["codec"] for index in manifest["indexes"]] == ["entropy", "trellis"]
     assert manifest["indexes"][1]["config"]["n_in"] == 8  # 0.25 of 32 weights
-    assert (
-        (tmp_path / "registers.md").read_text().startswith("# Registers of the xorloom decoder\n")
-    )
+    tables = (tmp_path / "xorloom_registers.md").read_text()
+    assert tables.startswith("# Registers of the xorloom decoder\n")
     assert "#define XORLOOM_CONTROL 0x20u\n" in (tmp_path / "xorloom_registers.h").read_text()
     constants: dict[str, int] = {}
     exec((tmp_path / "xorloom_registers.py").read_text(), constants)
     assert constants["CONTROL"] == MAP["CONTROL"].offset
     model = ("generate", "--unit", "stream-ip", "-o", tmp_path / "s", *sizes, "--index", "bitmap")
     xorloom(*model)
-    assert (tmp_path / "s" / "xorloom_stream_ip.v").exists()
+    assert list((tmp_path / "s").glob("xorloom_stream_ip_??????.v"))
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

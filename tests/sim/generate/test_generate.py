@@ -42,7 +42,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One folder for every kind of unit."""
     base = tmp_path_factory.mktemp("generated")
     for name, options in UNITS.items():
-        xorloom("generate", "-o", base / name, "--clock", 120, *options)
+        xorloom("generate", "-o", base / name, "--name", TOPS[name], "--clock", 120, *options)
     return {name: base / name for name in UNITS}
 
 
@@ -61,9 +61,14 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def readme(folder: Path) -> Path:
+    (path,) = folder.glob("*_README.md")
+    return path
+
+
 def commands(folder: Path, first: str) -> list[str]:
-    """Return lines of shell of the folder's README.md that begin with a word."""
-    text = (folder / "README.md").read_text().replace("\\\n", " ")
+    """Return lines of shell of the folder's README that begin with a word."""
+    text = readme(folder).read_text().replace("\\\n", " ")
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     return [line for line in blocks.splitlines() if line.startswith(f"{first} ")]
 
@@ -185,7 +190,7 @@ def test_testbench_passes_in_verilator_as_the_readme_tells(
     passed = [line for line in done.stdout.splitlines() if line.startswith(("PASS", "FAIL"))]
     assert len(passed) == 1
     assert passed[0].startswith(f"PASS {TOPS[unit]}: ")
-    assert lint in (folder / "README.md").read_text()
+    assert lint in readme(folder).read_text()
     quiet = shell(lint, folder)
     assert (quiet.returncode, quiet.stderr) == (0, "")
     change(folder, TOPS[unit], line=3, at=-1)
@@ -199,8 +204,9 @@ def test_testbench_passes_in_verilator_as_the_readme_tells(
 
 def test_readme_names_every_file_and_no_other(folders: dict[str, Path]) -> None:
     for folder in folders.values():
-        listed = re.findall(r"^\| `(.+?)` \|", (folder / "README.md").read_text(), re.MULTILINE)
-        assert sorted([*listed, "README.md"]) == sorted(path.name for path in folder.iterdir())
+        listed = re.findall(r"^\| `(.+?)` \|", readme(folder).read_text(), re.MULTILINE)
+        found = sorted(path.name for path in folder.iterdir())
+        assert sorted([*listed, readme(folder).name]) == found
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -356,6 +362,8 @@ def test_folder_is_the_same_in_any_process(folders: dict[str, Path], tmp_path: P
             tmp_path / seed,
             "--clock",
             "120",
+            "--name",
+            TOPS["stream-ip"],
         ]
         subprocess.run(
             [sys.executable, *command, *map(str, UNITS["stream-ip"])],

@@ -139,7 +139,7 @@ def test_file_of_a_models_decoder_has_all_its_parameters(name: str, tmp_path: Pa
     unit = "decoder" if name == "block" else "ip"
     given = ConfigOptions(model=model), UnitOptions(levels=name == "none")
     plan = unit_plan(unit, *given)
-    text = config_text("top", plan, *given, clock_mhz=120)
+    text = config_text("top", plan, *given, name=None, clock_mhz=120)
     values = {key.replace("-", "_"): value for key, value in tomllib.loads(text).items()}
     assert "model" not in values
     assert (values.pop("unit"), values.pop("clock")) == (unit, 120)
@@ -149,4 +149,4 @@ def test_file_of_a_models_decoder_has_all_its_parameters(name: str, tmp_path: Pa
         UnitOptions(**{key: value for key, value in values.items() if key in own}),
     )
     assert unit_plan(unit, *again) == plan
-    assert config_text("top", plan, *again, clock_mhz=120) == text
+    assert config_text("top", plan, *again, name=None, clock_mhz=120) == text

@@ -2,6 +2,7 @@
 """Driver of the IP block in C: its sources, how to compile it, and calls to it from Python."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,11 +20,12 @@ __all__ = [
     "CDevice",
     "CDriver",
     "compile_driver",
+    "driver_texts",
     "write_sources",
 ]
 
 SOURCES = tuple(Path(__file__).parent / name for name in ("xorloom.h", "xorloom.c"))
-"""Files that a user copies, beside the generated ``xorloom_registers.h``."""
+"""Driver as it stands here; it includes the generated ``xorloom_registers.h``."""
 FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2")
 
 _READ = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
@@ -69,12 +71,26 @@ _RESULTS = {
 _RANGE = -3
 
 
+def driver_texts(prefix: str = "xorloom") -> dict[str, str]:
+    """Return the driver and the header of the register map, by file name.
+
+    Files, functions, types and macros have names that begin with ``prefix``, so that drivers of
+    several prefixes can stand in one program.
+    """
+    texts = {f"{prefix}_registers.h": c_header(prefix)}
+    for source in SOURCES:
+        text = source.read_text(encoding="utf-8")
+        text = re.sub(r"\bxorloom(?=_|\.h\b)", prefix, text)
+        text = re.sub(r"\bXORLOOM(?=_)", prefix.upper(), text)
+        texts[prefix + source.suffix] = text
+    return texts
+
+
 def write_sources(folder: Path) -> Path:
     """Write the driver and the generated header to a folder; return the C file."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "xorloom_registers.h").write_text(c_header(), encoding="utf-8")
-    for source in SOURCES:
-        shutil.copyfile(source, folder / source.name)
+    for name, text in driver_texts().items():
+        (folder / name).write_text(text, encoding="utf-8")
     return folder / "xorloom.c"
 
 
