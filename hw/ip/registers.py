@@ -112,6 +112,12 @@ class Registers(wiring.Component):
             members["descriptor"] = Out(stream.Signature(descriptor_layout(address_bits)))
         super().__init__(axil_members(ADDRESS_BITS) | members)
 
+    @property
+    def reset_words(self) -> dict[str, int]:
+        """What registers read after reset; all others read 0."""
+        free = self._sizes["queue"] if self._sizes["reader"] else 0
+        return identity(**self._sizes) | {"STATUS": MAP["STATUS"].pack(QUEUE_SPACE=free)}
+
     def elaborate(self, _platform: object) -> Module:
         """Build control and status, then the descriptor registers and the read path."""
         m = Module()
