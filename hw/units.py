@@ -151,6 +151,14 @@ def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]
     }
 
 
+def _index_texts(indexes: Sequence[IndexConfig]) -> dict[str, str]:
+    """Return what the head of a text says of its index codecs."""
+    return {
+        f"index {index.codec}": ", ".join(f"{n} {v}" for n, v in index.to_dict().items())
+        for index in indexes
+    }
+
+
 def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
     """Return the name that a unit has if nobody gives it one."""
     if unit in IP_UNITS:
@@ -252,9 +260,12 @@ def generate_unit(
     }
     widths = {port: int(facts["bits"]) for port, facts in ports.items()}
     burst = {option: parameters[option] for option in _BURSTS if option in parameters}
-    for port, attributes in vivado_attributes(widths, **burst).items():
-        getattr(top, port).attrs.update(attributes)
-    text = component_verilog(top, name)
+    text = component_verilog(
+        top,
+        name,
+        {"unit": unit, "codec": config.codec} | parameters | _index_texts(indexes),
+        vivado_attributes(widths, **burst),
+    )
     manifest = {
         "top": name,
         "codec": config.codec,

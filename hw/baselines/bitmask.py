@@ -58,9 +58,13 @@ class BaselineBitmask(BaselineDecoder):
         holds = Signal(len(stages))
         finals = Signal(len(stages))
         place = Signal(self._n_out // bus, init=1)
-        over, whole, last = Signal(), Signal(), Signal()
+        over = Signal()
+        whole = Signal()
+        last = Signal()
         need = Signal(planes)  # one-hot: the plane whose code word is next
-        free, moves, enters = Signal(), Signal(), Signal()
+        free = Signal()
+        moves = Signal()
+        enters = Signal()
         m.d.comb += [
             free.eq(~need.any() & (~whole | self.o.ready)),
             enters.eq(free & reader.o.valid & ~over),

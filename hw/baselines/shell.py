@@ -81,7 +81,8 @@ class BaselineShell(wiring.Component):
         m.submodules.core = core = self._core
         pass_ports(m, self, reader, {name: name for name in ports_of(reader, "m_axi_")})
         wiring.connect(m, reader.o, core.i)
-        waits, begun = Signal(), Signal()
+        waits = Signal()
+        begun = Signal()
         word = core.i.valid & core.i.ready
         m.d.comb += [
             reader.descriptor.valid.eq(self.start),

@@ -123,7 +123,9 @@ class BlockControl(wiring.Component):
         left = Signal(32)  # slices of groups that are not parsed yet
         some = Signal()  # left != 0
         known = Signal(range(CONTROL_AHEAD + 1))  # groups parsed and not yet taken
-        go, parse, leaves = Signal(), Signal(), Signal()
+        go = Signal()
+        parse = Signal()
+        leaves = Signal()
         primed = Signal()  # the width of the first block, the first field of all, is read
         settled = Signal()  # and `take` of the first group follows from it
         m.d.comb += [
@@ -150,9 +152,11 @@ class BlockControl(wiring.Component):
         ends = data.StructLayout({"live": lanes, "final": 1})
         cut_fields = Signal(lanes * width_max, reset_less=True)
         cut_width = Signal.like(width, reset_less=True)
-        cut_ends, sorted_ends = Signal(ends, reset_less=True), Signal(ends, reset_less=True)
+        cut_ends = Signal(ends, reset_less=True)
+        sorted_ends = Signal(ends, reset_less=True)
         counts = Signal(data.ArrayLayout(width_max, lanes), reset_less=True)
-        cut_valid, counts_valid = Signal(), Signal()
+        cut_valid = Signal()
+        counts_valid = Signal()
         m.d.sync += [
             cut_valid.eq(parse),
             cut_fields.eq(Mux(opens, box.o[WIDTH_FIELD_BITS:], box.o)),
@@ -228,7 +232,8 @@ class BlockControl(wiring.Component):
 
     def _queue(self, m: Module, entry: data.View, enters: Signal, leaves: Signal) -> None:
         """Build the queue of groups; it never overflows, because ``known`` counts them."""
-        slots = [Signal(entry.shape(), reset_less=True) for _ in range(CONTROL_AHEAD)]
+        shape = entry.shape()
+        slots = [Signal(shape, name=f"slot_{k}", reset_less=True) for k in range(CONTROL_AHEAD)]
         queued = Signal(range(CONTROL_AHEAD + 1))
         place = Signal.like(queued)
         m.d.comb += [

@@ -108,8 +108,10 @@ class BlockParser(wiring.Component):
             word=bus // patches.grain, need_max=patches.take_max
         )
         budgets = (seed_budget, patch_budget)
-        done, load = Signal(), Signal()
-        to_seed, to_patch = Signal(), Signal()
+        done = Signal()
+        load = Signal()
+        to_seed = Signal()
+        to_patch = Signal()
         token_ready = Signal()
         more = Signal()  # there is a next step
         per_patch = config.position_bits // patches.grain

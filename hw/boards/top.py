@@ -145,11 +145,19 @@ class BoardTop(wiring.Component):
         source, decoder, crc = self._source, self._decoder, self._crc
         cause = Signal(Cause)
         verdict = Signal(range(len(VERDICTS)))
-        weights, passes = Signal(32), Signal(32)
-        clock, cycles, counts = Signal(32), Signal(32), Signal()
-        crc_right, weights_right, judged, over = Signal(), Signal(), Signal(2), Signal()
+        weights = Signal(32)
+        passes = Signal(32)
+        clock = Signal(32)
+        cycles = Signal(32)
+        counts = Signal()
+        crc_right = Signal()
+        weights_right = Signal()
+        judged = Signal(2)
+        over = Signal()
         timer = Signal(range(self._pause + 1))
-        ok, fail, starts = Signal(), Signal(), Signal()
+        ok = Signal()
+        fail = Signal()
+        starts = Signal()
         takes = Signal()
         m.d.comb += [
             source.start.eq(starts),

@@ -101,9 +101,11 @@ class AxiBurst(wiring.Component):
         ones = (1 << block_bits) - 1
         block = Signal(self._address_bits - word_bits - block_bits, reset_less=True)
         turn = Signal(self.turn_bits, reset_less=True)
-        idle, live = Signal(init=1), Signal()
+        idle = Signal(init=1)
+        live = Signal()
         settle = Signal(2)
-        load, step = Signal(), Signal()
+        load = Signal()
+        step = Signal()
         last = left[-1]
         address = self.i.p.address
         m.d.comb += [

@@ -115,9 +115,11 @@ class AxiReader(wiring.Component):
         """Build the queue, the address channel and the data channel."""
         m = Module()
         # While `drain` is 1, the bursts in flight belong to aborted descriptors.
-        drain, stop = Signal(), Signal()
+        drain = Signal()
+        stop = Signal()
         flying = self.flying
-        issue, land = Signal(), Signal()
+        issue = Signal()
+        land = Signal()
         m.submodules.bursts = bursts = ResetInserter(stop)(self.bursts)
         queued = self._queue_descriptors(m, bursts, drain)
         fate = data.StructLayout({"turn": bursts.turn_bits, "final": 1})
@@ -170,7 +172,8 @@ class AxiReader(wiring.Component):
         m.submodules.queue = queue = ResetInserter(self.abort)(
             fifo.SyncFIFOBuffered(width=kept.size, depth=self._queue)
         )
-        into, out = Signal(kept), Signal(kept)
+        into = Signal(kept)
+        out = Signal(kept)
         m.d.comb += [
             into.address.eq(self.descriptor.p.address >> align_bits),
             into.length.eq(self.descriptor.p.length >> word_bits),

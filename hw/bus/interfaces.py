@@ -90,7 +90,7 @@ def interfaces(ports: Iterable[str]) -> tuple[Interface, ...]:
 def _parameters(
     own: Interface, every: Iterable[Interface], bits: Mapping[str, int], burst: Mapping[str, int]
 ) -> dict[str, object]:
-    """Return the parameters that Vivado has of an interface."""
+    """Return the parameters of an interface that Vivado cannot tell from its ports, and sizes."""
     width = {signal: bits[port] for port, signal in own.ports.items()}
     if own.name == "aclk":
         return {
@@ -102,23 +102,12 @@ def _parameters(
             {"POLARITY": "ACTIVE_LOW"} if own.name == "aresetn" else {"SENSITIVITY": "LEVEL_HIGH"}
         )
     if "TDATA" in width:
-        flags = {f"HAS_{name}": int(name in width) for name in ("TREADY", "TKEEP", "TLAST")}
+        flags = {f"HAS_{name}": int(name in width) for name in ("TKEEP", "TLAST")}
         sizes = {"TDATA_NUM_BYTES": -(-width["TDATA"] // 8), "TUSER_WIDTH": width.get("TUSER", 0)}
-        return {**sizes, "TID_WIDTH": 0, "TDEST_WIDTH": 0, "HAS_TSTRB": 0, **flags}
-    lite = "ARLEN" not in width
-    found: dict[str, object] = {
-        "PROTOCOL": "AXI4LITE" if lite else "AXI4",
-        "READ_WRITE_MODE": "READ_WRITE" if "AWADDR" in width else "READ_ONLY",
-        "DATA_WIDTH": width["RDATA"],
-        "ADDR_WIDTH": width["ARADDR"],
-        "ID_WIDTH": width.get("ARID", 0),
-        "HAS_BURST": int(not lite),
-        "HAS_LOCK": 0,
-        "HAS_QOS": 0,
-        "HAS_REGION": 0,
-        "SUPPORTS_NARROW_BURST": 0,
-    }
-    return found if lite else {**found, **burst}
+        return {**sizes, **flags}
+    if "ARLEN" in width:
+        return {"PROTOCOL": "AXI4", **burst}
+    return {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": width["RDATA"], "ADDR_WIDTH": width["ARADDR"]}
 
 
 def vivado_attributes(
@@ -146,7 +135,7 @@ def vivado_attributes(
     for own in every:
         for port, signal in own.ports.items():
             found[port] = {"X_INTERFACE_INFO": f"{own.kind.vivado} {own.name} {signal}"}
-        parameters = {"XIL_INTERFACENAME": own.name, **_parameters(own, every, bits, burst)}
+        parameters = _parameters(own, every, bits, burst)
         text = ", ".join(f"{name} {value}" for name, value in parameters.items())
         found[next(iter(own.ports))]["X_INTERFACE_PARAMETER"] = text
     return found

@@ -73,9 +73,14 @@ class DirectReader(wiring.Component):
         bus = config.bus_bits
         m.submodules.gearbox = gearbox = self.gearbox
         m.submodules.slices = slices = Countdown(unit=config.n_out)
-        head, done = Signal(init=1), Signal()
-        settle, settled = Signal(3), Signal()
-        opens, closes, goes, drops = Signal(), Signal(), Signal(), Signal()
+        head = Signal(init=1)
+        done = Signal()
+        settle = Signal(3)
+        settled = Signal()
+        opens = Signal()
+        closes = Signal()
+        goes = Signal()
+        drops = Signal()
         table = Signal(config.level_words)  # one-hot: which word of levels comes next
         seeds = Signal()  # the words of levels have gone, and the count has settled
         starved = Signal(gearbox.latency + 2)

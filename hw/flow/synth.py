@@ -22,6 +22,7 @@ from .harness import wrap
 from .place import FAMILIES, Placement, check_family, place
 from .targets import NAND2_WEIGHTS, Target, check_target
 from .tools import yosys
+from .verilog.names import JOINT
 
 __all__ = [
     "SynthReport",
@@ -342,7 +343,7 @@ def area_by_unit(text: str, top: str) -> list[UnitArea]:
     totals: dict[str, list[int]] = {}
     for module, counts in modules.items():
         cells = counts["num_cells_by_type"]
-        path = module.lstrip("\\").split("$")[0].split(".")[1:]
+        path = module.split(JOINT)[1:]
         total = totals.setdefault(" ".join(path[: 1 + (path[:1] == ["decoder"])]) or top, [0, 0, 0])
         use = ecp5.use(cells)
         total[0] += use.lut

@@ -121,9 +121,15 @@ class IndexEntropy(wiring.Component):
         for k, lane in enumerate(lanes):
             m.submodules[f"lane_{k}"] = lane
 
-        level, enter = Signal(range(4 * max(per_word, feeds) + 1)), Signal()
-        running, armed, filling = Signal(), Signal(), Signal()
-        start, step, turn, move = Signal(), Signal(), Signal(), Signal()
+        level = Signal(range(4 * max(per_word, feeds) + 1))
+        enter = Signal()
+        running = Signal()
+        armed = Signal()
+        filling = Signal()
+        start = Signal()
+        step = Signal()
+        turn = Signal()
+        move = Signal()
         fed = Signal(range(feeds + 1))
         m.d.comb += [
             box.i.payload.eq(self.i.payload),
@@ -183,7 +189,8 @@ class IndexEntropy(wiring.Component):
         way = Signal(3)
         part = Signal(range(max(2, config.n_out // (8 * self._decoders))))
         last = part == config.n_out // (8 * self._decoders) - 1
-        beat, complete = Signal(config.n_out, reset_less=True), Signal()
+        beat = Signal(config.n_out, reset_less=True)
+        complete = Signal()
         m.d.comb += [self.o.payload.eq(beat), self.o.valid.eq(complete)]
         with m.If(self.clear):
             m.d.sync += [

@@ -108,7 +108,8 @@ class EntropyLane(wiring.Component):
             look.eq(Cat(first[self.stepping], second[self.stepping]) >> used[self.stepping][:4]),
             bits.eq(Cat(look[k] & (entry.moved > k) for k in range(8))),
         ]
-        lack_after, used_after = Signal(signed(6)), Signal(5)
+        lack_after = Signal(signed(6))
+        used_after = Signal(5)
         m.d.comb += [
             lack_after.eq(lack[self.stepping] + entry.total),
             used_after.eq(used[self.stepping][:4] + entry.total),
@@ -147,8 +148,10 @@ class EntropyLane(wiring.Component):
                 m.d.sync += second[g].eq(self.unit)
 
         held = Signal(UNIT_BITS, reset_less=True)
-        moved, width = Signal(4, reset_less=True), Signal(4, reset_less=True)
-        base, number = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        moved = Signal(4, reset_less=True)
+        width = Signal(4, reset_less=True)
+        base = Signal(8, reset_less=True)
+        number = Signal(8, reset_less=True)
         rank = Signal(8)
         m.d.comb += rank.eq(Cat((held >> moved)[k] & (width > k) for k in range(8)))
         with m.If(self.move):
@@ -161,7 +164,8 @@ class EntropyLane(wiring.Component):
             ]
         order = list(self._config.symbol_order)
         m.submodules.values = values = Memory(shape=8, depth=512, init=order)
-        put, get = values.write_port(), values.read_port()
+        put = values.write_port()
+        get = values.read_port()
         m.d.comb += [
             put.en.eq(self.value_write),
             put.addr.eq(Cat(self.value_at, 1)),

@@ -109,16 +109,25 @@ class EntropyTable(wiring.Component):
         """Build the machine; ``clear`` resets all of it."""
         m = Module()
         states, state_bits = self._config.states, self._config.state_bits
-        last_class, k = Signal(4), Signal(4)
+        last_class = Signal(4)
+        k = Signal(4)
         ends = [Signal(9, name=f"end_{c}", init=states) for c in range(_CLASSES)]
         nexts = Array(Signal(9, name=f"next_{c}", reset_less=True) for c in range(_CLASSES))
         widths = Array(Signal(4, name=f"width_{c}", reset_less=True) for c in range(_CLASSES))
         firsts = Array(Signal(8, name=f"first_{c}", reset_less=True) for c in range(_CLASSES))
         field = Signal(12, reset_less=True)
-        freq, width = Signal(9, reset_less=True), Signal(4, reset_less=True)
-        end, size, need, most = Signal(9), Signal(9), Signal(5), Signal(5)
-        left, at, odd = Signal(9), Signal(8), Signal()
-        place, turn, sweeping = Signal(9), Signal(state_bits), Signal()
+        freq = Signal(9, reset_less=True)
+        width = Signal(4, reset_less=True)
+        end = Signal(9)
+        size = Signal(9)
+        need = Signal(5)
+        most = Signal(5)
+        left = Signal(9)
+        at = Signal(8)
+        odd = Signal()
+        place = Signal(9)
+        turn = Signal(state_bits)
+        sweeping = Signal()
         m.d.comb += most.eq(width + (state_bits + 1) - _bit_length(freq))
         m.d.comb += [
             self.need.eq(need),
@@ -187,12 +196,14 @@ class EntropyTable(wiring.Component):
         ]
         # State s has number `turn` if states are counted class by class; within a class they are
         # numbered in the order in which they come. After the last state comes the start state.
-        owner, x = Signal(4, reset_less=True), Signal(9, reset_less=True)
+        owner = Signal(4, reset_less=True)
+        x = Signal(9, reset_less=True)
         places = [Signal(9, name=f"place_{n}", reset_less=True) for n in range(3)]
         valid = Signal(3)
         moved = Signal(4)
         entry = Signal(state_layout(), reset_less=True)
-        owner_width, owner_first = Signal(4, reset_less=True), Signal(8, reset_less=True)
+        owner_width = Signal(4, reset_less=True)
+        owner_first = Signal(8, reset_less=True)
         m.d.comb += moved.eq(state_bits + 1 - _bit_length(x))
         m.d.sync += [
             owner.eq(reduce(add, (turn >= limit for limit in ends[:-1]))),

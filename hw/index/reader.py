@@ -93,9 +93,12 @@ class IndexReader(wiring.Component):
         # One-hot state, as in the table above; `fill`, `live`: see there.
         head = Signal(init=1)
         settle = Signal(3)
-        words, end = Signal(), Signal()
-        live, fill = Signal(), Signal()
-        opens, closes = Signal(), Signal()
+        words = Signal()
+        end = Signal()
+        live = Signal()
+        fill = Signal()
+        opens = Signal()
+        closes = Signal()
         quiet = Signal(self._drain + 1)
         feed = stream.Signature(bus).create()
         # A core of bus words may offer meaningless masks for ever; it can be cleared even so.

@@ -148,7 +148,8 @@ class IndexTrellis(wiring.Component):
         held = Signal(config.n_in)
         with m.If(pipe.data_free[_PARTS]):
             m.d.sync += held.eq(chunk)
-        held_is_class, shift = Signal(reset_less=True), Signal()
+        held_is_class = Signal(reset_less=True)
+        shift = Signal()
         before = Signal.like(held)
         with m.If(pipe.step):
             m.d.sync += held_is_class.eq(kind)

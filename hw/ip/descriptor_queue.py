@@ -69,10 +69,16 @@ class DescriptorQueue(wiring.Component):
         depth = self._depth
         shape = self.descriptor.shape()
         m.submodules.entries = entries = memory.Memory(shape=shape, depth=depth, init=[])
-        load, store = entries.read_port(domain="comb"), entries.write_port()
-        tail, head = Signal(range(depth)), Signal(range(depth))
-        space, waits = Signal(range(depth + 1), init=depth), Signal()
-        bad, starts, puts, takes = Signal(), Signal(), Signal(), Signal()
+        load = entries.read_port(domain="comb")
+        store = entries.write_port()
+        tail = Signal(range(depth))
+        head = Signal(range(depth))
+        space = Signal(range(depth + 1), init=depth)
+        waits = Signal()
+        bad = Signal()
+        starts = Signal()
+        puts = Signal()
+        takes = Signal()
         length, address = self.descriptor.length, self.descriptor.address
         odd = length[: exact_log2(self._bus_bytes)].any()
         m.d.comb += [

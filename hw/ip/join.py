@@ -88,11 +88,22 @@ class WeightJoin(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the buffers, the states and the counts of streams."""
         m = Module()
-        linger, closing, special, blocked = (Signal() for _ in range(4))
+        linger = Signal()
+        closing = Signal()
+        special = Signal()
+        blocked = Signal()
         partial = Signal()  # a beat of the packet has gone out, and not its last one
-        flights, whole, any_whole = Signal(_FLIGHTS_BITS), Signal(_FLIGHTS_BITS), Signal()
-        offers, takes, leaves, last = Signal(), Signal(), Signal(), Signal()
-        stays, closes, parted, flush = Signal(), Signal(), Signal(), Signal()
+        flights = Signal(_FLIGHTS_BITS)
+        whole = Signal(_FLIGHTS_BITS)
+        any_whole = Signal()
+        offers = Signal()
+        takes = Signal()
+        leaves = Signal()
+        last = Signal()
+        stays = Signal()
+        closes = Signal()
+        parted = Signal()
+        flush = Signal()
         slices, masks = (PingPong(port.payload.shape()) for port in (self.slices, self.masks))
         pairs = (("held_slices", slices, self.slices), ("held_masks", masks, self.masks))
         for name, buffer, port in pairs:

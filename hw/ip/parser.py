@@ -126,19 +126,24 @@ class WeightParser(wiring.Component):
         bus = self._bus_bits
         head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
         word: Any = self.i.p
-        takes, block_takes = Signal(), Signal()
+        takes, block_takes = (Signal(name=n) for n in ("takes", "block_takes"))
         # One-hot state, as in the table above. All zero: a fault is on its way.
         head = Signal(head_words, init=1)
-        schedule, block, drop, pends = Signal(), Signal(), Signal(), Signal()
+        schedule, block = (Signal(name=n) for n in ("schedule", "block"))
+        drop, pends = (Signal(name=n) for n in ("drop", "pends"))
         # After the last word of a stream: `finish` until the CRC is computed and compared, then
         # `closing`, with the marks.
-        finish, closing, right = Signal(3), Signal(), Signal()
+        finish = Signal(3)
+        closing = Signal()
+        right = Signal()
         boundary = Signal(init=1)  # the last word taken was the last of its input packet
-        both, opens, marks, refills = Signal(), Signal(), Signal(), Signal()
-        block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
+        both, opens = (Signal(name=n) for n in ("both", "opens"))
+        marks, refills = (Signal(name=n) for n in ("marks", "refills"))
+        block_ends, stream_ends = (Signal(name=n) for n in ("block_ends", "stream_ends"))
+        cut_off = Signal()
         # One signal per header word, so that each register depends on its own word alone. Checks
         # and the CRC look at the words one cycle later.
-        comes, came = Signal(head_words), Signal(head_words)
+        comes, came = (Signal(head_words, name=n) for n in ("comes", "came"))
         past = Signal(bus, reset_less=True)
         m.d.sync += [came.eq(comes), past.eq(word.data)]
         fields = self._fields(m, word.data, comes, past, came)
@@ -146,7 +151,7 @@ class WeightParser(wiring.Component):
             m, word.data, fields, opens, refills, block_takes, block_ends
         )
         finishing = finish.any() | closing
-        may_open = Signal()
+        may_open = Signal(name="can_open")
         m.d.sync += may_open.eq(self.may_open & ~finishing & head.any())
         codec = Signal.like(self.codec)
         # No more than two LUTs to `takes`: it is the ready of the bus.
@@ -300,10 +305,11 @@ class WeightParser(wiring.Component):
         bits_left = Signal(range(bus), reset_less=True)
         shifts = Signal()
         blocks_left = Signal(32, reset_less=True)
-        place, final = Signal(5), Signal()
+        place = Signal(5)
+        final = Signal(name="final_word")
         # Words of the next block of each string, minus two.
         sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
-        sched_final, blocks_final = Signal(), Signal()
+        sched_final, blocks_final = (Signal(name=n) for n in ("sched_final", "blocks_final"))
         m.d.sync += shifts.eq(block_ends)
         with m.If(block_ends):
             m.d.sync += [kind.eq(bits[0]), sched_final.eq(bits_left == 1)]

@@ -130,13 +130,20 @@ class Registers(wiring.Component):
             low = MAP[name][field].low
             return writes[name][low // 8] & axil.write_data[low]
 
-        done, error, idle = Signal(), Signal(), Signal()
-        cause = Signal(Cause)
+        done = Signal(name="done_flag")
+        error = Signal(name="error_flag")
+        idle = Signal(name="idle_flag")
+        cause = Signal(Cause, name="first_cause")
         sticky = {"DONE": done, "ERROR": error, "IDLE": idle}
         enables = {name: Signal(name=f"{name.lower()}_enable") for name in sticky}
-        busy, was_busy, aborts = Signal(), Signal(), Signal()
-        queued, refused, refusal = Signal(), Signal(), Signal(4)
-        problem, clears = Signal(), Signal()
+        busy = Signal()
+        was_busy = Signal()
+        aborts = Signal()
+        queued = Signal()
+        refused = Signal()
+        refusal = Signal(4)
+        problem = Signal()
+        clears = Signal()
         status: dict[str, Value] = {"BUSY": busy, "CAUSE": cause, **sticky}
         words: dict[str, Value] = {}
         if self._sizes["reader"]:
@@ -212,7 +219,8 @@ class Registers(wiring.Component):
         as 0.
         """
         constant = Signal(32)
-        asked, counting = Signal(), Signal()
+        asked = Signal()
+        counting = Signal()
         selects = _selects(m, axil.read_word, words, "reads")
         base = MAP[next(iter(COUNTERS))].offset // 4
         known = [

@@ -99,7 +99,9 @@ class BeatCrc(wiring.Component):
             m.d.sync += [counts.eq(self.i.valid), beat.eq(self.i.payload)]
             return beat, counts
         part = Signal(self._part, reset_less=True)
-        ready, step, busy = Signal(init=1), Signal(range(self._steps)), Signal()
+        ready = Signal(init=1)
+        step = Signal(range(self._steps))
+        busy = Signal()
         takes = self.i.valid & ready
         ends = step == self._steps - 1
         m.d.comb += self.i.ready.eq(ready)

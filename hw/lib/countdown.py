@@ -70,9 +70,12 @@ class Countdown(wiring.Component):
         addend = Signal(signed(33 - zeros), init=-unit)
         total = Signal(signed(33 - zeros))
         # Bits below the units, and whether they are one more unit: the first carry of the adder.
-        low, carry = Signal(zeros), Signal()
+        low = Signal(zeros)
+        carry = Signal()
         settle = Signal(2)
-        last, none, pending = Signal(init=1), Signal(), Signal()
+        last = Signal(init=1)
+        none = Signal()
+        pending = Signal()
         few = bits_for(unit)
         m.d.comb += [
             total.eq((Cat(carry, ahead) + Cat(Const(1, 1), addend))[1:]),

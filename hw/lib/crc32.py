@@ -51,8 +51,10 @@ class Crc32(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the XOR trees."""
         m = Module()
-        register, share = Signal(32, init=0xFFFFFFFF), Signal(32, reset_less=True)
-        valid, first = Signal(), Signal(reset_less=True)
+        register = Signal(32, init=0xFFFFFFFF)
+        share = Signal(32, reset_less=True)
+        valid = Signal(name="share_valid")
+        first = Signal(name="share_first", reset_less=True)
         start = 0
         for column in self._columns[:32]:
             start ^= column

@@ -73,7 +73,9 @@ class FixedGearbox(wiring.Component):
         # Bits behind the next chunk, in grains; negative while words of it are to come.
         rest = Signal(signed(max(unit, bus).bit_length() + 1), init=-(unit // grain))
         free = Signal()
-        short, moves, last = rest[-1], Signal(), Signal()
+        short = rest[-1]
+        moves = Signal()
+        last = Signal()
         # The ready of the consumer arrives late in the cycle. It goes no further than this buffer,
         # and what is counted is decided before it.
         entry = PingPong(unsigned(bus))

@@ -40,7 +40,8 @@ class PacketQueue(wiring.Component):
         """Put registers around Amaranth's FIFO."""
         m = Module()
         item = Signal(len(Value.cast(self.i.payload)), reset_less=True)
-        puts, ready = Signal(), Signal()
+        puts = Signal()
+        ready = Signal()
         m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=len(item), depth=self._depth)
         m.submodules.out = out = PingPong(self._shape)
         m.d.sync += [

@@ -35,7 +35,8 @@ class PingPong(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the buffer."""
         m = Module()
-        valid, full = Signal(), Signal()
+        valid = Signal()
+        full = Signal()
         take_at = Signal(reset_less=True)  # needs no reset: either entry may be the first
         items = [Signal(self._shape, name=f"item_{k}", reset_less=True) for k in range(2)]
         m.d.comb += [

@@ -92,10 +92,15 @@ class SlicePipe(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the flags."""
         m = Module()
-        available, full, blocked = Signal(), Signal(), Signal()  # blocked: full, and valid
-        valid = Signal(self._stages) if self._stages else full
-        holds, enters = Signal(), Signal()
-        before_last, valid_next, blocked_next = Signal(), Signal(), Signal()
+        available = Signal()
+        full = Signal()
+        blocked = Signal()  # full, and valid
+        valid = Signal(self._stages, name="valid") if self._stages else full
+        holds = Signal()
+        enters = Signal()
+        before_last = Signal()
+        valid_next = Signal()
+        blocked_next = Signal()
         emitted = Signal(reset_less=True)
         last = valid[-1]
         m.d.comb += [

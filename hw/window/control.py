@@ -113,7 +113,8 @@ class WindowControl(wiring.Component):
         shape = signed(bits_for(most) + 1)
         debt = Signal(shape.width - 1, init=preload, reset_less=True)  # without its sign
         negative = take & live if config.preload_steps else take
-        total, addend = Signal(shape), Signal(shape)
+        total = Signal(shape)
+        addend = Signal(shape)
         new = self.chunk[: config.rate_bits]
         shifted = Cat(Const(0, config.rate_shift), Mux(frame_ends, new, rate))
         m.d.comb += [
@@ -138,7 +139,7 @@ class WindowControl(wiring.Component):
         units = self._config.n_out // _UNIT
         low_bits = bits_for(_UNIT - 1)
         left = Signal(signed(33 - low_bits), init=-1, reset_less=True)
-        addend = Signal(signed(33 - low_bits), init=~units, reset_less=True)
+        addend = Signal(signed(33 - low_bits), name="less_units", init=~units, reset_less=True)
         low = Signal(low_bits, reset_less=True)
         carry = Signal(init=1, reset_less=True)
         less = Signal(1 + len(left))

@@ -48,7 +48,8 @@ class WindowNetwork(wiring.Component):
 
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
-        self.window, self.next_bits = Signal(config.window), Signal(config.n_out)
+        self.window = Signal(config.window)
+        self.next_bits = Signal(config.n_out)
         super().__init__(
             {
                 "chunk": In(config.n_in),

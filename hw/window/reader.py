@@ -83,7 +83,9 @@ class WindowReader(wiring.Component):
         place = Signal(2, init=1)  # in the head, one-hot: the count is awaited; the count settles
         settle = Signal()
         payload = Signal()  # neither this nor head: words up to the mark are dropped
-        begin, end, enters = Signal(), Signal(), Signal()
+        begin = Signal()
+        end = Signal()
+        enters = Signal()
         keep = Signal()  # hold the word, although it is not payload
         m.d.comb += [
             self.head.eq(head),
@@ -167,7 +169,8 @@ class WindowReader(wiring.Component):
         n_in, bus = self._config.n_in, len(word)
         chunk = Signal(n_in, reset_less=True)
         fill = Signal(n_in // bus, init=1)  # one-hot: how many words of the next chunk have arrived
-        accept, waits = Signal(), Signal()
+        accept = Signal()
+        waits = Signal()
         m.d.comb += [
             self.chunk.eq(chunk),
             waits.eq(self.payload & held & ~self.ending & (~self.available | self.step)),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from xorloom.hw.flow.verilog.write import GROUPS
 from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION, markdown, python_constants
 from xorloom.hw.ip.driver.c import driver_texts
 from xorloom.hw.units import GeneratedVerilog
@@ -43,15 +44,6 @@ _SUFFIXES = {
     "registers.rdl.j2": ".rdl",
 }
 """Templates, and the endings of the files that they make."""
-_GROUPS = {
-    "a": "clock; synchronous reset, active low",
-    "s_axil": "registers: AXI4-Lite subordinate, see the register map",
-    "m_axi": "memory: AXI4 read manager",
-    "s_axis": "memory streams in: AXI4-Stream",
-    "m_axis": "decoded beats out: AXI4-Stream; tlast closes a memory stream",
-    "irq": "interrupt, active high, level",
-}
-"""Groups of ports by the first part of their names."""
 _FILES = {
     ".v": "the Verilog, all modules, Verilog-2001",
     ".json": "manifest: parameters, ports, tools, SHA-256 of the Verilog",
@@ -93,7 +85,7 @@ def _ports(verilog: GeneratedVerilog) -> list[dict[str, Any]]:
 
 
 def _groups(ports: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for prefix, title in _GROUPS.items():
+    for prefix, title in GROUPS.items():
         # aclk and aresetn have no part before an underscore.
         own = [p for p in ports if (p["name"].rpartition("_")[0] or p["name"][:1]) == prefix]
         own += [p for p in ports if p["name"] == prefix]

@@ -35,7 +35,7 @@ def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> Non
     verilog = generate_unit(unit, WINDOW, indexes=INDEXES, planes=2, masked=False, memory=memory)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == IP_UNITS[unit]
-    assert f"module {verilog.name}(" in verilog.text
+    assert f"module {verilog.name} (\n" in verilog.text
     reader = {"address_bits": 32, "outstanding": 2, "max_burst": 256, "align_bytes": 4}
     assert manifest["config"] == WINDOW.to_dict() | {
         "planes": 2,

@@ -37,7 +37,7 @@ def test_generate_writes_verilog_and_manifest(codec: str, tmp_path: Path) -> Non
     assert re.fullmatch(rf"{TOPS[codec]}_[0-9a-f]{{6}}", top)
     assert [Path(path).name for path in out[:2]] == [f"{top}.v", f"{top}.json"]
     assert sorted(map(str, (tmp_path / "rtl").iterdir())) == sorted(out)
-    assert f"module {top}(" in Path(out[0]).read_text()
+    assert f"module {top} (\n" in Path(out[0]).read_text()
     manifest = json.loads(Path(out[1]).read_text())
     assert manifest["codec"] == codec
     assert manifest["config"]["n_out"] == {"block": 30, "window": 64}[codec]

@@ -296,57 +296,48 @@ def test_described_registers_are_those_of_the_rtl(changes: dict[str, Any]) -> No
 
 
 VIVADO = {
-    "aclk": (
-        "xilinx.com:signal:clock:1.0 aclk CLK",
-        "XIL_INTERFACENAME aclk, ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET aresetn",
+    "aclk": ("signal:clock:1.0 aclk CLK", "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET aresetn"),
+    "aresetn": ("signal:reset:1.0 aresetn RST", "POLARITY ACTIVE_LOW"),
+    "irq": ("signal:interrupt:1.0 irq INTERRUPT", "SENSITIVITY LEVEL_HIGH"),
+    "s_axil": ("interface:aximm:1.0", "PROTOCOL AXI4LITE, DATA_WIDTH 32, ADDR_WIDTH 8"),
+    "m_axi": (
+        "interface:aximm:1.0",
+        "PROTOCOL AXI4, MAX_BURST_LENGTH 256, NUM_READ_OUTSTANDING 4",
     ),
-    "aresetn": (
-        "xilinx.com:signal:reset:1.0 aresetn RST",
-        "XIL_INTERFACENAME aresetn, POLARITY ACTIVE_LOW",
+    "s_axis": (
+        "interface:axis:1.0",
+        "TDATA_NUM_BYTES 4, TUSER_WIDTH 0, HAS_TKEEP 0, HAS_TLAST 1",
     ),
-    "irq": (
-        "xilinx.com:signal:interrupt:1.0 irq INTERRUPT",
-        "XIL_INTERFACENAME irq, SENSITIVITY LEVEL_HIGH",
-    ),
-    "s_axil_awaddr": (
-        "xilinx.com:interface:aximm:1.0 s_axil AWADDR",
-        "XIL_INTERFACENAME s_axil, PROTOCOL AXI4LITE, READ_WRITE_MODE READ_WRITE, DATA_WIDTH 32, "
-        "ADDR_WIDTH 8, ID_WIDTH 0, HAS_BURST 0, HAS_LOCK 0, HAS_QOS 0, HAS_REGION 0, "
-        "SUPPORTS_NARROW_BURST 0",
-    ),
-    "m_axi_arid": (
-        "xilinx.com:interface:aximm:1.0 m_axi ARID",
-        "XIL_INTERFACENAME m_axi, PROTOCOL AXI4, READ_WRITE_MODE READ_ONLY, DATA_WIDTH 32, "
-        "ADDR_WIDTH 32, ID_WIDTH 1, HAS_BURST 1, HAS_LOCK 0, HAS_QOS 0, HAS_REGION 0, "
-        "SUPPORTS_NARROW_BURST 0, MAX_BURST_LENGTH 256, NUM_READ_OUTSTANDING 4",
-    ),
-    "m_axi_rdata": ("xilinx.com:interface:aximm:1.0 m_axi RDATA", None),
-    "s_axis_tdata": (
-        "xilinx.com:interface:axis:1.0 s_axis TDATA",
-        "XIL_INTERFACENAME s_axis, TDATA_NUM_BYTES 4, TUSER_WIDTH 0, TID_WIDTH 0, TDEST_WIDTH 0, "
-        "HAS_TSTRB 0, HAS_TREADY 1, HAS_TKEEP 0, HAS_TLAST 1",
-    ),
-    "m_axis_tlast": ("xilinx.com:interface:axis:1.0 m_axis TLAST", None),
 }
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_verilog_has_attributes_for_vivado(unit: str, netlists: dict[str, Any]) -> None:
     """On every port, as Yosys reads them back from the text."""
-    found = {}
+    parameters: dict[str, str] = {}
+    buses = set()
     for port in netlists[unit]["ports"]:
         facts = netlists[unit]["netnames"][port]["attributes"]
-        found[port] = (facts["X_INTERFACE_INFO"], facts.get("X_INTERFACE_PARAMETER"))
-    clock = found["aclk"][1]
-    buses = re.search(r"ASSOCIATED_BUSIF (\S+),", clock)[1].split(":")
-    assert sorted(buses) == sorted({p.rpartition("_")[0] for p in found if "_" in p})
-    for port in sorted(found.keys() & VIVADO.keys()):
-        info, parameters = VIVADO[port]
-        wanted = parameters and parameters.replace("{buses}", ":".join(buses))
-        assert found[port] == (info, wanted)
-    named = [p for _, p in found.values() if p is not None]
-    assert len(named) == len({p.split(",")[0] for p in named}), "each interface once"
-    assert len(named) == len(buses) + len({"aclk", "aresetn", "irq"} & found.keys())
+        name, _, signal = port.rpartition("_")
+        name, info = name or port, facts["X_INTERFACE_INFO"].removeprefix("xilinx.com:")
+        if name == port:
+            assert info == VIVADO[port][0]
+        else:
+            buses.add(name)
+            kind = "axis" if name.endswith("axis") else "aximm"
+            assert info == f"interface:{kind}:1.0 {name} {signal.upper()}"
+        if "X_INTERFACE_PARAMETER" in facts:
+            assert parameters.setdefault(name, facts["X_INTERFACE_PARAMETER"]) is not None
+    assert parameters.keys() == buses | ({"aclk", "aresetn", "irq"} & set(netlists[unit]["ports"]))
+    told = re.search(r"ASSOCIATED_BUSIF (\S+),", parameters["aclk"])[1]
+    assert sorted(told.split(":")) == sorted(buses)
+    for name in parameters.keys() & VIVADO.keys():
+        assert parameters[name] == VIVADO[name][1].replace("{buses}", told)
+    sizes = dict(part.split() for part in parameters["m_axis"].split(", "))
+    ports = {name: len(port["bits"]) for name, port in netlists[unit]["ports"].items()}
+    assert 8 * int(sizes["TDATA_NUM_BYTES"]) == ports["m_axis_tdata"]
+    assert int(sizes["TUSER_WIDTH"]) == ports.get("m_axis_tuser", 0)
+    assert int(sizes["HAS_TKEEP"]) == ("m_axis_tkeep" in ports)
 
 
 def ghdl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
