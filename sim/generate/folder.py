@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folder of a generated unit: what lies beside its Verilog, made from templates.
 
-Testbench with vectors, constraints, project files, an instantiation, register map and driver, a
-README. All files begin with the unit's name or, register map and driver, with a name for software:
-they are the same for all units.
+Testbench with vectors, constraints, project files, an instantiation, descriptions for other tools
+(IP-XACT, SystemRDL, VHDL), register map and driver, a README. All files begin with the unit's name
+or, register map and driver, with a name for software: they are the same for all units.
 """
 
 from collections.abc import Iterator, Mapping

@@ -49,8 +49,9 @@ def generate(
     """Write a decoder's Verilog and its files; equal parameters give equal bytes.
 
     The files are a manifest, a testbench with vectors, constraints, a FuseSoC core, Tcl for Vivado
-    and Quartus, an instantiation and, with an IP block, its registers as Markdown, C header and
-    Python constants, and its driver in C. NAME_README.md in the folder tells how to use them.
+    and Quartus, an instantiation, an IP-XACT component, a VHDL component and, with an IP block, its
+    registers as Markdown, SystemRDL, C header and Python constants, and its driver in C. NAME_README.md in the folder tells how to
+    use them.
     """
     from xorloom.sim.generate.folder import SOFTWARE, unit_files
     from xorloom.sim.generate.vectors import unit_vectors
