@@ -50,8 +50,8 @@ def generate(
 
     The files are a manifest, a testbench with vectors, constraints, a FuseSoC core, Tcl for Vivado
     and Quartus, an instantiation, an IP-XACT component, a VHDL component and, with an IP block, its
-    registers as Markdown, SystemRDL, C header and Python constants, and its driver in C. NAME_README.md in the folder tells how to
-    use them.
+    registers as Markdown, SystemRDL, C header and Python constants, and its driver in C.
+    NAME_README.md in the folder tells how to use them.
     """
     from xorloom.sim.generate.folder import SOFTWARE, unit_files
     from xorloom.sim.generate.vectors import unit_vectors
