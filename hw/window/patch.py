@@ -70,7 +70,7 @@ class WindowPatch(wiring.Component):
             {"valid": 1, "index": index_bits, "rows": _ROWS, "columns": _COLUMNS, "banks": banks}
         )
         entry = Signal(layout, reset_less=True)
-        patch = Signal(layout, reset_less=True)
+        patch = Signal(layout, name="waiting_patch", reset_less=True)
         seen = Signal(config.patch_bits)
         index, position = seen[1 : 1 + index_bits], seen[1 + index_bits :]
         fresh = Signal(reset_less=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from xorloom.hw.flow.verilog.write import GROUPS
+from xorloom.hw.flow.verilog.write import GROUPS, wrapped
 from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION, markdown, python_constants
 from xorloom.hw.ip.driver.c import driver_texts
 from xorloom.hw.units import GeneratedVerilog
@@ -198,6 +198,18 @@ def _describe(verilog: GeneratedVerilog) -> str:
     return f"{what}, " + " ".join(f"{n} {v}" for n, v in sizes.items() if v is not None)
 
 
+def _parameters(verilog: GeneratedVerilog) -> list[str]:
+    """Return lines of a Verilog comment that tell the parameters of a unit."""
+    parts = [f"{name} {value}" for name, value in verilog.manifest["config"].items()]
+    lines = wrapped(
+        f"Parameters: codec {verilog.manifest['codec']}, {', '.join(parts)}", "// ", "//   "
+    )
+    for index in verilog.manifest.get("indexes", ()):
+        parts = [f"{name} {value}" for name, value in index["config"].items()]
+        lines += wrapped(f"Index {index['codec']}: {', '.join(parts)}", "// ", "//   ")
+    return lines
+
+
 def _register_files(software: str) -> dict[str, str]:
     """Return register map and driver by file name."""
     return {
@@ -251,6 +263,8 @@ def unit_files(
         "name": name,
         "version": version("xorloom"),
         "description": _describe(verilog),
+        "origin": f"xorloom {version('xorloom')}",
+        "parameters": _parameters(verilog),
         "ports": ports,
         "groups": list(_groups(ports)),
         "mhz": f"{clock_mhz:g}",

@@ -51,12 +51,13 @@ def adopt_registers(module: Module) -> None:
     }
     for name, assignment in whole.items():
         register, wire = module.nets[name], module.nets[assignment.target.text]
-        if register.register and register.width == wire.width and not wire.register:
+        writers = [p for p in module.clocked if p.target == assignment.value]
+        if writers and register.width == wire.width and not wire.register:
             module.assigned.remove(assignment)
             wire.register, wire.init = True, register.init
             del module.nets[name]
-            process = next(p for p in module.clocked if p.target.text == name)
-            process.target = assignment.target
+            for process in writers:
+                process.target = assignment.target
             for other in module.assigned:
                 other.value = renamed(other.value, {name: wire.name})
 
@@ -118,11 +119,12 @@ def label(module: Module) -> dict[str, str]:
             names[name] = f"{found}_{number}"
             taken[names[name]] += 1
 
-    def give(name: str, wanted: str) -> None:
-        number, found = 1, wanted
+    def give(name: str, wanted: str, first: int = 2) -> None:
+        """Give a name, or else the first free one with a number behind it."""
+        found, number = wanted, first
         while found in taken:
-            number += 1
             found = f"{wanted}_{number}"
+            number += 1
         taken[found] += 1
         names[name] = found
 
@@ -139,6 +141,9 @@ def label(module: Module) -> dict[str, str]:
             if reader in names or not reader:
                 break
             reader = readers.get(reader, "")
-        give(name, f"{names[reader]}_1" if reader else "unread")
+        if reader:
+            give(name, names[reader], first=1)
+        else:
+            give(name, "unread")
     _rename(module, names)
     return names

@@ -84,7 +84,8 @@ def _rename(
     names = dict[int, str]()
     if fragment is design.fragment:
         names = {id(signal): name for name, signal, _ in design.ports if isinstance(signal, Signal)}
-    taken = set(names.values())
+    # Linters complain of a signal that is called as the instance that it is in.
+    taken = {*names.values(), path[-1]}
     own = {id(signal): name for signal, name in _members(fragment)}
     inner = dict[int, str]()
     units = []

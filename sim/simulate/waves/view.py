@@ -52,7 +52,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "index",
         (
-            "*.table.table_state",
+            "*.table_unit.table_state",
             "*.core.hungry",
             "*.core.stepping",
             "*.trellis.core.chunk",

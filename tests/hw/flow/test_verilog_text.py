@@ -50,6 +50,9 @@ CASES = {
     "sum in its own width": ("assign _1_ = a + b;\nassign z = _1_ ^ b;", "z = (a + b) ^ b;"),
     "sum loses its carry": ("assign _1_ = a + b;\nassign y = _1_;", "y = z_1;"),
     "sum with its carry": ("assign _3_ = a + b;\nassign y = _3_;", "y = y_1;"),
+    "carry in a concatenation": ("assign _3_ = a + b;\nassign y = { _3_, 3'h0 };", "{y_1, 3'h0}"),
+    "short value in a concatenation": ("assign _1_ = c;\nassign y = { _1_, a };", "{y_1, a}"),
+    "signed net alone": ("assign _1_ = s;\nassign y = _1_;", "y = y_1;"),
     "not extends with zeros": ("assign _1_ = ~a;\nassign y = _1_ | a;", "y = y_1 | a;"),
     "not in a concatenation": (
         "assign _1_ = ~ a;\nassign y = { _1_, b };",

@@ -258,7 +258,7 @@ def test_state_names_are_those_of_the_design() -> None:
     assert block == {"xorloom_block_decoder.decoder.parser.phase": StateNames("Phase", phases)}
     entropy = state_names(generate_unit("index", EntropyConfig(n_out=64, lanes=8)).text)
     (table,) = entropy.values()
-    assert list(entropy) == ["xorloom_entropy_index.decoder.unit.core.table.table_state"]
+    assert list(entropy) == ["xorloom_entropy_index.decoder.unit.core.table_unit.table_state"]
     assert list(table.values.values()) == (
         ["HEAD", "FIELD", "SPLIT", "STORE", "LIST", "SWEEP", "DRAIN", "DONE"]
     )
