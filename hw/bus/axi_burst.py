@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import descriptor_layout
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import check_range
 
 __all__ = ["PAGE_BYTES", "AxiBurst", "burst_layout"]
 
@@ -67,11 +67,9 @@ class AxiBurst(wiring.Component):
             ("max_burst", max_burst, 1, 256),
             ("align_bytes", align_bytes, 1, bus_bytes),
         ):
-            if not low <= value <= high or value & (value - 1):
-                raise ConfigError(f"{name} must be a power of two, {low} to {high}, not {value}")
+            check_range(name, value, low, high, power=True)
         page_bits = PAGE_BYTES.bit_length() - 1
-        if not page_bits <= address_bits <= 64:
-            raise ConfigError(f"address_bits must be {page_bits} to 64, not {address_bits}")
+        check_range("address_bits", address_bits, page_bits, 64)
         self._address_bits = address_bits
         self._align_bits = align_bytes.bit_length() - 1
         self._word_bits = bus_bytes.bit_length() - 1

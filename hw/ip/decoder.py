@@ -11,13 +11,13 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import level_bits, packet_layout, weight_layout, word_layout
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import schedule_block_words, weights_network_id
 
-from .csr import Cause
+from .csr import MAP, Cause
 from .event_counters import events_layout
 from .join import WeightJoin
 from .parser import WeightParser
@@ -115,8 +115,8 @@ class WeightDecoder(wiring.Component):
         levels: bool = False,
         packets: bool = True,
     ) -> None:
-        if not 1 <= planes <= value.n_out:
-            raise ConfigError(f"planes must be between 1 and {value.n_out}, not {planes}")
+        told = MAP["CONFIG"]["PLANES"]
+        check_range("planes", planes, 1, min(value.n_out, told.mask >> told.low))
         value.check_planes(planes)
         self._unit = value_unit(value, levels=levels)
         lanes = value.n_out // planes

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_lite import AxiLite, axil_members
 from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.lib.payloads import descriptor_layout
-from xorloom.sw.base.errors import ConfigError, check_range
+from xorloom.sw.base.errors import check_range
 from xorloom.sw.spec.config import check_bus
 
 from .csr import ADDRESS_BITS, COUNTERS, MAP, REGISTERS, Cause, identity
@@ -21,15 +21,13 @@ from .event_counters import EventCounters, events_layout
 __all__ = ["Registers"]
 
 
-def _check(**sizes: int) -> None:
+def _check(bus_bits: int, **sizes: int) -> None:
     """Check sizes against the widths of their fields in the register map."""
     limits = {"n_out": (1, 65535), "planes": (1, 255), "queue": (2, 8), "address_bits": (12, 64)}
-    limits |= {"align_bytes": (1, 4096)} | dict.fromkeys(("kinds", "network"), (0, (1 << 32) - 1))
+    limits |= {"align_bytes": (1, bus_bits // 8)}
+    limits |= dict.fromkeys(("kinds", "network"), (0, (1 << 32) - 1))
     for name, value in sizes.items():
-        check_range(name, value, *limits[name])
-    for name in ("queue", "align_bytes"):
-        if sizes[name].bit_count() != 1:
-            raise ConfigError(f"{name} must be a power of two, not {sizes[name]}")
+        check_range(name, value, *limits[name], power=name in ("queue", "align_bytes"))
 
 
 class Registers(wiring.Component):
@@ -54,7 +52,7 @@ class Registers(wiring.Component):
         Whether there are descriptors; otherwise starts are ignored.
     address_bits : int, 12 to 64
         Width of an address.
-    align_bytes : int, a power of two, 1 to 4096
+    align_bytes : int, a power of two, 1 to a bus word
         An address must be a multiple of it.
     queue : int, 2, 4 or 8
         Descriptors that the queue holds.
@@ -103,8 +101,8 @@ class Registers(wiring.Component):
     ) -> None:
         self._sizes = {"n_out": n_out, "planes": planes, "kinds": kinds, "network": network}
         self._sizes |= {"address_bits": address_bits, "align_bytes": align_bytes, "queue": queue}
-        _check(**self._sizes)
-        self._sizes |= {"bus_bits": check_bus(bus_bits), "reader": int(bool(reader))}
+        _check(check_bus(bus_bits), **self._sizes)
+        self._sizes |= {"bus_bits": bus_bits, "reader": int(bool(reader))}
         self._sizes |= {"levels": int(levels), "planar": int(planar)}
         members = {
             "abort": Out(1),
@@ -118,6 +116,12 @@ class Registers(wiring.Component):
         if reader:
             members["descriptor"] = Out(stream.Signature(descriptor_layout(address_bits)))
         super().__init__(axil_members(ADDRESS_BITS) | members)
+
+    @property
+    def reset_words(self) -> dict[str, int]:
+        """What registers read after reset; all others read 0."""
+        free = self._sizes["queue"] if self._sizes["reader"] else 0
+        return identity(**self._sizes) | {"STATUS": MAP["STATUS"].pack(QUEUE_SPACE=free)}
 
     def elaborate(self, _platform: object) -> Module:
         """Build control and status, then the descriptor registers and the read path."""

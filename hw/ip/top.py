@@ -121,6 +121,11 @@ class IpBlock(wiring.Component):
             | {"irq": Out(1)}
         )
 
+    @property
+    def reset_words(self) -> dict[str, int]:
+        """What registers read after reset; all others read 0."""
+        return self._registers.reset_words
+
     def elaborate(self, _platform: object) -> Module:
         """Connect decoder, registers and reader."""
         m = clocked_module(self)

@@ -28,6 +28,7 @@ from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.layout import BeatLayout
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.quantize import Quantizer
 
 __all__ = [
@@ -166,9 +167,10 @@ def expected_of(image: MemoryImage) -> Expected:
         # The check sits before the output: codes below, mask above.
         layout = BeatLayout(form.value.n_out, form.planes, form="planar")
         packet, _ = packet_of(data, form, layout)
-        if packet.user != form.value.n_out:
+        lanes = mask_lanes(form.value, form.planes)
+        if packet.weights % lanes:
             raise ConfigError(
-                f"a board's tensors must have a multiple of {form.value.n_out} weights, "
+                f"a board's tensors must have a multiple of {lanes} weights, "
                 f"found {packet.weights} in a stream: choose other tensors or another n_out"
             )
         crc = zlib.crc32(packet.data, crc)

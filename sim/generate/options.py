@@ -146,8 +146,9 @@ class UnitOptions:
     index: Annotated[
         list[str] | None,
         Option(
-            "Units with an index: trellis, entropy, lowrank, hashed, none or bitmap; repeat for an "
-            "IP block that decodes several (not --model).",
+            "Units with an index: trellis, entropy, lowrank, hashed, none or bitmap, or one with "
+            "all its parameters, as generate writes it to NAME.toml; repeat for an IP block that "
+            "decodes several (not --model).",
             default="trellis",
         ),
     ] = None

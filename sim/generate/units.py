@@ -106,11 +106,14 @@ class UnitPlan:
 
 def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexConfig, ...], int]":
     """Return index codecs and planes, those of the model or as given."""
+    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
     from xorloom.sw.spec.codecs import INDEX_CODECS
     from xorloom.sw.spec.direct import DirectConfig
+
+    from .index_text import has_parameters, index_from_text
 
     if options.model is not None:
         # One block can have several index decoders beside its one value decoder.
@@ -120,10 +123,23 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     value = options.config(unit.planes)
     names = unit.index or list(value.indexes[:1]) or ["trellis"]
     planes = value.planes if isinstance(value, DirectConfig) else unit.planes or 1
+    chosen = [name for name in names if not has_parameters(name)]
+    if unit.index_bits is not None and not chosen:
+        raise ConfigError(
+            f"index_bits goes with an index without parameters, not with {names[0]} (leave one out)"
+        )
+    if unit.index_classes != 1 and "trellis" not in names:
+        raise ConfigError(
+            f"index_classes goes with --index trellis, which chooses the other parameters, not "
+            f"with {names[0]}"
+        )
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
-    rated = {name for name in names if INDEX_CODECS[name].takes_rate} or set(names)
+    rated = {name for name in chosen if name in INDEX_CODECS and INDEX_CODECS[name].takes_rate}
+    rated = rated or set(chosen)
     return tuple(
-        index_config(
+        index_from_text(name, value, planes)
+        if has_parameters(name)
+        else index_config(
             name,
             value,
             planes,
