@@ -85,13 +85,13 @@ class BaselineRiceLane(wiring.Component):
         """Build shifter, symbol decoder and queue."""
         m = Module()
         planes = self._planes
-        first = Signal(RICE_UNIT_BITS, reset_less=True)
-        second = Signal(RICE_UNIT_BITS, reset_less=True)
+        first = Signal(RICE_UNIT_BITS)
+        second = Signal(RICE_UNIT_BITS)
         word = Signal(self._bus_bits, reset_less=True)
         units = self._bus_bits // RICE_UNIT_BITS
-        unit = Signal(range(units), reset_less=True)
+        unit = Signal(range(units))
         able, has, asks = Signal(), Signal(), Signal()
-        used = Signal(4, reset_less=True)
+        used = Signal(4)
         steps, wraps, fills, takes = Signal(), Signal(), Signal(), Signal()
 
         look = Signal(RICE_UNARY + planes + RICE_SHIFT_MAX)

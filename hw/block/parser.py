@@ -97,7 +97,7 @@ class BlockParser(wiring.Component):
         phase = Signal(Phase)
         busy = Signal()
         first = Signal()
-        step = Signal(step_layout(config), reset_less=True)
+        step = Signal(step_layout(config))
         fresh = Signal(init=1)  # the next step opens a group
         rest = self._next_step(m, step, fresh, control)
 

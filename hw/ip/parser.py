@@ -294,12 +294,12 @@ class WeightParser(wiring.Component):
         """
         bus = self._bus_bits
         spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
-        kind = Signal(reset_less=True)
+        kind = Signal()
         # Schedule bits that follow, and how many; they shift a cycle after a block has ended.
         bits = Signal(bus, reset_less=True)
-        bits_left = Signal(range(bus), reset_less=True)
+        bits_left = Signal(range(bus))
         shifts = Signal()
-        blocks_left = Signal(32, reset_less=True)
+        blocks_left = Signal(32)
         place, final = Signal(5), Signal()
         # Words of the next block of each string, minus two.
         sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]

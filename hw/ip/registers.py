@@ -207,8 +207,8 @@ class Registers(wiring.Component):
         A read of a counter waits until its turn comes. An unused offset selects nothing and reads
         as 0.
         """
-        constant = Signal(32)
-        asked, counting = Signal(), Signal()
+        constant, counting = Signal(32, reset_less=True), Signal(reset_less=True)
+        asked = Signal()
         selects = _selects(m, axil.read_word, words, "reads")
         base = MAP[next(iter(COUNTERS))].offset // 4
         known = [
@@ -229,7 +229,7 @@ class Registers(wiring.Component):
 
 def _selects(m: Module, word: Value, names: Iterable[str], prefix: str) -> dict[str, Signal]:
     """Return, by name of register, a flag that ``word`` addressed it one cycle ago."""
-    selects = {name: Signal(name=f"{prefix}_{name.lower()}") for name in names}
+    selects = {name: Signal(name=f"{prefix}_{name.lower()}", reset_less=True) for name in names}
     m.d.sync += [select.eq(word == MAP[name].offset // 4) for name, select in selects.items()]
     return selects
 

@@ -76,7 +76,7 @@ class WindowPatch(wiring.Component):
         place = Signal.like(self.place, reset_less=True)
         # Whether a slice has a patch, by bank; the last bit, "in any bank", is for `opens` alone.
         new_hits, old_hits = Signal(banks + 1, reset_less=True), Signal(banks + 1)
-        hits = Signal(banks + 1, reset_less=True)
+        hits = Signal(banks + 1)
         new_hit, opens = Signal(), Signal()
         in_bank = Cat(position[_LOW_BITS:] == k for k in range(banks))
         m.d.comb += [
