@@ -40,7 +40,7 @@ class DescriptorQueue(wiring.Component):
     cause : Out(Cause)
         Why, with ``refused``.
     busy : Out(1)
-        A descriptor is queued or being checked.
+        A descriptor is queued, or found right in this cycle.
     space : Out(range(depth + 1))
         How many more can be queued.
     o : Out(stream.Signature(descriptor_layout(address_bits)))
@@ -80,7 +80,7 @@ class DescriptorQueue(wiring.Component):
             takes.eq(self.o.valid & self.o.ready),
             self.refused.eq(starts & ~puts),
             self.cause.eq(Mux(bad, Cause.DESCRIPTOR, Cause.BUSY)),
-            self.busy.eq(starts | waits),
+            self.busy.eq(puts | waits),
             self.space.eq(space),
             store.addr.eq(tail),
             store.data.eq(self.descriptor),

@@ -40,6 +40,10 @@ class Registers(wiring.Component):
     their address by three cycles, of a counter by up to ten. See :mod:`xorloom.hw.ip` for what
     happens after a fault.
 
+    STATUS never lies: IDLE and BUSY exclude each other, and from the first work on one of BUSY,
+    DONE and IDLE is 1 until software clears them. A start that is refused changes none of the
+    three.
+
     Parameters
     ----------
     bus_bits, n_out, planes : int
@@ -78,6 +82,11 @@ class Registers(wiring.Component):
     events : In(events_layout())
         Events for the counters.
 
+    Attributes
+    ----------
+    status : Signal
+        The word of STATUS. For proofs.
+
     Raises
     ------
     ConfigError
@@ -101,6 +110,7 @@ class Registers(wiring.Component):
         self._sizes |= {"address_bits": address_bits, "align_bytes": align_bytes, "queue": queue}
         _check(**self._sizes)
         self._sizes |= {"bus_bits": check_bus(bus_bits), "reader": int(bool(reader))}
+        self.status = Signal(32)
         members = {
             "abort": Out(1),
             "interrupt": Out(1),
@@ -133,7 +143,8 @@ class Registers(wiring.Component):
         busy, was_busy, aborts = Signal(), Signal(), Signal()
         queued, refused, refusal = Signal(), Signal(), Signal(4)
         problem, clears = Signal(), Signal()
-        status: dict[str, Value] = {"BUSY": busy, "CAUSE": cause, **sticky}
+        # BUSY is a clock late, so that it falls in the clock in which IDLE and DONE rise.
+        status: dict[str, Value] = {"BUSY": was_busy, "CAUSE": cause, **sticky}
         words: dict[str, Value] = {}
         if self._sizes["reader"]:
             queue = self._queue(m, axil, writes, words)
@@ -156,7 +167,7 @@ class Registers(wiring.Component):
             self.abort.eq(aborts),
             done.eq(self.done | (done & ~written("STATUS", "DONE"))),
             error.eq(problem | (error & ~clears)),
-            idle.eq((was_busy & ~busy) | (idle & ~written("STATUS", "IDLE"))),
+            idle.eq(~busy & (was_busy | (idle & ~written("STATUS", "IDLE")))),
             self.interrupt.eq(Cat(sticky[name] & enables[name] for name in sticky).any()),
         ]
         first = Mux(self.fault, self.cause, Mux(refused, refusal, Cause.ABORTED))
@@ -165,7 +176,8 @@ class Registers(wiring.Component):
         with m.If(writes["IRQ_ENABLE"][0]):
             for name, enable in enables.items():
                 m.d.sync += enable.eq(axil.write_data[MAP["IRQ_ENABLE"][name].low])
-        words |= {"STATUS": _word("STATUS", status), "IRQ_ENABLE": _word("IRQ_ENABLE", enables)}
+        m.d.comb += self.status.eq(_word("STATUS", status))
+        words |= {"STATUS": self.status, "IRQ_ENABLE": _word("IRQ_ENABLE", enables)}
         m.submodules.counters = counters = EventCounters(count=len(COUNTERS))
         m.d.comb += [
             # In the order of COUNTERS.

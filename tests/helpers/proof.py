@@ -288,7 +288,8 @@ def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
     """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it."""
     (folder / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
     passes = [f"read_rtlil {folder / 'top.il'}", "prep -top top -flatten"]
-    passes += ["memory_map"]
+    # A register that no output needs is gone by now, but its wire would still have an init.
+    passes += ["memory_map", "opt_clean", "setattr -unset init w:* c:* %co1 %d"]
     passes += ["async2sync", "setundef -undriven -zero", "techmap"]
     passes += ["dfflegalize -cell $_DFF_P_ 01", "aigmap", "opt_clean"]
     yosys([*passes, f"write_aiger -zinit {folder / 'top.aig'}"], folder / "aiger.log")

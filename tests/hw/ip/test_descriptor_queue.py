@@ -127,14 +127,14 @@ def test_descriptor_queue_equals_a_list_at_every_clock(depth: int) -> None:
             full = len(queue) == depth
             refused = Cause.DESCRIPTOR if bad else Cause.BUSY
             assert ctx.get(dut.space) == depth - len(queue)
-            assert ctx.get(dut.busy) == (starts or bool(queue))
+            put = [now] if starts and not bad and not full else []
+            assert ctx.get(dut.busy) == bool(put or queue)
             assert ctx.get(dut.refused) == (starts and bool(bad or full))
             assert not ctx.get(dut.refused) or ctx.get(dut.cause) == refused
             assert ctx.get(dut.o.valid) == bool(queue)
             if queue:
                 item = ctx.get(dut.o.payload)
                 assert (item.address, item.length) == queue[0], f"clock {clock}"
-            put = [now] if starts and not bad and not full else []
             queue = [] if flush else queue[bool(queue) and ready :] + put
             fullest = max(fullest, len(queue))
             starts = start and not flush
