@@ -148,8 +148,9 @@ class BlockParser(wiring.Component):
                 busy.eq(more),
                 first.eq(fresh),
                 fresh.eq(~more | rest.last),
-                step.eq(rest),
             ]
+        with m.If(load & more):
+            m.d.sync += step.eq(rest)
 
         need = patch_budget.need
         token_valid = self._issue(m, step, first, need, done, token_ready, seeds, patches)

@@ -20,12 +20,12 @@ _BENCH = """\
 `timescale 1ns/1ns
 module bench;
   reg aclk = 0, checks = 0, runs = 0, took = 0;
-  integer lasts = 0, clock = 0, at = 0, beats = 0, seed = 1;
+  integer lasts = 0, clock = 0, at = 0, burst_left = 0, seed = 1;
   always #5 aclk = ~aclk;
 {signals}
   \\{top}  dut ({ports});
-  reg [{bits}-1:0] words [0:{words}-1];
-  initial $readmemh("words.hex", words);
+  reg [{bits}-1:0] contents [0:{words}-1];
+  initial $readmemh("words.hex", contents);
   reg [{checks}-1:0] seen = 0;
   always @(negedge aclk) if (checks) begin
 {known}
@@ -65,7 +65,7 @@ _STREAM = """\
   end
   always @(negedge aclk) if (runs) begin
     s_axis_tvalid = at < {words} && (s_axis_tvalid && !took || $random(seed) % 4 != 0);
-    s_axis_tdata = s_axis_tvalid ? words[at] : {bits}'bx;
+    s_axis_tdata = s_axis_tvalid ? contents[at] : {bits}'bx;
     s_axis_tlast = s_axis_tvalid ? at == {words} - 1 : 1'bx;
   end
 """
@@ -74,20 +74,20 @@ _MEMORY = """\
     took = m_axi_rvalid && m_axi_rready;
     if (took) begin
       at = at + 1;
-      beats = beats - 1;
+      burst_left = burst_left - 1;
     end
     if (m_axi_arvalid && m_axi_arready) begin
       at = m_axi_araddr * 8 / {bits};
-      beats = m_axi_arlen + 1;
+      burst_left = m_axi_arlen + 1;
     end
   end
   always @(negedge aclk) if (runs) begin
-    m_axi_arready = beats == 0;
-    m_axi_rvalid = beats != 0 && (m_axi_rvalid && !took || $random(seed) % 4 != 0);
-    m_axi_rdata = m_axi_rvalid ? words[at] : {bits}'bx;
+    m_axi_arready = burst_left == 0;
+    m_axi_rvalid = burst_left != 0 && (m_axi_rvalid && !took || $random(seed) % 4 != 0);
+    m_axi_rdata = m_axi_rvalid ? contents[at] : {bits}'bx;
     m_axi_rresp = m_axi_rvalid ? 2'b00 : 2'bxx;
     m_axi_rid = m_axi_rvalid ? 1'b0 : 1'bx;
-    m_axi_rlast = m_axi_rvalid ? beats == 1 : 1'bx;
+    m_axi_rlast = m_axi_rvalid ? burst_left == 1 : 1'bx;
   end
 """
 _REGISTERS = """\
