@@ -65,7 +65,8 @@ CAUSES = {
     Cause.SLVERR: "bus answered SLVERR",
     Cause.DECERR: "bus answered DECERR",
     Cause.BUSY: "start refused: descriptor queue full",
-    Cause.DESCRIPTOR: "start refused: length 0 or not whole bus words, or address not aligned",
+    Cause.DESCRIPTOR: "start refused: length 0 or not whole bus words, address not aligned, or "
+    "beyond the top of memory (ADDRESS_BITS)",
     Cause.ABORTED: "software asked",
 }
 """What each cause means."""
@@ -204,8 +205,14 @@ REGISTERS = (
     Register(
         "IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2), _irq("IDLE", 3))
     ),
-    _whole("ADDRESS_LO", 0x30, "rw", "address of the next descriptor, bits 31 to 0"),
-    _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32; 0 if ADDRESS_BITS is at most 32"),
+    _whole(
+        "ADDRESS_LO",
+        0x30,
+        "rw",
+        "address of the next descriptor, bits 31 to 0; bits beyond ADDRESS_BITS read 0, but a "
+        "start is refused if one was written 1",
+    ),
+    _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32, likewise"),
     _whole("LENGTH", 0x38, "rw", "bytes of the next descriptor: whole bus words, at least one"),
     *(
         _whole(name, 0x40 + 4 * k, "ro", meaning)

@@ -30,7 +30,9 @@ class DescriptorQueue(wiring.Component):
     Members
     -------
     descriptor : In(descriptor_layout(address_bits))
-        Must be stable in the cycle of ``start`` and in the next one.
+        Must be stable from the cycle before ``start`` to the cycle after it.
+    beyond : In(1)
+        The address has bits beyond ``address_bits``. Stable like the descriptor.
     start : In(1)
         Queue the descriptor, or refuse it one cycle later.
     flush : In(1)
@@ -53,6 +55,7 @@ class DescriptorQueue(wiring.Component):
         super().__init__(
             {
                 "descriptor": In(layout),
+                "beyond": In(1),
                 "start": In(1),
                 "flush": In(1),
                 "refused": Out(1),
@@ -74,7 +77,19 @@ class DescriptorQueue(wiring.Component):
         space, waits = Signal(range(depth + 1), init=depth), Signal()
         bad, starts, puts, takes = Signal(), Signal(), Signal(), Signal()
         length, address = self.descriptor.length, self.descriptor.address
-        odd = length[: exact_log2(self._bus_bytes)].any()
+        word_bits = exact_log2(self._bus_bytes)
+        odd = length[:word_bits].any()
+        # The end of the descriptor in whole bus words, and whether there is a part of one behind
+        # it. The end may be that of the memory.
+        top = len(address) - word_bits
+        end = Signal(1 + max(top, 32 - word_bits), reset_less=True)
+        part = Signal(reset_less=True)
+        m.d.sync += [
+            end.eq(address[word_bits:] + length[word_bits:]),
+            part.eq(address[:word_bits].any()),
+        ]
+        over = end[top + 1 :].any() | (end[top] & (end[:top].any() | part))
+        misplaced = address[: exact_log2(self._align_bytes)].any() | self.beyond | over
         m.d.comb += [
             puts.eq(starts & ~bad & (space != 0)),
             takes.eq(self.o.valid & self.o.ready),
@@ -90,7 +105,7 @@ class DescriptorQueue(wiring.Component):
             self.o.payload.eq(load.data),
         ]
         m.d.sync += [
-            bad.eq((length == 0) | odd | address[: exact_log2(self._align_bytes)].any()),
+            bad.eq((length == 0) | odd | misplaced),
             starts.eq(self.start & ~self.flush),
             tail.eq(tail + puts),
             head.eq(head + takes),

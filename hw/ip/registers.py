@@ -209,6 +209,18 @@ class Registers(wiring.Component):
                 with m.If(write):
                     m.d.sync += part[8 * byte :][:8].eq(axil.write_data[8 * byte :])
         words |= parts
+        # What is written beyond the address is not kept, but a start must not cut it off.
+        beyond = []
+        for name, low in (("ADDRESS_LO", 0), ("ADDRESS_HI", 32)):
+            for byte, write in enumerate(writes[name]):
+                kept = min(max(len(address) - low - 8 * byte, 0), 8)
+                if kept == 8:
+                    continue
+                flag = Signal(name=f"beyond_{low // 8 + byte}")
+                with m.If(write):
+                    m.d.sync += flag.eq(axil.write_data[8 * byte + kept : 8 * byte + 8].any())
+                beyond.append(flag)
+        m.d.comb += queue.beyond.eq(Cat(beyond).any())
         return queue
 
     def _read_path(

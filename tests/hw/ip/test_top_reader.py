@@ -162,7 +162,7 @@ def add_refused(cases: Cases) -> None:
     """Descriptors that are wrong, and starts while the queue is full: nothing is disturbed."""
     at, size = cases.place(LONG[0])
     whole = good(FORMATS[0], LONG[0])
-    for bad in ((at, 0), (at, size - 1), (at, 2), (at, 3)):
+    for bad in ((at, 0), (at, size - 1), (at, 2), (at, 3), ((1 << 32) - 4, 8)):
         for order in range(3):
             starts = [(at, size), (at, size)]
             starts.insert(order, bad)
