@@ -43,6 +43,9 @@ class Cases:
         if at is None:
             at = self._free + len(self.memory) % 7
             self._free += len(data) + 16
+        end = at + len(data)
+        clashes = [hex(k) for k, old in self.memory.items() if k < end and at < k + len(old)]
+        assert not clashes, f"{at:#x} to {end:#x} is taken by {clashes}"
         self.memory[at] = data
         return at, len(data)
 
@@ -101,7 +104,7 @@ def add_good(cases: Cases, count: int) -> None:
 def add_errors(cases: Cases, step: int) -> None:
     """A bus error in any word, also in the second of two streams."""
     for k, data in enumerate(SHORT):
-        at, size = cases.place(data, 0x20000 + 0x1000 * k)
+        at, size = cases.place(data, 0x8000 + 0x1000 * k)
         other = cases.place(SHORT[1 - k])
         maybe = replace(good(FORMATS[1 - k], SHORT[1 - k]), whole=None)
         for word in range(0, size, 4 * step):
