@@ -189,7 +189,14 @@ REGISTERS = (
         (
             Field("BUSY", 0, 1, "ro", "something is queued or in work"),
             Field("DONE", 1, 1, "w1c", "a memory stream ended well"),
-            Field("ERROR", 2, 1, "w1c", "see CAUSE; clearing it clears that too"),
+            Field(
+                "ERROR",
+                2,
+                1,
+                "w1c",
+                "see CAUSE; clearing it clears that too. It rises when all good streams before the "
+                "bad one have ended; those behind it are given up",
+            ),
             Field(
                 "IDLE",
                 3,
