@@ -44,7 +44,7 @@ class FaultDrain(wiring.Component):
     wrong : In(wrong_layout())
         What is wrong. The first bit opens the drain two cycles later.
     finishing : In(1)
-        A stream is complete, and its CRC may be right.
+        A stream is complete, and its CRC not known or not told yet.
     owes : In(1)
         A verified stream has not ended.
     still : In(1)
@@ -97,7 +97,7 @@ class FaultDrain(wiring.Component):
         ]
         m.d.sync += [
             hits.eq(Mux(self.fault, 0, self.wrong.as_value())),
-            older.eq(self.finishing),
+            older.eq(self.finishing & ~self.wrong.crc),
             draining.eq(self.halts & ~raises),
             short.eq(self.halts & ((found & flags[Cause.LENGTH]) | short)),
             self.fault.eq(raises),

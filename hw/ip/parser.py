@@ -210,7 +210,7 @@ class WeightParser(wiring.Component):
         self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
         wrong = closing & ~right
         drain = self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
-        m.d.comb += drain.finishing.eq(finish.any() | (closing & right))
+        m.d.comb += drain.finishing.eq(finish.any() | closing)
         with m.If(cut_off | drain.halts):
             m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
         with m.If(drain.halts):

@@ -37,7 +37,7 @@ def words(data: bytes, errors: dict[int, int] | None = None) -> list[dict[str, i
 
 
 def decode(packets: list[list[dict[str, int]]], takes: int) -> Run:
-    """Send packets, each when the decoder is idle; the output is taken in one clock of ``takes``."""
+    """Send packets, each to an idle decoder; the output is taken in one clock of ``takes``."""
     dut = WeightDecoder(VALUE, [TRELLIS, BITMAP], planes=1)
     sent = [word for packet in packets for word in packet]
     starts = {sum(map(len, packets[:n])) for n in range(len(packets))}
@@ -143,16 +143,16 @@ def test_streams_before_a_bad_one_come_out_whole(
 
 @pytest.mark.long
 def test_stream_that_waits_for_its_crc_is_not_cut_by_the_word_behind_it() -> None:
-    for at in range(6):
-        packet = words(LONG[0] + SHORT[1], {len(LONG[0]) // 4 + at: 2})
+    for at in range(4):
+        packet = words(SHORT[0] + SHORT[1], {len(SHORT[0]) // 4 + at: 2})
         run = decode([packet, words(SHORT[0])], 1)
-        assert same(run.beats[: len(beats(0, LONG[0]))], beats(0, LONG[0])), at
+        assert same(run.beats[:3], beats(0, SHORT[0])), at
         assert [cause for _, cause in run.faults] == [Cause.SLVERR], at
 
 
 @pytest.mark.long
 def test_fault_is_that_of_the_stream_before_if_that_is_bad_too() -> None:
-    wrong = flipped(LONG[0], len(LONG[0]) - 1)
+    wrong = flipped(SHORT[0], len(SHORT[0]) - 1)
     for at in range(4):
         packet = words(wrong + SHORT[1], {len(wrong) // 4 + at: 2})
         run = decode([packet, words(SHORT[0])], 1)
