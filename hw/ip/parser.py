@@ -82,6 +82,8 @@ class WeightParser(wiring.Component):
         A stream begins.
     verified : Out(1)
         All words of a stream have arrived, and its CRC is right.
+    halts : Out(1)
+        No word is taken until the fault, and what was offered is withdrawn.
     fault : Out(1)
         For one cycle: the stream is lost, reset all that follows.
     cause : Out(Cause)
@@ -112,17 +114,13 @@ class WeightParser(wiring.Component):
                 "may_open": In(1),
                 "opens": Out(1),
                 "verified": Out(1),
+                "halts": Out(1),
                 "fault": Out(1),
                 "cause": Out(Cause),
-                "short": In(1),
-                "abort": In(1),
-                "owes": In(1),
-                "still": In(1),
-                "progress": In(1),
-                "quiet": In(1),
                 "idle": Out(1),
                 "dropping": Out(1),
             }
+            | dict.fromkeys(("short", "abort", "owes", "still", "progress", "quiet"), In(1))
         )
 
     def elaborate(self, _platform: object) -> Module:
@@ -394,6 +392,7 @@ class WeightParser(wiring.Component):
             drain.owes.eq(self.owes),
             drain.still.eq(self.still),
             drain.dropping.eq(drop),
+            self.halts.eq(drain.halts),
             self.fault.eq(drain.fault),
             self.cause.eq(drain.cause),
         ]

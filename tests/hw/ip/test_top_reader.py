@@ -121,7 +121,7 @@ def add_errors(cases: Cases, step: int) -> None:
                 cases.add(
                     f"{cause} {word} second",
                     {"decode": [other, (at, size)]} | errors,
-                    [maybe, LOST],
+                    [good(FORMATS[1 - k], SHORT[1 - k]), LOST],
                     {cause},
                     **stalls,
                 )
@@ -150,11 +150,12 @@ def add_faults(cases: Cases, count: int) -> None:
             which = rng.randrange(2)
             text = SHORT[which] if n != bad_at else bytes(data)
             descriptors.append(cases.place(text))
-            streams.append(
-                replace(good(FORMATS[which], SHORT[which]), whole=None) if n != bad_at else Stream()
-            )
-            if n == bad_at and kind == 3:
-                streams[-1] = replace(good(FORMATS[k], SHORT[k]), whole=None)
+            # What comes before the bad one comes out whole; what comes behind it may be given up.
+            must = True if n < bad_at else None
+            streams.append(replace(good(FORMATS[which], SHORT[which]), whole=must))
+            if n == bad_at:
+                # Of kind 3 the stream itself is right.
+                streams[-1] = good(FORMATS[k], SHORT[k]) if kind == 3 else Stream()
         causes = {"HEADER", "NETWORK", "CRC", "LENGTH", "TRUNCATED"}
         # The second way starts on after the fault, as software does that has not looked yet.
         way = ("decode", "starts")[number // 10 % 2]
