@@ -251,8 +251,8 @@ def add_combinations(cases: Cases, count: int) -> None:
             if rng.randrange(2):
                 chosen = [rng.choice(rights) for _ in range(rng.randint(1, 3))]
                 packets.append(b"".join(data for _, data in chosen))
-                # A fault takes what is still in the pipeline with it.
-                streams += [good(*pair, must=False) for pair in chosen]
+                # A fault takes nothing with it but the rest of its own packet.
+                streams += [good(*pair) for pair in chosen]
             else:
                 packets.append(rng.choice(bad) + rng.choice([b"", b"", FOLLOW[0]]))
                 streams.append(Stream())
