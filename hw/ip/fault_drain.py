@@ -11,16 +11,16 @@ __all__ = ["FaultDrain", "wrong_layout"]
 
 _CAUSES = (
     Cause.ABORTED,
+    Cause.LENGTH,
+    Cause.CRC,
     Cause.SLVERR,
     Cause.DECERR,
     Cause.HEADER,
     Cause.NETWORK,
-    Cause.CRC,
     Cause.TRUNCATED,
-    Cause.LENGTH,
     Cause.SCHEDULE,
 )
-"""Causes of a fault; of several at once the first counts."""
+"""Causes of a fault; of several at once the first counts, which is about the oldest stream."""
 _EARLIER = (Cause.ABORTED, Cause.CRC, Cause.LENGTH, Cause.SCHEDULE)
 """Those that may still come while older streams drain: they are about these, or all."""
 

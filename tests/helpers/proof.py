@@ -11,7 +11,6 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.flow.tools import yosys
-from xorloom.hw.ip.csr import Cause
 
 __all__ = [
     "BITS",
@@ -169,8 +168,7 @@ class ParserMonitor(wiring.Component):
 
     ``bad``: a word is taken from the source and not handed over once, or handed over and not taken;
     marks of the two packets do not go out together; a word of a string on offer was withdrawn or
-    changed, though nothing is wrong. ``cuts``: a fault comes while a verified stream has not
-    ended, though it is not about that one, nor about all.
+    changed, though nothing is wrong.
     """
 
     def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
@@ -184,12 +182,12 @@ class ParserMonitor(wiring.Component):
             "short",
             "abort",
             "quiet",
+            "owes",
             "still",
         )
         super().__init__(
             {name: In(1) for name in ports}
-            | {"data": In(bus_bits), "error": In(2), "ended": In(1)}
-            | {"bad": Out(1), "busy": Out(1), "cuts": Out(1)}
+            | {"data": In(bus_bits), "error": In(2), "bad": Out(1), "busy": Out(1)}
         )
 
     def elaborate(self, _platform: object) -> Module:
@@ -208,9 +206,8 @@ class ParserMonitor(wiring.Component):
         ]
         m.d.comb += [
             getattr(dut, name).eq(getattr(self, name))
-            for name in ("may_open", "short", "abort", "quiet", "still")
+            for name in ("may_open", "short", "abort", "quiet", "owes", "still")
         ]
-        self._owe(m)
         m.d.sync += [
             holds.eq(dut.i.valid & ~dut.i.ready),
             held.eq(dut.i.payload),
@@ -238,19 +235,6 @@ class ParserMonitor(wiring.Component):
             faults.append(go & (port.p.data != dut.i.p.data))
         m.d.comb += [self.bad.eq(Cat(faults).any()), self.busy.eq(words[1])]
         return m
-
-    def _owe(self, m: Module) -> None:
-        """Count the verified streams that have not ended; a fault of a later one cuts none."""
-        dut = self._dut
-        verified = Signal(3)
-        spares = Cat(dut.cause == c for c in (Cause.ABORTED, Cause.LENGTH, Cause.SCHEDULE)).any()
-        m.d.sync += verified.eq(
-            Mux(dut.fault, 0, verified + dut.verified - (self.ended & verified.any()))
-        )
-        m.d.comb += [
-            dut.owes.eq(verified.any()),
-            self.cuts.eq(dut.fault & ~spares & (dut.verified | verified.any())),
-        ]
 
 
 class Passing(wiring.Component):

@@ -129,12 +129,6 @@ def test_parser_hands_every_word_over_once(packets: bool, tmp_path: Path) -> Non
     prove(Only(ParserMonitor(parser, 32), "bad"), tmp_path)
 
 
-@pytest.mark.parametrize("packets", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_fault_cuts_no_verified_stream_before(packets: bool, tmp_path: Path) -> None:
-    parser = WeightParser(32, NETWORKS, packets=packets)
-    prove(Only(ParserMonitor(parser, 32), "cuts"), tmp_path)
-
-
 @pytest.mark.parametrize(("deaf", "what"), [(True, "bad"), (False, "busy")])
 def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
     parser = WeightParser(128, NETWORKS, packets=True)
