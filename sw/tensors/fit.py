@@ -10,7 +10,7 @@ The sign of a value is its sign bit, also of a zero: :func:`balanced` makes zero
 
 import numpy as np
 
-from .fit_kernels import choose_codes, correlate, take_off
+from .fit_kernels import choose_codes, clip_errors, correlate, take_off
 
 __all__ = ["alternating", "balanced", "greedy", "mean", "nearest", "uniform"]
 
@@ -127,15 +127,10 @@ def uniform(
     magnitude = np.abs(values)
     largest = np.zeros(groups)
     np.maximum.at(largest, group, magnitude)
-    least = np.full(groups, np.inf)
-    best = np.zeros(groups)
-    for step in range(1, _CLIP_STEPS + 1):
-        scale = largest / half * (step / _CLIP_STEPS)
-        of_value = scale[group]
-        error = (magnitude - _levels(magnitude, of_value, half) * of_value) ** 2
-        total = np.bincount(group, error, minlength=groups)
-        better = total < least
-        least[better], best[better] = total[better], scale[better]
+    steps = np.arange(1, _CLIP_STEPS + 1) / _CLIP_STEPS
+    scales = (largest / half)[:, None] * steps
+    errors = clip_errors(magnitude, group, scales, half)
+    best = scales[np.arange(groups), errors.argmin(axis=1)]
     codes = (_levels(magnitude, best[group], half) - 1).astype(np.uint8)
     positive = (~np.signbit(values)).astype(np.uint8)
     return codes | (positive << np.uint8(planes - 1)), best[:, None]

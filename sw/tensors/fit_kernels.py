@@ -7,7 +7,7 @@ Values are (n,) float64, their groups (n,) integers below the number of groups.
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-__all__ = ["choose_codes", "correlate", "take_off"]
+__all__ = ["choose_codes", "clip_errors", "correlate", "take_off"]
 
 
 @njit(nogil=True, cache=True)
@@ -42,6 +42,36 @@ def take_off(
             codes[k] |= bit
         left[g] += abs(rest[k])
     return left
+
+
+@njit(nogil=True, cache=True)
+def clip_errors(
+    magnitude: np.ndarray, group: np.ndarray, scales: np.ndarray, half: int
+) -> np.ndarray:
+    """Return the squared error of levels 1 to ``half`` times each of several scales.
+
+    Parameters
+    ----------
+    magnitude : (n,) float64
+    group
+    scales : (groups, steps) float64
+    half : int
+
+    Returns
+    -------
+    (groups, steps) float64
+    """
+    total = np.zeros(scales.shape)
+    for k in range(magnitude.size):
+        g, value = group[k], magnitude[k]
+        for step in range(scales.shape[1]):
+            scale = scales[g, step]
+            level = 1.0
+            if scale > 0:
+                level = min(max(np.rint(value / scale), 1.0), float(half))
+            rest = value - level * scale
+            total[g, step] += rest * rest
+    return total
 
 
 @njit(nogil=True, cache=True)

@@ -26,6 +26,27 @@ _HERE = Path(__file__).parent
 _TORCH = Path(xorloom.sw.torch.__file__).parent
 _FITTING = ("TensorBatches", "optimizer_groups", "fit")
 _COMMON = ("tasks", "training", "measure", "methods")
+_CODINGS = {
+    "masked": ("base", "masked", "masks", "products"),
+    "seeds": ("base", "seeds"),
+    "frozen": ("base", "frozen"),
+}
+"""Modules of ``xorloom.sw.torch.coding`` by coding."""
+_HEALING = (
+    *sorted((_TORCH / "healing").glob("*.py")),
+    *sorted((_TORCH.parent / "model" / "calibration").glob("*.py")),
+    *sorted((_HERE.parents[1] / "embeddings").glob("*.py")),
+    _HERE.parent / "embeddings" / "methods.py",
+)
+"""What the sentence encoder is calibrated and healed with."""
+_CHOOSERS = {
+    "magnitude": ("index/entropy",),
+    "trellis": ("index/masks", "index/trellis"),
+    "lowrank": ("index/masks", "index/lowrank"),
+    "hashed": ("index/masks", "index/hashed"),
+    "direct": ("value/direct",),
+}
+"""Folders of ``xorloom.sw`` by mask: what chooses and stores it."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +81,14 @@ class Job:
         files = [_HERE / f"{name}.py" for name in (*_COMMON, NETWORKS[self.network].source)]
         files += [_TORCH / name for name in ("plan/__init__.py", "budget/__init__.py")]
         files.append(_TORCH / "pruning.py")
-        fitting = _meaning(_TORCH / "train.py", _FITTING)
-        files += [_TORCH / "coding" / f"{name}.py" for name in ("base", method.coding)]
+        files += [_TORCH / "schedule.py"] if method.schedule is not None else []
+        names = (*_FITTING, "Teacher") if method.distilled else _FITTING
+        fitting = _meaning(_TORCH / "train.py", names)
+        files += [_TORCH / "coding" / f"{name}.py" for name in _CODINGS[method.coding]]
+        for folder in _CHOOSERS.get(method.mask, ()):
+            files += sorted((_TORCH.parent / folder).glob("*.py"))
+        if self.network == SENTENCES:
+            files += [_TORCH / "coding" / "frozen.py", *_HEALING]
         schedule = schedule_of(self.network, quick=self.quick).meaning
         parts = [repr(method), schedule, fitting, *map(_meaning, files)]
         return digest(repr(sorted(asdict(self).items())), *parts)
@@ -133,13 +160,14 @@ def jobs(
     made = []
     for network in networks or NETWORKS:
         length = _epochs(epochs, schedule_of(network, quick=quick).final_epochs)
-        for name, usual in NETWORKS[network].budgets.items():
+        own = NETWORKS[network].methods
+        usual = own or tuple(method for method in METHODS if METHODS[method].usual)
+        for name, all_budgets in NETWORKS[network].budgets.items():
             if data and name not in data:
                 continue
-            for budget in budgets or usual:
-                own = NETWORKS[network].methods or tuple(METHODS)
-                for method in methods or own:
-                    if method in own and (method != "dense" or budget >= 1):
+            for budget in budgets or all_budgets:
+                for method in methods or usual:
+                    if (not own or method in own) and (method != "dense" or budget >= 1):
                         count = 1 if quick or network == SENTENCES else seeds
                         made.append(Job(network, name, method, budget, length, count, quick))
     if not made:

@@ -32,17 +32,22 @@ from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.torch import export, load, load_frozen, prune
 from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.torch.pruned import pruned
+from xorloom.sw.torch.schedule import Schedule
+from xorloom.sw.torch.train import Teacher
 
 from .jobs import Job, dense_key, schedule_of
 from .methods import METHODS, Method, block_bits, pattern_bits, plan_at
 from .networks import NETWORKS, SENTENCES
-from .schedule import QUICK_STEPS
 from .tasks import Task
 from .training import dense_state, train
 
 __all__ = ["Candidate", "Subject", "candidates", "measure", "select", "subject"]
 
 _ROUNDS, _STEP = 10, 0.99
+_FULL = 0.995
+"""Share of a budget that is as good as all of it."""
+_EXACT = ("all", "n:m")
+"""Masks whose plan is the largest within a budget: it is counted, not estimated."""
 _TAPS = 4
 """Of networks whose seeds are searched."""
 
@@ -119,12 +124,11 @@ def measure(job: Job) -> dict[str, Any]:
         choices = candidates(on, method, job.budget)
     except (ConfigError, DensityError) as error:
         return {"reason": str(error)}
-    best, validation = select(on, choices)
+    best, validation = select(on, method, choices)
     found, losses, totals = [], [], []
     bits: list[TensorBits] = []
     for seed in range(job.seeds):
-        module = copy.deepcopy(best.start)
-        train(on.task, module, job.epochs, best.rate, seed)
+        module = _trained(on, method, best, job.epochs, seed)
         logits = on.task.logits(module, "test")
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             path = Path(folder) / "network.safetensors"
@@ -152,7 +156,7 @@ def measure(job: Job) -> dict[str, Any]:
         "bits_per_weight": statistics.fmean(totals) / weights,
         "metric": on.task.metric,
         "accuracy": statistics.fmean(found),
-        "accuracy_std": statistics.stdev(found) if len(found) > 1 else 0.0,
+        "accuracy_std": statistics.stdev(found) if len(found) > 1 else None,
         "dense_accuracy": on.dense,
         "epochs": job.epochs,
         "seeds": job.seeds,
@@ -168,9 +172,11 @@ def _sentences(job: Job) -> dict[str, Any]:
     from .sentences import minilm_sentences, sentence_rows
 
     given = minilm_sentences(quick=job.quick)
-    steps = QUICK_STEPS if job.quick else None
+    schedule = schedule_of(job.network, quick=job.quick)
     try:
-        rows = sentence_rows(job.budget, given, methods=[job.method], steps=steps)
+        rows = sentence_rows(
+            job.budget, given, methods=[job.method], schedule=schedule, epochs=job.epochs
+        )
     except (ConfigError, CapacityError) as error:
         return {"reason": str(error)}
     facts = {"budget": job.budget, "metric": "cosine", "command": job.command}
@@ -180,7 +186,8 @@ def _sentences(job: Job) -> dict[str, Any]:
 def candidates(on: Subject, method: Method, budget: float) -> list[Candidate]:
     """Return what a method may choose from at a budget, each with the pruned dense network.
 
-    A plan whose file is larger than the budget gives way to one that is aimed lower.
+    A plan whose file is larger than the budget gives way to one that is aimed lower, and one that
+    leaves some of it to one that is aimed higher.
 
     Raises
     ------
@@ -189,12 +196,16 @@ def candidates(on: Subject, method: Method, budget: float) -> list[Candidate]:
     """
     found: list[Candidate] = []
     error: ConfigError | DensityError | None = None
-    for share in method.shares[: on.task.schedule.shares]:
+    plans = 0
+    for share in method.shares:
+        if plans == on.task.schedule.shares:
+            break
         try:
             plan, start = _fitted(on, method, budget, share)
         except (ConfigError, DensityError) as caught:
             error = caught
             continue
+        plans += 1
         if all(plan != candidate.plan for candidate in found):
             found += [Candidate(plan, rate, start) for rate in on.task.schedule.rates]
     if not found:
@@ -207,21 +218,34 @@ def _fitted(
     on: Subject, method: Method, budget: float, share: float | None
 ) -> tuple[LayerPlan, Any]:
     aim, weights = budget, sum(map(math.prod, on.shapes))
-    last: LayerPlan | None = None
+    best: tuple[int, LayerPlan, Any] | None = None
+    tried: set[LayerPlan] = set()
     bits = 0
     for _ in range(_ROUNDS):
-        plan = plan_at(method, on.shapes, aim, share)
-        if plan == last:  # densities come in steps
+        try:
+            plan = plan_at(method, on.shapes, aim, share)
+        except ConfigError:
+            if best is None:
+                raise
+            break
+        if plan in tried:  # densities come in steps
+            if best is not None:
+                break
             aim *= _STEP
             continue
-        last = plan
+        tried.add(plan)
         module = _coded(on, method, plan)
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
             _, bits = _written(on, method, plan, module, Path(folder) / "network.safetensors")
-        if bits <= budget * weights or method.mask == "all":
-            return plan, module
+        fits = bits <= budget * weights or method.mask == "all"
+        if fits and (best is None or bits > best[0]):
+            best = bits, plan, module
+        if fits and (bits >= _FULL * budget * weights or method.mask in _EXACT):
+            break
         aim *= 0.998 * budget * weights / bits
-    raise BudgetError(budget, bits / weights)
+    if best is None:
+        raise BudgetError(budget, bits / weights)
+    return best[1:]
 
 
 def _coded(on: Subject, method: Method, plan: LayerPlan) -> Any:
@@ -242,7 +266,7 @@ def _coded(on: Subject, method: Method, plan: LayerPlan) -> Any:
         return load_frozen(path, module)
 
 
-def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]:
+def select(on: Subject, method: Method, choices: Sequence[Candidate]) -> tuple[Candidate, float]:
     """Return the candidate that is best on the validation part after a short training, and how.
 
     Raises
@@ -253,9 +277,8 @@ def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]
     best: tuple[float, Candidate] | None = None
     error: DivergedError | None = None
     for choice in choices:
-        module = copy.deepcopy(choice.start)
         try:
-            train(on.task, module, on.task.schedule.candidate_epochs, choice.rate, seed=0)
+            module = _trained(on, method, choice, on.task.schedule.candidate_epochs, seed=0)
         except DivergedError as caught:
             error = caught
             continue
@@ -266,6 +289,19 @@ def select(on: Subject, choices: Sequence[Candidate]) -> tuple[Candidate, float]
         assert error is not None
         raise error
     return best[1], best[0]
+
+
+def _trained(on: Subject, method: Method, choice: Candidate, epochs: int, seed: int) -> Any:
+    """Return the network of a candidate after a training."""
+    module, handle, teacher = copy.deepcopy(choice.start), None, None
+    if method.schedule is not None:
+        module = copy.deepcopy(on.module)
+        plans = dict.fromkeys(on.task.weights, choice.plan)
+        handle = prune(module, plans, schedule=Schedule(**method.schedule))
+    if method.distilled:
+        teacher = Teacher(on.module)
+    train(on.task, module, epochs, choice.rate, seed, handle=handle, teacher=teacher)
+    return module
 
 
 def _written(

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from xorloom.sw.index.choice import BudgetError
@@ -32,12 +33,18 @@ class Method:
         As of :class:`xorloom.sw.torch.plan.LayerPlan`, or ``direct``.
     planes : int
     shares : tuple of float or None
-        Shares of the budget for values, one candidate each; ``None``: the budget leaves no choice.
+        Shares of the budget for values, one candidate each of the first that have a plan;
+        ``None``: the budget leaves no choice.
     paper : bool
         Values are counted as the paper's block codec stores them.
     coding : str
         Module of ``xorloom.sw.torch.coding`` that trains it; with ``frozen`` codes are searched
         and stay.
+    schedule : dict, optional
+        Keywords of :class:`xorloom.sw.torch.schedule.Schedule`: masks come into force little by
+        little, or change.
+    distilled : bool
+        The dense network is the teacher.
     """
 
     mask: str
@@ -45,12 +52,20 @@ class Method:
     shares: tuple[float | None, ...] = (None,)
     paper: bool = False
     coding: str = "masked"
+    schedule: dict[str, Any] | None = None
+    distilled: bool = False
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is trained as the others are."""
+        return self.schedule is None and not self.distilled
 
 
+_TRELLIS_2 = Method("trellis", 2, shares=(0.55, 0.75))
 METHODS = {
-    "paper": Method("lowrank", shares=(0.35, 0.55), paper=True),
+    "paper": Method("lowrank", shares=(0.35, 0.55, 0.25), paper=True),
     "trellis": Method("trellis", shares=(0.55, 0.75)),
-    "trellis-2": Method("trellis", 2, shares=(0.55, 0.75)),
+    "trellis-2": _TRELLIS_2,
     "entropy": Method("magnitude"),
     "hashed": Method("hashed"),
     "hashed-2": Method("hashed", 2),
@@ -58,10 +73,18 @@ METHODS = {
     "direct-viterbi": Method("direct", coding="frozen"),
     "n:m": Method("n:m"),
     "dense": Method("all"),
+    "trellis-2-ramp": replace(_TRELLIS_2, schedule={"ramp": 0.4}),
+    "trellis-2-fade": replace(_TRELLIS_2, schedule={"fade": 0.4}),
+    "trellis-2-anew": replace(_TRELLIS_2, schedule={"rechoices": 4}),
+    "trellis-2-distilled": replace(_TRELLIS_2, distilled=True),
+    "hashed-2-distilled": Method("hashed", 2, distilled=True),
 }
 """By name; ``-2`` is of two planes, ``dense`` one bit for every weight,
 ``direct`` trained seeds, and ``direct-viterbi`` seeds that a search fits to the dense weights: they
-stay, and all else is trained."""
+stay, and all else is trained. The last ones are trained in another way, and measured by their
+names only: the largest weights first and the mask when 40 % of the training is over; pruned
+weights that fade out until then; masks that are chosen anew four times; the dense network as
+teacher."""
 
 
 def plan_at(

@@ -3,6 +3,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ TITLES = {
     "entropy": "entropy index, largest weights",
     "paper": "low-rank index, block values",
     "n:m": "N:M",
-    "dense": "1 bit for every weight",
+    "dense": "whole bits for every weight",
 }
 """Titles of the methods, in the order of the figure."""
 _LOOKS = {
@@ -43,6 +44,11 @@ def drawn(row: Mapping[str, Any], key: str) -> float:
     """Return what is drawn of a figure: of an accuracy in per cent, what is wrong."""
     value = float(row[key])
     return 100 - value if row["metric"] == "accuracy" else value
+
+
+def _spread(row: Mapping[str, Any]) -> float:
+    """Return a row's standard deviation; of a single run none is known, so no bar is drawn."""
+    return nan if row["accuracy_std"] is None else float(row["accuracy_std"])
 
 
 def y_title(metric: str) -> str:
@@ -90,7 +96,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.axhline(drawn(own[0], "dense_accuracy"), color="black", linewidth=1, linestyle="--")
         for method, title in TITLES.items():
             line = sorted(
-                (row["bits_per_weight"], drawn(row, "accuracy"), row["accuracy_std"])
+                (row["bits_per_weight"], drawn(row, "accuracy"), _spread(row))
                 for row in own
                 if (row["method"], row["epochs"]) == (method, usual)
             )

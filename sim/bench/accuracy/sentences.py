@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ from xorloom.sim import datasets
 from xorloom.sim.bench.embeddings.methods import ROTATION, Subject, calibrated
 from xorloom.sim.embeddings.encoder import SentenceEncoder
 from xorloom.sim.embeddings.metrics import compare, rank_correlation
-from xorloom.sim.embeddings.text import split, token_ids
+from xorloom.sim.embeddings.text import HELD_OUT, split, token_ids
 from xorloom.sim.embeddings.torch_encoder import TorchEncoder, batches_of, torch_encoder
-from xorloom.sw.base.errors import CapacityError
+from xorloom.sw.base.errors import CapacityError, DivergedError
 from xorloom.sw.base.extras import require
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.index.choice import BudgetError
@@ -36,18 +37,24 @@ from xorloom.sw.torch.healing.freezing import load_frozen
 from xorloom.sw.torch.plan import LayerPlan
 from xorloom.sw.value.plane import stream_bits
 
+from .methods import METHODS as CODES
+from .networks import NETWORKS, SENTENCES
+from .schedule import Schedule
+
 __all__ = ["METHODS", "Sentences", "minilm_sentences", "sentence_rows"]
 
 CALIBRATION = 1024
 """Sentences to calibrate with; training takes them as well."""
-SECONDS = 600.0
-"""Wall time of training."""
-_BATCH = 16
-_LATENT_RATE = 1e-4
+VALIDATION = 200
+"""Sentences that the learning rate is chosen on; nothing is trained or measured with them."""
+_MARGIN = 0.998
+"""Share of a budget that is planned for: trained codes take a little more or less than random."""
+_LATENT = 0.3
+"""Learning rate of latent weights, as a share of that of biases and norms."""
 _HEALING = 0.2
-"""Share of the time in which codes that were trained are frozen, and the rest is healed."""
-_QUICK = (32, 40, 64)
-"""Sentences to calibrate with, held out, and others, to try things out."""
+"""Share of the steps in which codes that were trained are frozen, and the rest is healed."""
+_QUICK = (32, 40, 40, 64)
+"""Sentences to calibrate with, held out, of validation, and others, to try things out."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,15 @@ class Sentences:
         The model, sentences to calibrate with, and those held out.
     training : list of list of int
         Token ids of sentences, those to calibrate with among them.
+    validation : list of list of int
+        Token ids of other sentences, which the learning rate is chosen on.
     pairs : mapping of str to (first, second, judgements)
         Token ids of words, and what people said of each pair: (pairs,) float64.
     """
 
     subject: Subject
     training: list[list[int]]
+    validation: list[list[int]]
     pairs: Mapping[str, tuple[list[list[int]], list[list[int]], np.ndarray]]
 
     def encoder(self) -> TorchEncoder:
@@ -93,7 +103,7 @@ def minilm_sentences(*, quick: bool = False) -> Sentences:
     encoder = SentenceEncoder(
         {name: tensor.weights() for name, tensor in model.items() if tensor.dtype == "F32"}
     )
-    counts = _QUICK if quick else (CALIBRATION, 200, None)
+    counts = _QUICK if quick else (CALIBRATION, HELD_OUT, VALIDATION, None)
     text = split(datasets.moby_dick_sentences(), calibration=counts[0], held_out=counts[1])
     tokenizer = datasets.minilm_tokenizer()
     names = torch_encoder(encoder.tensors).state_dict()
@@ -115,37 +125,42 @@ def minilm_sentences(*, quick: bool = False) -> Sentences:
             ("simlex999", datasets.simlex999()),
         )
     }
-    others = token_ids(text.others[: counts[2]], tokenizer)
-    return Sentences(subject, [*subject.calibration, *others], pairs)
+    others = token_ids(text.others[: counts[3]], tokenizer)
+    validation, others = others[: counts[2]], others[counts[2] :]
+    return Sentences(subject, [*subject.calibration, *others], validation, pairs)
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """A compressed model: the module, and the file that it was written to.
+    """A compressed model: the module, and the file of it.
 
-    ``bits`` are all that the file holds of the matrices.
+    ``rate`` is the learning rate that was chosen, and ``validation`` the cosine that it was chosen
+    by.
     """
 
-    method: str
     module: TorchEncoder
     path: Path
-    bits: int
+    file: CompressedModel
     planes: int
-    density: float = 1.0
-    index_bits: float = 0.0
+    scale: str = "row"
     steps: int = 0
+    rate: float | None = None
+    validation: float | None = None
 
 
-Make = Callable[["Sentences", TorchEncoder, float, "_Limits", Path], Iterator[_Trained]]
+Train = Callable[[TorchEncoder, float, "_Limits"], int]
+"""``train(module, rate, limits)``: in place; returns the steps that were made."""
+Make = Callable[["_Course", float, Path], Iterator[tuple[str, _Trained]]]
 
 
 def sentence_rows(
     budget_bits: float,
     sentences: Sentences,
     *,
-    methods: Sequence[str] = ("direct-viterbi", "dense", "trellis"),
-    seconds: float = SECONDS,
-    steps: int | None = None,
+    methods: Sequence[str] = NETWORKS[SENTENCES].methods,
+    schedule: Schedule = NETWORKS[SENTENCES].schedule,
+    epochs: int | None = None,
+    seconds: float | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
@@ -155,8 +170,8 @@ def sentence_rows(
     ``rank_correlation`` Spearman's of the cosines of all their pairs; ``wordsim353`` and
     ``simlex999`` are Spearman's with what people said of pairs of words, and the keys that begin
     with ``dense_`` the original's. ``accuracy_loss_from_codec`` is the largest difference between
-    an embedding of the module that was trained and one of the file. ``epochs`` is steps times the
-    batch over the sentences.
+    an embedding of the module that was trained and one of the file. The learning rate is that of
+    the schedule which is best on the validation sentences after a short training.
 
     Parameters
     ----------
@@ -165,10 +180,12 @@ def sentence_rows(
     sentences : Sentences
     methods : sequence of str
         Of :data:`METHODS`.
-    seconds : float
-        Wall time of each training.
-    steps : int, optional
-        Most steps of each, so that a result does not depend on the machine.
+    schedule : Schedule
+        Steps of an epoch and their batches, epochs and learning rates.
+    epochs : int, optional
+        Of the final training; those of the schedule by default.
+    seconds : float, optional
+        Wall time after which the final training ends early; a result then depends on the machine.
     seed : int
         Of the order of the sentences.
     progress : callable
@@ -176,42 +193,45 @@ def sentence_rows(
 
     Raises
     ------
-    CapacityError
+    CapacityError, ConfigError
         If a budget is below what a method needs.
+    DivergedError
+        If a method can be trained at none of the learning rates.
     """
     reference = sentences.subject.encoder.embed(sentences.subject.held_out)
     teacher = sentences.encoder()
     dense = {f"dense_{key}": value for key, value in _judged(sentences, teacher).items()}
+    batches = list(batches_of(sentences.training, schedule.batch, seed))
+    course = _Course(sentences, teacher, batches, schedule, epochs, seconds)
     rows = []
     for name in methods:
         with tempfile.TemporaryDirectory(prefix="xorloom-") as folder:
-            limits = _Limits(seconds, steps or 1 << 30, seed)
-            for made in METHODS[name](sentences, teacher, budget_bits, limits, Path(folder)):
-                rows.append({**_row(sentences, made, reference), **dense})
-                progress("method", made.method)
+            for method, made in METHODS[name](course, budget_bits, Path(folder)):
+                own = {"network": SENTENCES, "data": "moby-dick", "method": method}
+                length = {"epochs": made.steps / schedule.steps, "seeds": 1}
+                rows.append({**own, **length, **_row(sentences, made, reference), **dense})
+                progress("method", method)
     return rows
 
 
 def _row(sentences: Sentences, made: _Trained, reference: np.ndarray) -> dict[str, Any]:
     """Return the figures of a compressed model, read back out of its file."""
-    subject = sentences.subject
+    subject, bits = sentences.subject, made.file.bits.values()
     loaded = load(made.path, sentences.encoder())
     found = loaded.embed(subject.held_out)
     loss = float(np.abs(found - made.module.embed(subject.held_out)).max())
     likeness = asdict(compare(reference, found))
     return {
-        "network": "minilm-l6",
-        "data": "moby-dick",
-        "method": made.method,
-        "density": made.density,
-        "index_bits": made.index_bits,
+        "density": sum(part.kept for part in bits) / subject.weights,
+        "index_bits": sum(part.index for part in bits) / subject.weights,
         "planes": made.planes,
-        "bits_per_weight": made.bits / subject.weights,
+        "scale": made.scale,
+        "bits_per_weight": sum(part.total for part in bits) / subject.weights,
         "accuracy": likeness.pop("cosine"),
-        "accuracy_std": 0.0,
+        "accuracy_std": None,
         "dense_accuracy": 1.0,
-        "epochs": made.steps * _BATCH / len(sentences.training),
-        "seeds": 1,
+        "learning_rate": made.rate,
+        "validation_accuracy": made.validation,
         "accuracy_loss_from_codec": loss,
         **likeness,
         **_judged(sentences, loaded),
@@ -229,19 +249,50 @@ def _judged(sentences: Sentences, encoder: TorchEncoder) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Limits:
-    """What training may take: wall time in seconds, steps; and the seed of its order."""
+    """Steps of a training, and seconds after which it ends early."""
 
-    seconds: float
     steps: int
-    seed: int
+    seconds: float | None = None
 
-    def batches(self, sentences: Sentences) -> list[Any]:
-        """Return the training sentences in batches."""
-        return list(batches_of(sentences.training, _BATCH, self.seed))
+    def part(self, share: float) -> dict[str, Any]:
+        """Return a share of the limits, as keywords of training."""
+        seconds = None if self.seconds is None else share * self.seconds
+        return {"steps": max(1, round(share * self.steps)), "seconds": seconds}
 
-    def share(self, part: float) -> dict[str, Any]:
-        """Return a part of the limits, as keywords of training."""
-        return {"seconds": part * self.seconds, "steps": max(1, round(part * self.steps))}
+
+@dataclass(frozen=True)
+class _Course:
+    """What all methods are trained with, and how long."""
+
+    sentences: Sentences
+    teacher: TorchEncoder
+    batches: list[Any]
+    schedule: Schedule
+    epochs: int | None
+    seconds: float | None
+
+    def trained(self, start: TorchEncoder, train: Train) -> tuple[TorchEncoder, dict[str, Any]]:
+        """Train a module at the rate at which its copies are best after a short training.
+
+        Returned with it are steps, rate and validation, as of :class:`_Trained`.
+        """
+        found: dict[float, float] = {}
+        wanted = self.teacher.embed(self.sentences.validation)
+        schedule, error = self.schedule, None
+        for rate in schedule.rates:
+            module = copy.deepcopy(start)
+            try:
+                train(module, rate, _Limits(schedule.candidate_epochs * schedule.steps))
+            except DivergedError as caught:
+                error = caught
+                continue
+            found[rate] = compare(wanted, module.embed(self.sentences.validation)).cosine
+        if error is not None and not found:
+            raise error
+        best = max(found, key=found.__getitem__)
+        epochs = self.epochs or schedule.final_epochs
+        steps = train(start, best, _Limits(epochs * schedule.steps, self.seconds))
+        return start, {"steps": steps, "rate": best, "validation": found[best]}
 
 
 def _rate(sentences: Sentences, budget_bits: float) -> DirectConfig:
@@ -250,7 +301,7 @@ def _rate(sentences: Sentences, budget_bits: float) -> DirectConfig:
     for rate in reversed(table_rates(DirectConfig.window)):
         config = direct_config(rate=rate)
         quantizer = Quantizer("trellis", config.planes)
-        shapes = [subject.model[name].shape for name in subject.matrices]
+        shapes = _shapes(subject)
         bits = sum(quantizer.scale_bits(shape) for shape in shapes)
         bits += sum(stream_bits(shape[0] * shape[1], config).total for shape in shapes)
         if bits <= budget_bits * subject.weights:
@@ -258,77 +309,66 @@ def _rate(sentences: Sentences, budget_bits: float) -> DirectConfig:
     raise CapacityError(f"{budget_bits} bits per weight are too few for scales and headers")
 
 
-def _bits(file: CompressedModel, subject: Subject) -> int:
-    return sum(file.bits[name].total for name in subject.matrices)
-
-
-def _direct(
-    sentences: Sentences, teacher: TorchEncoder, budget_bits: float, limits: _Limits, folder: Path
-) -> Iterator[_Trained]:
+def _direct(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple[str, _Trained]]:
     """The direct codec, calibrated and rotated; then codes frozen, and all else trained."""
+    sentences = course.sentences
     subject, config = sentences.subject, _rate(sentences, budget_bits)
-    plan = TensorPlan(
-        quantizer=Quantizer("trellis", config.planes),
-        config=config,
-        rotation=ROTATION,
-        search=False,
-    )
+    quantizer = Quantizer("trellis", config.planes)
+    plan = TensorPlan(quantizer=quantizer, config=config, rotation=ROTATION, search=False)
     given = UserArrays(calibration=calibrated(subject, config, ROTATION))
-    path = folder / "chosen.safetensors"
+    path = folder / "model.safetensors"
     file = compress_model(subject.model, path, dict.fromkeys(subject.matrices, plan), given=given)
     module = load_frozen(path, sentences.encoder())
-    bits = _bits(file, subject)
-    yield _Trained("direct-untrained", module, path, bits, config.planes)
-    done = heal(module, teacher, limits.batches(sentences), **limits.share(1.0))
-    path = folder / "healed.safetensors"
-    bits = _bits(export(module, path), subject)
-    yield _Trained("direct-viterbi", module, path, bits, config.planes, steps=done.steps)
+    yield "direct-untrained", _Trained(module, path, file, config.planes)
+
+    def train(module: TorchEncoder, rate: float, limits: _Limits) -> int:
+        given = (module, course.teacher, course.batches)
+        return heal(*given, rate=rate, scale_rate=rate, **limits.part(1.0)).steps
+
+    module, facts = course.trained(module, train)
+    file = export(module, path)
+    yield "direct-viterbi", _Trained(module, path, file, config.planes, **facts)
 
 
-def _trained(method: str, mask: str) -> Make:
+def _coded(method: str) -> Make:
     """A mask and binary codes, trained straight through; then codes frozen, and healed."""
 
-    def make(
-        sentences: Sentences,
-        teacher: TorchEncoder,
-        budget_bits: float,
-        limits: _Limits,
-        folder: Path,
-    ) -> Iterator[_Trained]:
-        subject = sentences.subject
-        plan = _plan(subject, budget_bits, mask)
-        module = sentences.encoder()
+    def make(course: _Course, budget_bits: float, folder: Path) -> Iterator[tuple[str, _Trained]]:
+        def train(module: TorchEncoder, rate: float, limits: _Limits) -> int:
+            given = (module, course.teacher, course.batches)
+            part, latent = limits.part(1 - _HEALING), _LATENT * rate
+            with _fixed_tables(module):
+                begun = distil(*given, rate=rate, scale_rate=rate, latent_rate=latent, **part)
+            return begun.steps + heal(*given, **limits.part(_HEALING)).steps
+
+        subject = course.sentences.subject
+        plan = _plan(subject, budget_bits, method)
+        module = course.sentences.encoder()
         prune(module, dict.fromkeys(subject.matrices, plan))
-        batches = limits.batches(sentences)
-        with _fixed_tables(module):
-            begun = distil(
-                module, teacher, batches, latent_rate=_LATENT_RATE, **limits.share(1 - _HEALING)
-            )
-        done = heal(module, teacher, batches, **limits.share(_HEALING))
-        path = folder / "trained.safetensors"
-        bits = _bits(export(module, path), subject)
-        yield _Trained(
-            method,
-            module,
-            path,
-            bits,
-            plan.planes,
-            plan.kept,
-            plan.index_bits or 0.0,
-            begun.steps + done.steps,
-        )
+        module, facts = course.trained(module, train)
+        path = folder / "model.safetensors"
+        file = export(module, path)
+        yield method, _Trained(module, path, file, plan.planes, plan.scale, **facts)
 
     return make
 
 
-def _plan(subject: Subject, budget_bits: float, mask: str) -> LayerPlan:
-    """Return the plan of binary codes at a budget, with row scales if it can pay for them."""
-    shapes = [subject.model[name].shape for name in subject.matrices]
-    split = {"planes": max(1, int(budget_bits))} if mask == "all" else {}
+def _shapes(subject: Subject) -> list[tuple[int, ...]]:
+    return [subject.model[name].shape for name in subject.matrices]
+
+
+def _plan(subject: Subject, budget_bits: float, method: str) -> LayerPlan:
+    """Return the plan of a method at a budget, with row scales if it can pay for them.
+
+    It has as many planes as there are whole bits.
+    """
+    shapes, planes, mask = _shapes(subject), max(1, int(budget_bits)), CODES[method].mask
+    if mask == "trellis" and planes > 1:
+        planes += 1  # its masks keep less than half of the weights
     try:
-        return plan_for(shapes, budget_bits, mask, scale="row", **split)
+        return plan_for(shapes, _MARGIN * budget_bits, mask, scale="row", planes=planes)
     except BudgetError:
-        return plan_for(shapes, budget_bits, mask, scale="tensor", **split)
+        return plan_for(shapes, _MARGIN * budget_bits, mask, scale="tensor", planes=planes)
 
 
 @contextmanager
@@ -344,8 +384,6 @@ def _fixed_tables(module: TorchEncoder) -> Iterator[None]:
 
 METHODS: dict[str, Make] = {
     "direct-viterbi": _direct,
-    "dense": _trained("dense", "all"),
-    "trellis": _trained("trellis", "trellis"),
+    **{name: _coded(name) for name in ("dense", "trellis", "entropy")},
 }
-"""By name; ``direct-viterbi`` gives a row without training as well, ``direct-untrained``, and
-``dense`` keeps every weight, in as many planes as there are whole bits."""
+"""By name; ``direct-viterbi`` gives a row without training as well, ``direct-untrained``."""

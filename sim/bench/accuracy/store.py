@@ -111,6 +111,4 @@ def merged(path: Path, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _same(row: dict[str, Any]) -> tuple[Any, ...]:
-    # What is trained for a time has other epochs on every machine.
-    timed = {"epochs"} if row.get("metric") == "cosine" else set()
-    return tuple("" if name in timed else row.get(name, "") for name in _SAME)
+    return tuple(row.get(name, "") for name in _SAME)

@@ -13,7 +13,8 @@ import torch
 from filelock import FileLock
 from xorloom.sw.base.cache import cache_folder, digest
 from xorloom.sw.base.host import write_whole
-from xorloom.sw.torch.train import fit
+from xorloom.sw.torch.pruning import Handle
+from xorloom.sw.torch.train import Teacher, fit
 
 from .tasks import Task
 
@@ -22,15 +23,35 @@ __all__ = ["dense_state", "train"]
 _log = logging.getLogger(__name__)
 
 
-def train(task: Task, module: Any, epochs: int, rate: float, seed: int) -> None:
+def train(
+    task: Task,
+    module: Any,
+    epochs: int,
+    rate: float,
+    seed: int,
+    *,
+    handle: Handle | None = None,
+    teacher: Teacher | None = None,
+) -> None:
     """Train a network in place, pruned or not: Adam with a cosine from ``rate`` to 0.
+
+    Handle and teacher are those of :func:`xorloom.sw.torch.train.fit`.
 
     Raises
     ------
     ConfigError
         If the loss is no finite number any more.
     """
-    fit(module, task.batches(seed), task.loss, epochs=epochs, lr=rate, seed=seed)
+    fit(
+        module,
+        task.batches(seed),
+        task.loss,
+        epochs=epochs,
+        lr=rate,
+        seed=seed,
+        handle=handle,
+        teacher=teacher,
+    )
 
 
 def dense_state(task: Task, key: str) -> dict[str, torch.Tensor]:

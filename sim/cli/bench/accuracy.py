@@ -122,8 +122,7 @@ def _tables(rows: list[dict[str, Any]]) -> None:
     """Print a table a network and data set: a row a method, a column a budget."""
     for key in dict.fromkeys(map(_table_of, rows)):
         own = [row for row in rows if _table_of(row) == key]
-        name, data, metric, _ = key
-        epochs = sorted({f"{row['epochs']:.3g}" for row in own}, key=float)
+        name, data, metric, epochs = key
         budgets = sorted({row["budget"] for row in own})
         found = {(row["method"], row["budget"]): _cell(row) for row in own}
         cells = [
@@ -135,16 +134,34 @@ def _tables(rows: list[dict[str, Any]]) -> None:
         ]
         what = metric.replace("_", " ")
         print_table(
-            f"{name}, {data}, {' to '.join(dict.fromkeys((epochs[0], epochs[-1])))} epochs",
+            f"{name}, {data}, {epochs:g} epochs",
             [what, *(f"{bits:g} bits" for bits in budgets)],
             cells,
         )
+        if "rank_correlation" in own[0]:
+            _ranks(name, own)
 
 
 def _table_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the rows of a table share; what is trained for a time has epochs of its own."""
-    epochs = None if row["metric"] == "cosine" else row["epochs"]
-    return row["network"], row["data"], row["metric"], epochs
+    """Return what the rows of a table share."""
+    return row["network"], row["data"], row["metric"], row["epochs"]
+
+
+def _ranks(name: str, rows: list[dict[str, Any]]) -> None:
+    """Print how embeddings rank pairs of sentences and of words, a row a method and budget."""
+    columns = ("rank_correlation", "wordsim353", "simlex999")
+    dense = [f"{rows[0].get(f'dense_{key}', 1.0):.3f}" for key in columns]
+    print_table(
+        f"{name}: rank correlation with the original's cosines, and with what people said",
+        ["method", "bits", "sentences", *columns[1:]],
+        [
+            ["not compressed", "-", *dense],
+            *(
+                [row["method"], f"{row['budget']:g}", *(f"{row[key]:.3f}" for key in columns)]
+                for row in rows
+            ),
+        ],
+    )
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from .figure import COLOURS, MUTED, Figure, Table, axis, chart, label, number
 __all__ = ["accuracy_figures"]
 
 _TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2]
+_BARS = "; bars are one standard deviation over the seeds"
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
 
@@ -130,7 +131,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], key: str, case: tuple[str, str, s
         key,
         f"What a bit buys: {network} on {data}",
         f"{better} and further left is better. Every method was trained alike from the same dense "
-        "network, the dashed line; bars are one standard deviation over the seeds.",
+        f"network, the dashed line{_BARS if any(row['seeds'] > 1 for row in rows) else ''}.",
         (f"xorloom bench accuracy --network {network} --data {data}",),
         table,
         made,

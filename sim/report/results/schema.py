@@ -167,7 +167,8 @@ KINDS = (
         {
             **dict.fromkeys(("network", "data", "method", "metric"), "text"),
             **dict.fromkeys(("density", "index_bits", "bits_per_weight", "accuracy"), "number"),
-            **dict.fromkeys(("accuracy_std", "dense_accuracy", "epochs"), "number"),
+            **dict.fromkeys(("dense_accuracy", "epochs"), "number"),
+            "accuracy_std": "number?",
             "accuracy_loss_from_codec": "number",
             **dict.fromkeys(("planes", "seeds"), "count"),
         },

@@ -46,10 +46,10 @@ TABLE: dict[float, tuple[str, float, int]] = {
     0.05: ("hashed", 0.0, 1),
     0.10: ("trellis", 0.42, 2),
     0.17: ("trellis", 0.43, 2),
-    0.26: ("trellis", 0.43, 2),
+    0.26: ("trellis", 0.23, 2),
     0.40: ("trellis", 0.44, 2),
-    0.55: ("trellis", 0.24, 2),
-    1.00: ("trellis", 0.24, 2),
+    0.55: ("trellis", 0.44, 2),
+    1.00: ("trellis", 0.44, 2),
 }
 """By bits per weight without scales: index codec, its share of them, planes. At 0.05 the trellis
 has no mask that fits."""

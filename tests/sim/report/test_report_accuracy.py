@@ -31,7 +31,9 @@ def test_a_figure_per_network_and_a_line_per_method(tmp_path: Path) -> None:
         ROW,
         ROW | {"bits_per_weight": 0.0498, "accuracy": 94.8, "command": "xorloom bench accuracy -q"},
         ROW | {"method": "direct", "accuracy": 96.6, "command": "xorloom bench accuracy --x"},
-        ROW | {"network": "lstm", "metric": "cosine", "accuracy": 0.9},
+        ROW
+        | {"network": "minilm-l6", "metric": "cosine", "accuracy": 0.9}
+        | {"accuracy_std": None, "seeds": 1},
     ]
     first, second = figures(tmp_path, rows)
     assert [trace["name"] for trace in first.chart["data"]] == ["hashed index", "trained seeds"]
@@ -41,6 +43,9 @@ def test_a_figure_per_network_and_a_line_per_method(tmp_path: Path) -> None:
     assert "Lower" in first.reading
     assert "Higher" in second.reading
     assert second.chart["data"][0]["y"] == [0.9]
+    assert second.chart["data"][0]["error_y"]["array"] == [None]
+    assert "bars" in first.reading
+    assert "bars" not in second.reading
     assert len(first.table.rows) == 3
 
 

@@ -2,16 +2,19 @@
 """Jobs of the accuracy laboratory: which there are, what they depend on, how long they take."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from xorloom.sim.bench.accuracy import jobs as engine
+from xorloom.sim.bench.accuracy import run as running
 from xorloom.sim.bench.accuracy.jobs import Job, dense_key, jobs
 from xorloom.sim.bench.accuracy.methods import METHODS, pattern_bits, plan_at
 from xorloom.sim.bench.accuracy.networks import BUDGETS, NETWORKS
 from xorloom.sim.bench.accuracy.run import estimate
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sim.bench.accuracy.store import Store
+from xorloom.sw.base.errors import ConfigError, ToolError
 from xorloom.sw.torch.plan import LayerPlan
 
 from tests.helpers.cli import refuses, xorloom
@@ -29,7 +32,7 @@ def test_whole_laboratory_takes_less_than_two_hours_and_a_network_half_of_one() 
 def test_all_methods_and_budgets_are_measured() -> None:
     own = jobs(["lenet-300-100"], ["mnist"])
     assert {job.budget for job in own} == set(BUDGETS) == {0.05, 0.1, 0.17, 0.26, 0.4, 0.55, 1.0}
-    assert {job.method for job in own} == set(METHODS)
+    assert {job.method for job in own} == {name for name in METHODS if METHODS[name].usual}
     assert {job.budget for job in own if job.method == "dense"} == {1.0}
     assert {job.seeds for job in jobs() if job.network != "minilm-l6"} == {3}
 
@@ -109,6 +112,11 @@ def test_code_of_another_network_or_coding_does_not_count(monkeypatch: pytest.Mo
     assert JOB.key != before[0]
     changed = "run.py"
     assert JOB.key == before[0]
+    encoder = Job("minilm-l6", "moby-dick", "dense", 1.06, 8, 1)
+    kept = encoder.key
+    changed = "distil.py"
+    assert JOB.key == before[0]
+    assert encoder.key != kept
 
 
 def test_pattern_is_counted_as_hardware_stores_it() -> None:
@@ -127,3 +135,30 @@ def test_pattern_uses_the_budget_and_does_not_exceed_it(budget: float) -> None:
 def test_pattern_below_the_least_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"0.001 bits per weight are too few"):
         plan_at(METHODS["n:m"], [(300, 784)], 0.001, None)
+
+
+def test_embeddings_have_a_table_of_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    kept = Store(tmp_path / "outcomes.jsonl")
+    monkeypatch.setattr(running, "store", lambda: kept)
+    (job,) = jobs(["minilm-l6"], methods=["dense"], budgets=[1.06])
+    ranks = {"rank_correlation": 0.811, "wordsim353": 0.622, "simlex999": 0.433}
+    dense = {"dense_accuracy": 1.0, "dense_wordsim353": 0.729, "dense_simlex999": 0.446}
+    own = {"metric": "cosine", "accuracy": 0.8642, "accuracy_std": None, "bits_per_weight": 1.05}
+    kept.add(job.key, vars(job) | own | ranks | dense)
+    words = ["--network", "minilm-l6", "--method", "dense", "--budget", "1.06"]
+    out, _ = xorloom("bench", "accuracy", *words)
+    lines = [line.split() for line in out.splitlines()]
+    assert ["dense", "0.864"] in lines
+    assert ["dense", "1.06", "0.811", "0.622", "0.433"] in lines
+    assert ["not", "compressed", "-", "1.000", "0.729", "0.446"] in lines
+
+
+def test_what_reads_sentences_is_missed_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "store", lambda: Store(tmp_path / "outcomes.jsonl"))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ToolError, match=r"^tokenizers is not installed: make setup EXTRAS="):
+        running.run(jobs(["lenet-300-100", "minilm-l6"]), print)
+    assert not list(tmp_path.iterdir())

@@ -33,3 +33,5 @@ def test_networks_of_one_budget_are_not_drawn(tmp_path: Path):
     draw(rows, tmp_path / "a.svg")
     text = (tmp_path / "a.svg").read_text()
     assert "<svg" in text
+    draw([row | {"accuracy_std": None} for row in rows], tmp_path / "b.svg")
+    assert len((tmp_path / "b.svg").read_text()) < len(text)  # no bar of a single run
