@@ -91,7 +91,7 @@ class FaultDrain(wiring.Component):
         empty = Mux(short, self.still, ~self.finishing & ~self.owes)
         m.d.comb += [
             found.eq(Mux(draining, earlier, hits.as_value().any()) & ~self.dropping & ~self.fault),
-            raises.eq((draining & empty & ~found) | (found & at_once)),
+            raises.eq((draining & empty) | (found & at_once)),
             self.halts.eq(found | draining),
             self.cancels.eq(found & ~older),
         ]
