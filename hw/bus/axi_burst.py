@@ -78,9 +78,7 @@ class AxiBurst(wiring.Component):
         # Words from the start of the block to the end of the descriptor, minus one, minus a block.
         # `init` equals what the upper bits are loaded with; otherwise an FPGA would need a
         # multiplexer behind the adder.
-        self.left = Signal(
-            signed(32 - self._word_bits + 2), init=-1 << self.block_bits, reset_less=True
-        )
+        self.left = Signal(signed(32 - self._word_bits + 2), init=-1 << self.block_bits)
         # The addend of `left`: the words of the descriptor, then -1 if it starts at a whole word,
         # then minus a block for every burst.
         self.addend = Signal.like(self.left, init=0, reset_less=True)
@@ -99,7 +97,7 @@ class AxiBurst(wiring.Component):
         block_bits, word_bits = self.block_bits, self._word_bits
         left, addend, start = self.left, self.addend, self.start
         ones = (1 << block_bits) - 1
-        block = Signal(self._address_bits - word_bits - block_bits, reset_less=True)
+        block = Signal(self._address_bits - word_bits - block_bits)
         turn = Signal(self.turn_bits, reset_less=True)
         idle = Signal(init=1)
         live = Signal()

@@ -65,7 +65,8 @@ CAUSES = {
     Cause.SLVERR: "bus answered SLVERR",
     Cause.DECERR: "bus answered DECERR",
     Cause.BUSY: "start refused: descriptor queue full",
-    Cause.DESCRIPTOR: "start refused: length 0 or not whole bus words, or address not aligned",
+    Cause.DESCRIPTOR: "start refused: length 0 or not whole bus words, address not aligned, or "
+    "beyond the top of memory (ADDRESS_BITS)",
     Cause.ABORTED: "software asked",
 }
 """What each cause means."""
@@ -190,8 +191,21 @@ REGISTERS = (
         (
             Field("BUSY", 0, 1, "ro", "something is queued or in work"),
             Field("DONE", 1, 1, "w1c", "a memory stream ended well"),
-            Field("ERROR", 2, 1, "w1c", "see CAUSE; clearing it clears that too"),
-            Field("IDLE", 3, 1, "w1c", "BUSY has fallen: all that was started is over"),
+            Field(
+                "ERROR",
+                2,
+                1,
+                "w1c",
+                "see CAUSE; clearing it clears that too. It rises when all good streams before the "
+                "bad one have ended; those behind it are given up",
+            ),
+            Field(
+                "IDLE",
+                3,
+                1,
+                "w1c",
+                "BUSY has fallen, all that was started is over; new work clears it",
+            ),
             Field("CAUSE", 4, 4, "ro", "of the first error since ERROR was cleared"),
             Field("QUEUE_SPACE", 8, 4, "ro", "starts that can be taken now"),
         ),
@@ -200,8 +214,14 @@ REGISTERS = (
     Register(
         "IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2), _irq("IDLE", 3))
     ),
-    _whole("ADDRESS_LO", 0x30, "rw", "address of the next descriptor, bits 31 to 0"),
-    _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32; 0 if ADDRESS_BITS is at most 32"),
+    _whole(
+        "ADDRESS_LO",
+        0x30,
+        "rw",
+        "address of the next descriptor, bits 31 to 0; bits beyond ADDRESS_BITS read 0, but a "
+        "start is refused if one was written 1",
+    ),
+    _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32, likewise"),
     _whole("LENGTH", 0x38, "rw", "bytes of the next descriptor: whole bus words, at least one"),
     *(
         _whole(name, 0x40 + 4 * k, "ro", meaning)

@@ -38,6 +38,10 @@ class Registers(wiring.Component):
     their address by three cycles, of a counter by up to ten. See :mod:`xorloom.hw.ip` for what
     happens after a fault.
 
+    STATUS never lies: IDLE and BUSY exclude each other, and from the first work on one of BUSY,
+    DONE and IDLE is 1 until software clears them. A start that is refused changes none of the
+    three.
+
     Parameters
     ----------
     bus_bits, n_out, planes : int
@@ -78,6 +82,11 @@ class Registers(wiring.Component):
     events : In(events_layout())
         Events for the counters.
 
+    Attributes
+    ----------
+    status : Signal
+        The word of STATUS. For proofs.
+
     Raises
     ------
     ConfigError
@@ -104,6 +113,7 @@ class Registers(wiring.Component):
         _check(check_bus(bus_bits), **self._sizes)
         self._sizes |= {"bus_bits": bus_bits, "reader": int(bool(reader))}
         self._sizes |= {"levels": int(levels), "planar": int(planar)}
+        self.status = Signal(32)
         members = {
             "abort": Out(1),
             "interrupt": Out(1),
@@ -149,7 +159,8 @@ class Registers(wiring.Component):
         refusal = Signal(4)
         problem = Signal()
         clears = Signal()
-        status: dict[str, Value] = {"BUSY": busy, "CAUSE": cause, **sticky}
+        # BUSY is a clock late, so that it falls in the clock in which IDLE and DONE rise.
+        status: dict[str, Value] = {"BUSY": was_busy, "CAUSE": cause, **sticky}
         words: dict[str, Value] = {}
         if self._sizes["reader"]:
             queue = self._queue(m, axil, writes, words)
@@ -172,7 +183,7 @@ class Registers(wiring.Component):
             self.abort.eq(aborts),
             done.eq(self.done | (done & ~written("STATUS", "DONE"))),
             error.eq(problem | (error & ~clears)),
-            idle.eq((was_busy & ~busy) | (idle & ~written("STATUS", "IDLE"))),
+            idle.eq(~busy & (was_busy | (idle & ~written("STATUS", "IDLE")))),
             self.interrupt.eq(Cat(sticky[name] & enables[name] for name in sticky).any()),
         ]
         first = Mux(self.fault, self.cause, Mux(refused, refusal, Cause.ABORTED))
@@ -181,7 +192,8 @@ class Registers(wiring.Component):
         with m.If(writes["IRQ_ENABLE"][0]):
             for name, enable in enables.items():
                 m.d.sync += enable.eq(axil.write_data[MAP["IRQ_ENABLE"][name].low])
-        words |= {"STATUS": _word("STATUS", status), "IRQ_ENABLE": _word("IRQ_ENABLE", enables)}
+        m.d.comb += self.status.eq(_word("STATUS", status))
+        words |= {"STATUS": self.status, "IRQ_ENABLE": _word("IRQ_ENABLE", enables)}
         m.submodules.counters = counters = EventCounters(count=len(COUNTERS))
         m.d.comb += [
             # In the order of COUNTERS.
@@ -213,6 +225,18 @@ class Registers(wiring.Component):
                 with m.If(write):
                     m.d.sync += part[8 * byte :][:8].eq(axil.write_data[8 * byte :])
         words |= parts
+        # What is written beyond the address is not kept, but a start must not cut it off.
+        beyond = []
+        for name, low in (("ADDRESS_LO", 0), ("ADDRESS_HI", 32)):
+            for byte, write in enumerate(writes[name]):
+                kept = min(max(len(address) - low - 8 * byte, 0), 8)
+                if kept == 8:
+                    continue
+                flag = Signal(name=f"beyond_{low // 8 + byte}")
+                with m.If(write):
+                    m.d.sync += flag.eq(axil.write_data[8 * byte + kept : 8 * byte + 8].any())
+                beyond.append(flag)
+        m.d.comb += queue.beyond.eq(Cat(beyond).any())
         return queue
 
     def _read_path(
@@ -223,9 +247,9 @@ class Registers(wiring.Component):
         A read of a counter waits until its turn comes. An unused offset selects nothing and reads
         as 0.
         """
-        constant = Signal(32)
+        constant = Signal(32, reset_less=True)
         asked = Signal()
-        counting = Signal()
+        counting = Signal(reset_less=True)
         selects = _selects(m, axil.read_word, words, "reads")
         base = MAP[next(iter(COUNTERS))].offset // 4
         known = [
@@ -246,7 +270,7 @@ class Registers(wiring.Component):
 
 def _selects(m: Module, word: Value, names: Iterable[str], prefix: str) -> dict[str, Signal]:
     """Return, by name of register, a flag that ``word`` addressed it one cycle ago."""
-    selects = {name: Signal(name=f"{prefix}_{name.lower()}") for name in names}
+    selects = {name: Signal(name=f"{prefix}_{name.lower()}", reset_less=True) for name in names}
     m.d.sync += [select.eq(word == MAP[name].offset // 4) for name, select in selects.items()]
     return selects
 

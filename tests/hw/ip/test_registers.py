@@ -132,6 +132,18 @@ def test_registers_are_idle_when_the_last_is_over() -> None:
         assert (await bus.read("STATUS"))["IDLE"] == 0
         bus.ctx.set(bus.dut.busy, 0)
         assert (await bus.read("STATUS"))["IDLE"] == 1
+        await bus.start(0, 8)
+        status = await bus.read("STATUS")
+        assert (status["BUSY"], status["IDLE"]) == (1, 0)
+
+    with_bus(test)
+
+
+def test_registers_are_not_idle_because_a_start_was_refused() -> None:
+    async def test(bus: Bus) -> None:
+        await bus.start(0, 7)
+        status = await bus.read("STATUS")
+        assert (status["BUSY"], status["IDLE"], status["ERROR"]) == (0, 0, 1)
 
     with_bus(test)
 
