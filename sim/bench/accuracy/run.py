@@ -67,14 +67,16 @@ def run(jobs: Sequence[Job], tell: Told, workers: int = WORKERS) -> tuple[list[d
     Raises
     ------
     ToolError
-        If torch is not installed.
+        If torch is not installed, or what reads sentences where there are any to read.
     """
-    require("torch")
     kept = store()
     outcomes = kept.read()
     keys = {job: job.key for job in jobs}
     left = [job for job in jobs if keys[job] not in outcomes]
     failed: list[str] = []
+    if any(job.network == SENTENCES for job in left):
+        require("tokenizers")
+    require("torch")
     if left:
         tell(f"{len(jobs) - len(left)} of {len(jobs)} are measured already")
     begin, total = time.monotonic(), sum(job.seconds for job in left)

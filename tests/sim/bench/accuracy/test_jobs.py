@@ -2,6 +2,7 @@
 """Jobs of the accuracy laboratory: which there are, what they depend on, how long they take."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from xorloom.sim.bench.accuracy.methods import METHODS, pattern_bits, plan_at
 from xorloom.sim.bench.accuracy.networks import BUDGETS, NETWORKS
 from xorloom.sim.bench.accuracy.run import estimate
 from xorloom.sim.bench.accuracy.store import Store
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, ToolError
 from xorloom.sw.torch.plan import LayerPlan
 
 from tests.helpers.cli import refuses, xorloom
@@ -151,3 +152,13 @@ def test_embeddings_have_a_table_of_ranks(tmp_path: Path, monkeypatch: pytest.Mo
     assert ["dense", "0.864"] in lines
     assert ["dense", "1.06", "0.811", "0.622", "0.433"] in lines
     assert ["not", "compressed", "-", "1.000", "0.729", "0.446"] in lines
+
+
+def test_what_reads_sentences_is_missed_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "store", lambda: Store(tmp_path / "outcomes.jsonl"))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ToolError, match=r"^tokenizers is not installed: make setup EXTRAS="):
+        running.run(jobs(["lenet-300-100", "minilm-l6"]), print)
+    assert not list(tmp_path.iterdir())
