@@ -57,7 +57,7 @@ module part_of_shifted (A, B, Y);
 endmodule
 """
 """Rewrites ``!vector`` and shifts into something narrower, which linters complain about."""
-_FIELD = re.compile(r"connect \\([\w$]+)\.(\S+) \\(\1) \[(\d+)(?::(\d+))?\]")
+_FIELD = re.compile(r"connect \\([\w$~]+)\.(\S+) \\(\1) \[(\d+)(?::(\d+))?\]")
 _ATTRIBUTES = "generator top src amaranth.hierarchy amaranth.decoding full_case parallel_case"
 
 

@@ -59,7 +59,7 @@ class SeedWindow(wiring.Component):
         """Build the registers."""
         m = Module()
         n_in, parts = self._n_in, self._parts
-        chunk = Signal(n_in, reset_less=True)
+        chunk = Signal(n_in, name="newest", reset_less=True)
         more = n_in if self._late else 0
         seeds = Signal(more + self._past)
         m.d.comb += self.o.eq(Cat(seeds[more:], chunk))

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from .expressions import Expression, names_in, renamed
 from .identifiers import VERILOG_WORDS
 from .inline import ANONYMOUS
-from .modules import Assignment, Module
+from .modules import Module
+from .names import JOINT, LATE
 
 __all__ = ["adopt_registers", "label", "legal"]
 
 
 def legal(name: str) -> str:
     """Return a name that needs no backslash."""
-    joined = re.sub(r"\[(\d+)\]", r"_\1", name).replace(".", "__").replace("$", "_")
+    plain = name.removeprefix(LATE)
+    joined = re.sub(r"\[(\d+)\]", r"_\1", plain).replace(".", JOINT).replace("$", "_")
     return f"{joined}_signal" if joined in VERILOG_WORDS else joined
 
 
@@ -95,11 +97,6 @@ def _readers(module: Module) -> dict[str, str]:
     for assignment in module.assigned:
         note(assignment.value, assignment.target)
     return found
-
-
-def _written(assignments: list[Assignment]) -> Iterator[str]:
-    for assignment in assignments:
-        yield from (name for name, _ in names_in(assignment.target))
 
 
 def label(module: Module) -> dict[str, str]:

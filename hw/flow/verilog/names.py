@@ -15,10 +15,12 @@ from amaranth.lib import wiring
 
 from .identifiers import VERILOG_WORDS
 
-__all__ = ["JOINT", "UNNAMED", "NamedDesign", "named_design"]
+__all__ = ["JOINT", "LATE", "UNNAMED", "NamedDesign", "named_design"]
 
 UNNAMED = "unnamed"
 """Name of a signal that was given none, because it was not alone in its assignment."""
+LATE = "~"
+"""Begins names that are not to be taken where a net has another: the last one in the alphabet."""
 JOINT = "__"
 """What stands between the parts of a name: of a module's path, of a port's, of a field's."""
 
@@ -30,7 +32,7 @@ class NamedDesign:
     Parameters
     ----------
     design : Design
-        For :func:`amaranth.back.rtlil.convert_fragment`.
+        For ``rtlil.convert_fragment`` of Amaranth.
     titles : mapping
         First lines of docstrings, by the dotted path of a module.
     ports : sequence of str
@@ -92,7 +94,7 @@ def _rename(
     for number, (unit, called, _) in enumerate(fragment.subfragments):
         units.append((unit, called or f"unit_{number}"))
         for signal, name in _members(unit):
-            inner.setdefault(id(signal), f"{units[-1][1]}{JOINT}{name}")
+            inner.setdefault(id(signal), f"{LATE}{units[-1][1]}{JOINT}{name}")
     # First what the module itself declares: the first name of a net becomes that of its port.
     signals = sorted(info.used_signals, key=lambda s: (id(s) not in own, id(s) in inner))
     info.signal_names.clear()

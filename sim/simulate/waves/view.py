@@ -53,15 +53,15 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "index",
         (
             "*.table_unit.table_state",
-            "*.core.hungry",
-            "*.core.stepping",
-            "*.trellis.core.chunk",
+            "*.core.lane_0__hungry",
+            "*.core.lane_0__stepping",
+            "*.trellis.core.window.chunk",
             "*.trellis.core.o__valid",
             "*.unit.core.o__valid",
             "*.unit.core.o__ready",
         ),
     ),
-    ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.proceed")),
+    ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.i__ready")),
     ("slices out", ("m_axis_*",)),
 )
 """Groups of signals that are shown, in this order: patterns of names below the top module."""

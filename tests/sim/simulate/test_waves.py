@@ -333,8 +333,8 @@ def test_every_pattern_of_the_view_shows_something(tmp_path: Path) -> None:
         for module in re.split(r"^module ", text, flags=re.M)[1:]:
             path = module.split("(")[0].strip().split("__")
             lines += [f"$scope module {part} $end" for part in path]
-            kind = r"^ +(?:reg|wire) (?:signed )?(?:\[\d+:0\] )?"
-            for name in re.findall(kind + r"\\?([^\s;]+)", module, re.M):
+            kind = r"^ +(?:(?:input|output) +)?(?:reg|wire) +(?:signed )?(?:\[\d+:0\] )?"
+            for name in re.findall(kind + r"(\w+)", module, re.M):
                 number += 1
                 lines.append(f"$var wire 1 {number} {name} $end")
             lines += ["$upscope $end"] * len(path)
