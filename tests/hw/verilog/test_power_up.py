@@ -34,13 +34,13 @@ from xorloom.sw.spec.index_config import (
 )
 from xorloom.sw.spec.weight_format import WeightFormat
 
+from tests.helpers.baselines import NAMES, unit
 from tests.helpers.direct import direct_stream
 from tests.helpers.index_streams import index_stream
 from tests.helpers.netlist import Netlist
 from tests.helpers.rtl import random_stream
 from tests.helpers.weight_streams import weight_stream
 from tests.helpers.window_streams import window_stream
-from tests.hw.baselines.test_baselines import NAMES, unit
 from tests.hw.verilog.power_up import run_from_x
 
 Made = tuple[wiring.Component, Sequence[bytes]]
