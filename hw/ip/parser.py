@@ -137,13 +137,11 @@ class WeightParser(wiring.Component):
         # After the last word of a stream: `finish` until the CRC is computed and compared, then
         # `closing`, with the marks.
         finish = Signal(3)
-        closing = Signal()
-        right = Signal()
+        closing, right = (Signal(name=n) for n in ("closing", "right"))
         boundary = Signal(init=1)  # the last word taken was the last of its input packet
-        both, opens = (Signal(name=n) for n in ("both", "opens"))
+        both, opens, cut_off = (Signal(name=n) for n in ("both", "opens", "cut_off"))
         marks, refills = (Signal(name=n) for n in ("marks", "refills"))
         block_ends, stream_ends = (Signal(name=n) for n in ("block_ends", "stream_ends"))
-        cut_off = Signal()
         # One signal per header word, so that each register depends on its own word alone. Checks
         # and the CRC look at the words one cycle later.
         comes, came = (Signal(head_words, name=n) for n in ("comes", "came"))
@@ -211,8 +209,7 @@ class WeightParser(wiring.Component):
         with m.If(pends & self.verified):
             m.d.sync += head[0].eq(1)
         self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
-        wrong = closing & ~right
-        drain = self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
+        drain = self._find_faults(m, takes, drop, cut_off, closing, closing & ~right, opens, fields)
         m.d.comb += drain.finishing.eq(finish.any() | closing)
         with m.If(cut_off | drain.halts):
             m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
@@ -223,8 +220,7 @@ class WeightParser(wiring.Component):
         over = Signal(4)  # how long the source has had to see the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
         with m.If(self.fault):
-            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), pends.eq(0)]
-            m.d.sync += [finish.eq(0), closing.eq(0)]
+            m.d.sync += [s.eq(0) for s in (head, schedule, block, pends, finish, closing)]
             goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
             m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
         ends = takes & word.last if self._packets else over[-1] & self.quiet & ~self.i.valid
@@ -311,10 +307,9 @@ class WeightParser(wiring.Component):
         # Schedule bits that follow, and how many; they shift a cycle after a block has ended.
         bits = Signal(bus, reset_less=True)
         bits_left = Signal(range(bus))
-        shifts = Signal()
+        shifts, final = (Signal(name=n) for n in ("shifts", "final_word"))
         blocks_left = Signal(32)
         place = Signal(5)
-        final = Signal(name="final_word")
         # Words of the next block of each string, minus two.
         sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
         sched_final, blocks_final = (Signal(name=n) for n in ("sched_final", "blocks_final"))
