@@ -76,7 +76,7 @@ class WindowUnit(wiring.Component):
         lost = Signal()
         tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1, "void": 1})
         tails = [
-            Signal(tail, init={"valid_bits": config.n_out}, reset_less=True, name=f"tail_{k}")
+            Signal(tail, init={"valid_bits": config.n_out}, name=f"tail_{k}")
             for k in range(2 + config.patches)
         ]
         wiring.connect(m, wiring.flipped(self.i), reader.i)
