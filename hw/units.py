@@ -15,6 +15,7 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.shell import BlockShell
 from xorloom.hw.block.xor_network import XorNetwork
+from xorloom.hw.bus.interfaces import vivado_attributes
 from xorloom.hw.direct.core import DirectCore
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
@@ -34,7 +35,7 @@ from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
+from xorloom.sw.spec.layout import BEATS, KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
 
@@ -62,6 +63,7 @@ IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
 """Parameters of the read master."""
+_BURSTS = ("max_burst", "outstanding")
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def generate_unit(
     planes: int = 1,
     masked: bool = True,
     levels: bool = False,
+    beats: str = BEATS[0],
     memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
@@ -194,7 +197,7 @@ def generate_unit(
         :func:`default_name`, which says nothing of the parameters.
     stages : int, 1 or 2
         Registers of the network of the block codec; that of the window codec always has two.
-    indexes, planes, masked
+    indexes, planes, masked, beats
         For IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
     levels : bool
         Whether units of the direct codec and IP blocks put out levels, 8 bits for each weight,
@@ -224,14 +227,16 @@ def generate_unit(
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
+        options |= {"beats": beats}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
         if isinstance(config, DirectConfig):
             options |= {"levels": levels}
-        top = IpBlock(config, indexes, **options)
+        top = block = IpBlock(config, indexes, **options)
         parameters |= options
-        more = _index_facts(config, planes, indexes)
+        words = {name: f"{word:08x}" for name, word in block.reset_words.items()}
+        more = {**_index_facts(config, planes, indexes), "reset_words": words}
     elif isinstance(config, DirectConfig):
         _check_unit(unit, DIRECT_UNITS)
         top = _direct_unit(unit, config, levels)
@@ -248,9 +253,6 @@ def generate_unit(
         _check_unit(unit, INDEX_UNITS)
         top = IndexShell(config) if unit == "index" else index_core(config)
     name = name or default_name(unit, config)
-    text = component_verilog(
-        top, name, {"unit": unit, "codec": config.codec} | parameters | _index_texts(indexes)
-    )
     ports = {
         "__".join(map(str, path)): {
             "direction": member.flow.name.lower(),
@@ -258,6 +260,14 @@ def generate_unit(
         }
         for path, member, _ in top.signature.flatten(top)
     }
+    widths = {port: int(facts["bits"]) for port, facts in ports.items()}
+    burst = {option: parameters[option] for option in _BURSTS if option in parameters}
+    text = component_verilog(
+        top,
+        name,
+        {"unit": unit, "codec": config.codec} | parameters | _index_texts(indexes),
+        vivado_attributes(widths, **burst),
+    )
     manifest = {
         "top": name,
         "codec": config.codec,

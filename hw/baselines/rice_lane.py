@@ -85,15 +85,15 @@ class BaselineRiceLane(wiring.Component):
         """Build shifter, symbol decoder and queue."""
         m = Module()
         planes = self._planes
-        first = Signal(RICE_UNIT_BITS, reset_less=True)
-        second = Signal(RICE_UNIT_BITS, reset_less=True)
+        first = Signal(RICE_UNIT_BITS)
+        second = Signal(RICE_UNIT_BITS)
         word = Signal(self._bus_bits, reset_less=True)
         units = self._bus_bits // RICE_UNIT_BITS
-        unit = Signal(range(units), reset_less=True)
+        unit = Signal(range(units))
         able = Signal()
         has = Signal()
         asks = Signal()
-        used = Signal(4, reset_less=True)
+        used = Signal(4)
         steps = Signal()
         wraps = Signal()
         fills = Signal()

@@ -21,8 +21,7 @@ class BaselineShell(wiring.Component):
     """Baseline shell: read master, baseline decoder and counters; a pulse starts a read.
 
     So all designs that are compared read the same memory with the same reader. A beat of
-    ``m_axis`` has the codes in the low bits of ``tdata`` and the mask above them, as in
-    :class:`xorloom.hw.ip.top.IpBlock`.
+    ``m_axis`` is planar, see :class:`xorloom.sw.spec.layout.BeatLayout`.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ class BlockParser(wiring.Component):
         phase = Signal(Phase)
         busy = Signal()
         first = Signal()
-        step = Signal(step_layout(config), reset_less=True)
+        step = Signal(step_layout(config))
         fresh = Signal(init=1)  # the next step opens a group
         rest = self._next_step(m, step, fresh, control)
 
@@ -150,8 +150,9 @@ class BlockParser(wiring.Component):
                 busy.eq(more),
                 first.eq(fresh),
                 fresh.eq(~more | rest.last),
-                step.eq(rest),
             ]
+        with m.If(load & more):
+            m.d.sync += step.eq(rest)
 
         need = patch_budget.need
         token_valid = self._issue(m, step, first, need, done, token_ready, seeds, patches)

@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import descriptor_layout
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import check_range
 
 __all__ = ["PAGE_BYTES", "AxiBurst", "burst_layout"]
 
@@ -67,11 +67,9 @@ class AxiBurst(wiring.Component):
             ("max_burst", max_burst, 1, 256),
             ("align_bytes", align_bytes, 1, bus_bytes),
         ):
-            if not low <= value <= high or value & (value - 1):
-                raise ConfigError(f"{name} must be a power of two, {low} to {high}, not {value}")
+            check_range(name, value, low, high, power=True)
         page_bits = PAGE_BYTES.bit_length() - 1
-        if not page_bits <= address_bits <= 64:
-            raise ConfigError(f"address_bits must be {page_bits} to 64, not {address_bits}")
+        check_range("address_bits", address_bits, page_bits, 64)
         self._address_bits = address_bits
         self._align_bits = align_bytes.bit_length() - 1
         self._word_bits = bus_bytes.bit_length() - 1
@@ -80,9 +78,7 @@ class AxiBurst(wiring.Component):
         # Words from the start of the block to the end of the descriptor, minus one, minus a block.
         # `init` equals what the upper bits are loaded with; otherwise an FPGA would need a
         # multiplexer behind the adder.
-        self.left = Signal(
-            signed(32 - self._word_bits + 2), init=-1 << self.block_bits, reset_less=True
-        )
+        self.left = Signal(signed(32 - self._word_bits + 2), init=-1 << self.block_bits)
         # The addend of `left`: the words of the descriptor, then -1 if it starts at a whole word,
         # then minus a block for every burst.
         self.addend = Signal.like(self.left, init=0, reset_less=True)
@@ -101,7 +97,7 @@ class AxiBurst(wiring.Component):
         block_bits, word_bits = self.block_bits, self._word_bits
         left, addend, start = self.left, self.addend, self.start
         ones = (1 << block_bits) - 1
-        block = Signal(self._address_bits - word_bits - block_bits, reset_less=True)
+        block = Signal(self._address_bits - word_bits - block_bits)
         turn = Signal(self.turn_bits, reset_less=True)
         idle = Signal(init=1)
         live = Signal()

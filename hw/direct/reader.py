@@ -126,11 +126,13 @@ class DirectReader(wiring.Component):
         at = Signal(config.planes)
         per_word = min(config.bus_bits // 8, 1 << config.planes)
         low = at[: (per_word - 1).bit_length()]
+        level = Signal(8, reset_less=True)
         with m.If(here & self.idle):
             m.d.sync += at.eq(at + 1)
         m.d.sync += [
             self.write.eq(here & self.idle),
             self.at.eq(at),
-            self.level.eq(self.i.p.data.word_select(low, 8)),
+            level.eq(self.i.p.data.word_select(low, 8)),
         ]
+        m.d.comb += self.level.eq(level)
         return self.idle & low.all()

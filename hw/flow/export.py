@@ -137,7 +137,10 @@ def _head(top: Module, parameters: Mapping[str, Any]) -> list[str]:
 
 
 def component_verilog(
-    component: wiring.Component, name: str, parameters: Mapping[str, Any] | None = None
+    component: wiring.Component,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, dict[str, str]] | None = None,
 ) -> str:
     """Return the Verilog of a component; the same configuration gives the same bytes.
 
@@ -153,6 +156,9 @@ def component_verilog(
         Name of the top module; submodules are ``NAME__submodule``.
     parameters : mapping, optional
         What the head of the text tells of the configuration.
+    attributes : mapping of str to dict, optional
+        Attributes of ports, by their names. They do not go through Yosys, which gives one net's
+        to another that is equal.
 
     Raises
     ------
@@ -181,6 +187,8 @@ def component_verilog(
             unit.pins = {known.get(port, port): pin for port, pin in unit.pins.items()}
             unit.module = unit.module.replace(".", JOINT)
     modules[0].ports.sort(key=named.ports.index)
+    for port, texts_of_port in (attributes or {}).items():
+        modules[0].nets[port].attributes = texts_of_port
     texts = [module_text(m, titles[m.name], notes[m.name]) for m in modules]
     lines = [
         *_head(modules[0], parameters or {}),

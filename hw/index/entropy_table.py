@@ -112,7 +112,7 @@ class EntropyTable(wiring.Component):
         last_class = Signal(4)
         k = Signal(4)
         ends = [Signal(9, name=f"end_{c}", init=states) for c in range(_CLASSES)]
-        nexts = Array(Signal(9, name=f"next_{c}", reset_less=True) for c in range(_CLASSES))
+        nexts = Array(Signal(9, name=f"next_{c}") for c in range(_CLASSES))
         widths = Array(Signal(4, name=f"width_{c}", reset_less=True) for c in range(_CLASSES))
         firsts = Array(Signal(8, name=f"first_{c}", reset_less=True) for c in range(_CLASSES))
         field = Signal(12, reset_less=True)

@@ -3,8 +3,11 @@
 
 How the units recover from a fault
 ----------------------------------
-:class:`~xorloom.hw.ip.parser.WeightParser` alone decides that a stream is lost. The rest follows
-in this order; other docstrings refer to this text.
+:class:`~xorloom.hw.ip.parser.WeightParser` alone decides that a stream is lost. When it finds
+something wrong it takes no more words, and waits until the streams before that one have left, be
+they verified or complete with their CRC to come:
+:class:`~xorloom.hw.ip.fault_drain.FaultDrain`. The rest follows in this order; other docstrings
+refer to this text.
 
 1. ``fault``, for one cycle, with ``cause``. Parser to all. The units between parser and join are
    reset; the join closes the output packet with a ``bad`` beat; the registers keep the cause and

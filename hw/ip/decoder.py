@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import level_bits, packet_layout, weight_layout, word_layout
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import schedule_block_words, weights_network_id
 
-from .csr import Cause
+from .csr import MAP, Cause
 from .event_counters import events_layout
 from .join import WeightJoin
 from .parser import WeightParser
@@ -64,8 +64,8 @@ class WeightDecoder(wiring.Component):
     index unit, whichever is later, behind queues of :func:`queue_words` words.
 
     Whatever is wrong with a stream: if the output is taken, its packet ends within 1000 cycles
-    after the last input word, and the next stream decodes. All streams that are inside at that
-    time are given up, even those that have arrived whole; :mod:`xorloom.hw.ip` tells how. Twin:
+    after the last input word, and the next stream decodes. Streams that have arrived whole before
+    it come out whole; those behind it are given up. :mod:`xorloom.hw.ip` tells how. Twin:
     ``sw.golden.weights.weight_decoder``.
 
     Parameters
@@ -115,8 +115,8 @@ class WeightDecoder(wiring.Component):
         levels: bool = False,
         packets: bool = True,
     ) -> None:
-        if not 1 <= planes <= value.n_out:
-            raise ConfigError(f"planes must be between 1 and {value.n_out}, not {planes}")
+        told = MAP["CONFIG"]["PLANES"]
+        check_range("planes", planes, 1, min(value.n_out, told.mask >> told.low))
         value.check_planes(planes)
         self._unit = value_unit(value, levels=levels)
         lanes = value.n_out // planes
@@ -168,6 +168,14 @@ class WeightDecoder(wiring.Component):
         wiring.connect(m, unit.o, join.slices)
         wiring.connect(m, join.o, wiring.flipped(self.o))
         waits = self.o.valid & ~self.o.ready
+        # A slice takes fewer cycles through the value unit than this counts up to, and the unit
+        # puts out none that comes after `short`.
+        still, was_short = Signal(5), Signal()
+        under_way = unit.o.valid | join.holds | (unit.short & ~was_short)
+        m.d.sync += [
+            was_short.eq(unit.short),
+            still.eq(Mux(under_way, 0, still + ~still[-1])),
+        ]
         m.d.comb += [
             kill.eq(parser.fault),
             join.kill.eq(kill),
@@ -175,6 +183,8 @@ class WeightDecoder(wiring.Component):
             join.verified.eq(parser.verified),
             parser.may_open.eq(join.may_open),
             parser.short.eq(unit.short & ~kill),
+            parser.owes.eq(join.owes),
+            parser.still.eq(still[-1]),
             parser.abort.eq(self.abort & self.busy),
             parser.quiet.eq(self.quiet),
             parser.progress.eq(self.o.valid),

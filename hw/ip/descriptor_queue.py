@@ -30,7 +30,9 @@ class DescriptorQueue(wiring.Component):
     Members
     -------
     descriptor : In(descriptor_layout(address_bits))
-        Must be stable in the cycle of ``start`` and in the next one.
+        Must be stable from the cycle before ``start`` to the cycle after it.
+    beyond : In(1)
+        The address has bits beyond ``address_bits``. Stable like the descriptor.
     start : In(1)
         Queue the descriptor, or refuse it one cycle later.
     flush : In(1)
@@ -40,7 +42,7 @@ class DescriptorQueue(wiring.Component):
     cause : Out(Cause)
         Why, with ``refused``.
     busy : Out(1)
-        A descriptor is queued or being checked.
+        A descriptor is queued, or found right in this cycle.
     space : Out(range(depth + 1))
         How many more can be queued.
     o : Out(stream.Signature(descriptor_layout(address_bits)))
@@ -53,6 +55,7 @@ class DescriptorQueue(wiring.Component):
         super().__init__(
             {
                 "descriptor": In(layout),
+                "beyond": In(1),
                 "start": In(1),
                 "flush": In(1),
                 "refused": Out(1),
@@ -80,13 +83,25 @@ class DescriptorQueue(wiring.Component):
         puts = Signal()
         takes = Signal()
         length, address = self.descriptor.length, self.descriptor.address
-        odd = length[: exact_log2(self._bus_bytes)].any()
+        word_bits = exact_log2(self._bus_bytes)
+        odd = length[:word_bits].any()
+        # The end of the descriptor in whole bus words, and whether there is a part of one behind
+        # it. The end may be that of the memory.
+        top = len(address) - word_bits
+        end = Signal(1 + max(top, 32 - word_bits), reset_less=True)
+        part = Signal(reset_less=True)
+        m.d.sync += [
+            end.eq(address[word_bits:] + length[word_bits:]),
+            part.eq(address[:word_bits].any()),
+        ]
+        over = end[top + 1 :].any() | (end[top] & (end[:top].any() | part))
+        misplaced = address[: exact_log2(self._align_bytes)].any() | self.beyond | over
         m.d.comb += [
             puts.eq(starts & ~bad & (space != 0)),
             takes.eq(self.o.valid & self.o.ready),
             self.refused.eq(starts & ~puts),
             self.cause.eq(Mux(bad, Cause.DESCRIPTOR, Cause.BUSY)),
-            self.busy.eq(starts | waits),
+            self.busy.eq(puts | waits),
             self.space.eq(space),
             store.addr.eq(tail),
             store.data.eq(self.descriptor),
@@ -96,7 +111,7 @@ class DescriptorQueue(wiring.Component):
             self.o.payload.eq(load.data),
         ]
         m.d.sync += [
-            bad.eq((length == 0) | odd | address[: exact_log2(self._align_bytes)].any()),
+            bad.eq((length == 0) | odd | misplaced),
             starts.eq(self.start & ~self.flush),
             tail.eq(tail + puts),
             head.eq(head + takes),

@@ -63,6 +63,10 @@ class WeightJoin(wiring.Component):
         All streams that have begun and not ended are lost.
     ended : Out(1)
         The last beat of a good stream was taken.
+    owes : Out(1)
+        A stream that has arrived whole has not ended.
+    holds : Out(1)
+        A slice waits for its mask, or to be taken.
     idle : Out(1)
         All streams that have begun have ended, and nothing is offered.
     """
@@ -81,6 +85,8 @@ class WeightJoin(wiring.Component):
                 "may_open": Out(1),
                 "kill": In(1),
                 "ended": Out(1),
+                "owes": Out(1),
+                "holds": Out(1),
                 "idle": Out(1),
             }
         )
@@ -132,6 +138,8 @@ class WeightJoin(wiring.Component):
             self.o.p.last.eq(last | (special & ~linger)),
             self.o.p.bad.eq(special & ~linger),
             self.may_open.eq(~flights.all()),
+            self.owes.eq(whole.any()),
+            self.holds.eq(slices.o.valid),
             self.idle.eq(~flights.any() & ~special),
         ]
         m.d.sync += [

@@ -20,6 +20,7 @@ from xorloom.sw.spec.layout import (
 )
 
 from .csr import Cause
+from .fault_drain import FaultDrain
 
 __all__ = ["WeightParser"]
 
@@ -50,8 +51,8 @@ class WeightParser(wiring.Component):
                                                                     else head[0]
     pends      nothing                 nothing                      head[0] when verified
     drop       all words               nothing                      head[0]; see the recovery
-    (none)     nothing                 nothing                      a fault is on its way: drop,
-                                                                    or head[0]
+    (none)     nothing                 nothing                      a fault is on its way, and older
+                                                                    streams drain: drop, or head[0]
     =========  ======================  ===========================  ==============================
 
     Beside these, after the last word of a stream: ``finish``, three cycles until the CRC is
@@ -81,12 +82,16 @@ class WeightParser(wiring.Component):
         A stream begins.
     verified : Out(1)
         All words of a stream have arrived, and its CRC is right.
+    halts : Out(1)
+        No word is taken until the fault, and what was offered is withdrawn.
     fault : Out(1)
         For one cycle: the stream is lost, reset all that follows.
     cause : Out(Cause)
         Why, with ``fault``.
     short, abort : In(1)
         Reasons for a fault that others find: a packet too short for its count; software.
+    owes, still : In(1)
+        What a fault waits for; see :class:`xorloom.hw.ip.fault_drain.FaultDrain`.
     progress : In(1)
         The output moves, or waits to be taken.
     quiet : In(1)
@@ -109,15 +114,13 @@ class WeightParser(wiring.Component):
                 "may_open": In(1),
                 "opens": Out(1),
                 "verified": Out(1),
+                "halts": Out(1),
                 "fault": Out(1),
                 "cause": Out(Cause),
-                "short": In(1),
-                "abort": In(1),
-                "progress": In(1),
-                "quiet": In(1),
                 "idle": Out(1),
                 "dropping": Out(1),
             }
+            | dict.fromkeys(("short", "abort", "owes", "still", "progress", "quiet"), In(1))
         )
 
     def elaborate(self, _platform: object) -> Module:
@@ -134,13 +137,11 @@ class WeightParser(wiring.Component):
         # After the last word of a stream: `finish` until the CRC is computed and compared, then
         # `closing`, with the marks.
         finish = Signal(3)
-        closing = Signal()
-        right = Signal()
+        closing, right = (Signal(name=n) for n in ("closing", "right"))
         boundary = Signal(init=1)  # the last word taken was the last of its input packet
-        both, opens = (Signal(name=n) for n in ("both", "opens"))
+        both, opens, cut_off = (Signal(name=n) for n in ("both", "opens", "cut_off"))
         marks, refills = (Signal(name=n) for n in ("marks", "refills"))
         block_ends, stream_ends = (Signal(name=n) for n in ("block_ends", "stream_ends"))
-        cut_off = Signal()
         # One signal per header word, so that each register depends on its own word alone. Checks
         # and the CRC look at the words one cycle later.
         comes, came = (Signal(head_words, name=n) for n in ("comes", "came"))
@@ -207,16 +208,19 @@ class WeightParser(wiring.Component):
             ]
         with m.If(pends & self.verified):
             m.d.sync += head[0].eq(1)
-        with m.If(cut_off):
-            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
         self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
-        wrong = closing & ~right
-        self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
+        drain = self._find_faults(m, takes, drop, cut_off, closing, closing & ~right, opens, fields)
+        m.d.comb += drain.finishing.eq(finish.any() | closing)
+        with m.If(cut_off | drain.halts):
+            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
+        with m.If(drain.halts):
+            m.d.sync += pends.eq(0)
+        with m.If(drain.cancels):
+            m.d.sync += [finish.eq(0), closing.eq(0)]
         over = Signal(4)  # how long the source has had to see the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
         with m.If(self.fault):
-            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), pends.eq(0)]
-            m.d.sync += [finish.eq(0), closing.eq(0)]
+            m.d.sync += [s.eq(0) for s in (head, schedule, block, pends, finish, closing)]
             goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
             m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
         ends = takes & word.last if self._packets else over[-1] & self.quiet & ~self.i.valid
@@ -299,14 +303,13 @@ class WeightParser(wiring.Component):
         """
         bus = self._bus_bits
         spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
-        kind = Signal(reset_less=True)
+        kind = Signal()
         # Schedule bits that follow, and how many; they shift a cycle after a block has ended.
         bits = Signal(bus, reset_less=True)
-        bits_left = Signal(range(bus), reset_less=True)
-        shifts = Signal()
-        blocks_left = Signal(32, reset_less=True)
+        bits_left = Signal(range(bus))
+        shifts, final = (Signal(name=n) for n in ("shifts", "final_word"))
+        blocks_left = Signal(32)
         place = Signal(5)
-        final = Signal(name="final_word")
         # Words of the next block of each string, minus two.
         sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
         sched_final, blocks_final = (Signal(name=n) for n in ("sched_final", "blocks_final"))
@@ -368,32 +371,30 @@ class WeightParser(wiring.Component):
         crc_wrong: Value,
         opens: Signal,
         fields: Mapping[str, Any],
-    ) -> None:
-        """Build the checks; ``fault`` follows two cycles after the first thing that is wrong."""
+    ) -> FaultDrain:
+        """Build the checks, and what a fault waits for."""
+        m.submodules.drain = drain = FaultDrain()
         judge = Signal(2)
         waits = Signal(range(PATIENCE + 1))
         moves = takes | self.progress | self.verified | drop
+        counts = self.i.valid | closing | drain.halts
         m.d.sync += judge.eq(judge << 1 | opens)
-        m.d.sync += waits.eq(Mux(moves | ~(self.i.valid | closing), 0, waits + 1))
-        causes = [
-            (self.abort, Cause.ABORTED),
-            (self.i.valid & (self.i.p.error == 2), Cause.SLVERR),
-            (self.i.valid & (self.i.p.error == 3), Cause.DECERR),
-            (judge[1] & ~fields["header_good"], Cause.HEADER),
-            (judge[1] & ~fields["network_good"], Cause.NETWORK),
-            (crc_wrong, Cause.CRC),
-            (cut_off, Cause.TRUNCATED),
-            (self.short, Cause.LENGTH),
-            (waits == PATIENCE, Cause.SCHEDULE),
+        m.d.sync += waits.eq(Mux(moves | ~counts, 0, waits + 1))
+        m.d.comb += [
+            drain.wrong.aborted.eq(self.abort),
+            drain.wrong.slverr.eq(self.i.valid & (self.i.p.error == 2)),
+            drain.wrong.decerr.eq(self.i.valid & (self.i.p.error == 3)),
+            drain.wrong.header.eq(judge[1] & ~fields["header_good"]),
+            drain.wrong.network.eq(judge[1] & ~fields["network_good"]),
+            drain.wrong.crc.eq(crc_wrong),
+            drain.wrong.truncated.eq(cut_off),
+            drain.wrong.length.eq(self.short),
+            drain.wrong.schedule.eq(waits == PATIENCE),
+            drain.owes.eq(self.owes),
+            drain.still.eq(self.still),
+            drain.dropping.eq(drop),
+            self.halts.eq(drain.halts),
+            self.fault.eq(drain.fault),
+            self.cause.eq(drain.cause),
         ]
-        # Two cycles: first the conditions, then their OR and the cause.
-        hits = Signal(len(causes))
-        m.d.sync += [
-            hits.eq(Cat(Value.cast(wrong) for wrong, _ in causes)),
-            self.fault.eq(hits.any() & ~drop & ~self.fault),
-        ]
-        for hit, (_, cause) in reversed(list(zip(hits, causes, strict=True))):
-            with m.If(hit):
-                m.d.sync += self.cause.eq(cause)
-        with m.If(self.fault):
-            m.d.sync += hits.eq(0)
+        return drain

@@ -67,11 +67,11 @@ class Countdown(wiring.Component):
         zeros = (self._unit & -self._unit).bit_length() - 1
         unit = self._unit >> zeros
         ahead = Signal(signed(33 - zeros), init=-1 - unit)
-        addend = Signal(signed(33 - zeros), init=-unit)
+        addend = Signal(signed(33 - zeros), init=-unit, reset_less=True)
         total = Signal(signed(33 - zeros))
         # Bits below the units, and whether they are one more unit: the first carry of the adder.
-        low = Signal(zeros)
-        carry = Signal()
+        low = Signal(zeros, reset_less=True)
+        carry = Signal(reset_less=True)
         settle = Signal(2)
         last = Signal(init=1)
         none = Signal()

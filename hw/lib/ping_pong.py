@@ -37,7 +37,7 @@ class PingPong(wiring.Component):
         m = Module()
         valid = Signal()
         full = Signal()
-        take_at = Signal(reset_less=True)  # needs no reset: either entry may be the first
+        take_at = Signal()
         items = [Signal(self._shape, name=f"item_{k}", reset_less=True) for k in range(2)]
         m.d.comb += [
             self.i.ready.eq(~full),

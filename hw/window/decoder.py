@@ -39,7 +39,8 @@ class WindowUnit(wiring.Component):
     o : Out(stream.Signature(slice_layout(config)))
         Slices, in order.
     short : Out(1)
-        A packet ended before its last slice. The unit needs a reset to continue.
+        A packet ended before its last slice. The slices before that come out, and none after
+        them: the unit needs a reset to continue.
 
     Attributes
     ----------
@@ -71,13 +72,20 @@ class WindowUnit(wiring.Component):
         m.submodules.control = control = WindowControl(config)
         m.submodules.pipe = pipe = self.pipe
         m.submodules.network = network = self.network
+        # Behind the end of a short packet there are no seeds, so the slices are void.
+        lost = Signal()
+        tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1, "void": 1})
+        tails = [
+            Signal(tail, init={"valid_bits": config.n_out}, name=f"tail_{k}")
+            for k in range(2 + config.patches)
+        ]
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         m.d.comb += [
             pipe.available_next.eq(reader.available_next),
             # Without patches only slices are tokens, so other steps need not wait for the output.
             pipe.token.eq(control.live if config.patches else control.emit),
             pipe.emit.eq(control.emit),
-            pipe.ready.eq(self.o.ready),
+            pipe.ready.eq(self.o.ready & ~tails[-1].void),
             reader.available.eq(pipe.available),
             reader.step.eq(pipe.step),
             reader.ending.eq(control.ending),
@@ -90,16 +98,13 @@ class WindowUnit(wiring.Component):
             network.chunk.eq(reader.chunk),
             network.step.eq(pipe.data_step),
             network.move.eq(pipe.data_move),
-            self.o.valid.eq(pipe.valid),
+            self.o.valid.eq(pipe.valid & ~tails[-1].void),
             self.short.eq(reader.short),
         ]
-        tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1})
-        tails = [
-            Signal(tail, init={"valid_bits": config.n_out}, reset_less=True, name=f"tail_{k}")
-            for k in range(2 + config.patches)
-        ]
+        m.d.sync += lost.eq(lost | reader.short)
         with m.If(pipe.step):
             m.d.sync += [
+                tails[0].void.eq(lost),
                 tails[0].last.eq(control.last),
                 tails[0].valid_bits.eq(Mux(control.last, control.valid_bits, config.n_out)),
             ]

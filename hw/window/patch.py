@@ -79,7 +79,7 @@ class WindowPatch(wiring.Component):
         # Whether a slice has a patch, by bank; the last bit, "in any bank", is for `opens` alone.
         new_hits = Signal(banks + 1, reset_less=True)
         old_hits = Signal(banks + 1)
-        hits = Signal(banks + 1, reset_less=True)
+        hits = Signal(banks + 1)
         new_hit = Signal()
         opens = Signal()
         in_bank = Cat(position[_LOW_BITS:] == k for k in range(banks))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folder of a generated unit: what lies beside its Verilog, made from templates.
 
-Testbench with vectors, constraints, project files, an instantiation, register map and driver, a
-README. All files begin with the unit's name or, register map and driver, with a name for software:
-they are the same for all units.
+Testbench with vectors, constraints, project files, an instantiation, descriptions for other tools
+(IP-XACT, SystemRDL, VHDL), register map and driver, a README. All files begin with the unit's name
+or, register map and driver, with a name for software: they are the same for all units.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,7 @@ from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION, markdown, pytho
 from xorloom.hw.ip.driver.c import driver_texts
 from xorloom.hw.units import GeneratedVerilog
 
+from .descriptions import description_facts
 from .vectors import Vectors
 
 __all__ = ["SOFTWARE", "unit_files", "vector_files"]
@@ -38,6 +39,9 @@ _SUFFIXES = {
     "core.j2": ".core",
     "vivado.tcl.j2": "_vivado.tcl",
     "quartus.tcl.j2": "_quartus.tcl",
+    "component.xml.j2": "_component.xml",
+    "component.vhd.j2": "_component.vhd",
+    "registers.rdl.j2": ".rdl",
 }
 """Templates, and the endings of the files that they make."""
 _FILES = {
@@ -45,6 +49,8 @@ _FILES = {
     ".json": "manifest: parameters, ports, tools, SHA-256 of the Verilog",
     ".toml": "all parameters: input of `xorloom generate`",
     "_template.v": "instantiation to copy, ports grouped",
+    "_component.vhd": "VHDL: the component, in a package",
+    "_component.xml": "IP-XACT (IEEE 1685-2014): buses, register map, ports, files, parameters",
     "_tb.v": "self-checking testbench",
     "_words.hex": "its input: bus words of encoded streams",
     "_beats.hex": "its output: what must come",
@@ -55,6 +61,7 @@ _FILES = {
     ".core": "FuseSoC: lint, sim, synth targets",
     "_vivado.tcl": "Vivado: out of context, with reports",
     "_quartus.tcl": "Quartus: project with virtual pins",
+    ".rdl": "register map in SystemRDL 2.0, with what this unit's registers read after reset",
 }
 """Files that begin with the unit's name, by the rest of their names, in the README's order."""
 _SOFTWARE_FILES = {
@@ -240,7 +247,8 @@ def unit_files(
     texts = {f"{name}.toml": config}
     if vectors is None:
         return texts
-    if "register_map" in verilog.manifest:
+    registers = "register_map" in verilog.manifest
+    if registers:
         texts |= _register_files(software)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -248,7 +256,7 @@ def unit_files(
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
-        autoescape=False,
+        autoescape=lambda template: template is not None and ".xml" in template,
     )
     ports = _ports(verilog)
     facts: dict[str, Any] = {
@@ -264,11 +272,15 @@ def unit_files(
         **_bench(verilog, vectors),
     }
     texts |= vector_files(verilog, vectors)
-    for template, suffix in _SUFFIXES.items():
-        texts[name + suffix] = environment.get_template(template).render(facts)
+    made = {name + suffix: template for template, suffix in _SUFFIXES.items()}
+    if not registers:
+        del made[f"{name}.rdl"]
     known = {name + suffix: what for suffix, what in _FILES.items()}
     known |= {software + suffix: what for suffix, what in _SOFTWARE_FILES.items()}
-    files = {f"{name}.v", f"{name}.json", *texts}
+    files = {f"{name}.v", f"{name}.json", *texts, *made}
     rows = [{"file": file, "what": what} for file, what in known.items() if file in files]
-    readme = environment.get_template("README.md.j2").render(facts, rows=rows)
-    return {**texts, f"{name}_README.md": readme}
+    made[f"{name}_README.md"] = "README.md.j2"
+    facts |= {"rows": rows, **description_facts(verilog, {*files, *made}, software)}
+    for file, template in made.items():
+        texts[file] = environment.get_template(template).render(facts)
+    return texts

@@ -40,6 +40,8 @@ class UnitPlan:
         Of the block codec.
     levels : bool
         Of the direct codec: levels are put out instead of codes.
+    beats : str
+        Form of the output beats of IP blocks; empty for other units.
     memory : mapping
         All parameters of the read master, for ``ip``.
     """
@@ -50,6 +52,7 @@ class UnitPlan:
     planes: int = 1
     stages: int = 1
     levels: bool = False
+    beats: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -96,17 +99,21 @@ class UnitPlan:
             indexes=self.indexes,
             planes=self.planes,
             levels=self.levels,
+            beats=self.beats,
             memory=self.memory,
         )
 
 
 def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexConfig, ...], int]":
     """Return index codecs and planes, those of the model or as given."""
+    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
     from xorloom.sw.spec.codecs import INDEX_CODECS
     from xorloom.sw.spec.direct import DirectConfig
+
+    from .index_text import has_parameters, index_from_text
 
     if options.model is not None:
         # One block can have several index decoders beside its one value decoder.
@@ -116,10 +123,23 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     value = options.config(unit.planes)
     names = unit.index or list(value.indexes[:1]) or ["trellis"]
     planes = value.planes if isinstance(value, DirectConfig) else unit.planes or 1
+    chosen = [name for name in names if not has_parameters(name)]
+    if unit.index_bits is not None and not chosen:
+        raise ConfigError(
+            f"index_bits goes with an index without parameters, not with {names[0]} (leave one out)"
+        )
+    if unit.index_classes != 1 and "trellis" not in names:
+        raise ConfigError(
+            f"index_classes goes with --index trellis, which chooses the other parameters, not "
+            f"with {names[0]}"
+        )
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
-    rated = {name for name in names if INDEX_CODECS[name].takes_rate} or set(names)
+    rated = {name for name in chosen if name in INDEX_CODECS and INDEX_CODECS[name].takes_rate}
+    rated = rated or set(chosen)
     return tuple(
-        index_config(
+        index_from_text(name, value, planes)
+        if has_parameters(name)
+        else index_config(
             name,
             value,
             planes,
@@ -142,9 +162,12 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     import inspect
 
     from xorloom.hw.ip.top import IpBlock
-    from xorloom.hw.units import MEMORY_OPTIONS
+    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.spec.layout import BEATS
 
+    if unit.beats is not None and name not in IP_UNITS:
+        raise ConfigError(f"--beats goes with --unit {' or '.join(IP_UNITS)}, not {name}")
     memory = unit.memory()
     if memory and name != "ip":
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
@@ -163,7 +186,13 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
     return UnitPlan(
-        name, options.config(unit.planes), indexes, planes, levels=unit.levels, memory=memory
+        name,
+        options.config(unit.planes),
+        indexes,
+        planes,
+        levels=unit.levels,
+        beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
+        memory=memory,
     )
 
 

@@ -26,6 +26,7 @@ from cocotbext.axi.sparse_memory import SparseMemory
 from xorloom.hw.ip.csr import Cause
 from xorloom.hw.ip.driver.driver import DecoderFault, Driver
 from xorloom.sim.testbenches.agents.bench import CLOCK_NS, read_job, report, stalls
+from xorloom.sim.testbenches.agents.packets import keep_fault
 
 from .registers import AxilBus
 
@@ -140,6 +141,9 @@ class DecoderBench:
         found = []
         while not self.sink.empty():
             packet = self.sink.recv_nowait(compact=False)
+            fault = keep_fault(packet, lanes)
+            if fault:
+                raise AssertionError(fault)
             cut = range(0, len(packet.tdata), lanes)
             found.append(
                 [

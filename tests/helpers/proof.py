@@ -168,7 +168,7 @@ class ParserMonitor(wiring.Component):
 
     ``bad``: a word is taken from the source and not handed over once, or handed over and not taken;
     marks of the two packets do not go out together; a word of a string on offer was withdrawn or
-    changed, though there was no fault.
+    changed, though nothing is wrong.
     """
 
     def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
@@ -182,6 +182,8 @@ class ParserMonitor(wiring.Component):
             "short",
             "abort",
             "quiet",
+            "owes",
+            "still",
         )
         super().__init__(
             {name: In(1) for name in ports}
@@ -204,7 +206,7 @@ class ParserMonitor(wiring.Component):
         ]
         m.d.comb += [
             getattr(dut, name).eq(getattr(self, name))
-            for name in ("may_open", "short", "abort", "quiet")
+            for name in ("may_open", "short", "abort", "quiet", "owes", "still")
         ]
         m.d.sync += [
             holds.eq(dut.i.valid & ~dut.i.ready),
@@ -222,7 +224,7 @@ class ParserMonitor(wiring.Component):
                 Signal(),
             )
             m.d.sync += [
-                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.fault),
+                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.halts & ~dut.fault),
                 before.eq(offer),
             ]
             faults.append(waits & (~port.valid | (offer != before)))
@@ -288,7 +290,8 @@ def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
     """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it."""
     (folder / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
     passes = [f"read_rtlil {folder / 'top.il'}", "prep -top top -flatten"]
-    passes += ["memory_map"]
+    # A register that no output needs is gone by now, but its wire would still have an init.
+    passes += ["memory_map", "opt_clean", "setattr -unset init w:* c:* %co1 %d"]
     passes += ["async2sync", "setundef -undriven -zero", "techmap"]
     passes += ["dfflegalize -cell $_DFF_P_ 01", "aigmap", "opt_clean"]
     yosys([*passes, f"write_aiger -zinit {folder / 'top.aig'}"], folder / "aiger.log")

@@ -41,6 +41,8 @@ class Net:
         Words of a memory; 0 for anything else.
     states : dict of str to str
         Names of its values, by their bits, with the enumeration's name at the key "".
+    attributes : dict of str to str
+        Of a port: what tells tools which interface it is of.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Net:
     init: str = ""
     depth: int = 0
     states: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -93,6 +93,7 @@ def _port_lines(module: Module, fields: Mapping[str, str]) -> Iterator[str]:
             init = f" = {number_text(net.init)}" if net.init else ""
             if meaning := _meaning(net, fields):
                 yield from _note(f"{net.name}: {meaning}", "  ")
+            yield from (f'  (* {name} = "{text}" *)' for name, text in net.attributes.items())
             yield f"  {net.way:6} {kind} {port_range(net)}{net.name}{init}{',' if left else ''}"
 
 

@@ -48,14 +48,16 @@ def area(
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    columns = ("design", "target", "LUT", "FF", "RAM", "NAND2", "per bit", "Fmax", "min", "seeds")
+    columns = ("design", "target", "LUT", "LUT RAM", "FF", "RAM", "placed", "NAND2", "per bit")
     cells = [
         (
             row["design"],
             row["target"],
             "-" if row["lut"] is None else f"{row['lut']:,}",
+            "-" if row["lut_ram"] is None else f"{row['lut_ram']:,}",
             f"{row['ff']:,}",
             str(row["ram"]),
+            "-" if row["placed"] is None else f"{row['placed']:,} {row['placed_cell']}",
             "-" if row["nand2"] is None else f"{row['nand2']:,.0f}",
             f"{row['size_per_weight_bit']:.2f}",
             "-" if row["fmax_mhz"] is None else f"{row['fmax_mhz']:.1f}",
@@ -65,7 +67,8 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    print_table("area and clock in MHz", (*columns, "critical path"), cells)
+    clocks = ("Fmax", "min", "seeds", "critical path")
+    print_table("area and clock in MHz", (*columns, *clocks), cells)
 
 
 def _print_ratios(rows: list[dict[str, Any]]) -> None:

@@ -49,8 +49,9 @@ def generate(
     """Write a decoder's Verilog and its files; equal parameters give equal bytes.
 
     The files are a manifest, a testbench with vectors, constraints, a FuseSoC core, Tcl for Vivado
-    and Quartus, an instantiation and, with an IP block, its registers as Markdown, C header and
-    Python constants, and its driver in C. NAME_README.md in the folder tells how to use them.
+    and Quartus, an instantiation, an IP-XACT component, a VHDL component and, with an IP block, its
+    registers as Markdown, SystemRDL, C header and Python constants, and its driver in C.
+    NAME_README.md in the folder tells how to use them.
     """
     from xorloom.sim.generate.folder import SOFTWARE, unit_files
     from xorloom.sim.generate.vectors import unit_vectors
@@ -65,9 +66,7 @@ def generate(
         plan = unit_plan(unit, options, unit_options)
         verilog = plan.verilog(plan.hashed_name() if name is None else name)
         vectors = unit_vectors(plan, density=unit_options.density)
-    text = config_text(
-        verilog.name, plan, options, unit_options, name=name, clock_mhz=clock, folder=output
-    )
+    text = config_text(verilog.name, plan, options, unit_options, name=name, clock_mhz=clock)
     software = SOFTWARE if name is None else name
     files = unit_files(verilog, vectors, text, clock_mhz=clock, software=software)
     made = replace(verilog, files=files)

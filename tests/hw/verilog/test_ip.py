@@ -41,6 +41,7 @@ def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> Non
         "planes": 2,
         "masked": False,
         "reader": unit == "ip",
+        "beats": "packed",
     } | (reader if memory else {})
     assert manifest["network_id"] == f"{network_id(WINDOW):08x}"
     assert manifest["indexes"] == [
@@ -56,9 +57,17 @@ def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> Non
     assert manifest["sha256"] == hashlib.sha256(verilog.text.encode()).hexdigest()
     ports = manifest["ports"]
     assert ports["m_axis_tdata"] == {"direction": "out", "bits": 64 + 32}
+    assert ports["m_axis_tkeep"] == {"direction": "out", "bits": 8 + 4}
     assert ports["irq"] == {"direction": "out", "bits": 1}
     assert ports["s_axil_awaddr"]["direction"] == "in"
     assert ("m_axi_araddr" in ports, "s_axis_tdata" in ports) == (unit == "ip", unit != "ip")
+
+
+def test_generate_ip_with_planar_beats_has_no_tkeep() -> None:
+    verilog = generate_unit("stream-ip", WINDOW, indexes=INDEXES, planes=2, beats="planar")
+    assert verilog.manifest["config"]["beats"] == "planar"
+    assert verilog.manifest["ports"]["m_axis_tdata"]["bits"] == 64 + 32
+    assert "m_axis_tkeep" not in verilog.manifest["ports"]
 
 
 def test_generate_ip_gives_same_bytes_in_any_process() -> None:
@@ -107,6 +116,8 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
             "--max-burst, --align-bytes goes with --unit ip, which reads memory, not stream-ip",
         ),
         (["--outstanding", 2], "--outstanding goes with --unit ip, which reads memory, not decode"),
+        (["--beats", "planar"], "--beats goes with --unit ip or stream-ip, not decoder"),
+        (["--unit", "ip", "--beats", "wide"], "beats must be packed or planar, not 'wide'"),
         (["--unit", "ip", "--align-bytes", 3], "align_bytes must be a power of two"),
         (["--unit", "ip", "--outstanding", 0], "outstanding must be at least 1, not 0"),
         (

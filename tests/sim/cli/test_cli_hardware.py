@@ -54,7 +54,7 @@ def test_generate_takes_parameters_from_a_model(codec: str, model: Path, tmp_pat
 def test_generate_with_a_bad_argument_writes_nothing(tmp_path: Path) -> None:
     for text, options in (
         ("n_in must be between 1 and 64, not 65", ["--value", "block", "--n-in", 65]),
-        ("n_in must be between 8 and 256, not 4", ["--n-in", 4]),
+        ("n_in must be a power of two between 8 and 256, not 4", ["--n-in", 4]),
         ("--stages belongs to --value block, not window", ["--stages", 2]),
         ("--shared belongs to --value window, not block", ["--value", "block", "--shared", 8]),
     ):

@@ -24,13 +24,7 @@ UNITS = {
     "stream-ip": ("--unit", "stream-ip", "--planes", 2, "--index", "bitmap", *WINDOW),
     "ip": ("--unit", "ip", "--index", "bitmap", "--index", "entropy", *WINDOW),
 }
-TOPS = {
-    "window": "xorloom_window_decoder",
-    "block": "xorloom_block_decoder",
-    "index": "xorloom_bitmap_index",
-    "stream-ip": "xorloom_stream_ip",
-    "ip": "xorloom_ip",
-}
+TOPS = {name: f"xorloom_{name.replace('-', '_')}" for name in UNITS}
 pytestmark = pytest.mark.long
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="Icarus Verilog is not installed"
@@ -232,7 +226,7 @@ def test_instantiation_template_connects_every_port(
 
 def test_constraints_ask_for_the_clock(folders: dict[str, Path]) -> None:
     def text(ending: str) -> str:
-        lines = (folders["window"] / f"xorloom_window_decoder{ending}").read_text().splitlines()
+        lines = (folders["window"] / f"xorloom_window{ending}").read_text().splitlines()
         (line,) = [line for line in lines if not line.startswith("#")]
         return line
 
@@ -270,7 +264,7 @@ def test_tcl_runs_with_tools_that_only_print(
 
 def test_fusesoc_lints_the_core(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(folders["window"], tmp_path)
-    done = shell("fusesoc --cores-root . run --target lint xorloom::xorloom_window_decoder", folder)
+    done = shell("fusesoc --cores-root . run --target lint xorloom::xorloom_window", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stdout
     assert (folder / "build").is_dir()
@@ -292,10 +286,10 @@ def test_fusesoc_runs_the_testbench_as_the_readme_tells(
 @pytest.mark.slow
 def test_fusesoc_runs_the_testbench_in_verilator(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(folders["window"], tmp_path)
-    core = "xorloom::xorloom_window_decoder"
+    core = "xorloom::xorloom_window"
     done = shell(f"fusesoc --cores-root . run --target sim_verilator {core}", folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "PASS xorloom_window_decoder: " in done.stdout
+    assert "PASS xorloom_window: " in done.stdout
 
 
 @pytest.mark.slow
@@ -304,7 +298,7 @@ def test_fusesoc_sets_up_every_synthesis_target(
     target: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = copied(folders["window"], tmp_path)
-    core = "xorloom::xorloom_window_decoder"
+    core = "xorloom::xorloom_window"
     done = shell(f"fusesoc --cores-root . run --setup --target {target} {core}", folder)
     assert done.returncode == 0, done.stdout + done.stderr
 

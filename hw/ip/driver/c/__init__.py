@@ -46,6 +46,8 @@ class CDevice(ctypes.Structure):
         ("bus_bits", ctypes.c_uint32),
         ("n_out", ctypes.c_uint32),
         ("planes", ctypes.c_uint32),
+        ("levels", ctypes.c_uint32),
+        ("planar", ctypes.c_uint32),
         ("kinds", ctypes.c_uint32),
         ("network", ctypes.c_uint32),
         ("reader", ctypes.c_uint32),
@@ -168,7 +170,8 @@ class CDriver:
         self._check(self._library.xorloom_probe(ctypes.byref(device), ctypes.byref(self._bus)))
         names = [field.name for field in fields(DecoderInfo)]
         values = {name: getattr(device, name) for name in names}
-        return DecoderInfo(**values | {"reader": bool(device.reader)})
+        flags = {name: bool(values[name]) for name in ("reader", "levels", "planar")}
+        return DecoderInfo(**values | flags)
 
     def start(self, address: int, length: int) -> None:
         """Queue one memory stream. A refusal shows as an error, in :meth:`wait`."""
