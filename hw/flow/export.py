@@ -12,10 +12,11 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from .tools import yosys
+from .verilog.identifiers import JOINT
 from .verilog.inline import inline
 from .verilog.labels import adopt_registers, label
 from .verilog.modules import Module, read_modules
-from .verilog.names import JOINT, named_design
+from .verilog.names import named_design
 from .verilog.write import module_text, port_groups, port_range, wrapped
 
 __all__ = ["WAIVERS", "component_verilog", "tool_versions"]

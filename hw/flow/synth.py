@@ -22,7 +22,7 @@ from .harness import wrap
 from .place import FAMILIES, Placement, check_family, place
 from .targets import NAND2_WEIGHTS, Target, check_target
 from .tools import yosys
-from .verilog.names import JOINT
+from .verilog.identifiers import JOINT
 
 __all__ = [
     "SynthReport",

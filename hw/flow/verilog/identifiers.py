@@ -5,7 +5,12 @@ import re
 
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["VERILOG_WORDS", "check_name"]
+__all__ = ["JOINT", "LATE", "VERILOG_WORDS", "check_name"]
+
+LATE = "~"
+"""Begins names that are not to be taken where a net has another: the last one in the alphabet."""
+JOINT = "__"
+"""What stands between the parts of a name: of a module's path, of a port's, of a field's."""
 
 # Ref: IEEE 1800-2017, annex B, table B.1
 _VERILOG = """

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from .expressions import Expression, names_in, renamed
-from .identifiers import VERILOG_WORDS
+from .identifiers import JOINT, LATE, VERILOG_WORDS
 from .inline import ANONYMOUS
 from .modules import Module
-from .names import JOINT, LATE
 
 __all__ = ["adopt_registers", "label", "legal"]
 

@@ -13,16 +13,12 @@ from amaranth.hdl import Fragment, Signal, Value, ValueCastable
 from amaranth.hdl._ir import Design, PortDirection
 from amaranth.lib import wiring
 
-from .identifiers import VERILOG_WORDS
+from .identifiers import JOINT, LATE, VERILOG_WORDS
 
-__all__ = ["JOINT", "LATE", "UNNAMED", "NamedDesign", "named_design"]
+__all__ = ["NamedDesign", "named_design"]
 
-UNNAMED = "unnamed"
+_UNNAMED = "unnamed"
 """Name of a signal that was given none, because it was not alone in its assignment."""
-LATE = "~"
-"""Begins names that are not to be taken where a net has another: the last one in the alphabet."""
-JOINT = "__"
-"""What stands between the parts of a name: of a module's path, of a port's, of a field's."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def _title(fragment: Fragment) -> str:
 
 def _free(name: str, taken: set[str], kind: str) -> str:
     """Return a name that is not taken and no reserved word, and take it."""
-    legal = UNNAMED if name.startswith("$") else name
+    legal = _UNNAMED if name.startswith("$") else name
     if legal in VERILOG_WORDS or (kind == "unit" and legal in taken):
         legal = f"{legal}_{kind}"
     number, found = 1, legal

@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from .expressions import Expression, number_text, text_of
+from .identifiers import JOINT
 from .modules import Clocked, Module, Net, Unit
-from .names import JOINT
 
 __all__ = ["GROUPS", "module_text", "port_groups", "port_range", "wrapped"]
 

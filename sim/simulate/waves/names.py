@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xorloom.hw.flow.verilog.names import JOINT
+from xorloom.hw.flow.verilog.identifiers import JOINT
 
 __all__ = ["StateNames", "state_names"]
 
