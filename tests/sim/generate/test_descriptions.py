@@ -163,7 +163,10 @@ def test_component_tells_memory_and_parameters(folders: dict[str, Path]) -> None
     names = texts(tree, "x:parameters/x:parameter/x:name")
     values = dict(zip(names, texts(tree, "x:parameters/x:parameter/x:value"), strict=True))
     manifest = json.loads((folders["ip"] / f"{name_of('ip')}.json").read_text())
-    assert values == {name: str(int(value)) for name, value in manifest["config"].items()}
+    assert values == {
+        name: f'"{value}"' if isinstance(value, str) else str(int(value))
+        for name, value in manifest["config"].items()
+    }
 
 
 @pytest.mark.parametrize("unit", UNITS)
