@@ -170,7 +170,8 @@ class WeightDecoder(wiring.Component):
         waits = self.o.valid & ~self.o.ready
         # A slice takes fewer cycles through the value unit than this counts up to, and the unit
         # puts out none that comes after `short`.
-        still, was_short = Signal(5), Signal()
+        still = Signal(5)
+        was_short = Signal()
         under_way = unit.o.valid | join.holds | (unit.short & ~was_short)
         m.d.sync += [
             was_short.eq(unit.short),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Join of slices and masks; it ends an output packet whatever happens."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import mask_layout, slice_layout, weight_layout
@@ -113,8 +113,9 @@ class WeightJoin(wiring.Component):
         slices, masks = (PingPong(port.payload.shape()) for port in (self.slices, self.masks))
         pairs = (("held_slices", slices, self.slices), ("held_masks", masks, self.masks))
         for name, buffer, port in pairs:
-            m.submodules[name] = ResetInserter({"sync": flush})(buffer)
+            m.submodules[name] = buffer
             m.d.comb += [
+                buffer.clear.eq(flush),
                 buffer.i.payload.eq(port.payload),
                 buffer.i.valid.eq(port.valid & ~blocked),
                 port.ready.eq(buffer.i.ready & ~blocked),

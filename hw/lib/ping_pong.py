@@ -26,11 +26,20 @@ class PingPong(wiring.Component):
         Items in.
     o : Out(stream.Signature(shape))
         The same items, in order.
+    clear : In(1)
+        Both entries are dropped, and what comes in. Unlike after a reset ``o.payload`` stays as it
+        is, for who still shows it.
     """
 
     def __init__(self, shape: data.Layout | Shape) -> None:
         self._shape = shape
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "clear": In(1),
+            }
+        )
 
     def elaborate(self, _platform: object) -> Module:
         """Build the buffer."""
@@ -49,6 +58,8 @@ class PingPong(wiring.Component):
             full.eq(valid & ~self.o.ready & (full | self.i.valid)),
             take_at.eq(take_at ^ (valid & self.o.ready)),
         ]
+        with m.If(self.clear):
+            m.d.sync += [valid.eq(0), full.eq(0)]
         for k, item in enumerate(items):
             with m.If(self.i.valid & ~full & ((take_at ^ valid) == k)):
                 m.d.sync += item.eq(self.i.payload)
