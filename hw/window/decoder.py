@@ -80,14 +80,13 @@ class WindowUnit(wiring.Component):
             Signal(tail, init={"valid_bits": config.n_out}, reset_less=True, name=f"tail_{k}")
             for k in stages
         ]
-        voids = [Signal(name=f"void_{k}") for k in stages]
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         m.d.comb += [
-            pipe.available_next.eq(reader.available_next),
+            pipe.available_next.eq(reader.available_next & ~lost & ~reader.short),
             # Without patches only slices are tokens, so other steps need not wait for the output.
             pipe.token.eq(control.live if config.patches else control.emit),
             pipe.emit.eq(control.emit),
-            pipe.ready.eq(self.o.ready & ~voids[-1]),
+            pipe.ready.eq(self.o.ready),
             reader.available.eq(pipe.available),
             reader.step.eq(pipe.step),
             reader.ending.eq(control.ending),
@@ -100,20 +99,18 @@ class WindowUnit(wiring.Component):
             network.chunk.eq(reader.chunk),
             network.step.eq(pipe.data_step),
             network.move.eq(pipe.data_move),
-            self.o.valid.eq(pipe.valid & ~voids[-1]),
+            self.o.valid.eq(pipe.valid),
             self.short.eq(reader.short),
         ]
         with m.If(reader.short):
             m.d.sync += lost.eq(1)
         with m.If(pipe.step):
             m.d.sync += [
-                voids[0].eq(lost),
                 tails[0].last.eq(control.last),
                 tails[0].valid_bits.eq(Mux(control.last, control.valid_bits, config.n_out)),
             ]
         with m.If(pipe.move):
             m.d.sync += [after.eq(before) for before, after in pairwise(tails)]
-            m.d.sync += [after.eq(before) for before, after in pairwise(voids)]
         m.d.comb += [
             self.o.p.bits.eq(network.bits),
             self.o.p.valid_bits.eq(tails[-1].valid_bits),
