@@ -25,6 +25,7 @@ from xorloom.hw.index.decoder import index_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.lib.payloads import level_bits
+from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
@@ -34,7 +35,7 @@ from xorloom.sw.base.host import write_all
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
-from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import BEATS, KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
@@ -49,6 +50,7 @@ __all__ = [
     "GeneratedVerilog",
     "default_name",
     "generate_unit",
+    "unit_pipeline",
 ]
 
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
@@ -121,11 +123,11 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
 
 
-def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
+def _window_unit(unit: str, config: WindowConfig, piped: Mapping[str, str]) -> wiring.Component:
     if unit == "decoder":
-        return WindowShell(config)
+        return WindowShell(config, **piped)
     if unit == "value":
-        return WindowUnit(config)
+        return WindowUnit(config, **piped)
     return WindowControl(config) if unit == "control" else WindowNetwork(config)
 
 
@@ -168,6 +170,29 @@ def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
     return f"xorloom_{config.codec}_{unit}"
 
 
+def unit_pipeline(
+    unit: str, config: ValueConfig | IndexConfig, pipeline: str | None = None
+) -> str | None:
+    """Return the pipeline that a unit has: the one asked for, else the first of ``PIPELINES``.
+
+    None for units that have no choice.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such pipeline, or the unit has no choice.
+    """
+    windowed = isinstance(config, WindowConfig) and unit in ("decoder", "value")
+    if unit in IP_UNITS or windowed or isinstance(config, TrellisConfig):
+        return check_pipeline(pipeline or PIPELINES[0])
+    if pipeline is not None:
+        raise ConfigError(
+            f"pipeline goes with window and trellis decoders and IP blocks, not with unit {unit} "
+            f"of codec {config.codec}"
+        )
+    return None
+
+
 def generate_unit(
     unit: str,
     config: ValueConfig | IndexConfig,
@@ -179,6 +204,7 @@ def generate_unit(
     masked: bool = True,
     levels: bool = False,
     beats: str = BEATS[0],
+    pipeline: str | None = None,
     memory: Mapping[str, int] | None = None,
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
@@ -202,6 +228,9 @@ def generate_unit(
     levels : bool
         Whether units of the direct codec and IP blocks put out levels, 8 bits for each weight,
         instead of codes.
+    pipeline : str, optional
+        One of ``PIPELINES`` of :mod:`xorloom.hw.lib.slice_pipe`, for window and trellis decoders
+        and IP blocks; default: the first.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
 
@@ -218,6 +247,8 @@ def generate_unit(
     more: dict[str, Any] = {}
     if levels:
         level_bits(config)
+    pipeline = unit_pipeline(unit, config, pipeline)
+    piped = {} if pipeline is None else {"pipeline": pipeline}
     if unit in IP_UNITS:
         if not (isinstance(config, ValueConfig) and config.has_layouts):
             raise ConfigError(
@@ -227,7 +258,7 @@ def generate_unit(
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
-        options |= {"beats": beats}
+        options |= {"beats": beats, **piped}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
@@ -243,7 +274,8 @@ def generate_unit(
         parameters |= {"levels": levels}
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
-        top = _window_unit(unit, config)
+        top = _window_unit(unit, config, piped)
+        parameters |= piped
     elif isinstance(config, BlockConfig):
         _check_unit(unit, BLOCK_UNITS)
         top = _block_unit(unit, config, stages)
@@ -251,7 +283,8 @@ def generate_unit(
     else:
         assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
-        top = IndexShell(config) if unit == "index" else index_core(config)
+        top = IndexShell(config, **piped) if unit == "index" else index_core(config, **piped)
+        parameters |= piped
     name = name or default_name(unit, config)
     ports = {
         "__".join(map(str, path)): {

@@ -177,6 +177,14 @@ class UnitOptions:
             default="packed",
         ),
     ] = None
+    pipeline: Annotated[
+        str | None,
+        Option(
+            "Window and trellis decoders, IP blocks. fast: pipelines run free into queues in LUT "
+            "RAM, for a higher clock; small: they stop with the output, for parts without LUT RAM.",
+            default="fast",
+        ),
+    ] = None
     address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
         None
     )

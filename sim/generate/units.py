@@ -42,6 +42,8 @@ class UnitPlan:
         Of the direct codec: levels are put out instead of codes.
     beats : str
         Form of the output beats of IP blocks; empty for other units.
+    pipeline : str
+        ``fast`` or ``small``; empty for units that have no choice.
     memory : mapping
         All parameters of the read master, for ``ip``.
     """
@@ -53,6 +55,7 @@ class UnitPlan:
     stages: int = 1
     levels: bool = False
     beats: str = ""
+    pipeline: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -67,7 +70,8 @@ class UnitPlan:
         from xorloom.hw.units import default_name
         from xorloom.sw.base.cache import digest
 
-        facts = [self.name, self.planes, self.stages, self.levels, dict(self.memory)]
+        facts = [self.name, self.planes, self.stages, self.levels, self.beats, self.pipeline]
+        facts.append(dict(self.memory))
         configs = [(config.codec, config.to_dict()) for config in (self.config, *self.indexes)]
         mark = digest(json.dumps([facts, configs], sort_keys=True))[:_HASH_DIGITS]
         return f"{default_name(self.name, self._generated)}_{mark}"
@@ -90,7 +94,12 @@ class UnitPlan:
 
         if self.name not in IP_UNITS:
             return generate_unit(
-                self.name, self._generated, name=name, stages=self.stages, levels=self.levels
+                self.name,
+                self._generated,
+                name=name,
+                stages=self.stages,
+                levels=self.levels,
+                pipeline=self.pipeline or None,
             )
         return generate_unit(
             self.name,
@@ -100,6 +109,7 @@ class UnitPlan:
             planes=self.planes,
             levels=self.levels,
             beats=self.beats,
+            pipeline=self.pipeline or None,
             memory=self.memory,
         )
 
@@ -162,7 +172,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     import inspect
 
     from xorloom.hw.ip.top import IpBlock
-    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
+    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS, unit_pipeline
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.spec.layout import BEATS
 
@@ -173,8 +183,13 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
     if name not in INDEXED:
+        config = options.config(unit.planes)
         return UnitPlan(
-            name, options.config(unit.planes), stages=options.stages or 1, levels=unit.levels
+            name,
+            config,
+            stages=options.stages or 1,
+            levels=unit.levels,
+            pipeline=unit_pipeline(name, config, unit.pipeline) or "",
         )
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
@@ -185,13 +200,16 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if name == "ip":
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
+    config = options.config(unit.planes)
+    generated = config if name in IP_UNITS else indexes[0]
     return UnitPlan(
         name,
-        options.config(unit.planes),
+        config,
         indexes,
         planes,
         levels=unit.levels,
         beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
+        pipeline=unit_pipeline(name, generated, unit.pipeline) or "",
         memory=memory,
     )
 
