@@ -17,6 +17,7 @@ from xorloom.hw.block.decoder import BlockDecoder
 from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.patch_unit import PatchUnit
+from xorloom.hw.block.skid_buffer import SkidBuffer
 from xorloom.hw.block.xor_network import XorNetwork
 from xorloom.hw.direct.decoder import DirectDecoder
 from xorloom.hw.flow.tools import yosys
@@ -25,7 +26,6 @@ from xorloom.hw.index.entropy import IndexEntropy
 from xorloom.hw.index.hashed import IndexHashed
 from xorloom.hw.index.none import IndexNone
 from xorloom.hw.index.trellis import IndexTrellis
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowDecoder
 from xorloom.sw.base.errors import ToolError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Module, Value, unsigned
 from amaranth.lib import wiring
+from xorloom.hw.block.skid_buffer import SkidBuffer
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.ip.join import WeightJoin
 from xorloom.hw.ip.parser import WeightParser
 from xorloom.hw.lib.deframer import Deframer
+from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import packet_layout
 from xorloom.hw.lib.ping_pong import PingPong
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
@@ -28,6 +29,7 @@ from xorloom.sw.spec.index_config import BitmapConfig, LowrankConfig, NoneConfig
 
 from tests.helpers.proof import (
     BITS,
+    Eager,
     HoldMonitor,
     JoinMonitor,
     Losing,
@@ -93,7 +95,14 @@ def join() -> WeightJoin:
     return WeightJoin(VALUE, planes=1, masked=False)
 
 
+def eager(slack: int, late: int) -> Eager:
+    return Eager(FlowQueue(unsigned(BITS), depth=4, slack=slack), late)
+
+
 ORDERED: dict[str, Callable[[], wiring.Component]] = {
+    "flow_queue": lambda: FlowQueue(unsigned(BITS), depth=4),
+    "flow_queue_slack_1": lambda: eager(1, 1),
+    "flow_queue_slack_2": lambda: eager(2, 2),
     "packet_queue": lambda: PacketQueue(unsigned(BITS), 5),
     "ping_pong": lambda: PingPong(unsigned(BITS)),
     "skid_buffer": lambda: SkidBuffer(unsigned(BITS)),
@@ -108,6 +117,10 @@ def test_unit_neither_loses_nor_repeats_nor_reorders(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", ORDERED)
 def test_order_proof_fails_for_a_unit_that_loses(name: str, tmp_path: Path) -> None:
     refute(Numbered(Losing(ORDERED[name]())), tmp_path)
+
+
+def test_order_proof_fails_for_more_items_than_the_slack(tmp_path: Path) -> None:
+    refute(Numbered(eager(1, 2)), tmp_path)
 
 
 @pytest.mark.parametrize("what", ["bad", "fickle"])
@@ -137,6 +150,7 @@ def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
+    "flow_queue": lambda: eager(2, 2),
     "deframer": lambda: Buffered(Deframer(32, cut=False)),
     "deframer_cut": lambda: Deframer(32, cut=True),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
