@@ -40,6 +40,10 @@ class FixedGearbox(wiring.Component):
         Bus words; bit 0 is the oldest.
     o : Out(stream.Signature(unit_bits))
         Chunks.
+    go : In(1)
+        A chunk may leave the words; 1 if not connected. For a consumer that takes whatever comes:
+        the shifter then runs free, and a chunk that has left is offered ``latency - 1`` cycles
+        later.
     flush : In(1)
         Forget all bits. No word enters in this cycle.
     """
@@ -52,6 +56,7 @@ class FixedGearbox(wiring.Component):
             {
                 "i": In(stream.Signature(bus_bits)),
                 "o": Out(stream.Signature(unit_bits)),
+                "go": In(1, init=1),
                 "flush": In(1),
             }
         )
@@ -68,28 +73,48 @@ class FixedGearbox(wiring.Component):
         m = Module()
         bus, unit = self._bus_bits, self._unit_bits
         if unit == bus:
-            wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
+            m.d.comb += [
+                self.o.payload.eq(self.i.payload),
+                self.o.valid.eq(self.i.valid & self.go),
+                self.i.ready.eq(self.o.ready & self.go),
+            ]
             return m
-        filled = Signal()  # the newest word is here
+        # The newest word is here. Three registers tell it, so that what each enable is made of is
+        # one LUT: if synthesis saw that they are alike, it would make one enable of another.
+        filled = Signal()
+        empty = Signal(init=1)
+        loaded = Signal()
         moves = Signal()
+        goes = Signal()
         leaves = Signal()
+        fills = Signal()
         newest = Signal(bus, reset_less=True)
         older = Signal(unit - self._grain, reset_less=True)
-        m.d.comb += self.i.ready.eq(~filled | leaves)
-        m.d.sync += filled.eq((self.i.valid | (filled & ~leaves)) & ~self.flush)
-        with m.If(self.i.ready):
+        m.d.comb += [
+            goes.eq(moves & self.go),
+            fills.eq(self.i.valid | (filled & ~leaves)),
+            self.i.ready.eq(empty | leaves),
+        ]
+        m.d.sync += [
+            filled.eq(fills & ~self.flush),
+            empty.eq(~(fills & ~self.flush)),
+            loaded.eq(fills),
+        ]
+        with m.If(self.flush):
+            m.d.sync += loaded.eq(0)
+        with m.If(~loaded | leaves):
             m.d.sync += newest.eq(self.i.payload)
         with m.If(filled & leaves):
             m.d.sync += older.eq(Cat(older, newest)[bus:])
         if unit < bus:
             ends = filled
-            rest, last = self._count_chunks(m, filled & moves)
-            m.d.comb += leaves.eq(last & moves)
+            rest, last = self._count_chunks(m, filled & goes)
+            m.d.comb += leaves.eq(last & goes)
         else:
             ends = Signal()
             rest = self._count_words(m, ends, leaves)
-            m.d.comb += leaves.eq(~ends | moves)
-        self._shift(m, Cat(older, newest), rest, ends, moves)
+            m.d.comb += leaves.eq(~ends | goes)
+        self._shift(m, Cat(older, newest), rest, ends & self.go, moves)
         return m
 
     def _phase(self, m: Module, step: Value, chunk: int) -> tuple[Signal, Value]:

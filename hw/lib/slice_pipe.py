@@ -4,8 +4,26 @@
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["SlicePipe"]
+__all__ = ["PIPELINES", "SlicePipe", "check_pipeline"]
+
+PIPELINES = ("fast", "small")
+"""How a unit moves its slices: with a :class:`FreePipe`, for devices that have LUT RAM for the
+queues behind it; or with a :class:`SlicePipe`."""
+
+
+def check_pipeline(name: str) -> str:
+    """Return ``name``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of :data:`PIPELINES`.
+    """
+    if name not in PIPELINES:
+        raise ConfigError(f"pipeline must be one of {', '.join(PIPELINES)}, not {name}")
+    return name
 
 
 class SlicePipe(wiring.Component):
