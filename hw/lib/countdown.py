@@ -85,9 +85,7 @@ class Countdown(wiring.Component):
             self.none.eq(none),
             self.last.eq(last),
             self.empty.eq(ahead[-1] & (ahead[:few] == (-1 - unit) & ((1 << few) - 1))),
-            self.rest.eq(
-                Cat(low, (ahead[:few] + Mux(pending, 2 * unit, 3 * unit) + ~low.any())[:few])
-            ),
+            self.rest.eq(Cat(low, rest[:few])),
         ]
         # The last cycle of settling is as the one after a step.
         m.d.sync += [settle.eq(settle << 1 | self.start), pending.eq(self.step | settle[1])]

@@ -73,7 +73,7 @@ class FlowQueue(wiring.Component):
         push = Signal()
         take = Signal()
         m.d.comb += [
-            push.eq(self.i.valid if self._slack else self.i.valid & ready),
+            push.eq(self.i.valid & ~self.clear & (1 if self._slack else ready)),
             take.eq(valid & self.o.ready & ~self.clear),
             self.i.ready.eq(ready),
             self.o.valid.eq(valid),
@@ -81,7 +81,7 @@ class FlowQueue(wiring.Component):
         m.d.sync += [
             # One item may come in before this is seen, and one with it.
             ready.eq(level <= self._depth - self._slack - 2),
-            valid.eq((push | level[1:].any() | (valid & ~self.o.ready)) & ~self.clear),
+            valid.eq(push | ((level[1:].any() | (valid & ~self.o.ready)) & ~self.clear)),
         ]
         with m.If(self.clear):
             m.d.sync += level.eq(0)

@@ -103,6 +103,13 @@ def test_flow_queue_clear_drops_all_and_leaves_what_is_shown() -> None:
         assert ctx.get(dut.o.payload) == 99
         await ctx.tick()
         assert not ctx.get(dut.o.valid)
+        shown = ctx.get(dut.o.payload)
+        ctx.set(dut.clear, 1)
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, shown ^ 0xFF)  # while none is held
+        await ctx.tick()
+        assert not ctx.get(dut.o.valid)
+        assert ctx.get(dut.o.payload) == shown
 
     simulate(dut, bench)
 
