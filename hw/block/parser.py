@@ -6,7 +6,6 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.gearbox import Gearbox
 from xorloom.hw.lib.payloads import beat_layout
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
     COUNT_OFFSET_BITS,
@@ -18,6 +17,7 @@ from xorloom.sw.spec.layout import (
 
 from .budget import Budget
 from .control import BlockControl, plan_round, step_layout
+from .skid_buffer import SkidBuffer
 
 __all__ = ["BlockParser"]
 

@@ -9,9 +9,10 @@ they verified or complete with their CRC to come:
 :class:`~xorloom.hw.ip.fault_drain.FaultDrain`. The rest follows in this order; other docstrings
 refer to this text.
 
-1. ``fault``, for one cycle, with ``cause``. Parser to all. The units between parser and join are
-   reset; the join closes the output packet with a ``bad`` beat; the registers keep the cause and
-   empty their descriptor queue.
+1. ``fault``, for one cycle, with ``cause``. Parser to all. The join closes the output packet with
+   a ``bad`` beat; the registers keep the cause and empty their descriptor queue. The units between
+   parser and join are reset in the cycle after it, from registers of their own. No word comes to
+   them in that cycle; what still leaves them, the join drops.
 2. ``dropping``, from the cycle of the fault until the parser begins again. Parser to top level.
    Words are accepted and dropped, and no descriptor passes from the registers to the reader: it
    might name a stream that the fault has cancelled.

@@ -4,8 +4,11 @@
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.payloads import mask_layout, slice_layout, weight_layout
 from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import ValueConfig
 
 __all__ = ["WeightJoin"]
@@ -17,8 +20,9 @@ class WeightJoin(wiring.Component):
     """Weight join: offers each slice together with its mask.
 
     Latency one cycle, one beat per cycle, full back-pressure. The last beat of a stream waits
-    until the stream is verified. No data register is enabled by ``o.ready``; ``o.payload`` is two
-    LUTs behind registers. Twin: ``sw.golden.weights.weight_decoder`` (its beats).
+    until the stream is verified. Slices and masks wait in a queue each, of eight and more beats
+    or, with a small pipeline, of two. No data register is enabled by ``o.ready``; ``o.payload`` is
+    two LUTs behind registers. Twin: ``sw.golden.weights.weight_decoder`` (its beats).
 
     =======  =================  =============================  ===================================
     state    accepted           offered                        next
@@ -33,9 +37,12 @@ class WeightJoin(wiring.Component):
     empty    nothing            nothing                        run, after one cycle
     =======  =================  =============================  ===================================
 
-    The packet is open if a beat of it has gone out, and not its last one. The buffers are emptied
+    The packet is open if a beat of it has gone out, and not its last one. The queues are emptied
     on the way from run or linger. In registers: ``blocked`` is not run; ``linger``; ``closing``,
     which is set early and waits for ``linger``; ``special`` is either of the two.
+
+    The units in front are reset in the cycle after ``kill``. What comes from them without an offer
+    until then goes with the rest.
 
     Parameters
     ----------
@@ -46,6 +53,12 @@ class WeightJoin(wiring.Component):
         Whether codes of pruned weights are set to 0; otherwise they are as the slices have them.
     levels : bool
         Whether the slices have levels, 8 bits for each weight.
+    slack : pair of int
+        How many slices, and how many masks, may come from the cycle on in which their ``ready`` is
+        0; if not 0, ``valid`` alone is a transfer. See
+        :class:`xorloom.hw.lib.flow_queue.FlowQueue`.
+    pipeline : str
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`.
 
     Members
     -------
@@ -72,9 +85,19 @@ class WeightJoin(wiring.Component):
     """
 
     def __init__(
-        self, value: ValueConfig, *, planes: int, masked: bool = True, levels: bool = False
+        self,
+        value: ValueConfig,
+        *,
+        planes: int,
+        masked: bool = True,
+        levels: bool = False,
+        slack: tuple[int, int] = (0, 0),
+        pipeline: str = PIPELINES[0],
     ) -> None:
         self._width, self._masked = 8 if levels else planes, masked
+        self._slack, self._small = slack, check_pipeline(pipeline) == "small"
+        if self._small and any(slack):
+            raise ConfigError(f"a small pipeline has no queues for a slack of {slack}")
         super().__init__(
             {
                 "slices": In(stream.Signature(slice_layout(value, levels=levels))),
@@ -110,14 +133,20 @@ class WeightJoin(wiring.Component):
         closes = Signal()
         parted = Signal()
         flush = Signal()
-        slices, masks = (PingPong(port.payload.shape()) for port in (self.slices, self.masks))
-        pairs = (("held_slices", slices, self.slices), ("held_masks", masks, self.masks))
-        for name, buffer, port in pairs:
+        slices, masks = (
+            PingPong(port.payload.shape())
+            if self._small
+            else FlowQueue(port.payload.shape(), slack=slack)
+            for port, slack in zip((self.slices, self.masks), self._slack, strict=True)
+        )
+        ports = (self.slices, self.masks)
+        pairs = zip(("held_slices", "held_masks"), (slices, masks), ports, self._slack, strict=True)
+        for name, buffer, port, slack in pairs:
             m.submodules[name] = buffer
             m.d.comb += [
                 buffer.clear.eq(flush),
                 buffer.i.payload.eq(port.payload),
-                buffer.i.valid.eq(port.valid & ~blocked),
+                buffer.i.valid.eq(port.valid if slack else port.valid & ~blocked),
                 port.ready.eq(buffer.i.ready & ~blocked),
                 buffer.o.ready.eq(takes),
             ]

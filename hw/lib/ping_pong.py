@@ -13,7 +13,8 @@ class PingPong(wiring.Component):
 
     ``i.ready`` and ``o.valid`` are registers, and ``o.payload`` is a multiplexer of two registers.
     No data register is enabled by ``o.ready``; in a
-    :class:`xorloom.hw.lib.skid_buffer.SkidBuffer` all of them are, which is slow for wide payloads.
+    :class:`xorloom.hw.block.skid_buffer.SkidBuffer` all of them are, which is slow for wide
+    payloads.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from xorloom.hw.flow.tools import yosys
 
 __all__ = [
     "BITS",
+    "Eager",
     "HoldMonitor",
     "JoinMonitor",
     "Losing",
@@ -83,6 +84,27 @@ class Numbered(wiring.Component):
             given.eq(given + (dut.i.valid & dut.i.ready)),
             taken.eq(taken + (dut.o.valid & dut.o.ready)),
         ]
+        return m
+
+
+class Eager(wiring.Component):
+    """A queue with slack behind a source that uses it: ``late`` items after ``ready`` fell."""
+
+    def __init__(self, inner: Any, late: int) -> None:
+        self._inner, self._late = inner, late
+        super().__init__({"i": inner.signature.members["i"], "o": inner.signature.members["o"]})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = self._inner
+        came = Signal(range(self._late + 1))
+        m.d.comb += [
+            self.i.ready.eq(inner.i.ready | (came < self._late)),
+            inner.i.valid.eq(self.i.valid & self.i.ready),
+            Value.cast(inner.i.payload).eq(self.i.payload),
+        ]
+        m.d.sync += came.eq(Mux(inner.i.ready, 0, came + inner.i.valid))
+        wiring.connect(m, inner.o, wiring.flipped(self.o))
         return m
 
 

@@ -7,20 +7,23 @@ repeated or reordered; an offer stays, unchanged, until it is taken.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from amaranth.hdl import Module, Value, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
+from xorloom.hw.block.skid_buffer import SkidBuffer
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.ip.join import WeightJoin
 from xorloom.hw.ip.parser import WeightParser
 from xorloom.hw.lib.deframer import Deframer
+from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import packet_layout
 from xorloom.hw.lib.ping_pong import PingPong
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
@@ -28,6 +31,7 @@ from xorloom.sw.spec.index_config import BitmapConfig, LowrankConfig, NoneConfig
 
 from tests.helpers.proof import (
     BITS,
+    Eager,
     HoldMonitor,
     JoinMonitor,
     Losing,
@@ -89,11 +93,18 @@ class TamperedJoin(wiring.Component):
         return m
 
 
-def join() -> WeightJoin:
-    return WeightJoin(VALUE, planes=1, masked=False)
+def join(**options: Any) -> WeightJoin:
+    return WeightJoin(VALUE, planes=1, masked=False, **options)
+
+
+def eager(slack: int, late: int) -> Eager:
+    return Eager(FlowQueue(unsigned(BITS), depth=4, slack=slack), late)
 
 
 ORDERED: dict[str, Callable[[], wiring.Component]] = {
+    "flow_queue": lambda: FlowQueue(unsigned(BITS), depth=4),
+    "flow_queue_slack_1": lambda: eager(1, 1),
+    "flow_queue_slack_2": lambda: eager(2, 2),
     "packet_queue": lambda: PacketQueue(unsigned(BITS), 5),
     "ping_pong": lambda: PingPong(unsigned(BITS)),
     "skid_buffer": lambda: SkidBuffer(unsigned(BITS)),
@@ -110,9 +121,66 @@ def test_order_proof_fails_for_a_unit_that_loses(name: str, tmp_path: Path) -> N
     refute(Numbered(Losing(ORDERED[name]())), tmp_path)
 
 
+def test_order_proof_fails_for_more_items_than_the_slack(tmp_path: Path) -> None:
+    refute(Numbered(eager(1, 2)), tmp_path)
+
+
+class EagerJoin(wiring.Component):
+    """A join behind units that use their slack; a kill resets them in the cycle after it."""
+
+    def __init__(self, slack: tuple[int, int], late: int = 0) -> None:
+        self._slack, self._late = slack, late
+        super().__init__(join().signature)
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = join(slack=self._slack)
+        killed = Signal()
+        m.d.sync += killed.eq(self.kill)
+        for name, slack in zip(("slices", "masks"), self._slack, strict=True):
+            outer, port = getattr(self, name), getattr(inner, name)
+            most = slack + self._late
+            came = Signal(range(most + 1), name=f"{name}_came")
+            may = port.ready | (came < most)
+            m.d.comb += [
+                outer.ready.eq(may & ~killed),
+                # In the cycle of its reset a unit may put out anything.
+                port.valid.eq((outer.valid | killed) & may),
+                Value.cast(port.payload).eq(Value.cast(outer.payload)),
+            ]
+            m.d.sync += came.eq(Mux(killed, most, Mux(port.ready, 0, came + port.valid)))
+        for name in ("opens", "verified", "kill"):
+            m.d.comb += getattr(inner, name).eq(getattr(self, name))
+        for name in ("may_open", "ended", "owes", "holds", "idle"):
+            m.d.comb += getattr(self, name).eq(getattr(inner, name))
+        wiring.connect(m, inner.o, wiring.flipped(self.o))
+        return m
+
+
+JOINS: dict[str, Callable[[], wiring.Component]] = {
+    "queues": lambda: join(),
+    "small": lambda: join(pipeline="small"),
+    "slack": lambda: EagerJoin((1, 1)),
+}
+
+
 @pytest.mark.parametrize("what", ["bad", "fickle"])
-def test_join_pairs_in_order_and_closes_what_is_cut(what: str, tmp_path: Path) -> None:
-    prove(Only(JoinMonitor(join()), what), tmp_path)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "queues" else name for name in JOINS],
+)
+def test_join_pairs_in_order_and_closes_what_is_cut(
+    name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xorloom.hw.ip.join.FlowQueue", partial(FlowQueue, depth=4))
+    prove(Only(JoinMonitor(JOINS[name]()), what), tmp_path)
+
+
+def test_join_proof_fails_for_more_slices_than_the_slack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xorloom.hw.ip.join.FlowQueue", partial(FlowQueue, depth=4))
+    refute(Only(JoinMonitor(EagerJoin((1, 1), late=1)), "bad"), tmp_path)
 
 
 @pytest.mark.parametrize("change", ["losing", "unclosed"])
@@ -137,12 +205,13 @@ def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
+    "flow_queue": lambda: eager(2, 2),
     "deframer": lambda: Buffered(Deframer(32, cut=False)),
     "deframer_cut": lambda: Deframer(32, cut=True),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
     "ping_pong": lambda: PingPong(packet_layout(32)),
-    "window_unit": lambda: WindowUnit(VALUE),
-    "window_unit_patches": lambda: WindowUnit(replace(VALUE, n_in=32, patches=1)),
+    "window_unit": lambda: WindowUnit(VALUE, pipeline="small"),
+    "window_unit_patches": lambda: WindowUnit(replace(VALUE, n_in=32, patches=1), pipeline="small"),
     "direct_unit": lambda: DirectUnit(DIRECT),
     "direct_unit_n_in_is_bus": lambda: DirectUnit(replace(DIRECT, n_in=32)),
     "bitmap": lambda: IndexUnit(BitmapConfig(n_out=9, bus_bits=32)),
