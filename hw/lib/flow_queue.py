@@ -94,7 +94,8 @@ class FlowQueue(wiring.Component):
             m.submodules[f"part_{k}"] = words = memory.Memory(
                 shape=unsigned(len(part)), depth=self._depth, init=[]
             )
-            writes, reads = words.write_port(), words.read_port(domain="comb")
+            writes = words.write_port()
+            reads = words.read_port(domain="comb")
             write = Signal(range(self._depth), name=f"write_{k}")
             read = Signal(range(self._depth), name=f"read_{k}")
             m.d.comb += [
