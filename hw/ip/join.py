@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Join of slices and masks; it ends an output packet whatever happens."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import Layout
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.payloads import mask_layout, slice_layout, weight_layout
@@ -19,10 +20,11 @@ _FLIGHTS_BITS = 3
 class WeightJoin(wiring.Component):
     """Weight join: offers each slice together with its mask.
 
-    Latency one cycle, one beat per cycle, full back-pressure. The last beat of a stream waits
-    until the stream is verified. Slices and masks wait in a queue each, of eight and more beats
-    or, with a small pipeline, of two. No data register is enabled by ``o.ready``; ``o.payload`` is
-    two LUTs behind registers. Twin: ``sw.golden.weights.weight_decoder`` (its beats).
+    Latency two cycles, one beat per cycle but for a cycle behind the last beat of a stream, full
+    back-pressure. The last beat of a stream waits until the stream is verified. Slices and masks
+    wait in a queue each, of eight and more beats or, with a small pipeline, of two. No data
+    register is enabled by ``o.ready``; ``o.valid`` is a LUT and ``o.payload`` two behind registers.
+    Twin: ``sw.golden.weights.weight_decoder`` (its beats).
 
     =======  =================  =============================  ===================================
     state    accepted           offered                        next
@@ -128,34 +130,18 @@ class WeightJoin(wiring.Component):
         offers = Signal()
         takes = Signal()
         leaves = Signal()
+        left = Signal()  # a cycle later: counters are not in a hurry
         last = Signal()
         stays = Signal()
         closes = Signal()
         parted = Signal()
         flush = Signal()
-        slices, masks = (
-            PingPong(port.payload.shape())
-            if self._small
-            else FlowQueue(port.payload.shape(), slack=slack)
-            for port, slack in zip((self.slices, self.masks), self._slack, strict=True)
-        )
-        ports = (self.slices, self.masks)
-        pairs = zip(("held_slices", "held_masks"), (slices, masks), ports, self._slack, strict=True)
-        for name, buffer, port, slack in pairs:
-            m.submodules[name] = buffer
-            m.d.comb += [
-                buffer.clear.eq(flush),
-                buffer.i.payload.eq(port.payload),
-                buffer.i.valid.eq(port.valid if slack else port.valid & ~blocked),
-                port.ready.eq(buffer.i.ready & ~blocked),
-                buffer.o.ready.eq(takes),
-            ]
+        slices, masks = self._buffers(m, flush, blocked, takes)
         codes = slices.o.p.bits
         if self._masked:
             codes &= Cat(bit.replicate(self._width) for bit in masks.o.p.mask)
         m.d.comb += [
             last.eq(slices.o.p.last),
-            offers.eq(slices.o.valid & masks.o.valid & (~last | any_whole) & ~blocked),
             takes.eq(offers & self.o.ready),
             leaves.eq(takes & last),
             stays.eq((offers | linger) & ~self.o.ready),
@@ -172,11 +158,18 @@ class WeightJoin(wiring.Component):
             self.holds.eq(slices.o.valid),
             self.idle.eq(~flights.any() & ~special),
         ]
+        # What is offered next is decided for both values of the consumer's ready, which is late:
+        # the beats in front, if none is on offer, and those behind them. The beat behind a last
+        # one waits for a cycle.
+        first = slices.o.valid & masks.o.valid & (~last | any_whole) & ~blocked
+        second = slices.more & masks.more & (~self._next_last(slices) | any_whole) & ~last
         m.d.sync += [
+            offers.eq(Mux(takes, second, offers | first)),
             self.ended.eq(leaves | (linger & self.o.ready & last)),
-            flights.eq(flights + self.opens - leaves),
-            whole.eq(whole + self.verified - leaves),
-            any_whole.eq(whole.any() & ~leaves),
+            left.eq(leaves),
+            flights.eq(flights + self.opens - left),
+            whole.eq(whole + self.verified - left),
+            any_whole.eq(whole.any() & ~leaves & ~left),
             linger.eq(linger & ~self.o.ready),
             closing.eq(closes),
             special.eq((linger & ~self.o.ready) | closes),
@@ -187,6 +180,8 @@ class WeightJoin(wiring.Component):
             m.d.sync += partial.eq(~last)
         with m.If(self.kill):
             m.d.sync += [
+                offers.eq(0),
+                left.eq(0),
                 flights.eq(0),
                 whole.eq(0),
                 any_whole.eq(0),
@@ -198,3 +193,32 @@ class WeightJoin(wiring.Component):
                 flush.eq(~stays),
             ]
         return m
+
+    def _buffers(
+        self, m: Module, flush: Signal, blocked: Signal, takes: Signal
+    ) -> list[FlowQueue | PingPong]:
+        """Add the queues of slices and masks, which move together."""
+        buffers: list[FlowQueue | PingPong] = []
+        pairs = (("held_slices", self.slices), ("held_masks", self.masks))
+        for (name, port), slack in zip(pairs, self._slack, strict=True):
+            shape = port.payload.shape()
+            last = Layout.cast(shape)["last"]
+            buffer = (
+                PingPong(shape)
+                if self._small
+                else FlowQueue(shape, slack=slack, ahead=(last.offset, last.width))
+            )
+            m.submodules[name] = buffer
+            m.d.comb += [
+                buffer.clear.eq(flush),
+                buffer.i.payload.eq(port.payload),
+                buffer.i.valid.eq(port.valid if slack else port.valid & ~blocked),
+                port.ready.eq(buffer.i.ready & ~blocked),
+                buffer.o.ready.eq(takes),
+            ]
+            buffers.append(buffer)
+        return buffers
+
+    def _next_last(self, slices: FlowQueue | PingPong) -> Value:
+        """Return whether the slice behind the one in front is the last of its stream."""
+        return slices.after.last if self._small else slices.after

@@ -32,6 +32,8 @@ class FlowQueue(wiring.Component):
         Items that the memory holds; 16 is what one row of LUT RAM holds.
     slack : int
         Items that may come in after ``i.ready`` fell; with 0, ``i`` is an ordinary stream.
+    ahead : tuple of int, optional
+        First and number of the bits of the payload that ``after`` shows.
 
     Members
     -------
@@ -42,6 +44,10 @@ class FlowQueue(wiring.Component):
     clear : In(1)
         All items are dropped, what comes in and what is taken in this cycle, too. Unlike after a
         reset ``o.payload`` stays as it is until the next item, for who still shows it.
+    more : Out(1)
+        There is an item behind the one on offer. A register.
+    after : Out
+        Bits of that item; only with ``ahead``.
 
     Raises
     ------
@@ -49,67 +55,86 @@ class FlowQueue(wiring.Component):
         If the depth is not a power of two, or leaves no room beside the slack.
     """
 
-    def __init__(self, shape: data.Layout | Shape, *, depth: int = 16, slack: int = 0) -> None:
+    def __init__(
+        self,
+        shape: data.Layout | Shape,
+        *,
+        depth: int = 16,
+        slack: int = 0,
+        ahead: tuple[int, int] | None = None,
+    ) -> None:
         if depth & (depth - 1) or not 0 <= slack <= depth - 2:
             raise ConfigError(
                 f"depth must be a power of two and at least slack + 2, not {depth} for a slack of "
                 f"{slack}"
             )
-        self._shape, self._depth, self._slack = shape, depth, slack
+        self._shape, self._depth, self._slack, self._ahead = shape, depth, slack, ahead
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
                 "clear": In(1),
+                "more": Out(1),
             }
+            | ({"after": Out(ahead[1])} if ahead else {})
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Build the count, and memory and pointers by parts of the payload."""
         m = Module()
-        level = Signal(range(self._depth + 1))
-        ready = Signal(init=1)
-        valid = Signal()
+        # Thermometer: bit k says that there are more than k items. So flags are registers, and the
+        # ready of the consumer passes no adder.
+        have = Signal(self._depth)
         push = Signal()
         take = Signal()
+        ready = ~have[self._depth - 1 - self._slack]
         m.d.comb += [
             push.eq(self.i.valid & ~self.clear & (1 if self._slack else ready)),
-            take.eq(valid & self.o.ready & ~self.clear),
+            take.eq(have[0] & self.o.ready & ~self.clear),
             self.i.ready.eq(ready),
-            self.o.valid.eq(valid),
-        ]
-        m.d.sync += [
-            # One item may come in before this is seen, and one with it.
-            ready.eq(level <= self._depth - self._slack - 2),
-            valid.eq(push | ((level[1:].any() | (valid & ~self.o.ready)) & ~self.clear)),
+            self.o.valid.eq(have[0]),
+            self.more.eq(have[1]),
         ]
         with m.If(self.clear):
-            m.d.sync += level.eq(0)
+            m.d.sync += have.eq(0)
         with m.Elif(push ^ take):
-            m.d.sync += level.eq(level + Mux(push, 1, -1))
+            m.d.sync += have.eq(Mux(push, Cat(1, have), Cat(have[1:], 0)))
         item = Value.cast(self.i.payload)
-        shown = []
-        for k, at in enumerate(range(0, len(item), _PART_BITS)):
-            part = item[at : at + _PART_BITS]
-            m.submodules[f"part_{k}"] = words = memory.Memory(
-                shape=unsigned(len(part)), depth=self._depth, init=[]
-            )
-            writes = words.write_port()
-            reads = words.read_port(domain="comb")
-            write = Signal(range(self._depth), name=f"write_{k}")
-            read = Signal(range(self._depth), name=f"read_{k}")
-            m.d.comb += [
-                writes.addr.eq(write),
-                writes.data.eq(part),
-                writes.en.eq(push),
-                reads.addr.eq(read),
-            ]
-            with m.If(self.clear):
-                m.d.sync += write.eq(read)
-            with m.Elif(push):
-                m.d.sync += write.eq(write + 1)
-            with m.If(take):
-                m.d.sync += read.eq(read + 1)
-            shown.append(reads.data)
-        m.d.comb += Value.cast(self.o.payload).eq(Cat(shown))
+        parts = [
+            self._part(m, str(k), item[at : at + _PART_BITS], push, take)
+            for k, at in enumerate(range(0, len(item), _PART_BITS))
+        ]
+        m.d.comb += Value.cast(self.o.payload).eq(Cat(parts))
+        if self._ahead:
+            first, count = self._ahead
+            bits = item[first : first + count]
+            m.d.comb += self.after.eq(self._part(m, "ahead", bits, push, take, 1))
         return m
+
+    def _part(
+        self, m: Module, name: str, bits: Value, push: Signal, take: Signal, ahead: int = 0
+    ) -> Value:
+        """Return some bits of the item on offer, or of one behind it, from a memory of their own.
+
+        The memory has its own pointers, so that their fan-out does not limit Fmax.
+        """
+        m.submodules[f"part_{name}"] = words = memory.Memory(
+            shape=unsigned(len(bits)), depth=self._depth, init=[]
+        )
+        writes = words.write_port()
+        reads = words.read_port(domain="comb")
+        write = Signal(range(self._depth), name=f"write_{name}")
+        read = Signal(range(self._depth), name=f"read_{name}", init=ahead)
+        m.d.comb += [
+            writes.addr.eq(write),
+            writes.data.eq(bits),
+            writes.en.eq(push),
+            reads.addr.eq(read),
+        ]
+        with m.If(self.clear):
+            m.d.sync += write.eq(read - ahead)
+        with m.Elif(push):
+            m.d.sync += write.eq(write + 1)
+        with m.If(take):
+            m.d.sync += read.eq(read + 1)
+        return reads.data

@@ -30,6 +30,10 @@ class PingPong(wiring.Component):
     clear : In(1)
         Both entries are dropped, and what comes in. Unlike after a reset ``o.payload`` stays as it
         is, for who still shows it.
+    more : Out(1)
+        There is an item behind the one on offer. A register.
+    after : Out(shape)
+        That item.
     """
 
     def __init__(self, shape: data.Layout | Shape) -> None:
@@ -39,6 +43,8 @@ class PingPong(wiring.Component):
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
                 "clear": In(1),
+                "more": Out(1),
+                "after": Out(shape),
             }
         )
 
@@ -53,6 +59,8 @@ class PingPong(wiring.Component):
             self.i.ready.eq(~full),
             self.o.valid.eq(valid),
             self.o.payload.eq(Mux(take_at, items[1], items[0])),
+            self.more.eq(full),
+            self.after.eq(Mux(take_at, items[0], items[1])),
         ]
         m.d.sync += [
             valid.eq(self.i.valid | full | (valid & ~self.o.ready)),
