@@ -187,7 +187,9 @@ class WeightDecoder(wiring.Component):
         m = Module()
         value, bus = self._value, self._value.bus_bits
         m.submodules.parser = parser = WeightParser(bus, self.networks, packets=self._packets)
-        masks = [IndexUnit(index, unit=value.n_out) for index in self._indexes]
+        masks = [
+            IndexUnit(index, unit=value.n_out, pipeline=self._pipeline) for index in self._indexes
+        ]
         m.submodules.join = join = WeightJoin(
             value,
             planes=self._planes,

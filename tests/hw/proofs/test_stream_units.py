@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from xorloom.hw.block.skid_buffer import SkidBuffer
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.index.decoder import IndexUnit
@@ -216,8 +217,8 @@ HELD: dict[str, Callable[[], wiring.Component]] = {
     "direct_unit_n_in_is_bus": lambda: DirectUnit(replace(DIRECT, n_in=32)),
     "bitmap": lambda: IndexUnit(BitmapConfig(n_out=9, bus_bits=32)),
     "none": lambda: IndexUnit(NoneConfig(n_out=9, bus_bits=32)),
-    "trellis": lambda: IndexUnit(TRELLIS),
-    "trellis_classes": lambda: IndexUnit(replace(TRELLIS, classes=4)),
+    "trellis": lambda: IndexUnit(TRELLIS, pipeline="small"),
+    "trellis_classes": lambda: IndexUnit(replace(TRELLIS, classes=4), pipeline="small"),
     "lowrank": lambda: IndexUnit(LowrankConfig(n_out=12, tile_slices=3, tile_lanes=5, bus_bits=32)),
 }
 TRELLIS = TrellisConfig(n_in=5, n_out=12, window=8, period=16, bus_bits=32)
@@ -227,6 +228,54 @@ DIRECT = DirectConfig(n_in=24, n_out=24, planes=2, window=6, taps=2, bus_bits=32
 @pytest.mark.parametrize("name", HELD)
 def test_unit_holds_its_offer_until_taken(name: str, tmp_path: Path) -> None:
     prove(Only(HoldMonitor(HELD[name]()), "bad"), tmp_path)
+
+
+class SlackMonitor(wiring.Component):
+    """``bad`` if more than ``slack`` items come while ``ready`` is 0."""
+
+    def __init__(self, dut: IndexUnit, slack: int) -> None:
+        self._dut, self._slack = dut, slack
+        payload = Value.cast(dut.i.payload).shape()
+        super().__init__({"valid": In(1), "payload": In(payload), "ready": In(1), "bad": Out(1)})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        came = Signal(range(self._slack + 1))
+        m.d.comb += [
+            dut.i.valid.eq(self.valid),
+            Value.cast(dut.i.payload).eq(self.payload),
+            dut.o.ready.eq(self.ready),
+            self.bad.eq(dut.o.valid & ~self.ready & (came == self._slack)),
+        ]
+        with m.If(self.ready):
+            m.d.sync += came.eq(0)
+        with m.Elif(dut.o.valid & ~self.bad):
+            m.d.sync += came.eq(came + 1)
+        return m
+
+
+FREE = {  # the slack of the core, and that of the gearbox if it has few stages
+    "many_stages": (TRELLIS, 4),
+    "one_stage": (replace(TRELLIS, n_in=8), 5),
+    "two_stages": (replace(TRELLIS, n_in=12), 6),
+    "classes": (replace(TRELLIS, n_in=12, classes=4), 6),
+    "words": (replace(TRELLIS, n_in=32, n_out=32), 4),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_free_index_unit_puts_out_no_more_than_its_slack(name: str, tmp_path: Path) -> None:
+    config, slack = FREE[name]
+    unit = IndexUnit(config)
+    assert unit.slack == slack
+    prove(SlackMonitor(unit, slack), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["two_stages", "words"])
+def test_free_index_unit_needs_all_of_its_slack(name: str, tmp_path: Path) -> None:
+    config, slack = FREE[name]
+    refute(SlackMonitor(IndexUnit(config), slack - 1), tmp_path)
 
 
 def test_hold_proof_fails_for_what_does_not(tmp_path: Path) -> None:
