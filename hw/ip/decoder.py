@@ -262,7 +262,7 @@ class WeightDecoder(wiring.Component):
             turn_is = [turns.o.valid & (turns.o.payload == k) for k in range(len(self._indexes))]
             m.d.comb += [
                 turns.i.valid.eq(parser.opens),
-                turns.i.payload.eq(parser.codec),
+                turns.i.payload.eq(parser.opens_codec),
                 turns.o.ready.eq(masks.valid & masks.ready & masks.p.last),
             ]
         accepts: list[Value] = []

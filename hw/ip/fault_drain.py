@@ -13,15 +13,15 @@ _CAUSES = (
     Cause.ABORTED,
     Cause.LENGTH,
     Cause.CRC,
+    Cause.SCHEDULE,
     Cause.SLVERR,
     Cause.DECERR,
     Cause.HEADER,
     Cause.NETWORK,
     Cause.TRUNCATED,
-    Cause.SCHEDULE,
 )
 """Causes of a fault; of several at once the first counts, which is about the oldest stream."""
-_EARLIER = (Cause.ABORTED, Cause.CRC, Cause.LENGTH, Cause.SCHEDULE)
+_EARLIER = _CAUSES[:4]
 """Those that may still come while older streams drain: they are about these, or all."""
 
 
@@ -42,7 +42,7 @@ class FaultDrain(wiring.Component):
     Members
     -------
     wrong : In(wrong_layout())
-        What is wrong. The first bit opens the drain two cycles later.
+        What is wrong. The first bit opens the drain three cycles later.
     finishing : In(1)
         A stream is complete, and its CRC not known or not told yet.
     owes : In(1)
@@ -52,7 +52,7 @@ class FaultDrain(wiring.Component):
     dropping : In(1)
         A fault has been raised, and its recovery goes on: nothing else matters.
     halts : Out(1)
-        The parser must take no more words.
+        The parser must take no more words: two cycles after the first bit of ``wrong``.
     cancels : Out(1)
         With ``halts``: the stream that is finishing is the one that is wrong.
     fault : Out(1)
@@ -80,34 +80,39 @@ class FaultDrain(wiring.Component):
         """Build the registers; first the conditions, then their OR and the cause."""
         m = Module()
         hits = Signal(wrong_layout())
-        older = Signal()  # the stream that was finishing is not the one that is wrong
+        # The stream that was finishing is not the one that is wrong: with `hits`, with `found`.
+        was_finishing = Signal()
+        older = Signal()
+        found = Signal()
+        news = Signal(Cause)
+        at_once = Signal()
+        is_short = Signal()
         draining = Signal()
         short = Signal()
-        found = Signal()
         raises = Signal()
         flags = {cause: hits[cause.name.lower()] for cause in _CAUSES}
-        earlier = Cat(flags[cause] for cause in _EARLIER).any()
-        at_once = flags[Cause.ABORTED] | flags[Cause.SCHEDULE]
+        first = Cat(flags[cause] for cause in _EARLIER).any()
+        others = Cat(flag for cause, flag in flags.items() if cause not in _EARLIER).any()
         empty = Mux(short, self.still, ~self.finishing & ~self.owes)
         m.d.comb += [
-            found.eq(Mux(draining, earlier, hits.as_value().any()) & ~self.dropping & ~self.fault),
             raises.eq((draining & empty) | (found & at_once)),
             self.halts.eq(found | draining),
             self.cancels.eq(found & ~older),
         ]
         m.d.sync += [
             hits.eq(Mux(self.fault, 0, self.wrong.as_value())),
-            older.eq(self.finishing & ~self.wrong.crc),
+            was_finishing.eq(self.finishing & ~self.wrong.crc),
+            older.eq(was_finishing),
+            found.eq((first | (others & ~self.halts)) & ~self.dropping & ~self.fault & ~raises),
+            at_once.eq(flags[Cause.ABORTED] | flags[Cause.SCHEDULE]),
+            is_short.eq(flags[Cause.LENGTH]),
             draining.eq(self.halts & ~raises),
-            short.eq(self.halts & ((found & flags[Cause.LENGTH]) | short)),
+            short.eq(self.halts & ((found & is_short) | short)),
             self.fault.eq(raises),
         ]
+        for cause in reversed(_CAUSES):
+            with m.If(flags[cause]):
+                m.d.sync += news.eq(cause)
         with m.If(found):
-            for cause in reversed(_CAUSES):
-                if cause in _EARLIER:
-                    with m.If(flags[cause]):
-                        m.d.sync += self.cause.eq(cause)
-                else:
-                    with m.If(flags[cause] & ~draining):
-                        m.d.sync += self.cause.eq(cause)
+            m.d.sync += self.cause.eq(news)
         return m
