@@ -89,6 +89,9 @@ class BlockControl(wiring.Component):
         Control words.
     hungry : Out(1)
         The next word of the stream is a control word; no other may enter before it.
+    follows : Out(1)
+        A control word comes next when a group has left, that is, after the words of the current
+        one. It may enter in the cycle in which a group leaves.
     ahead : Out(1)
         All control words that precede the other words of the current group have entered.
     o : Out(stream.Signature(step_layout(config)))
@@ -103,6 +106,7 @@ class BlockControl(wiring.Component):
                 "count": In(32),
                 "i": In(stream.Signature(config.bus_bits)),
                 "hungry": Out(1),
+                "follows": Out(1),
                 "ahead": Out(1),
                 "o": Out(stream.Signature(step_layout(config))),
             }
@@ -128,8 +132,16 @@ class BlockControl(wiring.Component):
         leaves = Signal()
         primed = Signal()  # the width of the first block, the first field of all, is read
         settled = Signal()  # and `take` of the first group follows from it
+        final = left <= lanes
         m.d.comb += [
             self.hungry.eq(some & (known != CONTROL_AHEAD) & ~box.enough),
+            self.follows.eq(
+                Mux(
+                    known == CONTROL_AHEAD,
+                    some & ~box.enough,
+                    parse & ~final & ~box.still & (known == CONTROL_AHEAD - 1),
+                )
+            ),
             go.eq(some & (known != CONTROL_AHEAD) & box.enough & (primed == settled)),
             parse.eq(go & settled),
             box.go.eq(go),
@@ -141,7 +153,6 @@ class BlockControl(wiring.Component):
             leaves.eq(self.o.valid & self.o.ready),
         ]
         m.d.sync += known.eq(known + parse - leaves)
-        final = left <= lanes
         with m.If(parse):
             m.d.sync += [left.eq(left - lanes), some.eq(~final)]
         with m.If(self.start):

@@ -116,7 +116,7 @@ class IndexEntropy(wiring.Component):
         )
         units = [box.o[k * UNIT_BITS : (k + 1) * UNIT_BITS] for k in range(feeds)]
         m.submodules.table = table = EntropyTable(config)
-        lanes = [EntropyLane(config, turns=self._turns) for _ in range(self._decoders)]
+        lanes = [EntropyLane(config) for _ in range(self._decoders)]
         for k, lane in enumerate(lanes):
             m.submodules[f"lane_{k}"] = lane
 

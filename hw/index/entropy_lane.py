@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoder that two lanes of the entropy index share."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,6 +15,8 @@ __all__ = ["EntropyLane"]
 class EntropyLane(wiring.Component):
     """Entropy lane decoder: state, bits and memories of two lanes that alternate.
 
+    (One of them may be no lane at all: it never gets a unit, and its values mean nothing.)
+
     One lane, at the *back*, refills while the other, at the *front*, steps; every turn swaps them.
     Each lane holds the unit it reads, the unit after it, and how much of the first one is used.
     The entry of the front's state says how many bits form the next state and how many form the
@@ -26,9 +28,6 @@ class EntropyLane(wiring.Component):
     Parameters
     ----------
     config : EntropyConfig
-    turns : int, 1 or 2
-        Lanes that share this decoder. With one, every other turn belongs to no lane: it gets no
-        units, and its values mean nothing.
 
     Members
     -------
@@ -52,8 +51,8 @@ class EntropyLane(wiring.Component):
         Writes of the table; see :class:`xorloom.hw.index.entropy_table.EntropyTable`.
     """
 
-    def __init__(self, config: EntropyConfig, *, turns: int) -> None:
-        self._config, self._turns = config, turns
+    def __init__(self, config: EntropyConfig) -> None:
+        self._config = config
         super().__init__(
             {
                 "start": In(1),
@@ -80,11 +79,12 @@ class EntropyLane(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
         m = Module()
-        turns = range(self._turns)
-        filling = Signal()  # number of the lane at the back; here, as each decoder has many loads
-        first = Array(Signal(UNIT_BITS, name=f"first_{g}", reset_less=True) for g in turns)
-        second = Array(Signal(UNIT_BITS, name=f"second_{g}", reset_less=True) for g in turns)
-        holds = Array(Signal(2, name=f"holds_{g}") for g in turns)
+        unit = [Signal(UNIT_BITS, name=f"front_unit_{k}", reset_less=True) for k in range(2)]
+        back_unit = [Signal(UNIT_BITS, name=f"back_unit_{k}", reset_less=True) for k in range(2)]
+        filled_unit = [Signal(UNIT_BITS, name=f"filled_unit_{k}") for k in range(2)]
+        holds = Signal(2)  # which of the front's units are there
+        back_holds = Signal(2)
+        kept = Signal()
         # Bits that a lane lacks, minus one, from -16 (it lacks none) to 15.
         front_lack = Signal(5)
         back_lack = Signal(5)
@@ -98,9 +98,8 @@ class EntropyLane(wiring.Component):
         bits = Signal(8)
         lack_after = Signal(5)
         used_after = Signal(5)
-        front = ~filling if self._turns == 2 else 0
         m.d.comb += [
-            look.eq(Cat(first[front], second[front]) >> front_used),
+            look.eq(Cat(unit) >> front_used),
             bits.eq(Cat(look[k] & (entry.moved > k) for k in range(8))),
             lack_after.eq(front_lack + entry.total),
             used_after.eq(front_used + entry.total),
@@ -117,10 +116,19 @@ class EntropyLane(wiring.Component):
             read.en.eq((self.turn | self.begun) & ~self.state_write),
             read.addr.eq(Cat(entry.base | bits, opening)),
         ]
+        filled_holds = Mux(self.feed, Cat(1, kept), Cat(kept, back_holds[1] & ~passed))
+        m.d.comb += [
+            kept.eq(Mux(passed, back_holds[1], back_holds[0])),
+            filled_unit[0].eq(Mux(kept, Mux(passed, back_unit[1], back_unit[0]), self.unit)),
+            filled_unit[1].eq(Mux(self.feed, self.unit, back_unit[1])),
+        ]
         m.d.sync += passed.eq(self.turn & used_after[-1])
         with m.If(self.turn):
             m.d.sync += [
-                filling.eq(~filling),
+                Cat(unit).eq(Cat(filled_unit)),
+                Cat(back_unit).eq(Cat(unit)),
+                holds.eq(filled_holds),
+                back_holds.eq(holds),
                 front_lack.eq(Cat(back_lack[:-1], back_lack[-1] | self.feed)),
                 back_lack.eq(lack_after),
                 front_used.eq(back_used),
@@ -130,7 +138,8 @@ class EntropyLane(wiring.Component):
             ]
         with m.Elif(self.start):
             m.d.sync += [
-                filling.eq(0),
+                holds.eq(0),
+                back_holds.eq(0),
                 front_lack.eq(self.need - 1),
                 back_lack.eq(self.need - 1),
                 front_used.eq(0),
@@ -140,22 +149,10 @@ class EntropyLane(wiring.Component):
                 entry.total.eq(0),
                 opening.eq(self.several),
             ]
-        with m.Elif(self.feed):
-            m.d.sync += back_lack[-1].eq(1)
-        for g in turns:
-            back = filling == g
-            fed = self.feed & back
-            drops = passed & back
-            kept = Mux(drops, holds[g][1], holds[g][0])
-            with m.If(self.start):
-                m.d.sync += holds[g].eq(0)
-            with m.Elif(drops | fed):
-                both = Mux(drops, 0, holds[g][1])
-                m.d.sync += holds[g].eq(Mux(fed, Cat(1, kept), Cat(kept, both)))
-            with m.If(drops | (fed & ~holds[g][0])):
-                m.d.sync += first[g].eq(Mux(kept, second[g], self.unit))
-            with m.If(fed):
-                m.d.sync += second[g].eq(self.unit)
+        with m.Else():
+            m.d.sync += [Cat(back_unit).eq(Cat(filled_unit)), back_holds.eq(filled_holds)]
+            with m.If(self.feed):
+                m.d.sync += back_lack[-1].eq(1)
 
         held = Signal(UNIT_BITS, reset_less=True)
         moved = Signal(4, reset_less=True)

@@ -39,6 +39,8 @@ class Gearbox(wiring.Component):
         The oldest bits. Bits that have not arrived yet are undefined.
     enough : Out(1)
         The queue holds at least ``enough_bits`` bits. A register.
+    still : Out(1)
+        It would hold as many without what ``take`` says. Combinational.
     take : In
         How much to drop, in units of :py:`self.grain`; at most ``look_bits`` bits.
     go : In(1)
@@ -61,6 +63,7 @@ class Gearbox(wiring.Component):
                 "i": In(stream.Signature(bus_bits)),
                 "o": Out(look_bits),
                 "enough": Out(1),
+                "still": Out(1),
                 "take": In(range(self.take_max + 1)),
                 "go": In(1),
                 "flush": In(1),
@@ -91,16 +94,17 @@ class Gearbox(wiring.Component):
         drop = Signal(range(drop_max + 1))
         left = Signal(range(depth + 1))
         enter = Signal()
+        lower = level - self.take
         m.d.comb += [
             after.eq(offset + self.take),
             drop.eq(after >> shift_bits),
             left.eq(used - drop),
             enter.eq(self.i.valid & self.i.ready),
+            self.still.eq(lower >= self._enough),
         ]
         with m.If(self.flush):
             m.d.sync += [used.eq(0), offset.eq(0), level.eq(0), enough.eq(0)]
         with m.Else():
-            lower = level - self.take
             m.d.sync += [
                 used.eq(Mux(self.go, left, used) + enter),
                 level.eq(Mux(self.go, lower, level) + Mux(enter, per_word, 0)),
@@ -108,7 +112,7 @@ class Gearbox(wiring.Component):
                     Mux(
                         self.go,
                         Mux(
-                            enter, _at_least(lower, self._enough - per_word), lower >= self._enough
+                            enter, _at_least(lower, self._enough - per_word), self.still
                         ),
                         Mux(
                             enter, _at_least(level, self._enough - per_word), level >= self._enough
