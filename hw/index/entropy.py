@@ -145,7 +145,8 @@ class IndexEntropy(wiring.Component):
         # lanes that the next turn will have at the back are counted.
         real = Signal()  # they are lanes
         wants = [Signal(name=f"wants_{k}") for k in range(self._decoders)]
-        ranks = [Signal(range(max(2, self._decoders)), name=f"rank_{k}") for k in range(self._decoders)]
+        shape = range(max(2, self._decoders))
+        ranks = [Signal(shape, name=f"rank_{k}") for k in range(self._decoders)]
         part_bits = (feeds - 1).bit_length()
         feed_round = Signal(max(1, len(ranks[0]) - part_bits))
         want = Signal(range(feeds + 1))  # units of this round

@@ -111,9 +111,7 @@ class Gearbox(wiring.Component):
                 enough.eq(
                     Mux(
                         self.go,
-                        Mux(
-                            enter, _at_least(lower, self._enough - per_word), self.still
-                        ),
+                        Mux(enter, _at_least(lower, self._enough - per_word), self.still),
                         Mux(
                             enter, _at_least(level, self._enough - per_word), level >= self._enough
                         ),
