@@ -114,7 +114,16 @@ class IndexEntropy(wiring.Component):
             look_bits=feeds * UNIT_BITS,
             enough_bits=UNIT_BITS,
         )
-        units = [box.o[k * UNIT_BITS : (k + 1) * UNIT_BITS] for k in range(feeds)]
+        # The oldest units in a ring, one to a slot: that at `offset` is the oldest one. (To turn
+        # them first, and then to choose one for each lane, would be a longer path.)
+        slot_bits = (feeds - 1).bit_length()
+        slots = 1 << slot_bits
+        ring = []
+        for k in range(slots):
+            own = box.window[k * UNIT_BITS :]
+            turns = (box.offset + (slots - 1 - k)) >> slot_bits
+            ring.append(own.word_select(turns, slots * UNIT_BITS)[:UNIT_BITS])
+        ring = Array(ring)
         m.submodules.table = table = EntropyTable(config)
         lanes = [EntropyLane(config) for _ in range(self._decoders)]
         for k, lane in enumerate(lanes):
@@ -136,7 +145,7 @@ class IndexEntropy(wiring.Component):
             self.i.ready.eq(box.i.ready & ~self.clear),
             enter.eq(box.i.valid & box.i.ready),
             box.flush.eq(self.clear),
-            table.unit.eq(units[0]),
+            table.unit.eq(ring[box.offset[:slot_bits]]),
             table.unit_valid.eq(level != 0),
             table.clear.eq(self.clear),
         ]
@@ -147,43 +156,57 @@ class IndexEntropy(wiring.Component):
         wants = [Signal(name=f"wants_{k}") for k in range(self._decoders)]
         shape = range(max(2, self._decoders))
         ranks = [Signal(shape, name=f"rank_{k}") for k in range(self._decoders)]
-        part_bits = (feeds - 1).bit_length()
-        feed_round = Signal(max(1, len(ranks[0]) - part_bits))
+        feed_round = Signal(max(1, len(ranks[0]) - slot_bits))
         want = Signal(range(feeds + 1))  # units of this round
+        wanted = [Signal(name=f"wanted_{k + 1}") for k in range(feeds)]  # it is k + 1 or more
+        held = [Signal(name=f"held_{k + 1}") for k in range(feeds)]  # and so is `level`
+        enough = Signal()
         later = Signal(range(self._decoders - feeds + 1))  # and of the rounds after it
         following = Signal.like(want)
         hungry = [lane.hungry & real for lane in lanes]
         before = _counts_before(m, hungry)
+        want_next = Signal.like(want)
         m.d.comb += [
-            go.eq((want != 0) & (level >= want)),
+            enough.eq(Cat(there | ~asked for there, asked in zip(held, wanted, strict=True)).all()),
+            go.eq(wanted[0] & enough),
             following.eq(Mux(later > feeds, feeds, later)),
             box.take.eq(Mux(running, want, 1)),
             box.go.eq(go | table.take),
         ]
         with m.If(turn | begun):
+            m.d.comb += want_next.eq(Mux(before[-1] > feeds, feeds, before[-1]))
             m.d.sync += [
                 Cat(wants).eq(Cat(hungry)),
                 *(rank.eq(count) for rank, count in zip(ranks, before, strict=False)),
                 feed_round.eq(0),
-                want.eq(Mux(before[-1] > feeds, feeds, before[-1])),
                 later.eq(Mux(before[-1] > feeds, before[-1] - feeds, 0)),
             ]
         with m.Elif(go):
-            m.d.sync += [feed_round.eq(feed_round + 1), want.eq(following)]
-            m.d.sync += later.eq(later - following)
-        with m.If(self.clear):
-            m.d.sync += [level.eq(0), want.eq(0)]
+            m.d.comb += want_next.eq(following)
+            m.d.sync += [feed_round.eq(feed_round + 1), later.eq(later - following)]
         with m.Else():
-            taken = Mux(box.go, level - box.take, level)
-            m.d.sync += level.eq(taken + Mux(enter, per_word, 0))
+            m.d.comb += want_next.eq(want)
+        taken = level - box.take
+        with m.If(self.clear):
+            m.d.sync += [signal.eq(0) for signal in (level, want, *wanted, *held)]
+        with m.Else():
+            m.d.sync += [
+                level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0)),
+                want.eq(want_next),
+            ]
+            for k in range(feeds):
+                m.d.sync += [
+                    wanted[k].eq(want_next > k),
+                    held[k].eq(enter | Mux(box.go, taken > k, level > k)),
+                ]
         m.d.comb += [
             start.eq(table.done & ~running & ~begun),
             move.eq(~self.o.valid | self.o.ready),
             step.eq(armed & move),
-            turn.eq(running & ((want == 0) | (go & (later == 0))) & (~armed | move)),
+            turn.eq(running & enough & (later == 0) & (~armed | move)),
         ]
         for k, lane in enumerate(lanes):
-            now = ranks[k][part_bits:] == feed_round
+            now = ranks[k][slot_bits:] == feed_round
             m.d.comb += [
                 lane.start.eq(start),
                 lane.begun.eq(begun),
@@ -192,7 +215,7 @@ class IndexEntropy(wiring.Component):
                 lane.flip.eq(table.invert & ~table.listed),
                 lane.need.eq(table.need),
                 lane.feed.eq(go & wants[k] & now),
-                lane.unit.eq(Array(units)[ranks[k][:part_bits]]),
+                lane.unit.eq(ring[(box.offset + ranks[k])[:slot_bits]]),
                 lane.turn.eq(turn),
                 lane.move.eq(move),
                 lane.state_write.eq(table.state_write),

@@ -150,9 +150,11 @@ class EntropyLane(wiring.Component):
                 opening.eq(self.several),
             ]
         with m.Else():
-            m.d.sync += [Cat(back_unit).eq(Cat(filled_unit)), back_holds.eq(filled_holds)]
+            m.d.sync += back_holds.eq(filled_holds)
+            with m.If(passed | (self.feed & ~back_holds[0])):
+                m.d.sync += back_unit[0].eq(Mux(kept, back_unit[1], self.unit))
             with m.If(self.feed):
-                m.d.sync += back_lack[-1].eq(1)
+                m.d.sync += [back_unit[1].eq(self.unit), back_lack[-1].eq(1)]
 
         held = Signal(UNIT_BITS, reset_less=True)
         moved = Signal(4, reset_less=True)

@@ -37,6 +37,10 @@ class Gearbox(wiring.Component):
         Bus words; bit 0 is the oldest.
     o : Out(look_bits)
         The oldest bits. Bits that have not arrived yet are undefined.
+    window : Out
+        The oldest whole words, of which ``o`` is cut out. Registers.
+    offset : Out
+        Where in them ``o`` begins, in units of :py:`self.grain`. A register.
     enough : Out(1)
         The queue holds at least ``enough_bits`` bits. A register.
     still : Out(1)
@@ -62,6 +66,8 @@ class Gearbox(wiring.Component):
             {
                 "i": In(stream.Signature(bus_bits)),
                 "o": Out(look_bits),
+                "window": Out(span * bus_bits),
+                "offset": Out(max(1, (self._per_word - 1).bit_length())),
                 "enough": Out(1),
                 "still": Out(1),
                 "take": In(range(self.take_max + 1)),
@@ -78,11 +84,13 @@ class Gearbox(wiring.Component):
         used = Signal(range(depth + 1))
         enough = Signal()
         level = Signal(range(depth * per_word + 1))
-        offset = Signal(max(1, (per_word - 1).bit_length()))
+        offset = Signal.like(self.offset)
         window = Cat(words[: self._window])
         if per_word > 1:
             window = window >> (offset << (self.grain.bit_length() - 1))
         m.d.comb += [
+            self.window.eq(Cat(words[: self._window])),
+            self.offset.eq(offset),
             self.o.eq(window),
             self.enough.eq(enough),
             self.i.ready.eq(used != depth),
