@@ -127,6 +127,9 @@ class BlockControl(wiring.Component):
         left = Signal(32)  # slices of groups that are not parsed yet
         some = Signal()  # left != 0
         known = Signal(range(CONTROL_AHEAD + 1))  # groups parsed and not yet taken
+        known_next = Signal(range(CONTROL_AHEAD + 2))  # if none is taken
+        full = Signal()  # CONTROL_AHEAD of them
+        nearly = Signal()  # one less
         go = Signal()
         parse = Signal()
         leaves = Signal()
@@ -134,25 +137,22 @@ class BlockControl(wiring.Component):
         settled = Signal()  # and `take` of the first group follows from it
         final = left <= lanes
         m.d.comb += [
-            self.hungry.eq(some & (known != CONTROL_AHEAD) & ~box.enough),
+            self.hungry.eq(some & ~full & ~box.enough),
             self.follows.eq(
-                Mux(
-                    known == CONTROL_AHEAD,
-                    some & ~box.enough,
-                    parse & ~final & ~box.still & (known == CONTROL_AHEAD - 1),
-                )
+                Mux(full, some & ~box.enough, nearly & parse & ~final & ~box.still),
             ),
-            go.eq(some & (known != CONTROL_AHEAD) & box.enough & (primed == settled)),
+            go.eq(some & ~full & box.enough & (primed == settled)),
             parse.eq(go & settled),
             box.go.eq(go),
-            self.ahead.eq(
-                ~some
-                | (known == CONTROL_AHEAD)
-                | ((known == CONTROL_AHEAD - 1) & box.enough)  # parsed at this clock edge
-            ),
+            self.ahead.eq(~some | full | (nearly & box.enough)),  # parsed at this clock edge
+            known_next.eq(known + parse),
             leaves.eq(self.o.valid & self.o.ready),
         ]
-        m.d.sync += known.eq(known + parse - leaves)
+        m.d.sync += [
+            known.eq(known_next - leaves),
+            full.eq(Mux(leaves, known_next == CONTROL_AHEAD + 1, known_next == CONTROL_AHEAD)),
+            nearly.eq(Mux(leaves, known_next == CONTROL_AHEAD, known_next == CONTROL_AHEAD - 1)),
+        ]
         with m.If(parse):
             m.d.sync += [left.eq(left - lanes), some.eq(~final)]
         with m.If(self.start):

@@ -116,41 +116,37 @@ class BlockParser(wiring.Component):
         done = Signal()
         load = Signal()
         takes = [Signal(name=f"takes_{kind}") for kind in ("seed", "patch", "control")]
-        seeded = Signal()
         token_ready = Signal()
         ending = Signal()
         more = Signal()  # there is a next step
         per_patch = config.position_bits // patches.grain
         takes_seed, takes_patch, takes_control = takes
         leaves = control.o.valid & control.o.ready
+        # Without a step nothing is lacking. What arrives late is `ahead`: few terms depend on it.
+        may_seed = seeds.i.ready & words.has[0]
+        may_patch = patches.i.ready & Mux(
+            seed_budget.lack, seed_budget.short & seeds.i.ready & words.has[1], words.has[0]
+        )
+        seeded = ~seed_budget.lack | (seed_budget.short & may_seed)
         m.d.comb += [
-            takes_seed.eq(busy & control.ahead & seed_budget.lack & seeds.i.ready & words.has[0]),
-            seeded.eq(~seed_budget.lack | (takes_seed & seed_budget.short)),
-            takes_patch.eq(
-                busy
-                & control.ahead
-                & patch_budget.lack
-                & seeded
-                & patches.i.ready
-                & Mux(takes_seed, words.has[1], words.has[0])
-            ),
+            takes_seed.eq(control.ahead & seed_budget.lack & may_seed),
+            takes_patch.eq(control.ahead & patch_budget.lack & may_patch),
             takes_control.eq(
                 control.i.ready
                 & (control.hungry | (control.follows & leaves))
                 & Array(words.has)[takes_seed + takes_patch]
             ),
-            words.at[0].eq(0),
-            words.at[1].eq(takes_seed),
-            words.at[2].eq(takes_seed + takes_patch),
-            words.drop.eq(takes_seed + takes_patch + (takes_control | ending)),
+            words.take[0].eq(takes_seed),
+            words.take[1].eq(takes_patch),
+            words.take[2].eq(takes_control | ending),
             seed_budget.enter.eq(takes_seed),
             patch_budget.enter.eq(takes_patch),
             done.eq(
-                busy
-                & control.ahead
+                control.ahead
+                & busy
                 & token_ready
                 & seeded
-                & (~patch_budget.lack | (takes_patch & patch_budget.short))
+                & (~patch_budget.lack | (patch_budget.short & may_patch))
             ),
             load.eq(~busy | done),
             control.o.ready.eq(load & fresh),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queue of bus words that gives several of them in one cycle."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -17,8 +17,8 @@ class WordQueue(wiring.Component):
     """Word queue: bus words in, up to three of the oldest out per cycle. Latency one cycle.
 
     It holds four words in LUT RAM (in flip-flops on devices without), one more than may leave in
-    one cycle. So ``i.ready`` is a register, and with a word in every cycle three of them are there
-    again one cycle after each cycle in which one left.
+    one cycle. So ``i.ready`` is a register, and while a word leaves and one comes in every cycle,
+    three are there.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ class WordQueue(wiring.Component):
         Words in.
     has : Out(3)
         Bit ``k``: at least ``k + 1`` words are there. Registers.
-    at : In(range(3)).array(3)
-        Which word is looked at; 0 is the oldest.
+    take : In(1).array(3)
+        Who takes a word at this clock edge; not more than are there. May arrive late in the cycle,
+        the last one latest.
     o : Out(bus_bits).array(3)
-        These words; those that are not there are undefined.
-    drop : In(range(4))
-        How many words leave at this clock edge; not more than are there.
+        The words, in the order of who takes: ``o[0]`` is the oldest, ``o[1]`` that or the next one,
+        as ``take[0]`` says. Words that are not there are undefined.
     """
 
     def __init__(self, *, bus_bits: int) -> None:
@@ -45,9 +45,8 @@ class WordQueue(wiring.Component):
             {
                 "i": In(stream.Signature(bus_bits)),
                 "has": Out(LOOKS),
-                "at": In(range(LOOKS)).array(LOOKS),
+                "take": In(1).array(LOOKS),
                 "o": Out(bus_bits).array(LOOKS),
-                "drop": In(range(LOOKS + 1)),
             }
         )
 
@@ -58,7 +57,6 @@ class WordQueue(wiring.Component):
         oldest = Signal(range(_DEPTH))
         free = Signal(range(_DEPTH))
         push = Signal()
-        stay = Signal(_DEPTH)
         m.submodules.words = words = Memory(shape=self._bus_bits, depth=_DEPTH, init=[])
         write = words.write_port()
         m.d.comb += [
@@ -68,14 +66,18 @@ class WordQueue(wiring.Component):
             write.en.eq(push),
             write.addr.eq(free),
             write.data.eq(self.i.payload),
-            stay.eq(Array(flags >> k for k in range(LOOKS + 1))[self.drop]),
         ]
-        for at, word in zip(self.at, self.o, strict=True):
+        at, stay = oldest, flags
+        for k, (take, word) in enumerate(zip(self.take, self.o, strict=True)):
             read = words.read_port(domain="comb")
-            m.d.comb += [read.addr.eq(oldest + at), word.eq(read.data)]
+            m.d.comb += [read.addr.eq(at), word.eq(read.data)]
+            after = Signal.like(oldest, name=f"after_{k}")
+            left = Signal.like(flags, name=f"left_{k}")
+            m.d.comb += [after.eq(at + take), left.eq(Mux(take, stay >> 1, stay))]
+            at, stay = after, left
         m.d.sync += [
             flags.eq(Mux(push, Cat(1, stay), stay)),
-            oldest.eq(oldest + self.drop),
+            oldest.eq(at),
             free.eq(free + push),
         ]
         return m
