@@ -161,6 +161,7 @@ class IndexEntropy(wiring.Component):
         wanted = [Signal(name=f"wanted_{k + 1}") for k in range(feeds)]  # it is k + 1 or more
         held = [Signal(name=f"held_{k + 1}") for k in range(feeds)]  # and so is `level`
         enough = Signal()
+        last_round = Signal()  # and none after it
         later = Signal(range(self._decoders - feeds + 1))  # and of the rounds after it
         following = Signal.like(want)
         hungry = [lane.hungry & real for lane in lanes]
@@ -180,15 +181,20 @@ class IndexEntropy(wiring.Component):
                 *(rank.eq(count) for rank, count in zip(ranks, before, strict=False)),
                 feed_round.eq(0),
                 later.eq(Mux(before[-1] > feeds, before[-1] - feeds, 0)),
+                last_round.eq(before[-1] <= feeds),
             ]
         with m.Elif(go):
             m.d.comb += want_next.eq(following)
-            m.d.sync += [feed_round.eq(feed_round + 1), later.eq(later - following)]
+            m.d.sync += [
+                feed_round.eq(feed_round + 1),
+                later.eq(later - following),
+                last_round.eq(later <= feeds),
+            ]
         with m.Else():
             m.d.comb += want_next.eq(want)
         taken = level - box.take
         with m.If(self.clear):
-            m.d.sync += [signal.eq(0) for signal in (level, want, *wanted, *held)]
+            m.d.sync += [signal.eq(0) for signal in (level, want, *wanted, *held, last_round)]
         with m.Else():
             m.d.sync += [
                 level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0)),
@@ -203,7 +209,7 @@ class IndexEntropy(wiring.Component):
             start.eq(table.done & ~running & ~begun),
             move.eq(~self.o.valid | self.o.ready),
             step.eq(armed & move),
-            turn.eq(running & enough & (later == 0) & (~armed | move)),
+            turn.eq(last_round & enough & (~armed | move)),
         ]
         for k, lane in enumerate(lanes):
             now = ranks[k][slot_bits:] == feed_round

@@ -151,8 +151,7 @@ class EntropyLane(wiring.Component):
             ]
         with m.Else():
             m.d.sync += back_holds.eq(filled_holds)
-            with m.If(passed | (self.feed & ~back_holds[0])):
-                m.d.sync += back_unit[0].eq(Mux(kept, back_unit[1], self.unit))
+            m.d.sync += back_unit[0].eq(filled_unit[0])
             with m.If(self.feed):
                 m.d.sync += [back_unit[1].eq(self.unit), back_lack[-1].eq(1)]
 

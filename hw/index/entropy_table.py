@@ -128,6 +128,7 @@ class EntropyTable(wiring.Component):
         need = Signal(5)
         most = Signal(5)
         left = Signal(9)
+        last_one = Signal()  # one value is left
         at = Signal(8)
         odd = Signal()
         place = Signal(9)
@@ -167,6 +168,7 @@ class EntropyTable(wiring.Component):
                     end.eq(end + freq),
                     size.eq(size + (1 << width)),
                     left.eq(size + (1 << width)),
+                    last_one.eq((size == 0) & (width == 0)),
                     most.eq(width + (state_bits + 1) - _bit_length(freq)),
                     k.eq(k + 1),
                 ]
@@ -178,7 +180,8 @@ class EntropyTable(wiring.Component):
                     m.next = "SWEEP"
             with m.State("LIST"), m.If(self.unit_valid):
                 m.d.sync += [at.eq(at + 1), odd.eq(~odd), left.eq(left - 1)]
-                with m.If(left == 1):
+                m.d.sync += last_one.eq(left == 2)
+                with m.If(last_one):
                     m.next = "SWEEP"
             with m.State("SWEEP"):
                 m.d.sync += [place.eq(place + 1), turn.eq(turn + self._config.spread[1])]
@@ -197,7 +200,7 @@ class EntropyTable(wiring.Component):
         takes = machine.ongoing("HEAD") | machine.ongoing("FIELD")
         listing = machine.ongoing("LIST")
         m.d.comb += [
-            self.take.eq(self.unit_valid & (takes | (listing & (odd | (left == 1))))),
+            self.take.eq(self.unit_valid & (takes | (listing & (odd | last_one)))),
             self.value_write.eq(self.unit_valid & listing),
             self.done.eq(machine.ongoing("DONE")),
             sweeping.eq(machine.ongoing("SWEEP")),
