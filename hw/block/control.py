@@ -246,13 +246,17 @@ class BlockControl(wiring.Component):
         shape = entry.shape()
         slots = [Signal(shape, name=f"slot_{k}", reset_less=True) for k in range(CONTROL_AHEAD)]
         queued = Signal(range(CONTROL_AHEAD + 1))
+        valid = Signal()  # queued != 0
         place = Signal.like(queued)
         m.d.comb += [
             place.eq(queued - leaves),
-            self.o.valid.eq(queued != 0),
+            self.o.valid.eq(valid),
             self.o.payload.eq(slots[0]),
         ]
-        m.d.sync += queued.eq(place + enters)
+        m.d.sync += [
+            queued.eq(place + enters),
+            valid.eq(enters | Mux(leaves, queued > 1, valid)),
+        ]
         for n, slot in enumerate(slots):
             above = slots[n + 1] if n + 1 < CONTROL_AHEAD else entry
             with m.If(leaves | (queued == n)):

@@ -122,7 +122,9 @@ class BlockParser(wiring.Component):
         per_patch = config.position_bits // patches.grain
         takes_seed, takes_patch, takes_control = takes
         leaves = control.o.valid & control.o.ready
-        # Without a step nothing is lacking. What arrives late is `ahead`: few terms depend on it.
+        # The place of a word is known early: a control word that may enter is the oldest one, or it
+        # comes after all that the step lacks. Without a step nothing is lacking. What arrives late
+        # is `ahead`, so few terms depend on it.
         may_seed = seeds.i.ready & words.has[0]
         may_patch = patches.i.ready & Mux(
             seed_budget.lack, seed_budget.short & seeds.i.ready & words.has[1], words.has[0]
@@ -134,8 +136,11 @@ class BlockParser(wiring.Component):
             takes_control.eq(
                 control.i.ready
                 & (control.hungry | (control.follows & leaves))
-                & Array(words.has)[takes_seed + takes_patch]
+                & Array(words.has)[words.at[2]]
             ),
+            words.at[0].eq(0),
+            words.at[1].eq(seed_budget.lack),
+            words.at[2].eq(Mux(control.hungry, 0, seed_budget.lack + patch_budget.lack)),
             words.take[0].eq(takes_seed),
             words.take[1].eq(takes_patch),
             words.take[2].eq(takes_control | ending),

@@ -31,12 +31,13 @@ class WordQueue(wiring.Component):
         Words in.
     has : Out(3)
         Bit ``k``: at least ``k + 1`` words are there. Registers.
-    take : In(1).array(3)
-        Who takes a word at this clock edge; not more than are there. May arrive late in the cycle,
-        the last one latest.
+    at : In(range(3)).array(3)
+        Which words to look at; 0 is the oldest.
     o : Out(bus_bits).array(3)
-        The words, in the order of who takes: ``o[0]`` is the oldest, ``o[1]`` that or the next one,
-        as ``take[0]`` says. Words that are not there are undefined.
+        These words; those that are not there are undefined.
+    take : In(1).array(3)
+        So many words leave at this clock edge; not more than are there. May arrive late in the
+        cycle, the last one latest.
     """
 
     def __init__(self, *, bus_bits: int) -> None:
@@ -45,8 +46,9 @@ class WordQueue(wiring.Component):
             {
                 "i": In(stream.Signature(bus_bits)),
                 "has": Out(LOOKS),
-                "take": In(1).array(LOOKS),
+                "at": In(range(LOOKS)).array(LOOKS),
                 "o": Out(bus_bits).array(LOOKS),
+                "take": In(1).array(LOOKS),
             }
         )
 
@@ -67,17 +69,18 @@ class WordQueue(wiring.Component):
             write.addr.eq(free),
             write.data.eq(self.i.payload),
         ]
-        at, stay = oldest, flags
-        for k, (take, word) in enumerate(zip(self.take, self.o, strict=True)):
+        for at, word in zip(self.at, self.o, strict=True):
             read = words.read_port(domain="comb")
-            m.d.comb += [read.addr.eq(at), word.eq(read.data)]
+            m.d.comb += [read.addr.eq(oldest + at), word.eq(read.data)]
+        after, left = oldest, flags
+        for k, take in enumerate(self.take):
+            place, stay = after, left
             after = Signal.like(oldest, name=f"after_{k}")
             left = Signal.like(flags, name=f"left_{k}")
-            m.d.comb += [after.eq(at + take), left.eq(Mux(take, stay >> 1, stay))]
-            at, stay = after, left
+            m.d.comb += [after.eq(place + take), left.eq(Mux(take, stay >> 1, stay))]
         m.d.sync += [
-            flags.eq(Mux(push, Cat(1, stay), stay)),
-            oldest.eq(at),
+            flags.eq(Mux(push, Cat(1, left), left)),
+            oldest.eq(after),
             free.eq(free + push),
         ]
         return m
