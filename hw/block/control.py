@@ -89,6 +89,9 @@ class BlockControl(wiring.Component):
         Control words.
     hungry : Out(1)
         The next word of the stream is a control word; no other may enter before it.
+    follows : Out(1)
+        A control word comes next when a group has left, that is, after the words of the current
+        one. It may enter in the cycle in which a group leaves.
     ahead : Out(1)
         All control words that precede the other words of the current group have entered.
     o : Out(stream.Signature(step_layout(config)))
@@ -103,6 +106,7 @@ class BlockControl(wiring.Component):
                 "count": In(32),
                 "i": In(stream.Signature(config.bus_bits)),
                 "hungry": Out(1),
+                "follows": Out(1),
                 "ahead": Out(1),
                 "o": Out(stream.Signature(step_layout(config))),
             }
@@ -123,25 +127,32 @@ class BlockControl(wiring.Component):
         left = Signal(32)  # slices of groups that are not parsed yet
         some = Signal()  # left != 0
         known = Signal(range(CONTROL_AHEAD + 1))  # groups parsed and not yet taken
+        known_next = Signal(range(CONTROL_AHEAD + 2))  # if none is taken
+        full = Signal()  # CONTROL_AHEAD of them
+        nearly = Signal()  # one less
         go = Signal()
         parse = Signal()
         leaves = Signal()
         primed = Signal()  # the width of the first block, the first field of all, is read
         settled = Signal()  # and `take` of the first group follows from it
+        final = left <= lanes
         m.d.comb += [
-            self.hungry.eq(some & (known != CONTROL_AHEAD) & ~box.enough),
-            go.eq(some & (known != CONTROL_AHEAD) & box.enough & (primed == settled)),
+            self.hungry.eq(some & ~full & ~box.enough),
+            self.follows.eq(
+                Mux(full, some & ~box.enough, nearly & parse & ~final & ~box.still),
+            ),
+            go.eq(some & ~full & box.enough & (primed == settled)),
             parse.eq(go & settled),
             box.go.eq(go),
-            self.ahead.eq(
-                ~some
-                | (known == CONTROL_AHEAD)
-                | ((known == CONTROL_AHEAD - 1) & box.enough)  # parsed at this clock edge
-            ),
+            self.ahead.eq(~some | full | (nearly & box.enough)),  # parsed at this clock edge
+            known_next.eq(known + parse),
             leaves.eq(self.o.valid & self.o.ready),
         ]
-        m.d.sync += known.eq(known + parse - leaves)
-        final = left <= lanes
+        m.d.sync += [
+            known.eq(known_next - leaves),
+            full.eq(Mux(leaves, known_next == CONTROL_AHEAD + 1, known_next == CONTROL_AHEAD)),
+            nearly.eq(Mux(leaves, known_next == CONTROL_AHEAD, known_next == CONTROL_AHEAD - 1)),
+        ]
         with m.If(parse):
             m.d.sync += [left.eq(left - lanes), some.eq(~final)]
         with m.If(self.start):
@@ -235,13 +246,17 @@ class BlockControl(wiring.Component):
         shape = entry.shape()
         slots = [Signal(shape, name=f"slot_{k}", reset_less=True) for k in range(CONTROL_AHEAD)]
         queued = Signal(range(CONTROL_AHEAD + 1))
+        valid = Signal()  # queued != 0
         place = Signal.like(queued)
         m.d.comb += [
             place.eq(queued - leaves),
-            self.o.valid.eq(queued != 0),
+            self.o.valid.eq(valid),
             self.o.payload.eq(slots[0]),
         ]
-        m.d.sync += queued.eq(place + enters)
+        m.d.sync += [
+            queued.eq(place + enters),
+            valid.eq(enters | Mux(leaves, queued > 1, valid)),
+        ]
         for n, slot in enumerate(slots):
             above = slots[n + 1] if n + 1 < CONTROL_AHEAD else entry
             with m.If(leaves | (queued == n)):
