@@ -136,7 +136,7 @@ class WeightJoin(wiring.Component):
         slices, masks = (
             PingPong(port.payload.shape())
             if self._small
-            else FlowQueue(port.payload.shape(), slack=slack)
+            else FlowQueue(port.payload.shape(), slack=slack, flags=1)  # `last`
             for port, slack in zip((self.slices, self.masks), self._slack, strict=True)
         )
         ports = (self.slices, self.masks)

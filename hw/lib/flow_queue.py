@@ -32,6 +32,9 @@ class FlowQueue(wiring.Component):
         Items that the memory holds; 16 is what one row of LUT RAM holds.
     slack : int
         Items that may come in after ``i.ready`` fell; with 0, ``i`` is an ordinary stream.
+    flags : int
+        So many of the highest bits of ``o.payload`` are registers, for what decides on
+        ``o.ready``.
 
     Members
     -------
@@ -49,13 +52,15 @@ class FlowQueue(wiring.Component):
         If the depth is not a power of two, or leaves no room beside the slack.
     """
 
-    def __init__(self, shape: data.Layout | Shape, *, depth: int = 16, slack: int = 0) -> None:
+    def __init__(
+        self, shape: data.Layout | Shape, *, depth: int = 16, slack: int = 0, flags: int = 0
+    ) -> None:
         if depth & (depth - 1) or not 0 <= slack <= depth - 2:
             raise ConfigError(
                 f"depth must be a power of two and at least slack + 2, not {depth} for a slack of "
                 f"{slack}"
             )
-        self._shape, self._depth, self._slack = shape, depth, slack
+        self._shape, self._depth, self._slack, self._flags = shape, depth, slack, flags
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -87,29 +92,43 @@ class FlowQueue(wiring.Component):
             m.d.sync += level.eq(0)
         with m.Elif(push ^ take):
             m.d.sync += level.eq(level + Mux(push, 1, -1))
-        item = Value.cast(self.i.payload)
-        shown = []
-        for k, at in enumerate(range(0, len(item), _PART_BITS)):
-            part = item[at : at + _PART_BITS]
-            m.submodules[f"part_{k}"] = words = memory.Memory(
-                shape=unsigned(len(part)), depth=self._depth, init=[]
-            )
-            writes = words.write_port()
-            reads = words.read_port(domain="comb")
-            write = Signal(range(self._depth), name=f"write_{k}")
-            read = Signal(range(self._depth), name=f"read_{k}")
-            m.d.comb += [
-                writes.addr.eq(write),
-                writes.data.eq(part),
-                writes.en.eq(push),
-                reads.addr.eq(read),
-            ]
-            with m.If(self.clear):
-                m.d.sync += write.eq(read)
-            with m.Elif(push):
-                m.d.sync += write.eq(write + 1)
-            with m.If(take):
-                m.d.sync += read.eq(read + 1)
-            shown.append(reads.data)
+        item, end = Value.cast(self.i.payload), len(Value.cast(self.i.payload)) - self._flags
+        shown = [
+            self._part(m, f"{k}", item[at : min(at + _PART_BITS, end)], push, take)
+            for k, at in enumerate(range(0, end, _PART_BITS))
+        ]
+        if self._flags:
+            # What is at the pointer follows the flags that are shown.
+            follows = self._part(m, "flags", item[end:], push, take, ahead=1)
+            flags = Signal(self._flags, reset_less=True)
+            with m.If(take & level[1:].any()):
+                m.d.sync += flags.eq(follows)
+            with m.Elif(push & (take | ~valid)):
+                m.d.sync += flags.eq(item[end:])
+            shown.append(flags)
         m.d.comb += Value.cast(self.o.payload).eq(Cat(shown))
         return m
+
+    def _part(
+        self, m: Module, name: str, part: Value, push: Value, take: Value, *, ahead: int = 0
+    ) -> Value:
+        """Build memory and pointers of a part; return the item shown, or one ``ahead`` of it."""
+        words = memory.Memory(shape=unsigned(len(part)), depth=self._depth, init=[])
+        m.submodules[f"part_{name}"] = words
+        writes = words.write_port()
+        reads = words.read_port(domain="comb")
+        write = Signal(range(self._depth), name=f"write_{name}")
+        read = Signal(range(self._depth), init=ahead, name=f"read_{name}")
+        m.d.comb += [
+            writes.addr.eq(write),
+            writes.data.eq(part),
+            writes.en.eq(push),
+            reads.addr.eq(read),
+        ]
+        with m.If(self.clear):
+            m.d.sync += write.eq(read - ahead)
+        with m.Elif(push):
+            m.d.sync += write.eq(write + 1)
+        with m.If(take):
+            m.d.sync += read.eq(read + 1)
+        return reads.data
