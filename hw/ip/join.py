@@ -3,7 +3,6 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import Layout
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.payloads import mask_layout, slice_layout, weight_layout
@@ -202,12 +201,8 @@ class WeightJoin(wiring.Component):
         pairs = (("held_slices", self.slices), ("held_masks", self.masks))
         for (name, port), slack in zip(pairs, self._slack, strict=True):
             shape = port.payload.shape()
-            last = Layout.cast(shape)["last"]
-            buffer = (
-                PingPong(shape)
-                if self._small
-                else FlowQueue(shape, slack=slack, ahead=(last.offset, last.width))
-            )
+            # The highest bit is `last`.
+            buffer = PingPong(shape) if self._small else FlowQueue(shape, slack=slack, flags=1)
             m.submodules[name] = buffer
             m.d.comb += [
                 buffer.clear.eq(flush),

@@ -32,8 +32,9 @@ class FlowQueue(wiring.Component):
         Items that the memory holds; 16 is what one row of LUT RAM holds.
     slack : int
         Items that may come in after ``i.ready`` fell; with 0, ``i`` is an ordinary stream.
-    ahead : tuple of int, optional
-        First and number of the bits of the payload that ``after`` shows.
+    flags : int
+        So many of the highest bits of ``o.payload`` are registers, and ``after`` shows those of the
+        item behind: for what decides on ``o.ready``.
 
     Members
     -------
@@ -46,8 +47,8 @@ class FlowQueue(wiring.Component):
         reset ``o.payload`` stays as it is until the next item, for who still shows it.
     more : Out(1)
         There is an item behind the one on offer. A register.
-    after : Out
-        Bits of that item; only with ``ahead``.
+    after : Out(flags)
+        The flags of that item; only with ``flags``.
 
     Raises
     ------
@@ -61,14 +62,14 @@ class FlowQueue(wiring.Component):
         *,
         depth: int = 16,
         slack: int = 0,
-        ahead: tuple[int, int] | None = None,
+        flags: int = 0,
     ) -> None:
         if depth & (depth - 1) or not 0 <= slack <= depth - 2:
             raise ConfigError(
                 f"depth must be a power of two and at least slack + 2, not {depth} for a slack of "
                 f"{slack}"
             )
-        self._shape, self._depth, self._slack, self._ahead = shape, depth, slack, ahead
+        self._shape, self._depth, self._slack, self._flags = shape, depth, slack, flags
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -76,7 +77,7 @@ class FlowQueue(wiring.Component):
                 "clear": In(1),
                 "more": Out(1),
             }
-            | ({"after": Out(ahead[1])} if ahead else {})
+            | ({"after": Out(flags)} if flags else {})
         )
 
     def elaborate(self, _platform: object) -> Module:
@@ -100,19 +101,24 @@ class FlowQueue(wiring.Component):
         with m.Elif(push ^ take):
             m.d.sync += have.eq(Mux(push, Cat(1, have), Cat(have[1:], 0)))
         item = Value.cast(self.i.payload)
-        parts = [
-            self._part(m, str(k), item[at : at + _PART_BITS], push, take)
-            for k, at in enumerate(range(0, len(item), _PART_BITS))
+        end = len(item) - self._flags
+        shown = [
+            self._part(m, str(k), item[at : min(at + _PART_BITS, end)], push, take)
+            for k, at in enumerate(range(0, end, _PART_BITS))
         ]
-        m.d.comb += Value.cast(self.o.payload).eq(Cat(parts))
-        if self._ahead:
-            first, count = self._ahead
-            bits = item[first : first + count]
-            m.d.comb += self.after.eq(self._part(m, "ahead", bits, push, take, 1))
+        if self._flags:
+            flags = Signal(self._flags, reset_less=True)
+            m.d.comb += self.after.eq(self._part(m, "flags", item[end:], push, take, ahead=1))
+            with m.If(take & have[1]):
+                m.d.sync += flags.eq(self.after)
+            with m.Elif(push & (take | ~have[0])):
+                m.d.sync += flags.eq(item[end:])
+            shown.append(flags)
+        m.d.comb += Value.cast(self.o.payload).eq(Cat(shown))
         return m
 
     def _part(
-        self, m: Module, name: str, bits: Value, push: Signal, take: Signal, ahead: int = 0
+        self, m: Module, name: str, bits: Value, push: Signal, take: Signal, *, ahead: int = 0
     ) -> Value:
         """Return some bits of the item on offer, or of one behind it, from a memory of their own.
 
