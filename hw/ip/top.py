@@ -11,6 +11,7 @@ from xorloom.hw.bus.axi_reader import AxiReader
 from xorloom.hw.bus.beats import beat_data, kept_groups
 from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import BEATS, BeatLayout, network_id
@@ -44,6 +45,8 @@ class IpBlock(wiring.Component):
         they come on ``s_axis_*``, where ``tlast`` closes one weight stream or several.
     beats : str
         ``packed``, which a DMA engine can store, or ``planar``, without ``tkeep``.
+    pipeline : str
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`.
     address_bits, outstanding, max_burst, align_bytes
         For the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`.
 
@@ -78,6 +81,7 @@ class IpBlock(wiring.Component):
         levels: bool = False,
         reader: bool = False,
         beats: str = BEATS[0],
+        pipeline: str = PIPELINES[0],
         address_bits: int = 32,
         outstanding: int = 4,
         max_burst: int = 256,
@@ -85,7 +89,13 @@ class IpBlock(wiring.Component):
     ) -> None:
         self._layout = layout = BeatLayout(value.n_out, planes, levels, beats)
         self._decoder = WeightDecoder(
-            value, indexes, planes=planes, masked=masked, levels=levels, packets=not reader
+            value,
+            indexes,
+            planes=planes,
+            masked=masked,
+            levels=levels,
+            packets=not reader,
+            pipeline=pipeline,
         )
         self._registers = Registers(
             bus_bits=value.bus_bits,
