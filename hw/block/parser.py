@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parser of the block codec: sorts bus words into gearboxes, issues beats to the lanes."""
 
+from typing import Any
+
 from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -163,7 +165,8 @@ class BlockParser(wiring.Component):
         ]
         for budget in budgets:
             m.d.comb += [budget.load.eq(load), budget.clear.eq(phase == Phase.HEADER)]
-        for box, chosen, word in zip((seeds, patches, control), takes, words.o, strict=True):
+        boxes: list[Any] = [seeds, patches, control]
+        for box, chosen, word in zip(boxes, takes, words.o, strict=True):
             m.d.comb += [box.i.payload.eq(word), box.i.valid.eq(chosen)]
         with m.If(load):
             m.d.sync += [

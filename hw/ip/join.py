@@ -202,7 +202,9 @@ class WeightJoin(wiring.Component):
         for (name, port), slack in zip(pairs, self._slack, strict=True):
             shape = port.payload.shape()
             # The highest bit is `last`.
-            buffer = PingPong(shape) if self._small else FlowQueue(shape, slack=slack, flags=1)
+            buffer = (
+                PingPong(shape) if self._small else FlowQueue(shape, slack=slack, flags=1, pop=True)
+            )
             m.submodules[name] = buffer
             m.d.comb += [
                 buffer.clear.eq(flush),

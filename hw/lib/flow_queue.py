@@ -35,6 +35,9 @@ class FlowQueue(wiring.Component):
     flags : int
         So many of the highest bits of ``o.payload`` are registers, and ``after`` shows those of the
         item behind: for what decides on ``o.ready``.
+    pop : bool
+        Whether ``o.ready`` is 1 only while ``o.valid``, and not with ``clear``. It then goes
+        straight to the pointers.
 
     Members
     -------
@@ -63,13 +66,15 @@ class FlowQueue(wiring.Component):
         depth: int = 16,
         slack: int = 0,
         flags: int = 0,
+        pop: bool = False,
     ) -> None:
         if depth & (depth - 1) or not 0 <= slack <= depth - 2:
             raise ConfigError(
                 f"depth must be a power of two and at least slack + 2, not {depth} for a slack of "
                 f"{slack}"
             )
-        self._shape, self._depth, self._slack, self._flags = shape, depth, slack, flags
+        self._shape, self._depth, self._slack = shape, depth, slack
+        self._flags, self._pop = flags, pop
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -91,7 +96,7 @@ class FlowQueue(wiring.Component):
         ready = ~have[self._depth - 1 - self._slack]
         m.d.comb += [
             push.eq(self.i.valid & ~self.clear & (1 if self._slack else ready)),
-            take.eq(have[0] & self.o.ready & ~self.clear),
+            take.eq(self.o.ready & (1 if self._pop else have[0] & ~self.clear)),
             self.i.ready.eq(ready),
             self.o.valid.eq(have[0]),
             self.more.eq(have[1]),
