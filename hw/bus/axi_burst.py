@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Splitter of descriptors into AXI bursts."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import descriptor_layout
@@ -83,6 +83,9 @@ class AxiBurst(wiring.Component):
         # then minus a block for every burst.
         self.addend = Signal.like(self.left, init=0, reset_less=True)
         self.start = Signal(self.block_bits, reset_less=True)
+        # The next burst is the first; beats of the descriptor, minus one, if that is the only one.
+        self.first = Signal(reset_less=True)
+        self.whole = Signal(self.block_bits, reset_less=True)
         super().__init__(
             {
                 "i": In(stream.Signature(descriptor_layout(address_bits))),
@@ -96,15 +99,15 @@ class AxiBurst(wiring.Component):
         m = Module()
         block_bits, word_bits = self.block_bits, self._word_bits
         left, addend, start = self.left, self.addend, self.start
-        ones = (1 << block_bits) - 1
         block = Signal(self._address_bits - word_bits - block_bits)
         turn = Signal(self.turn_bits, reset_less=True)
         idle = Signal(init=1)
         live = Signal()
         settle = Signal(2)
+        last = left[-1]
+        first, whole = self.first, self.whole
         load = Signal()
         step = Signal()
-        last = left[-1]
         address = self.i.p.address
         m.d.comb += [
             self.i.ready.eq(idle),
@@ -113,7 +116,8 @@ class AxiBurst(wiring.Component):
             load.eq(idle & self.i.valid),
             step.eq(live & self.o.ready),
             self.o.p.address.eq(Cat(start, block) << word_bits),
-            self.o.p.beats.eq((Mux(last, left[:block_bits], ones) - start)[:8]),
+            # Only a first burst does not begin where a block does.
+            self.o.p.beats.eq(Mux(last, Mux(first, whole, left[:block_bits]), ~start)[:8]),
             self.o.p.turn.eq(turn),
             self.o.p.final.eq(last),
         ]
@@ -121,10 +125,12 @@ class AxiBurst(wiring.Component):
             idle.eq((idle & ~load) | (step & last)),
             live.eq(settle[1] | (live & ~(step & last))),
             settle.eq(settle << 1 | load),
+            first.eq(settle.any() | (first & ~step)),
         ]
         with m.If(load):
             m.d.sync += [
-                left.eq(address[word_bits:][:block_bits] - (1 << block_bits)),
+                # Minus a block: constants in the upper bits are resets of the flip-flops.
+                left.eq(Cat(address[word_bits:][:block_bits], Const(-1, len(left) - block_bits))),
                 addend.eq(self.i.p.length[word_bits:]),
                 block.eq(address[word_bits + block_bits :]),
                 start.eq(address[word_bits:][:block_bits]),
@@ -135,6 +141,8 @@ class AxiBurst(wiring.Component):
                 left.eq(left + addend),
                 addend.eq(Mux(settle[0], Mux(turn == 0, -1, 0), -(1 << block_bits))),
             ]
+        with m.If(settle[0]):
+            m.d.sync += whole.eq(addend[:block_bits] - (turn == 0))
         with m.If(step):
             m.d.sync += [block.eq(block + 1), start.eq(0)]
         return m

@@ -10,7 +10,7 @@ from xorloom.hw.lib.payloads import descriptor_layout, word_layout
 from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.sw.base.errors import ConfigError
 
-from .axi_burst import AxiBurst
+from .axi_burst import AxiBurst, burst_layout
 from .byte_aligner import ByteAligner
 
 __all__ = ["AxiReader"]
@@ -87,6 +87,8 @@ class AxiReader(wiring.Component):
             max_burst=max_burst,
             align_bytes=align_bytes,
         )
+        # The ready of the address channel arrives late in the cycle, and goes no further than this.
+        self.ahead = PingPong(burst_layout(address_bits, self.bursts.turn_bits))
         super().__init__(
             {
                 "descriptor": In(stream.Signature(descriptor_layout(address_bits))),
@@ -127,13 +129,16 @@ class AxiReader(wiring.Component):
         fates = [
             Signal(fate, name=f"fate_{k}", reset_less=True) for k in range(self._outstanding + 1)
         ]
+        ahead = self.ahead
+        m.submodules.ahead = ResetInserter(stop)(ahead)
+        wiring.connect(m, bursts.o, ahead.i)
         offered = Signal()
         address = Signal(self._address_bits, reset_less=True)
         beats = Signal(8, reset_less=True)
         m.d.comb += [
             stop.eq(self.abort | drain),
-            bursts.o.ready.eq(~flying[-1] & (~offered | self.m_axi_arready)),
-            issue.eq(bursts.o.valid & bursts.o.ready & ~self.abort),
+            ahead.o.ready.eq(~flying[-1] & (~offered | self.m_axi_arready)),
+            issue.eq(ahead.o.valid & ahead.o.ready & ~self.abort),
             land.eq(self.m_axi_rvalid & self.m_axi_rready & self.m_axi_rlast),
             self.m_axi_arvalid.eq(offered),
             self.m_axi_araddr.eq(address),
@@ -146,8 +151,8 @@ class AxiReader(wiring.Component):
             drain.eq(stop & flying[0]),
             offered.eq(issue | (offered & ~self.m_axi_arready)),
         ]
-        with m.If(bursts.o.ready):
-            m.d.sync += [address.eq(bursts.o.p.address), beats.eq(bursts.o.p.beats)]
+        with m.If(ahead.o.ready):
+            m.d.sync += [address.eq(ahead.o.p.address), beats.eq(ahead.o.p.beats)]
         with m.If(issue & ~land):
             m.d.sync += flying.eq(flying << 1 | 1)
         with m.If(land & ~issue):
@@ -156,9 +161,9 @@ class AxiReader(wiring.Component):
             # A free place takes the burst on offer, whether that is issued now or later.
             moved = Mux(land, fates[k + 1], fates[k])
             kept = Mux(land, (flying >> 1)[k], flying[k])
-            m.d.sync += fates[k].eq(Mux(kept, moved, Cat(bursts.o.p.turn, bursts.o.p.final)))
+            m.d.sync += fates[k].eq(Mux(kept, moved, Cat(ahead.o.p.turn, ahead.o.p.final)))
         words_busy = self._pass_words(m, bursts.turn_bits, fates[0], stop, drain)
-        m.d.comb += self.busy.eq(queued | bursts.busy | flying[0] | words_busy)
+        m.d.comb += self.busy.eq(queued | bursts.busy | ahead.o.valid | flying[0] | words_busy)
         return m
 
     def _queue_descriptors(self, m: Module, bursts: Any, drain: Signal) -> Value:
