@@ -17,7 +17,7 @@ from xorloom.sw.spec.layout import (
 
 __all__ = ["HeaderChecks", "header_words"]
 
-_BITS = 16
+_BITS = 8
 """Bits of a field that are checked between two registers: two levels of LUT4."""
 
 

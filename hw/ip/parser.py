@@ -111,6 +111,10 @@ class WeightParser(wiring.Component):
     """
 
     def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
+        # A word of a block is taken, of which string; words and marks inside. Read by proofs.
+        self.gives = Signal()
+        self.kind = Signal()
+        self.inside = Signal(2)
         self._bus_bits, self._networks, self._packets = bus_bits, dict(networks), packets
         packet = stream.Signature(packet_layout(bus_bits))
         super().__init__(
@@ -145,12 +149,13 @@ class WeightParser(wiring.Component):
         opened, schedule, block = (Signal(name=n) for n in ("opened", "schedule", "block"))
         ended, pends, drop = (Signal(name=n) for n in ("ended", "pends", "drop"))
         passes = Signal(init=1)  # the state takes words
-        can_open, cut_off = (Signal(name=n) for n in ("can_open", "cut_off"))
+        can_open, cut_off, halted = (Signal(name=n) for n in ("can_open", "cut_off", "halted"))
         boundary = Signal(init=1)  # the last word taken was the last of its input packet
         # `closing` lasts until the closing mark is labelled, `finishing` until it has gone out.
         closing, finishing = (Signal(name=n) for n in ("closing", "finishing"))
         takes, full, feeds = (Signal(name=n) for n in ("takes", "full", "feeds"))
-        opens, refills, gives = (Signal(name=n) for n in ("opening", "refills", "gives"))
+        opens, refills = (Signal(name=n) for n in ("opening", "refills"))
+        gives, kind = self.gives, self.kind
         block_ends, stream_ends = (Signal(name=n) for n in ("block_ends", "stream_ends"))
         # One signal per header word; checks and CRC look at the words one cycle later.
         comes, came = (Signal(words, name=n) for n in ("comes", "came"))
@@ -162,6 +167,7 @@ class WeightParser(wiring.Component):
             opens.eq(comes[-1]),
             refills.eq(takes & schedule),
             gives.eq(takes & block),
+            kind.eq(blocks.kind),
             block_ends.eq(takes & blocks.final),
             stream_ends.eq(block_ends & blocks.blocks_final),
             feeds.eq(ended & ~full),
@@ -178,18 +184,20 @@ class WeightParser(wiring.Component):
             blocks.opened.eq(opened),
             blocks.refills.eq(refills),
             blocks.takes.eq(gives),
-            blocks.clear.eq(drain.halts | cut_off | self.fault),
+            blocks.clear.eq(halted),
         ]
-        finish, right = self._check_crc(m, past, full, takes & ~drop, head, comes, ended, drop)
+        finish, right = self._check_crc(
+            m, past, full, takes & ~drop, head, comes, feeds, stream_ends | ended, drop
+        )
         # Whether the state will take words is known a cycle late; what changes it stops them.
         goes_on = Cat(head[:-1], head[-1] & can_open, schedule, block, drop)
         stops = word.last | head[-1] | (blocks.final & blocks.blocks_final)
         if words > 1:
             goes_on = Cat(goes_on, opened & ~full)
             stops |= head[-2] & ~can_open
-        halts = drain.halts | cut_off
         m.d.sync += [
-            passes.eq(goes_on.any() & ~(takes & stops) & ~halts),
+            passes.eq(goes_on.any() & ~(takes & stops) & ~(drain.halts | cut_off | halted)),
+            halted.eq(drain.halts | cut_off),
             # So that the next stream opens in the first cycle of `closing` or later: then its mark
             # is labelled later than the closing one.
             can_open.eq(self.may_open & ~ended & ~finish[:-3].any()),
@@ -219,15 +227,15 @@ class WeightParser(wiring.Component):
             m,
             past,
             full,
-            gives & ~blocks.kind,
-            gives & blocks.kind,
+            gives & ~kind,
+            gives & kind,
             opened,
             closing & right,
             checks,
         )
         self._find_faults(m, drain, takes, drop, finishing)
         m.d.comb += [drain.wrong.crc.eq(closing & ~right), drain.wrong.truncated.eq(cut_off)]
-        with m.If(halts):
+        with m.If(halted):
             m.d.sync += [state.eq(0) for state in (head, opened, schedule, block, pends)]
         with m.If(drain.cancels):
             m.d.sync += [state.eq(0) for state in (ended, finish, closing, finishing)]
@@ -250,11 +258,13 @@ class WeightParser(wiring.Component):
         takes: Value,
         head: Signal,
         comes: Signal,
-        ended: Signal,
+        feeds: Signal,
+        tail: Value,
         drop: Signal,
     ) -> tuple[Signal, Signal]:
         """Build the word register and the CRC, whose own field is taken as 0.
 
+        ``tail`` is 1 in the cycle before that of ``feeds``, in which that field follows the words.
         Return the cycles from the last word on, one-hot, and a flag from the last of them on: the
         CRC is right.
         """
@@ -275,16 +285,20 @@ class WeightParser(wiring.Component):
             crc.clear.eq(clears),
             right.eq(Mux(finish[-1], crc.right, kept)),
         ]
+        # A register of its own for the wide multiplexer. It lasts longer than `ended`, so that it
+        # is not merged with that.
+        follows = Signal()
+        m.d.sync += follows.eq(tail)
         with m.If(~full):
-            m.d.sync += past.eq(Mux(ended, expected, entry))
+            m.d.sync += past.eq(Mux(follows, expected, entry))
         with m.If(comes[place]):
             m.d.sync += expected.eq(own)
         with m.If(finish[-1]):
             m.d.sync += kept.eq(crc.right)
         m.d.sync += [
-            counts.eq(takes | (ended & ~full)),
+            counts.eq(takes | feeds),
             clears.eq((head[0] & ~takes) | drop),
-            finish.eq(finish << 1 | (ended & ~full)),
+            finish.eq(finish << 1 | feeds),
         ]
         return finish, right
 
@@ -343,6 +357,7 @@ class WeightParser(wiring.Component):
         index_passes = ~first.index | self.index.ready
         m.d.comb += [
             full.eq(~labels.i.ready),
+            self.inside.eq(valid + labels.o.valid + full),
             labels.clear.eq(self.fault),
             labels.i.valid.eq(valid),
             label.data.eq(Cat(past[:at], count, past[at + 32 :])),

@@ -10,6 +10,8 @@ from .header import header_words
 
 __all__ = ["BlockSchedule", "spare_bits"]
 
+_HALF = 16
+
 
 def spare_bits(bus_bits: int) -> int:
     """Return how many schedule bits the last word of a header holds."""
@@ -129,15 +131,21 @@ class BlockSchedule(wiring.Component):
             ]
         with m.If(self.clear):
             m.d.sync += [begins.eq(1), final.eq(0)]
-        # Blocks behind the next one: negative in the last block. The addend is a register, first
-        # the number of blocks, so the adder needs no multiplexer.
-        behind = Signal(signed(33), init=-2, reset_less=True)
-        addend = Signal(signed(33), init=-1, reset_less=True)
+        # Blocks that follow this one, minus one, in halves, as a long carry chain is slow. The
+        # lower half is negative until it has borrowed. Its addend is a register, first the number
+        # of blocks, so that no multiplexer follows the adder.
+        low = Signal(signed(_HALF + 1), init=-2, reset_less=True)
+        high = Signal(32 - _HALF, reset_less=True)
+        addend = Signal(signed(_HALF + 1), init=-1, reset_less=True)
         settles = Signal()
-        m.d.comb += self.blocks_final.eq(behind[-1])
-        m.d.sync += settles.eq(self.blocks_come)
+        none_high = Signal(reset_less=True)
+        blocks = self.past[96 % bus :][:32]
+        m.d.comb += self.blocks_final.eq(low[-1] & none_high)
+        m.d.sync += [settles.eq(self.blocks_come), none_high.eq(high == 0)]
         with m.If(self.blocks_come):
-            m.d.sync += [behind.eq(-2), addend.eq(self.past[96 % bus :][:32])]
+            m.d.sync += [low.eq(-2), addend.eq(blocks[:_HALF]), high.eq(blocks[_HALF:])]
         with m.Elif(settles | shifts):
-            m.d.sync += [behind.eq(behind + addend), addend.eq(-1)]
+            m.d.sync += [low.eq(low + addend), addend.eq(-1)]
+        with m.Elif(low[-1] & ~none_high):
+            m.d.sync += [low[-1].eq(0), high.eq(high - 1)]
         return m

@@ -13,10 +13,10 @@ _GROUP = 4
 """Bits of a word whose parities, of every subset, are computed first: a LUT4 each. Every row takes
 one of them, so a bit drives 8 LUTs, where row by row it would drive 16, and nothing is computed
 twice."""
-_FAN_IN = 16
-"""Inputs of an XOR between two registers: five LUT4 in two levels."""
-_FEW = 5
-"""Parities of a word that the register takes in at once, in two levels of LUT4."""
+_FAN_IN = 8
+"""Inputs of an XOR between two registers: three LUT4 in two levels."""
+_FEW = 2
+"""Parities of a word that the register takes in at once, in one LUT4 with two bits of its own."""
 
 
 def crc_columns(bus_bits: int) -> tuple[int, ...]:
@@ -35,8 +35,8 @@ class Crc32(wiring.Component):
 
     The share of a word is computed in registered XOR levels before it meets the register, so Fmax
     does not depend on the width of a word. The register is kept in coordinates in which a word
-    shifts it by one bit, with feedback from its last one: two levels of LUT4, where the plain
-    matrix would need up to 21 inputs. Source: Derby, High-speed CRC computation using state-space
+    shifts it by one bit, with feedback from its last one: one LUT4, where the plain matrix would
+    need up to 21 inputs. Source: Derby, High-speed CRC computation using state-space
     transformations, Globecom 2001. Twin: ``zlib.crc32``.
 
     Parameters

@@ -185,12 +185,19 @@ class JoinMonitor(wiring.Component):
         return m
 
 
+_STRIDE = 8
+
+
 class ParserMonitor(wiring.Component):
     """A source that holds its words, and two takers that do as they like.
 
-    ``bad``: a word is taken from the source and not handed over once, or handed over and not taken;
-    marks of the two packets do not go out together; a word of a string on offer was withdrawn or
-    changed, though nothing is wrong.
+    ``bad``: a word of a block is handed over that is not, in its turn, one that was taken from the
+    source, or goes to another string than its schedule bit says; marks of the two packets do not go
+    out together; a word of a string on offer was withdrawn or changed before a fault; ``verified``
+    without its marks.
+
+    One word is followed, whichever the solver picks (``pick``): it must come out behind as many
+    others as were inside when it was taken. All its bits go the same way; every eighth is compared.
     """
 
     def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
@@ -206,6 +213,7 @@ class ParserMonitor(wiring.Component):
             "quiet",
             "owes",
             "still",
+            "pick",
         )
         super().__init__(
             {name: In(1) for name in ports}
@@ -235,26 +243,44 @@ class ParserMonitor(wiring.Component):
             held.eq(dut.i.payload),
         ]
         faults = []
+        ports = (dut.value, dut.index)
         goes = [dut.value.valid & self.value_ready, dut.index.valid & self.index_ready]
-        words = [go & ~port.p.mark for go, port in zip(goes, (dut.value, dut.index), strict=True)]
-        marks = [go & port.p.mark for go, port in zip(goes, (dut.value, dut.index), strict=True)]
-        takes = dut.i.valid & dut.i.ready
-        for port in (dut.value, dut.index):
+        words = [go & ~port.p.mark for go, port in zip(goes, ports, strict=True)]
+        marks = [go & port.p.mark for go, port in zip(goes, ports, strict=True)]
+        for port in ports:
             offer, before, waits = (
                 Value.cast(port.payload),
                 Signal.like(Value.cast(port.payload)),
                 Signal(),
             )
             m.d.sync += [
-                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.halts & ~dut.fault),
+                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.fault),
                 before.eq(offer),
             ]
             faults.append(waits & (~port.valid | (offer != before)))
-        faults += [marks[0] ^ marks[1], words[0] & words[1], (words[0] | words[1]) & ~takes]
-        faults += [dut.opens & ~(marks[0] & takes), dut.verified & ~marks[0]]
-        faults += [marks[0] & ~dut.opens & ~dut.verified]
-        for port, go in zip((dut.value, dut.index), words, strict=True):
-            faults.append(go & (port.p.data != dut.i.p.data))
+        leaves = words[0] | words[1] | marks[0]
+        ahead = Signal(2)
+        follows, kind = Signal(), Signal()
+        picked = Signal(len(self.data[::_STRIDE]))
+        with m.If(dut.fault):
+            m.d.sync += follows.eq(0)
+        with m.Elif(dut.gives & self.pick & ~follows):
+            m.d.sync += [
+                follows.eq(1),
+                picked.eq(dut.i.p.data[::_STRIDE]),
+                kind.eq(dut.kind),
+                ahead.eq(dut.inside - leaves),
+            ]
+        with m.Elif(follows & leaves):
+            m.d.sync += [ahead.eq(ahead - 1), follows.eq(ahead != 0)]
+        due = follows & (ahead == 0)
+        came = Mux(kind, words[1], words[0])
+        got = Mux(kind, dut.index.p.data, dut.value.p.data)[::_STRIDE]
+        faults += [marks[0] ^ marks[1], words[0] & words[1], leaves & (dut.inside == 0)]
+        faults += [due & leaves & ~dut.fault & (~came | (got != picked))]
+        marked = Signal()
+        m.d.sync += marked.eq(marks[0] & ~dut.fault)
+        faults += [dut.verified & ~marked]
         m.d.comb += [self.bad.eq(Cat(faults).any()), self.busy.eq(words[1])]
         return m
 
