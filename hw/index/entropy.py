@@ -166,7 +166,6 @@ class IndexEntropy(wiring.Component):
         following = Signal.like(want)
         hungry = [lane.hungry & real for lane in lanes]
         before = _counts_before(m, hungry)
-        want_next = Signal.like(want)
         m.d.comb += [
             enough.eq(Cat(there | ~asked for there, asked in zip(held, wanted, strict=True)).all()),
             go.eq(wanted[0] & enough),
@@ -175,8 +174,9 @@ class IndexEntropy(wiring.Component):
             box.go.eq(go | table.take),
         ]
         with m.If(turn | begun):
-            m.d.comb += want_next.eq(Mux(before[-1] > feeds, feeds, before[-1]))
             m.d.sync += [
+                want.eq(Mux(before[-1] > feeds, feeds, before[-1])),
+                *(asked.eq(before[-1] > k) for k, asked in enumerate(wanted)),
                 Cat(wants).eq(Cat(hungry)),
                 *(rank.eq(count) for rank, count in zip(ranks, before, strict=False)),
                 feed_round.eq(0),
@@ -184,27 +184,20 @@ class IndexEntropy(wiring.Component):
                 last_round.eq(before[-1] <= feeds),
             ]
         with m.Elif(go):
-            m.d.comb += want_next.eq(following)
             m.d.sync += [
+                want.eq(following),
+                *(asked.eq(later > k) for k, asked in enumerate(wanted)),
                 feed_round.eq(feed_round + 1),
                 later.eq(later - following),
                 last_round.eq(later <= feeds),
             ]
-        with m.Else():
-            m.d.comb += want_next.eq(want)
         taken = level - box.take
         with m.If(self.clear):
             m.d.sync += [signal.eq(0) for signal in (level, want, *wanted, *held, last_round)]
         with m.Else():
-            m.d.sync += [
-                level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0)),
-                want.eq(want_next),
-            ]
-            for k in range(feeds):
-                m.d.sync += [
-                    wanted[k].eq(want_next > k),
-                    held[k].eq(enter | Mux(box.go, taken > k, level > k)),
-                ]
+            m.d.sync += level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0))
+            for k, there in enumerate(held):
+                m.d.sync += there.eq(enter | Mux(box.go, taken > k, level > k))
         m.d.comb += [
             start.eq(table.done & ~running & ~begun),
             move.eq(~self.o.valid | self.o.ready),
