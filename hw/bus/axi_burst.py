@@ -100,6 +100,9 @@ class AxiBurst(wiring.Component):
         block_bits, word_bits = self.block_bits, self._word_bits
         left, addend, start = self.left, self.addend, self.start
         block = Signal(self._address_bits - word_bits - block_bits)
+        # Counted in halves; the carry between them is known before it is needed.
+        low, high = block[: len(block) // 2], block[len(block) // 2 :]
+        carry = Signal(reset_less=True)
         turn = Signal(self.turn_bits, reset_less=True)
         idle = Signal(init=1)
         live = Signal()
@@ -133,6 +136,7 @@ class AxiBurst(wiring.Component):
                 left.eq(Cat(address[word_bits:][:block_bits], Const(-1, len(left) - block_bits))),
                 addend.eq(self.i.p.length[word_bits:]),
                 block.eq(address[word_bits + block_bits :]),
+                carry.eq(address[word_bits + block_bits :][: len(low)].all()),
                 start.eq(address[word_bits:][:block_bits]),
                 turn.eq(-address[self._align_bits : word_bits]),
             ]
@@ -144,5 +148,10 @@ class AxiBurst(wiring.Component):
         with m.If(settle[0]):
             m.d.sync += whole.eq(addend[:block_bits] - (turn == 0))
         with m.If(step):
-            m.d.sync += [block.eq(block + 1), start.eq(0)]
+            m.d.sync += [
+                low.eq(low + 1),
+                high.eq(high + carry),
+                carry.eq(low == (1 << len(low)) - 2),
+                start.eq(0),
+            ]
         return m

@@ -23,8 +23,9 @@ class AxiReader(wiring.Component):
     """Read master: reads the memory that descriptors name, as whole bus words, in order.
 
     Bursts are issued ahead, also those of later descriptors, while earlier data arrive. One word
-    per cycle. The address channel and the words are registers; ``m_axi_rready`` is one gate behind
-    registers and falls only if words are not taken.
+    per cycle; an address every two, where bursts may have more than one beat. The address channel
+    and the words are registers; ``m_axi_rready`` is one gate behind registers and falls only if
+    words are not taken.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class AxiReader(wiring.Component):
                 raise ConfigError(f"{name} must be at least 1, not {value}")
         self._bus_bits, self._address_bits = bus_bits, address_bits
         self._outstanding, self._queue = outstanding, queue
-        self._align_bytes = align_bytes
+        self._align_bytes, self._max_burst = align_bytes, max_burst
         # One bit per burst in flight, counting the one on offer; the oldest is bit 0.
         self.flying = Signal(outstanding)
         self.bursts = AxiBurst(
@@ -133,11 +134,19 @@ class AxiReader(wiring.Component):
         m.submodules.ahead = ResetInserter(stop)(ahead)
         wiring.connect(m, bursts.o, ahead.i)
         offered = Signal()
+        # Whether the next burst may be issued. Bursts of two beats and more need not follow each
+        # other without a cycle in between, so that it is known a cycle early.
+        may = Signal()
+        waits = offered & ~self.m_axi_arready
+        if self._max_burst > 1:
+            m.d.sync += may.eq(~issue & ~waits & ~(flying[-1] & ~land))
+        else:
+            m.d.comb += may.eq(~flying[-1] & ~waits)
         address = Signal(self._address_bits, reset_less=True)
         beats = Signal(8, reset_less=True)
         m.d.comb += [
             stop.eq(self.abort | drain),
-            ahead.o.ready.eq(~flying[-1] & (~offered | self.m_axi_arready)),
+            ahead.o.ready.eq(may),
             issue.eq(ahead.o.valid & ahead.o.ready & ~self.abort),
             land.eq(self.m_axi_rvalid & self.m_axi_rready & self.m_axi_rlast),
             self.m_axi_arvalid.eq(offered),
@@ -149,7 +158,7 @@ class AxiReader(wiring.Component):
         ]
         m.d.sync += [
             drain.eq(stop & flying[0]),
-            offered.eq(issue | (offered & ~self.m_axi_arready)),
+            offered.eq(issue | waits),
         ]
         with m.If(ahead.o.ready):
             m.d.sync += [address.eq(ahead.o.p.address), beats.eq(ahead.o.p.beats)]
