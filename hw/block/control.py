@@ -130,6 +130,7 @@ class BlockControl(wiring.Component):
         known_next = Signal(range(CONTROL_AHEAD + 2))  # if none is taken
         full = Signal()  # CONTROL_AHEAD of them
         nearly = Signal()  # one less
+        lasts = Signal()  # the bits are enough for one group more than the next one
         go = Signal()
         parse = Signal()
         leaves = Signal()
@@ -139,7 +140,7 @@ class BlockControl(wiring.Component):
         m.d.comb += [
             self.hungry.eq(some & ~full & ~box.enough),
             self.follows.eq(
-                Mux(full, some & ~box.enough, nearly & parse & ~final & ~box.still),
+                Mux(full, some & ~box.enough, nearly & parse & ~final & ~lasts),
             ),
             go.eq(some & ~full & box.enough & (primed == settled)),
             parse.eq(go & settled),
@@ -158,7 +159,8 @@ class BlockControl(wiring.Component):
         with m.If(self.start):
             m.d.sync += [left.eq(self.count), some.eq(self.count != 0)]
 
-        opens, width = self._widths(m, box, go, parse, primed, settled)
+        opens, width, parts = self._widths(m, box, go, parse, primed, settled)
+        m.d.comb += lasts.eq(box.level >= parts)
 
         ends = data.StructLayout({"live": lanes, "final": 1})
         cut_fields = Signal(lanes * width_max, reset_less=True)
@@ -201,14 +203,20 @@ class BlockControl(wiring.Component):
         parse: Signal,
         primed: Signal,
         settled: Signal,
-    ) -> tuple[Signal, Signal]:
-        """Follow the blocks; return whether the next group opens one, and its field width."""
+    ) -> tuple[Signal, Signal, Signal]:
+        """Follow the blocks.
+
+        Return whether the next group opens one, its field width, and how many bits must be there so
+        that there are enough for another group behind it.
+        """
         config = self._config
         opens = Signal()
         width = Signal(range(config.position_bits + 1))
         next_width = Signal(WIDTH_FIELD_BITS)
         block_left = Signal(range(config.block_groups))
         take = Signal.like(box.take)
+        threshold = control_threshold_bits(config)
+        parts = Signal(range(2 * threshold + 1))  # take + threshold
         m.d.comb += box.take.eq(take)
         # lanes * width as tables: Yosys would map a product to a slow multiplier block.
         fields = {name: Signal.like(take, name=f"{name}_fields") for name in ("next", "own")}
@@ -224,12 +232,14 @@ class BlockControl(wiring.Component):
                 opens.eq(1),
                 width.eq(next_width),
                 take.eq(fields["next"] + WIDTH_FIELD_BITS),
+                parts.eq(fields["next"] + (WIDTH_FIELD_BITS + threshold)),
                 block_left.eq(config.block_groups - 1),
             ]
         with m.Elif(parse):
             m.d.sync += [
                 opens.eq(0),
                 take.eq(fields["own"]),
+                parts.eq(fields["own"] + threshold),
                 block_left.eq(block_left - 1),
             ]
         with m.If(go & (opens | ~primed)):
@@ -239,7 +249,7 @@ class BlockControl(wiring.Component):
             m.d.sync += primed.eq(1)
         with m.If(self.start):
             m.d.sync += [primed.eq(0), settled.eq(0), take.eq(WIDTH_FIELD_BITS)]
-        return opens, width
+        return opens, width, parts
 
     def _queue(self, m: Module, entry: data.View, enters: Signal, leaves: Signal) -> None:
         """Build the queue of groups; it never overflows, because ``known`` counts them."""

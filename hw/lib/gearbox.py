@@ -43,8 +43,8 @@ class Gearbox(wiring.Component):
         Where in them ``o`` begins, in units of :py:`self.grain`. A register.
     enough : Out(1)
         The queue holds at least ``enough_bits`` bits. A register.
-    still : Out(1)
-        It would hold as many without what ``take`` says. Combinational.
+    level : Out
+        How much it holds, in units of :py:`self.grain`. A register.
     take : In
         How much to drop, in units of :py:`self.grain`; at most ``look_bits`` bits.
     go : In(1)
@@ -69,7 +69,7 @@ class Gearbox(wiring.Component):
                 "window": Out(span * bus_bits),
                 "offset": Out(max(1, (self._per_word - 1).bit_length())),
                 "enough": Out(1),
-                "still": Out(1),
+                "level": Out(range((span + 1) * self._per_word + 1)),
                 "take": In(range(self.take_max + 1)),
                 "go": In(1),
                 "flush": In(1),
@@ -83,7 +83,7 @@ class Gearbox(wiring.Component):
         words = [Signal(self._bus_bits, name=f"word_{k}", reset_less=True) for k in range(depth)]
         used = Signal(range(depth + 1))
         enough = Signal()
-        level = Signal(range(depth * per_word + 1))
+        level = Signal.like(self.level)
         offset = Signal.like(self.offset)
         window = Cat(words[: self._window])
         if per_word > 1:
@@ -102,24 +102,26 @@ class Gearbox(wiring.Component):
         drop = Signal(range(drop_max + 1))
         left = Signal(range(depth + 1))
         enter = Signal()
-        lower = level - self.take
         m.d.comb += [
             after.eq(offset + self.take),
             drop.eq(after >> shift_bits),
             left.eq(used - drop),
             enter.eq(self.i.valid & self.i.ready),
-            self.still.eq(lower >= self._enough),
+            self.level.eq(level),
         ]
         with m.If(self.flush):
             m.d.sync += [used.eq(0), offset.eq(0), level.eq(0), enough.eq(0)]
         with m.Else():
+            lower = level - self.take
             m.d.sync += [
                 used.eq(Mux(self.go, left, used) + enter),
                 level.eq(Mux(self.go, lower, level) + Mux(enter, per_word, 0)),
                 enough.eq(
                     Mux(
                         self.go,
-                        Mux(enter, _at_least(lower, self._enough - per_word), self.still),
+                        Mux(
+                            enter, _at_least(lower, self._enough - per_word), lower >= self._enough
+                        ),
                         Mux(
                             enter, _at_least(level, self._enough - per_word), level >= self._enough
                         ),
