@@ -35,6 +35,9 @@ class FlowQueue(wiring.Component):
     flags : int
         So many of the highest bits of ``o.payload`` are registers, for what decides on
         ``o.ready``.
+    pop : bool
+        Whether ``o.ready`` is 1 only while ``o.valid``, and not while ``clear``. It then goes
+        straight to the pointers.
 
     Members
     -------
@@ -42,6 +45,10 @@ class FlowQueue(wiring.Component):
         Items in.
     o : Out(stream.Signature(shape))
         The same items, in order.
+    comes : Out(1)
+        ``o.valid`` of the next cycle.
+    flags_next : Out(flags)
+        The flags of the next cycle; valid if ``comes``.
     clear : In(1)
         All items are dropped, what comes in and what is taken in this cycle, too. Unlike after a
         reset ``o.payload`` stays as it is until the next item, for who still shows it.
@@ -53,18 +60,27 @@ class FlowQueue(wiring.Component):
     """
 
     def __init__(
-        self, shape: data.Layout | Shape, *, depth: int = 16, slack: int = 0, flags: int = 0
+        self,
+        shape: data.Layout | Shape,
+        *,
+        depth: int = 16,
+        slack: int = 0,
+        flags: int = 0,
+        pop: bool = False,
     ) -> None:
         if depth & (depth - 1) or not 0 <= slack <= depth - 2:
             raise ConfigError(
                 f"depth must be a power of two and at least slack + 2, not {depth} for a slack of "
                 f"{slack}"
             )
-        self._shape, self._depth, self._slack, self._flags = shape, depth, slack, flags
+        self._shape, self._depth, self._slack = shape, depth, slack
+        self._flags, self._pop = flags, pop
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
+                "comes": Out(1),
+                "flags_next": Out(flags),
                 "clear": In(1),
             }
         )
@@ -73,20 +89,23 @@ class FlowQueue(wiring.Component):
         """Build the count, and memory and pointers by parts of the payload."""
         m = Module()
         level = Signal(range(self._depth + 1))
+        more = Signal()  # two items or more
         ready = Signal(init=1)
         valid = Signal()
         push = Signal()
         take = Signal()
         m.d.comb += [
             push.eq(self.i.valid & ~self.clear & (1 if self._slack else ready)),
-            take.eq(valid & self.o.ready & ~self.clear),
+            take.eq(self.o.ready & (1 if self._pop else valid & ~self.clear)),
+            more.eq(level[1:].any()),
+            self.comes.eq(push | ((more | (valid & ~self.o.ready)) & ~self.clear)),
             self.i.ready.eq(ready),
             self.o.valid.eq(valid),
         ]
         m.d.sync += [
             # One item may come in before this is seen, and one with it.
             ready.eq(level <= self._depth - self._slack - 2),
-            valid.eq(push | ((level[1:].any() | (valid & ~self.o.ready)) & ~self.clear)),
+            valid.eq(self.comes),
         ]
         with m.If(self.clear):
             m.d.sync += level.eq(0)
@@ -101,10 +120,11 @@ class FlowQueue(wiring.Component):
             # What is at the pointer follows the flags that are shown.
             follows = self._part(m, "flags", item[end:], push, take, ahead=1)
             flags = Signal(self._flags, reset_less=True)
-            with m.If(take & level[1:].any()):
-                m.d.sync += flags.eq(follows)
-            with m.Elif(push & (take | ~valid)):
-                m.d.sync += flags.eq(item[end:])
+            m.d.comb += self.flags_next.eq(
+                Mux(Mux(take, more, valid), Mux(take, follows, flags), item[end:])
+            )
+            with m.If(self.comes):
+                m.d.sync += flags.eq(self.flags_next)
             shown.append(flags)
         m.d.comb += Value.cast(self.o.payload).eq(Cat(shown))
         return m

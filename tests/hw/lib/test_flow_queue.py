@@ -69,6 +69,7 @@ def test_flow_queue_ready_is_a_register_and_leaves_room_for_the_slack(
         ctx.set(dut.o.ready, 1)
         for n in range(took + slack):
             assert ctx.get(dut.o.valid)
+            assert ctx.get(dut.comes) == (n + 1 < took + slack)
             assert ctx.get(dut.o.payload) == n
             await ctx.tick()
         assert not ctx.get(dut.o.valid)
