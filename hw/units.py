@@ -58,7 +58,8 @@ WINDOW_UNITS = ("decoder", "value", "control", "network")
 DIRECT_UNITS = ("decoder", "value", "network")
 """The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec; ``core`` is without deframer and reader."""
+"""The same for an index codec; ``core`` is without deframer and reader, and that of the trellis
+without the queue that has to follow: see :func:`xorloom.hw.index.decoder.index_core`."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
