@@ -25,6 +25,7 @@ from xorloom.hw.index.decoder import index_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.lib.payloads import level_bits
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
@@ -122,11 +123,11 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
 
 
-def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
+def _window_unit(unit: str, config: WindowConfig, pipeline: str) -> wiring.Component:
     if unit == "decoder":
-        return WindowShell(config)
+        return WindowShell(config, pipeline=pipeline)
     if unit == "value":
-        return WindowUnit(config)
+        return WindowUnit(config, pipeline="small")  # its output is a stream
     return WindowControl(config) if unit == "control" else WindowNetwork(config)
 
 
@@ -181,6 +182,7 @@ def generate_unit(
     levels: bool = False,
     beats: str = BEATS[0],
     memory: Mapping[str, int] | None = None,
+    pipeline: str = PIPELINES[0],
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
 
@@ -205,6 +207,9 @@ def generate_unit(
         instead of codes.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
+    pipeline : str
+        Of the window decoder and of IP blocks, one of
+        :data:`xorloom.hw.lib.slice_pipe.PIPELINES`: the small one needs no LUT RAM.
 
     Raises
     ------
@@ -228,7 +233,7 @@ def generate_unit(
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
-        options |= {"beats": beats}
+        options |= {"beats": beats, "pipeline": pipeline}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
@@ -244,7 +249,9 @@ def generate_unit(
         parameters |= {"levels": levels}
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
-        top = _window_unit(unit, config)
+        top = _window_unit(unit, config, pipeline)
+        if unit == "decoder":
+            parameters |= {"pipeline": pipeline}
     elif isinstance(config, BlockConfig):
         _check_unit(unit, BLOCK_UNITS)
         top = _block_unit(unit, config, stages)

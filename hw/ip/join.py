@@ -136,7 +136,7 @@ class WeightJoin(wiring.Component):
         slices, masks = (
             PingPong(port.payload.shape())
             if self._small
-            else FlowQueue(port.payload.shape(), slack=slack)
+            else FlowQueue(port.payload.shape(), slack=slack, flags=1, pop=True)
             for port, slack in zip((self.slices, self.masks), self._slack, strict=True)
         )
         ports = (self.slices, self.masks)
@@ -150,12 +150,18 @@ class WeightJoin(wiring.Component):
                 port.ready.eq(buffer.i.ready & ~blocked),
                 buffer.o.ready.eq(takes),
             ]
+        if self._small:
+            may = (~last | any_whole) & ~blocked
+            m.d.comb += offers.eq(slices.o.valid & masks.o.valid & may)
+        else:
+            # The flag of a slice is its `last`.
+            may = (~slices.flags_next | (whole.any() & ~leaves)) & ~(linger | closing | self.kill)
+            m.d.sync += offers.eq(slices.comes & masks.comes & may)
         codes = slices.o.p.bits
         if self._masked:
             codes &= Cat(bit.replicate(self._width) for bit in masks.o.p.mask)
         m.d.comb += [
             last.eq(slices.o.p.last),
-            offers.eq(slices.o.valid & masks.o.valid & (~last | any_whole) & ~blocked),
             takes.eq(offers & self.o.ready),
             leaves.eq(takes & last),
             stays.eq((offers | linger) & ~self.o.ready),

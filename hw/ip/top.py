@@ -11,6 +11,7 @@ from xorloom.hw.bus.axi_reader import AxiReader
 from xorloom.hw.bus.beats import beat_data, kept_groups
 from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import BEATS, BeatLayout, network_id
@@ -37,7 +38,7 @@ class IpBlock(wiring.Component):
 
     Parameters
     ----------
-    value, indexes, planes, masked, levels
+    value, indexes, planes, masked, levels, pipeline
         See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     reader : bool
         Whether weight streams are read from memory (``m_axi_*``), as descriptors say; otherwise
@@ -82,10 +83,17 @@ class IpBlock(wiring.Component):
         outstanding: int = 4,
         max_burst: int = 256,
         align_bytes: int = 1,
+        pipeline: str = PIPELINES[0],
     ) -> None:
         self._layout = layout = BeatLayout(value.n_out, planes, levels, beats)
         self._decoder = WeightDecoder(
-            value, indexes, planes=planes, masked=masked, levels=levels, packets=not reader
+            value,
+            indexes,
+            planes=planes,
+            masked=masked,
+            levels=levels,
+            packets=not reader,
+            pipeline=pipeline,
         )
         self._registers = Registers(
             bus_bits=value.bus_bits,

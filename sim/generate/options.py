@@ -177,6 +177,14 @@ class UnitOptions:
             default="packed",
         ),
     ] = None
+    pipeline: Annotated[
+        str | None,
+        Option(
+            "ip, stream-ip, window decoder: fast, with queues in LUT RAM; or small, for devices "
+            "that have none, as iCE40.",
+            default="fast",
+        ),
+    ] = None
     address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
         None
     )

@@ -44,6 +44,8 @@ class UnitPlan:
         Form of the output beats of IP blocks; empty for other units.
     memory : mapping
         All parameters of the read master, for ``ip``.
+    pipeline : str
+        Of the window decoder and of IP blocks; empty for other units.
     """
 
     name: str
@@ -54,6 +56,7 @@ class UnitPlan:
     levels: bool = False
     beats: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
+    pipeline: str = ""
 
     @property
     def _generated(self) -> "ValueConfig | IndexConfig":
@@ -67,7 +70,7 @@ class UnitPlan:
         from xorloom.hw.units import default_name
         from xorloom.sw.base.cache import digest
 
-        facts = [self.name, self.planes, self.stages, self.levels, dict(self.memory)]
+        facts = [self.name, self.planes, self.stages, self.levels, dict(self.memory), self.pipeline]
         configs = [(config.codec, config.to_dict()) for config in (self.config, *self.indexes)]
         mark = digest(json.dumps([facts, configs], sort_keys=True))[:_HASH_DIGITS]
         return f"{default_name(self.name, self._generated)}_{mark}"
@@ -86,11 +89,18 @@ class UnitPlan:
             If the codec has no such unit, or parameters do not fit together, or no module can
             have the name.
         """
+        from xorloom.hw.lib.slice_pipe import PIPELINES
         from xorloom.hw.units import IP_UNITS, generate_unit
 
+        pipeline = self.pipeline or PIPELINES[0]
         if self.name not in IP_UNITS:
             return generate_unit(
-                self.name, self._generated, name=name, stages=self.stages, levels=self.levels
+                self.name,
+                self._generated,
+                name=name,
+                stages=self.stages,
+                levels=self.levels,
+                pipeline=pipeline,
             )
         return generate_unit(
             self.name,
@@ -101,6 +111,7 @@ class UnitPlan:
             levels=self.levels,
             beats=self.beats,
             memory=self.memory,
+            pipeline=pipeline,
         )
 
 
@@ -162,6 +173,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     import inspect
 
     from xorloom.hw.ip.top import IpBlock
+    from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
     from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.spec.layout import BEATS
@@ -172,9 +184,18 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if memory and name != "ip":
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
+    config = options.config(unit.planes)
+    pipeline = ""
+    if name in IP_UNITS or (name == "decoder" and config.codec == "window"):
+        pipeline = check_pipeline(unit.pipeline or PIPELINES[0])
+    elif unit.pipeline is not None:
+        raise ConfigError(
+            f"--pipeline goes with --unit {', '.join(IP_UNITS)} or the decoder of --value window, "
+            f"not with {name} of {config.codec}"
+        )
     if name not in INDEXED:
         return UnitPlan(
-            name, options.config(unit.planes), stages=options.stages or 1, levels=unit.levels
+            name, config, stages=options.stages or 1, levels=unit.levels, pipeline=pipeline
         )
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
@@ -187,12 +208,13 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
     return UnitPlan(
         name,
-        options.config(unit.planes),
+        config,
         indexes,
         planes,
         levels=unit.levels,
         beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
         memory=memory,
+        pipeline=pipeline,
     )
 
 

@@ -161,6 +161,8 @@ def config_text(
         values["levels"] = True
     if plan.beats:
         values["beats"] = plan.beats
+    if plan.pipeline:
+        values["pipeline"] = plan.pipeline
     values |= plan.memory
     lines = [
         "# All parameters of what lies beside this file. To make it again:",

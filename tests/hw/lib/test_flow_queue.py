@@ -14,14 +14,16 @@ from tests.helpers.proof import Eager
 from tests.helpers.rtl import drive, simulate
 
 
-@pytest.mark.parametrize("slack", [0, 1, 5, 14])
+@pytest.mark.parametrize(("slack", "flags"), [(0, 0), (1, 3), (5, 0), (14, 1)])
 @pytest.mark.parametrize(
     ("source", "sink"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5), (0.1, 0.9), (0.9, 0.1)]
 )
-def test_flow_queue_keeps_order_and_takes_the_slack(source: float, sink: float, slack: int) -> None:
+def test_flow_queue_keeps_order_and_takes_the_slack(
+    source: float, sink: float, slack: int, flags: int
+) -> None:
     rng = random.Random(slack)
     words = [rng.getrandbits(150) for _ in range(200)]
-    dut = Eager(FlowQueue(unsigned(150), slack=slack), slack)
+    dut = Eager(FlowQueue(unsigned(150), slack=slack, flags=flags), slack)
     run = drive(dut, words, len(words), source=source, sink=sink, seed=1 + slack)
     assert run.items == words
 
@@ -67,6 +69,7 @@ def test_flow_queue_ready_is_a_register_and_leaves_room_for_the_slack(
         ctx.set(dut.o.ready, 1)
         for n in range(took + slack):
             assert ctx.get(dut.o.valid)
+            assert ctx.get(dut.comes) == (n + 1 < took + slack)
             assert ctx.get(dut.o.payload) == n
             await ctx.tick()
         assert not ctx.get(dut.o.valid)
@@ -76,8 +79,9 @@ def test_flow_queue_ready_is_a_register_and_leaves_room_for_the_slack(
     simulate(dut, bench)
 
 
-def test_flow_queue_clear_drops_all_and_leaves_what_is_shown() -> None:
-    dut = FlowQueue(unsigned(8))
+@pytest.mark.parametrize("flags", [0, 3])
+def test_flow_queue_clear_drops_all_and_leaves_what_is_shown(flags: int) -> None:
+    dut = FlowQueue(unsigned(8), flags=flags)
 
     async def bench(ctx: Any, _reset: Signal) -> None:
         ctx.set(dut.i.valid, 1)

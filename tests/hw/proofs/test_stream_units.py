@@ -98,14 +98,15 @@ def join(**options: Any) -> WeightJoin:
     return WeightJoin(VALUE, planes=1, masked=False, **options)
 
 
-def eager(slack: int, late: int) -> Eager:
-    return Eager(FlowQueue(unsigned(BITS), depth=4, slack=slack), late)
+def eager(slack: int, late: int, flags: int = 0) -> Eager:
+    return Eager(FlowQueue(unsigned(BITS), depth=4, slack=slack, flags=flags), late)
 
 
 ORDERED: dict[str, Callable[[], wiring.Component]] = {
     "flow_queue": lambda: FlowQueue(unsigned(BITS), depth=4),
     "flow_queue_slack_1": lambda: eager(1, 1),
     "flow_queue_slack_2": lambda: eager(2, 2),
+    "flow_queue_flags": lambda: eager(1, 1, 2),
     "packet_queue": lambda: PacketQueue(unsigned(BITS), 5),
     "ping_pong": lambda: PingPong(unsigned(BITS)),
     "skid_buffer": lambda: SkidBuffer(unsigned(BITS)),
@@ -206,7 +207,7 @@ def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
-    "flow_queue": lambda: eager(2, 2),
+    "flow_queue": lambda: eager(2, 2, 1),
     "deframer": lambda: Buffered(Deframer(32, cut=False)),
     "deframer_cut": lambda: Deframer(32, cut=True),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
