@@ -21,11 +21,11 @@ from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.flow.verilog.identifiers import check_name
-from xorloom.hw.index.decoder import index_core
+from xorloom.hw.index.decoder import index_core, ordinary_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.lib.payloads import level_bits
-from xorloom.hw.lib.slice_pipe import PIPELINES
+from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
@@ -35,7 +35,7 @@ from xorloom.sw.base.host import write_all
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
-from xorloom.sw.spec.index_config import IndexConfig
+from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
 from xorloom.sw.spec.layout import BEATS, KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
@@ -59,8 +59,9 @@ WINDOW_UNITS = ("decoder", "value", "control", "network")
 DIRECT_UNITS = ("decoder", "value", "network")
 """The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec; ``core`` is without deframer and reader, and that of the trellis
-without the queue that has to follow: see :func:`xorloom.hw.index.decoder.index_core`."""
+"""The same for an index codec; ``core`` is without deframer and reader, and that of the trellis, if
+its pipeline is fast, without the queue that has to follow: see
+:func:`xorloom.hw.index.decoder.index_core`."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
@@ -129,6 +130,13 @@ def _window_unit(unit: str, config: WindowConfig, pipeline: str) -> wiring.Compo
     if unit == "value":
         return WindowUnit(config, pipeline="small")  # its output is a stream
     return WindowControl(config) if unit == "control" else WindowNetwork(config)
+
+
+def _index_unit(unit: str, config: IndexConfig, pipeline: str) -> wiring.Component:
+    if unit == "index":
+        return IndexShell(config, pipeline=pipeline)
+    free = check_pipeline(pipeline) == "fast"
+    return index_core(config) if free else ordinary_core(config, pipeline=pipeline)
 
 
 def _direct_unit(unit: str, config: DirectConfig, levels: bool) -> wiring.Component:
@@ -259,7 +267,9 @@ def generate_unit(
     else:
         assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
-        top = IndexShell(config) if unit == "index" else index_core(config)
+        top = _index_unit(unit, config, pipeline)
+        if isinstance(config, TrellisConfig):
+            parameters |= {"pipeline": pipeline}
     name = name or default_name(unit, config)
     ports = {
         "__".join(map(str, path)): {

@@ -51,8 +51,6 @@ def test_index_trellis_equals_its_twin_under_stalls(
     chunks, masks = chunks_and_masks(config, 60, 3)
     dut = ordinary_core(config, pipeline=pipeline)
     run = drive(dut, chunks, len(masks), source=source, sink=sink)
-        ordinary_core(config, pipeline=pipeline), chunks, len(masks), source=source, sink=sink
-    )
     assert run.items == masks
 
 
