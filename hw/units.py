@@ -21,7 +21,7 @@ from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.flow.verilog.identifiers import check_name
-from xorloom.hw.index.decoder import index_core
+from xorloom.hw.index.decoder import index_core, ordinary_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.lib.payloads import level_bits
@@ -60,7 +60,9 @@ WINDOW_UNITS = ("decoder", "value", "control", "network")
 DIRECT_UNITS = ("decoder", "value", "network")
 """The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec; ``core`` is without deframer and reader."""
+"""The same for an index codec; ``core`` is without deframer and reader, and that of the trellis, if
+its pipeline is fast, without the queue that has to follow: see
+:func:`xorloom.hw.index.decoder.index_core`."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
@@ -123,12 +125,19 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
 
 
-def _window_unit(unit: str, config: WindowConfig, piped: Mapping[str, str]) -> wiring.Component:
+def _window_unit(unit: str, config: WindowConfig, pipeline: str) -> wiring.Component:
     if unit == "decoder":
-        return WindowShell(config, **piped)
+        return WindowShell(config, pipeline=pipeline)
     if unit == "value":
-        return WindowUnit(config, **piped)
+        return WindowUnit(config, pipeline="small")  # its output is a stream
     return WindowControl(config) if unit == "control" else WindowNetwork(config)
+
+
+def _index_unit(unit: str, config: IndexConfig, pipeline: str) -> wiring.Component:
+    if unit == "index":
+        return IndexShell(config, pipeline=pipeline)
+    free = check_pipeline(pipeline) == "fast"
+    return index_core(config) if free else ordinary_core(config, pipeline=pipeline)
 
 
 def _direct_unit(unit: str, config: DirectConfig, levels: bool) -> wiring.Component:
@@ -206,6 +215,7 @@ def generate_unit(
     beats: str = BEATS[0],
     pipeline: str | None = None,
     memory: Mapping[str, int] | None = None,
+    pipeline: str = PIPELINES[0],
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
 
@@ -233,6 +243,9 @@ def generate_unit(
         and IP blocks; default: the first.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
+    pipeline : str
+        Of the window decoder and of IP blocks, one of
+        :data:`xorloom.hw.lib.slice_pipe.PIPELINES`: the small one needs no LUT RAM.
 
     Raises
     ------
@@ -258,7 +271,7 @@ def generate_unit(
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
-        options |= {"beats": beats, **piped}
+        options |= {"beats": beats, "pipeline": pipeline}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
@@ -274,8 +287,9 @@ def generate_unit(
         parameters |= {"levels": levels}
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
-        top = _window_unit(unit, config, piped)
-        parameters |= piped
+        top = _window_unit(unit, config, pipeline)
+        if unit == "decoder":
+            parameters |= {"pipeline": pipeline}
     elif isinstance(config, BlockConfig):
         _check_unit(unit, BLOCK_UNITS)
         top = _block_unit(unit, config, stages)
@@ -283,8 +297,9 @@ def generate_unit(
     else:
         assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
-        top = IndexShell(config, **piped) if unit == "index" else index_core(config, **piped)
-        parameters |= piped
+        top = _index_unit(unit, config, pipeline)
+        if isinstance(config, TrellisConfig):
+            parameters |= {"pipeline": pipeline}
     name = name or default_name(unit, config)
     ports = {
         "__".join(map(str, path)): {

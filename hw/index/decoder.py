@@ -17,11 +17,22 @@ from xorloom.sw.spec.index_config import IndexConfig
 
 from .reader import IndexReader
 
-__all__ = ["IndexDecoder", "IndexUnit", "OrdinaryCore", "index_core"]
+__all__ = ["IndexDecoder", "IndexUnit", "OrdinaryCore", "index_core", "ordinary_core"]
 
 
-def _core(config: IndexConfig) -> Any:
-    """Build the core of a codec as it is: with a ``slack`` if it runs free."""
+def index_core(config: IndexConfig) -> Any:
+    """Build the core of a codec: chunks or bus words in, masks out.
+
+    That of codec ``name`` is class ``IndexName`` of module ``name``. It tells its ``latency`` and
+    its ``chunk_bits``, the bits that it takes at once (none: bus words). One that runs free tells
+    its ``slack`` too: the masks that may come while its ``o.ready`` is 0. Then ``i.valid`` and
+    ``o.valid`` alone are transfers.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not an index codec's.
+    """
     if config.codec not in INDEX_CODECS:
         known = ", ".join(sorted(INDEX_CODECS))
         raise ConfigError(f"index codec must be one of {known}, not {config.codec}")
@@ -34,22 +45,18 @@ def _slack(core: Any) -> int:
     return getattr(core, "slack", 0)
 
 
-def index_core(config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> Any:
-    """Build the core of a codec: chunks or bus words in, masks out, full back-pressure.
+def ordinary_core(config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> Any:
+    """Build the core of a codec with ordinary streams: full back-pressure.
 
-    That of codec ``name`` is class ``IndexName`` of module ``name``. It tells its ``latency`` and
-    its ``chunk_bits``, the bits that it takes at once (none: bus words). One that runs free has a
-    queue behind it (``fast``), or waits as a whole while a mask is not taken (``small``).
+    A core that runs free becomes an :class:`OrdinaryCore`.
 
     Raises
     ------
     ConfigError
-        If the configuration is not an index codec's.
+        If the configuration is not an index codec's, or there is no such pipeline.
     """
-    core = _core(config)
-    if not _slack(core):
-        return core
-    return OrdinaryCore(core, pipeline)
+    core = index_core(config)
+    return OrdinaryCore(core, check_pipeline(pipeline)) if _slack(core) else core
 
 
 def _buffered(m: Module, unit: Any, o: Any) -> None:
@@ -82,7 +89,7 @@ class OrdinaryCore(wiring.Component):
     """
 
     def __init__(self, core: Any, pipeline: str) -> None:
-        self._core, self._fast = core, check_pipeline(pipeline) == "fast"
+        self._core, self._fast = core, pipeline == "fast"
         super().__init__(core.signature)
 
     @property
@@ -139,7 +146,7 @@ class IndexUnit(wiring.Component):
         How much of the count of a packet one beat covers. By default ``config.n_out``, for a count
         of mask bits; in the IP block the count is in code bits, and a beat covers those of a slice.
     pipeline : str
-        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`; see :func:`index_core`.
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`; see :class:`OrdinaryCore`.
 
     Members
     -------
@@ -160,7 +167,7 @@ class IndexUnit(wiring.Component):
         self, config: IndexConfig, *, unit: int | None = None, pipeline: str = PIPELINES[0]
     ) -> None:
         fast = check_pipeline(pipeline) == "fast"
-        self.core = _core(config) if fast else index_core(config, pipeline=pipeline)
+        self.core = index_core(config) if fast else ordinary_core(config, pipeline=pipeline)
         self._reader = IndexReader(
             bus_bits=config.bus_bits,
             unit=unit or config.n_out,
@@ -212,7 +219,7 @@ class IndexDecoder(wiring.Component):
     ----------
     config : IndexConfig
     pipeline : str
-        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`; see :func:`index_core`.
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`; see :class:`OrdinaryCore`.
 
     Members
     -------

@@ -23,7 +23,7 @@ class IndexShell(wiring.Component):
     config : IndexConfig
         Configuration of an index codec.
     pipeline : str
-        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`.
+        See :class:`xorloom.hw.index.decoder.IndexDecoder`.
 
     Members
     -------

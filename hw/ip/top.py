@@ -38,7 +38,7 @@ class IpBlock(wiring.Component):
 
     Parameters
     ----------
-    value, indexes, planes, masked, levels
+    value, indexes, planes, masked, levels, pipeline
         See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     reader : bool
         Whether weight streams are read from memory (``m_axi_*``), as descriptors say; otherwise
@@ -86,6 +86,7 @@ class IpBlock(wiring.Component):
         outstanding: int = 4,
         max_burst: int = 256,
         align_bytes: int = 1,
+        pipeline: str = PIPELINES[0],
     ) -> None:
         self._layout = layout = BeatLayout(value.n_out, planes, levels, beats)
         self._decoder = WeightDecoder(

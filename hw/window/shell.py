@@ -23,7 +23,7 @@ class WindowShell(wiring.Component):
     ----------
     config : WindowConfig
     pipeline : str
-        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`.
+        See :class:`xorloom.hw.window.decoder.WindowUnit`.
 
     Members
     -------

@@ -235,6 +235,7 @@ def board_verilog(
         pause_cycles=times.pause_cycles or round(clock_hz / 4),
         heartbeat_bits=round(clock_hz / 2).bit_length() - 1,
         lights=board.lights,
+        pipeline=board.pipeline,
     )
     shell = BoardShell(board, top, reset_bits=times.reset_bits)
     return component_verilog(shell, top_name(board))

@@ -180,8 +180,8 @@ class UnitOptions:
     pipeline: Annotated[
         str | None,
         Option(
-            "Window and trellis decoders, IP blocks. fast: pipelines run free into queues in LUT "
-            "RAM, for a higher clock; small: they stop with the output, for parts without LUT RAM.",
+            "ip, stream-ip, window decoder: fast, with queues in LUT RAM; or small, for devices "
+            "that have none, as iCE40.",
             default="fast",
         ),
     ] = None

@@ -46,6 +46,8 @@ class UnitPlan:
         ``fast`` or ``small``; empty for units that have no choice.
     memory : mapping
         All parameters of the read master, for ``ip``.
+    pipeline : str
+        Of the window decoder and of IP blocks; empty for other units.
     """
 
     name: str
@@ -57,6 +59,7 @@ class UnitPlan:
     beats: str = ""
     pipeline: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
+    pipeline: str = ""
 
     @property
     def _generated(self) -> "ValueConfig | IndexConfig":
@@ -70,8 +73,7 @@ class UnitPlan:
         from xorloom.hw.units import default_name
         from xorloom.sw.base.cache import digest
 
-        facts = [self.name, self.planes, self.stages, self.levels, self.beats, self.pipeline]
-        facts.append(dict(self.memory))
+        facts = [self.name, self.planes, self.stages, self.levels, dict(self.memory), self.pipeline]
         configs = [(config.codec, config.to_dict()) for config in (self.config, *self.indexes)]
         mark = digest(json.dumps([facts, configs], sort_keys=True))[:_HASH_DIGITS]
         return f"{default_name(self.name, self._generated)}_{mark}"
@@ -90,8 +92,10 @@ class UnitPlan:
             If the codec has no such unit, or parameters do not fit together, or no module can
             have the name.
         """
+        from xorloom.hw.lib.slice_pipe import PIPELINES
         from xorloom.hw.units import IP_UNITS, generate_unit
 
+        pipeline = self.pipeline or PIPELINES[0]
         if self.name not in IP_UNITS:
             return generate_unit(
                 self.name,
@@ -99,7 +103,7 @@ class UnitPlan:
                 name=name,
                 stages=self.stages,
                 levels=self.levels,
-                pipeline=self.pipeline or None,
+                pipeline=pipeline,
             )
         return generate_unit(
             self.name,
@@ -111,6 +115,7 @@ class UnitPlan:
             beats=self.beats,
             pipeline=self.pipeline or None,
             memory=self.memory,
+            pipeline=pipeline,
         )
 
 
@@ -172,7 +177,8 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     import inspect
 
     from xorloom.hw.ip.top import IpBlock
-    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS, unit_pipeline
+    from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
+    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.spec.layout import BEATS
 
@@ -182,14 +188,19 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if memory and name != "ip":
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
+    config = options.config(unit.planes)
+    pipeline = ""
+    if name in IP_UNITS or (name == "decoder" and config.codec == "window"):
+        pipeline = check_pipeline(unit.pipeline or PIPELINES[0])
+    elif unit.pipeline is not None:
+        raise ConfigError(
+            f"--pipeline goes with --unit {', '.join(IP_UNITS)} or the decoder of --value window, "
+            f"not with {name} of {config.codec}"
+        )
     if name not in INDEXED:
         config = options.config(unit.planes)
         return UnitPlan(
-            name,
-            config,
-            stages=options.stages or 1,
-            levels=unit.levels,
-            pipeline=unit_pipeline(name, config, unit.pipeline) or "",
+            name, config, stages=options.stages or 1, levels=unit.levels, pipeline=pipeline
         )
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
@@ -211,6 +222,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
         pipeline=unit_pipeline(name, generated, unit.pipeline) or "",
         memory=memory,
+        pipeline=pipeline,
     )
 
 

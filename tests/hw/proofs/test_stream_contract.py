@@ -24,7 +24,7 @@ from xorloom.hw.block.xor_network import XorNetwork
 from xorloom.hw.direct.decoder import DirectDecoder
 from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.bitmap import IndexBitmap
-from xorloom.hw.index.decoder import index_core
+from xorloom.hw.index.decoder import ordinary_core
 from xorloom.hw.index.entropy import IndexEntropy
 from xorloom.hw.index.hashed import IndexHashed
 from xorloom.hw.index.none import IndexNone
@@ -108,8 +108,8 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     "index_bitmap": lambda: IndexBitmap(BitmapConfig(n_out=9)),
     "index_hashed": lambda: IndexHashed(HashedConfig(n_out=9)),
     "index_none": lambda: IndexNone(NoneConfig(n_out=9)),
-    "index_trellis": lambda: index_core(TRELLIS, pipeline="small"),
-    "index_trellis_classes": lambda: index_core(replace(TRELLIS, classes=4), pipeline="small"),
+    "index_trellis": lambda: ordinary_core(TRELLIS, pipeline="small"),
+    "index_trellis_classes": lambda: ordinary_core(replace(TRELLIS, classes=4), pipeline="small"),
     "direct_decoder": lambda: DirectDecoder(DIRECT),
     "direct_decoder_n_in_is_bus": lambda: DirectDecoder(replace(DIRECT, n_in=32)),
     "direct_decoder_levels": lambda: DirectDecoder(DIRECT, levels=True),
