@@ -50,7 +50,6 @@ __all__ = [
     "GeneratedVerilog",
     "default_name",
     "generate_unit",
-    "unit_pipeline",
 ]
 
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
@@ -179,29 +178,6 @@ def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
     return f"xorloom_{config.codec}_{unit}"
 
 
-def unit_pipeline(
-    unit: str, config: ValueConfig | IndexConfig, pipeline: str | None = None
-) -> str | None:
-    """Return the pipeline that a unit has: the one asked for, else the first of ``PIPELINES``.
-
-    None for units that have no choice.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such pipeline, or the unit has no choice.
-    """
-    windowed = isinstance(config, WindowConfig) and unit in ("decoder", "value")
-    if unit in IP_UNITS or windowed or isinstance(config, TrellisConfig):
-        return check_pipeline(pipeline or PIPELINES[0])
-    if pipeline is not None:
-        raise ConfigError(
-            f"pipeline goes with window and trellis decoders and IP blocks, not with unit {unit} "
-            f"of codec {config.codec}"
-        )
-    return None
-
-
 def generate_unit(
     unit: str,
     config: ValueConfig | IndexConfig,
@@ -213,7 +189,6 @@ def generate_unit(
     masked: bool = True,
     levels: bool = False,
     beats: str = BEATS[0],
-    pipeline: str | None = None,
     memory: Mapping[str, int] | None = None,
     pipeline: str = PIPELINES[0],
 ) -> GeneratedVerilog:
@@ -238,9 +213,6 @@ def generate_unit(
     levels : bool
         Whether units of the direct codec and IP blocks put out levels, 8 bits for each weight,
         instead of codes.
-    pipeline : str, optional
-        One of ``PIPELINES`` of :mod:`xorloom.hw.lib.slice_pipe`, for window and trellis decoders
-        and IP blocks; default: the first.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
     pipeline : str
@@ -260,8 +232,6 @@ def generate_unit(
     more: dict[str, Any] = {}
     if levels:
         level_bits(config)
-    pipeline = unit_pipeline(unit, config, pipeline)
-    piped = {} if pipeline is None else {"pipeline": pipeline}
     if unit in IP_UNITS:
         if not (isinstance(config, ValueConfig) and config.has_layouts):
             raise ConfigError(

@@ -45,8 +45,6 @@ class IpBlock(wiring.Component):
         they come on ``s_axis_*``, where ``tlast`` closes one weight stream or several.
     beats : str
         ``packed``, which a DMA engine can store, or ``planar``, without ``tkeep``.
-    pipeline : str
-        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`.
     address_bits, outstanding, max_burst, align_bytes
         For the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`.
 
@@ -81,7 +79,6 @@ class IpBlock(wiring.Component):
         levels: bool = False,
         reader: bool = False,
         beats: str = BEATS[0],
-        pipeline: str = PIPELINES[0],
         address_bits: int = 32,
         outstanding: int = 4,
         max_burst: int = 256,

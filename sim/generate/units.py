@@ -42,8 +42,6 @@ class UnitPlan:
         Of the direct codec: levels are put out instead of codes.
     beats : str
         Form of the output beats of IP blocks; empty for other units.
-    pipeline : str
-        ``fast`` or ``small``; empty for units that have no choice.
     memory : mapping
         All parameters of the read master, for ``ip``.
     pipeline : str
@@ -57,7 +55,6 @@ class UnitPlan:
     stages: int = 1
     levels: bool = False
     beats: str = ""
-    pipeline: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
     pipeline: str = ""
 
@@ -73,7 +70,8 @@ class UnitPlan:
         from xorloom.hw.units import default_name
         from xorloom.sw.base.cache import digest
 
-        facts = [self.name, self.planes, self.stages, self.levels, dict(self.memory), self.pipeline]
+        facts = [self.name, self.planes, self.stages, self.levels, self.beats, self.pipeline]
+        facts.append(dict(self.memory))
         configs = [(config.codec, config.to_dict()) for config in (self.config, *self.indexes)]
         mark = digest(json.dumps([facts, configs], sort_keys=True))[:_HASH_DIGITS]
         return f"{default_name(self.name, self._generated)}_{mark}"
@@ -113,7 +111,6 @@ class UnitPlan:
             planes=self.planes,
             levels=self.levels,
             beats=self.beats,
-            pipeline=self.pipeline or None,
             memory=self.memory,
             pipeline=pipeline,
         )
@@ -198,7 +195,6 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
             f"not with {name} of {config.codec}"
         )
     if name not in INDEXED:
-        config = options.config(unit.planes)
         return UnitPlan(
             name, config, stages=options.stages or 1, levels=unit.levels, pipeline=pipeline
         )
@@ -211,8 +207,6 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     if name == "ip":
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
-    config = options.config(unit.planes)
-    generated = config if name in IP_UNITS else indexes[0]
     return UnitPlan(
         name,
         config,
@@ -220,7 +214,6 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         planes,
         levels=unit.levels,
         beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
-        pipeline=unit_pipeline(name, generated, unit.pipeline) or "",
         memory=memory,
         pipeline=pipeline,
     )
