@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.crc32 import Crc32
@@ -111,10 +111,10 @@ class WeightParser(wiring.Component):
     """
 
     def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
-        # A word of a block is taken, of which string; words and marks inside. Read by proofs.
+        # A word of a block is taken, and of which string; the words with labels. Read by proofs.
         self.gives = Signal()
         self.kind = Signal()
-        self.inside = Signal(2)
+        self.labels = PingPong(_label_layout(bus_bits, Shape.cast(range(len(networks))).width))
         self._bus_bits, self._networks, self._packets = bus_bits, dict(networks), packets
         packet = stream.Signature(packet_layout(bus_bits))
         super().__init__(
@@ -330,8 +330,7 @@ class WeightParser(wiring.Component):
         checks: HeaderChecks,
     ) -> None:
         """Build the labels of the word register, and the buffer of labelled words."""
-        layout = _label_layout(self._bus_bits, len(checks.codec))
-        m.submodules.labels = labels = PingPong(layout)
+        m.submodules.labels = labels = self.labels
         label: Any = labels.i.p
         first: Any = labels.o.p
         valid, for_value, for_index = (
@@ -357,7 +356,6 @@ class WeightParser(wiring.Component):
         index_passes = ~first.index | self.index.ready
         m.d.comb += [
             full.eq(~labels.i.ready),
-            self.inside.eq(valid + labels.o.valid + full),
             labels.clear.eq(self.fault),
             labels.i.valid.eq(valid),
             label.data.eq(Cat(past[:at], count, past[at + 32 :])),
