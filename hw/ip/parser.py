@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.crc32 import Crc32
-from xorloom.hw.lib.payloads import packet_layout, word_layout
+from xorloom.hw.lib.payloads import label_layout, packet_layout, word_layout
 from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
 
@@ -114,7 +114,7 @@ class WeightParser(wiring.Component):
         # A word of a block is taken, and of which string; the words with labels. Read by proofs.
         self.gives = Signal()
         self.kind = Signal()
-        self.labels = PingPong(_label_layout(bus_bits, Shape.cast(range(len(networks))).width))
+        self.labels = PingPong(label_layout(bus_bits, Shape.cast(range(len(networks))).width))
         self._bus_bits, self._networks, self._packets = bus_bits, dict(networks), packets
         packet = stream.Signature(packet_layout(bus_bits))
         super().__init__(
@@ -222,7 +222,15 @@ class WeightParser(wiring.Component):
                 block.eq(~blocks.blocks_final & ~blocks.bits_final),
                 schedule.eq(~blocks.blocks_final & blocks.bits_final),
             ]
-        checks = self._check_header(m, past, came, opens, drain.wrong)
+        m.submodules.checks = checks = HeaderChecks(bus, self._networks)
+        m.d.comb += [
+            checks.word.eq(past),
+            checks.came.eq(came),
+            checks.opens.eq(opens),
+            checks.clear.eq(self.fault),
+            drain.wrong.header.eq(checks.header_wrong),
+            drain.wrong.network.eq(checks.network_wrong),
+        ]
         self._dispatch(
             m,
             past,
@@ -301,22 +309,6 @@ class WeightParser(wiring.Component):
             finish.eq(finish << 1 | feeds),
         ]
         return finish, right
-
-    def _check_header(
-        self, m: Module, past: Signal, came: Signal, opens: Signal, wrong: Any
-    ) -> HeaderChecks:
-        """Build the checks of the header, whose result counts three cycles after it."""
-        m.submodules.checks = checks = HeaderChecks(self._bus_bits, self._networks)
-        judge = Signal(3)
-
-        m.d.sync += judge.eq(Mux(self.fault, 0, judge << 1 | opens))
-        m.d.comb += [
-            checks.word.eq(past),
-            checks.came.eq(came),
-            wrong.header.eq(judge[-1] & ~checks.good),
-            wrong.network.eq(judge[-1] & ~checks.network_good),
-        ]
-        return checks
 
     def _dispatch(
         self,
@@ -402,13 +394,3 @@ class WeightParser(wiring.Component):
             self.fault.eq(drain.fault),
             self.cause.eq(drain.cause),
         ]
-
-
-def _label_layout(bus_bits: int, codec_bits: int) -> data.StructLayout:
-    """A word of a packet and where it goes: ``value``, ``index`` or, if it is a mark, both.
-
-    ``closes`` says that it is a closing mark.
-    """
-    return data.StructLayout(
-        {"data": bus_bits, "value": 1, "index": 1, "closes": 1, "codec": codec_bits}
-    )
