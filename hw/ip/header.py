@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.spec.layout import (
@@ -29,8 +29,8 @@ def header_words(bus_bits: int) -> int:
 class HeaderChecks(wiring.Component):
     """Header checks: keep what a header says, and whether that is right.
 
-    Outputs are valid two cycles after their last word came, ``good`` and ``network_good`` three,
-    and stay until the next header. Source: ``FORMAT.md``, section 6.1.
+    ``count`` and ``codec`` are valid two cycles after their last word came, and stay until the next
+    header. Source: ``FORMAT.md``, section 6.1.
 
     Parameters
     ----------
@@ -49,10 +49,14 @@ class HeaderChecks(wiring.Component):
         Of the header.
     codec : Out(range(len(networks)))
         Which decoder the index is for.
-    good : Out(1)
-        Everything but the network is right.
-    network_good : Out(1)
-        The stream was made for the network of its kind.
+    opens : In(1)
+        The last word of a header is taken; ``came`` says so a cycle later.
+    clear : In(1)
+        The stream was given up.
+    header_wrong : Out(1)
+        Three cycles after ``opens``, for one: something other than the network is wrong.
+    network_wrong : Out(1)
+        Likewise: the stream was not made for the network of its kind.
     """
 
     def __init__(self, bus_bits: int, networks: Mapping[int, int]) -> None:
@@ -63,8 +67,10 @@ class HeaderChecks(wiring.Component):
                 "came": In(header_words(bus_bits)),
                 "count": Out(32),
                 "codec": Out(range(len(networks))),
-                "good": Out(1),
-                "network_good": Out(1),
+                "opens": In(1),
+                "clear": In(1),
+                "header_wrong": Out(1),
+                "network_wrong": Out(1),
             }
         )
 
@@ -126,8 +132,17 @@ class HeaderChecks(wiring.Component):
                 )
             ),
         ]
+        all_good, network_good = (
+            Signal(name=n, reset_less=True) for n in ("all_good", "network_good")
+        )
+        judge = Signal(3)
         m.d.sync += [
-            self.good.eq(Cat(good).all() & Cat(kind_is).any()),
-            self.network_good.eq(Cat(a & b for a, b in pairs).any()),
+            all_good.eq(Cat(good).all() & Cat(kind_is).any()),
+            network_good.eq(Cat(a & b for a, b in pairs).any()),
+            judge.eq(Mux(self.clear, 0, judge << 1 | self.opens)),
+        ]
+        m.d.comb += [
+            self.header_wrong.eq(judge[-1] & ~all_good),
+            self.network_wrong.eq(judge[-1] & ~network_good),
         ]
         return m

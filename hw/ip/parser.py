@@ -4,11 +4,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.crc32 import Crc32
-from xorloom.hw.lib.payloads import packet_layout, word_layout
+from xorloom.hw.lib.payloads import label_layout, packet_layout, word_layout
 from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
 
@@ -111,10 +111,10 @@ class WeightParser(wiring.Component):
     """
 
     def __init__(self, bus_bits: int, networks: Mapping[int, int], *, packets: bool) -> None:
-        # A word of a block is taken, of which string; words and marks inside. Read by proofs.
+        # A word of a block is taken, and of which string; the words with labels. Read by proofs.
         self.gives = Signal()
         self.kind = Signal()
-        self.inside = Signal(2)
+        self.labels = PingPong(label_layout(bus_bits, Shape.cast(range(len(networks))).width))
         self._bus_bits, self._networks, self._packets = bus_bits, dict(networks), packets
         packet = stream.Signature(packet_layout(bus_bits))
         super().__init__(
@@ -222,7 +222,15 @@ class WeightParser(wiring.Component):
                 block.eq(~blocks.blocks_final & ~blocks.bits_final),
                 schedule.eq(~blocks.blocks_final & blocks.bits_final),
             ]
-        checks = self._check_header(m, past, came, opens, drain.wrong)
+        m.submodules.checks = checks = HeaderChecks(bus, self._networks)
+        m.d.comb += [
+            checks.word.eq(past),
+            checks.came.eq(came),
+            checks.opens.eq(opens),
+            checks.clear.eq(self.fault),
+            drain.wrong.header.eq(checks.header_wrong),
+            drain.wrong.network.eq(checks.network_wrong),
+        ]
         self._dispatch(
             m,
             past,
@@ -302,22 +310,6 @@ class WeightParser(wiring.Component):
         ]
         return finish, right
 
-    def _check_header(
-        self, m: Module, past: Signal, came: Signal, opens: Signal, wrong: Any
-    ) -> HeaderChecks:
-        """Build the checks of the header, whose result counts three cycles after it."""
-        m.submodules.checks = checks = HeaderChecks(self._bus_bits, self._networks)
-        judge = Signal(3)
-
-        m.d.sync += judge.eq(Mux(self.fault, 0, judge << 1 | opens))
-        m.d.comb += [
-            checks.word.eq(past),
-            checks.came.eq(came),
-            wrong.header.eq(judge[-1] & ~checks.good),
-            wrong.network.eq(judge[-1] & ~checks.network_good),
-        ]
-        return checks
-
     def _dispatch(
         self,
         m: Module,
@@ -330,8 +322,7 @@ class WeightParser(wiring.Component):
         checks: HeaderChecks,
     ) -> None:
         """Build the labels of the word register, and the buffer of labelled words."""
-        layout = _label_layout(self._bus_bits, len(checks.codec))
-        m.submodules.labels = labels = PingPong(layout)
+        m.submodules.labels = labels = self.labels
         label: Any = labels.i.p
         first: Any = labels.o.p
         valid, for_value, for_index = (
@@ -357,7 +348,6 @@ class WeightParser(wiring.Component):
         index_passes = ~first.index | self.index.ready
         m.d.comb += [
             full.eq(~labels.i.ready),
-            self.inside.eq(valid + labels.o.valid + full),
             labels.clear.eq(self.fault),
             labels.i.valid.eq(valid),
             label.data.eq(Cat(past[:at], count, past[at + 32 :])),
@@ -404,13 +394,3 @@ class WeightParser(wiring.Component):
             self.fault.eq(drain.fault),
             self.cause.eq(drain.cause),
         ]
-
-
-def _label_layout(bus_bits: int, codec_bits: int) -> data.StructLayout:
-    """A word of a packet and where it goes: ``value``, ``index`` or, if it is a mark, both.
-
-    ``closes`` says that it is a closing mark.
-    """
-    return data.StructLayout(
-        {"data": bus_bits, "value": 1, "index": 1, "closes": 1, "codec": codec_bits}
-    )

@@ -71,9 +71,9 @@ class BlockSchedule(wiring.Component):
         m = Module()
         bus = self._bus_bits
         spare, size = spare_bits(bus), schedule_block_words(bus // 8)
-        kind = Signal(reset_less=True)
+        kind = Signal()
         final = Signal()
-        bits_final = Signal(reset_less=True)
+        bits_final = Signal()
         ends = Signal()
         refilled = Signal()
         shifts = Signal()
@@ -87,8 +87,8 @@ class BlockSchedule(wiring.Component):
         # Schedule bits that follow that of the block, and how many; they shift a cycle after a
         # block has ended.
         bits = Signal(bus, reset_less=True)
-        bits_left = Signal(range(bus), reset_less=True)
-        one_left = Signal(reset_less=True)
+        bits_left = Signal(range(bus))
+        one_left = Signal()
         with m.If(ends):
             m.d.sync += [kind.eq(bits[0]), bits_final.eq(one_left)]
         with m.If(shifts):
@@ -110,7 +110,7 @@ class BlockSchedule(wiring.Component):
         # one of this block, if its first one was taken.
         sizes = [Signal(range(size), name=f"size_{k}", reset_less=True) for k in range(2)]
         twos = [Signal(name=f"two_{k}", reset_less=True) for k in range(2)]
-        left = Signal(range(size), reset_less=True)
+        left = Signal(range(size))
         begins = Signal(init=1)
         loads = Signal()  # the first word was taken a cycle ago
         m.d.sync += loads.eq(self.takes & begins)
@@ -134,11 +134,11 @@ class BlockSchedule(wiring.Component):
         # Blocks that follow this one, minus one, in halves, as a long carry chain is slow. The
         # lower half is negative until it has borrowed. Its addend is a register, first the number
         # of blocks, so that no multiplexer follows the adder.
-        low = Signal(signed(_HALF + 1), init=-2, reset_less=True)
-        high = Signal(32 - _HALF, reset_less=True)
-        addend = Signal(signed(_HALF + 1), init=-1, reset_less=True)
+        low = Signal(signed(_HALF + 1), init=-2)
+        high = Signal(32 - _HALF)
+        addend = Signal(signed(_HALF + 1), init=-1)
         settles = Signal()
-        none_high = Signal(reset_less=True)
+        none_high = Signal()
         blocks = self.past[96 % bus :][:32]
         m.d.comb += self.blocks_final.eq(low[-1] & none_high)
         m.d.sync += [settles.eq(self.blocks_come), none_high.eq(high == 0)]

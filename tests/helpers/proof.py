@@ -185,19 +185,14 @@ class JoinMonitor(wiring.Component):
         return m
 
 
-_STRIDE = 8
-
-
 class ParserMonitor(wiring.Component):
     """A source that holds its words, and two takers that do as they like.
 
-    ``bad``: a word of a block is handed over that is not, in its turn, one that was taken from the
-    source, or goes to another string than its schedule bit says; marks of the two packets do not go
-    out together; a word of a string on offer was withdrawn or changed before a fault; ``verified``
-    without its marks.
+    ``bad``: marks of the two packets do not go out together, or two words do; a word of a string on
+    offer was withdrawn or changed before a fault; ``verified`` without its marks.
 
-    One word is followed, whichever the solver picks (``pick``): it must come out behind as many
-    others as were inside when it was taken. All its bits go the same way; every eighth is compared.
+    ``lost``: a word of a block is not labelled once, before the next one, with the string that its
+    schedule bit says.
     """
 
     def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
@@ -213,11 +208,11 @@ class ParserMonitor(wiring.Component):
             "quiet",
             "owes",
             "still",
-            "pick",
         )
         super().__init__(
             {name: In(1) for name in ports}
-            | {"data": In(bus_bits), "error": In(2), "bad": Out(1), "busy": Out(1)}
+            | {"data": In(bus_bits), "error": In(2)}
+            | {name: Out(1) for name in ("bad", "lost", "busy")}
         )
 
     def elaborate(self, _platform: object) -> Module:
@@ -258,26 +253,20 @@ class ParserMonitor(wiring.Component):
                 before.eq(offer),
             ]
             faults.append(waits & (~port.valid | (offer != before)))
-        leaves = words[0] | words[1] | marks[0]
-        ahead = Signal(2)
-        follows, kind = Signal(), Signal()
-        picked = Signal(len(self.data[::_STRIDE]))
-        with m.If(dut.fault):
-            m.d.sync += follows.eq(0)
-        with m.Elif(dut.gives & self.pick & ~follows):
-            m.d.sync += [
-                follows.eq(1),
-                picked.eq(dut.i.p.data[::_STRIDE]),
-                kind.eq(dut.kind),
-                ahead.eq(dut.inside - leaves),
-            ]
-        with m.Elif(follows & leaves):
-            m.d.sync += [ahead.eq(ahead - 1), follows.eq(ahead != 0)]
-        due = follows & (ahead == 0)
-        came = Mux(kind, words[1], words[0])
-        got = Mux(kind, dut.index.p.data, dut.value.p.data)[::_STRIDE]
-        faults += [marks[0] ^ marks[1], words[0] & words[1], leaves & (dut.inside == 0)]
-        faults += [due & leaves & ~dut.fault & (~came | (got != picked))]
+        faults += [marks[0] ^ marks[1], words[0] & words[1]]
+        # The word that was taken last, as long as it has not gone into the buffer, which is proved
+        # apart.
+        held_word, kind, waits = Signal(self.data.shape()), Signal(), Signal()
+        label = dut.labels.i.p
+        pushes = dut.labels.i.valid & dut.labels.i.ready
+        is_word = label.value ^ label.index
+        wrong = ~waits | (label.data != held_word) | (label.index != kind)
+        m.d.sync += waits.eq(~dut.fault & (dut.gives | (waits & ~pushes)))
+        with m.If(dut.gives):
+            m.d.sync += [held_word.eq(dut.i.p.data), kind.eq(dut.kind)]
+        m.d.comb += self.lost.eq(
+            (pushes & Mux(is_word, wrong, waits)) | (dut.gives & waits & ~pushes)
+        )
         marked = Signal()
         m.d.sync += marked.eq(marks[0] & ~dut.fault)
         faults += [dut.verified & ~marked]

@@ -193,10 +193,11 @@ def test_join_proof_fails_for_a_broken_join(change: str, tmp_path: Path) -> None
 NETWORKS = {4: 0x12345678, 1: 0x87654321}
 
 
+@pytest.mark.parametrize("what", ["bad", "lost"])
 @pytest.mark.parametrize("packets", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_parser_hands_every_word_over_once(packets: bool, tmp_path: Path) -> None:
+def test_parser_hands_every_word_over_once(packets: bool, what: str, tmp_path: Path) -> None:
     parser = WeightParser(32, NETWORKS, packets=packets)
-    prove(Only(ParserMonitor(parser, 32), "bad"), tmp_path)
+    prove(Only(ParserMonitor(parser, 32), what), tmp_path)
 
 
 @pytest.mark.parametrize(("deaf", "what"), [(True, "bad"), (False, "busy")])
