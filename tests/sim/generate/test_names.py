@@ -206,6 +206,7 @@ def test_hash_tells_all_parameters_apart() -> None:
         unit_plan("ip", replace(options, bus_bits=32), index),
         unit_plan("ip", options, replace(index, planes=2)),
         unit_plan("ip", options, replace(index, max_burst=16)),
+        unit_plan("ip", options, replace(index, pipeline="small")),
         unit_plan("ip", options, replace(index, index=["none"])),
         unit_plan("ip", options, replace(index, index=["bitmap", "none"])),
         unit_plan("ip", ConfigOptions(value="direct", rate="2"), UnitOptions(index=["none"])),
