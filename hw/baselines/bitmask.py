@@ -91,7 +91,10 @@ class BaselineBitmask(BaselineDecoder):
             ]
 
         fours = [Signal(3, name=f"four_{n}", reset_less=True) for n in range(bus // 4)]
-        before = [Signal(range(4 * n + 1), name=f"before_{n}") for n in range(bus // 4 + 1)]
+        before = [
+            Signal(range(4 * n + 1), name=f"before_{n}", reset_less=True)
+            for n in range(bus // 4 + 1)
+        ]
         left = Signal(range(bus))
         rest = Signal(len(left) + 1)
         total = before[-1]

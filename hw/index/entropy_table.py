@@ -143,14 +143,16 @@ class EntropyTable(wiring.Component):
         with m.FSM(name="table") as machine:
             with m.State("HEAD"):
                 m.d.sync += [
-                    last_class.eq(self.unit[:4]),
-                    self.listed.eq(self.unit[4]),
-                    self.invert.eq(self.unit[5]),
-                    self.several.eq(self.unit[:4] != 0),
                     *(signal.eq(0) for signal in (k, end, size, need, at, odd, place, turn)),
                     *(signal.eq(states) for signal in ends),
                 ]
                 with m.If(self.unit_valid):
+                    m.d.sync += [
+                        last_class.eq(self.unit[:4]),
+                        self.listed.eq(self.unit[4]),
+                        self.invert.eq(self.unit[5]),
+                        self.several.eq(self.unit[:4] != 0),
+                    ]
                     m.next = "FIELD"
             with m.State("FIELD"):
                 m.d.sync += field.eq(self.unit)

@@ -264,7 +264,7 @@ def unit_files(
         "version": version("xorloom"),
         "description": _describe(verilog),
         "origin": f"xorloom {version('xorloom')}",
-        "parameters": _parameters(verilog),
+        "parameter_lines": _parameters(verilog),
         "ports": ports,
         "groups": list(_groups(ports)),
         "mhz": f"{clock_mhz:g}",

@@ -77,6 +77,8 @@ def test_image_registers_are_those_of_a_decoder_that_fits(compressed: Path) -> N
         bus_bits=32,
         n_out=64,
         planes=1,
+        levels=0,
+        planar=1,
         kinds=1 << 6 | 1 << 1,
         network=network_id(value),
         reader=1,
