@@ -165,9 +165,9 @@ class BlockParser(wiring.Component):
         ]
         for budget in budgets:
             m.d.comb += [budget.load.eq(load), budget.clear.eq(phase == Phase.HEADER)]
-        boxes: list[Any] = [seeds, patches, control]
-        for box, chosen, word in zip(boxes, takes, words.o, strict=True):
-            m.d.comb += [box.i.payload.eq(word), box.i.valid.eq(chosen)]
+        sinks = (seeds.i, patches.i, control.i)
+        for sink, chosen, word in zip(sinks, takes, words.o, strict=True):
+            m.d.comb += [sink.payload.eq(word), sink.valid.eq(chosen)]
         with m.If(load):
             m.d.sync += [
                 busy.eq(more),

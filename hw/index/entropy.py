@@ -157,43 +157,32 @@ class IndexEntropy(wiring.Component):
         shape = range(max(2, self._decoders))
         ranks = [Signal(shape, name=f"rank_{k}") for k in range(self._decoders)]
         feed_round = Signal(max(1, len(ranks[0]) - slot_bits))
-        want = Signal(range(feeds + 1))  # units of this round
-        wanted = [Signal(name=f"wanted_{k + 1}") for k in range(feeds)]  # it is k + 1 or more
-        held = [Signal(name=f"held_{k + 1}") for k in range(feeds)]  # and so is `level`
-        enough = Signal()
-        last_round = Signal()  # and none after it
-        later = Signal(range(self._decoders - feeds + 1))  # and of the rounds after it
-        following = Signal.like(want)
+        owed = [Signal(name=f"owed_{k + 1}") for k in range(self._decoders)]  # k + 1 units or more
+        held = [Signal(name=f"held_{k + 1}") for k in range(feeds)]  # `level` is k + 1 or more
+        enough = Signal()  # for this round
+        take: Value = Const(1)  # in this round, or by the table
+        for k in range(1, feeds):
+            take = Mux(owed[k], k + 1, take)
         hungry = [lane.hungry & real for lane in lanes]
         before = _counts_before(m, hungry)
         m.d.comb += [
-            enough.eq(Cat(there | ~asked for there, asked in zip(held, wanted, strict=True)).all()),
-            go.eq(wanted[0] & enough),
-            following.eq(Mux(later > feeds, feeds, later)),
-            box.take.eq(Mux(running, want, 1)),
+            enough.eq(Cat(there | ~asked for there, asked in zip(held, owed, strict=False)).all()),
+            go.eq(owed[0] & enough),
+            box.take.eq(take),
             box.go.eq(go | table.take),
         ]
         with m.If(turn | begun):
             m.d.sync += [
-                want.eq(Mux(before[-1] > feeds, feeds, before[-1])),
-                *(asked.eq(before[-1] > k) for k, asked in enumerate(wanted)),
                 Cat(wants).eq(Cat(hungry)),
                 *(rank.eq(count) for rank, count in zip(ranks, before, strict=False)),
+                *(asked.eq(before[-1] > k) for k, asked in enumerate(owed)),
                 feed_round.eq(0),
-                later.eq(Mux(before[-1] > feeds, before[-1] - feeds, 0)),
-                last_round.eq(before[-1] <= feeds),
             ]
         with m.Elif(go):
-            m.d.sync += [
-                want.eq(following),
-                *(asked.eq(later > k) for k, asked in enumerate(wanted)),
-                feed_round.eq(feed_round + 1),
-                later.eq(later - following),
-                last_round.eq(later <= feeds),
-            ]
+            m.d.sync += [Cat(owed).eq(Cat(owed) >> feeds), feed_round.eq(feed_round + 1)]
         taken = level - box.take
         with m.If(self.clear):
-            m.d.sync += [signal.eq(0) for signal in (level, want, *wanted, *held, last_round)]
+            m.d.sync += [signal.eq(0) for signal in (level, *owed, *held)]
         with m.Else():
             m.d.sync += level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0))
             for k, there in enumerate(held):
@@ -202,7 +191,7 @@ class IndexEntropy(wiring.Component):
             start.eq(table.done & ~running & ~begun),
             move.eq(~self.o.valid | self.o.ready),
             step.eq(armed & move),
-            turn.eq(last_round & enough & (~armed | move)),
+            turn.eq(running & enough & ~Cat(owed[feeds:]).any() & (~armed | move)),
         ]
         for k, lane in enumerate(lanes):
             now = ranks[k][slot_bits:] == feed_round
