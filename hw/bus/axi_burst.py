@@ -84,7 +84,7 @@ class AxiBurst(wiring.Component):
         self.addend = Signal.like(self.left, init=0, reset_less=True)
         self.start = Signal(self.block_bits, reset_less=True)
         # The next burst is the first; beats of the descriptor, minus one, if that is the only one.
-        self.first = Signal(reset_less=True)
+        self.first = Signal()
         self.whole = Signal(self.block_bits, reset_less=True)
         super().__init__(
             {
