@@ -45,7 +45,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "window step",
         (
-            *_below("pipe", "available", "step", "emitted", "blocked"),
+            *_below("pipe", "available", "step", "full"),
             *_below("network", "chunk"),
         ),
     ),
