@@ -189,7 +189,7 @@ class WeightParser(wiring.Component):
         goes_on = Cat(head[:-1], head[-1] & can_open, schedule, block, drop)
         stops = word.last | head[-1] | (blocks.final & blocks.blocks_final)
         if words > 1:
-            goes_on = Cat(goes_on, opened & ~full)
+            goes_on = Cat(goes_on, opened & ~full & ~closing)
             stops |= head[-2] & ~can_open
         m.d.sync += [
             passes.eq(goes_on.any() & ~(takes & stops) & ~(drain.halts | cut_off | halted)),
@@ -233,7 +233,7 @@ class WeightParser(wiring.Component):
             full,
             gives & ~kind,
             gives & kind,
-            # Not behind a stream whose CRC is wrong: its packets would look complete.
+            # Still `closing`: the CRC of the last stream is wrong. A mark would close its packets.
             opened & ~closing & ~halted,
             closing & right,
             checks,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Monitor of the parser of weight streams, and free parts in place of those that only compute."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -67,7 +68,7 @@ class ParserMonitor(wiring.Component):
     The monitor follows the words that are taken: header, schedule, blocks. From that it knows what
     must come out: for each stream the opening mark, each word of a block, to the packet of its
     string, and the closing mark. It follows one item, any, from the word that it comes with to the
-    packet, and counts those before it.
+    packet, and counts those before it. Of its data it compares ``bits``.
 
     ``bad`` is any bit of ``bads``:
 
@@ -88,13 +89,14 @@ class ParserMonitor(wiring.Component):
     def __init__(
         self,
         dut: Any,
-        bus_bits: int,
         parts: tuple[FreeSchedule, FreeCrc, FreeChecks],
+        bits: Sequence[int],
         *,
         packets: bool,
         deaf: bool = False,
     ) -> None:
-        self._dut, self._bus_bits, self._parts = dut, bus_bits, parts
+        self._dut, self._parts, self._bits = dut, parts, bits
+        self._bus_bits = bus_bits = len(dut.i.p.data)
         self._packets, self._deaf = packets, deaf
         self._inputs = ("may_open", "short", "abort", "quiet", "owes", "still")
         ports = (
@@ -213,12 +215,16 @@ class ParserMonitor(wiring.Component):
         dut = self._dut
         count, ahead = Signal(_COUNT_BITS), Signal(_COUNT_BITS)
         pop, follows = Signal(), Signal()
-        data, kind, is_word = Signal(self._bus_bits), Signal(), Signal()
+        data, kind, is_word = Signal(len(self._bits)), Signal(), Signal()
+
+        def compared(word: Value) -> Value:
+            return Cat(word[bit] for bit in self._bits)
+
         came = Value.cast(gives_word + gives_open + gives_close)
         outs = Mux(
             kind,
-            words[1] & (dut.index.p.data == data),
-            words[0] & (dut.value.p.data == data),
+            words[1] & (compared(dut.index.p.data) == data),
+            words[0] & (compared(dut.value.p.data) == data),
         )
         m.d.comb += [
             pop.eq(words.any() | marks.any()),
@@ -237,7 +243,7 @@ class ParserMonitor(wiring.Component):
                 # The closing mark comes in together with the last word, behind it.
                 is_word.eq(gives_word & ~(gives_close & self.pick_close)),
                 ahead.eq(count - pop + (gives_close & self.pick_close)),
-                data.eq(dut.i.p.data),
+                data.eq(compared(dut.i.p.data)),
                 kind.eq(self._parts[0].kind),
             ]
 

@@ -9,6 +9,7 @@ are computed right is for the tests of the units, against the golden model.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -118,68 +119,71 @@ class Unannounced(wiring.Component):
         return m
 
 
-@pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> tuple[FreeSchedule, FreeCrc, FreeChecks]:
-    """Free parts, for a 32-bit bus, which the next parser is built with."""
-    parts = FreeSchedule(32), FreeCrc(32), FreeChecks(32, NETWORKS)
-    for part, name in zip(parts, ("BlockSchedule", "Crc32", "HeaderChecks"), strict=True):
-        monkeypatch.setattr(f"xorloom.hw.ip.parser.{name}", lambda *_, part=part: part)
-    return parts
-
-
 def monitor(
-    parts: Any,
+    patch: pytest.MonkeyPatch,
+    bus_bits: int = 32,
     *,
     packets: bool = True,
     deaf: bool = False,
     change: Callable[[WeightParser], wiring.Component] = lambda parser: parser,
 ) -> ParserMonitor:
-    parser = WeightParser(32, NETWORKS, packets=packets)
-    return ParserMonitor(change(parser), 32, parts, packets=packets, deaf=deaf)
+    """Return the monitor of a parser with free parts."""
+    parts = FreeSchedule(bus_bits), FreeCrc(bus_bits), FreeChecks(bus_bits, NETWORKS)
+    for part, name in zip(parts, ("BlockSchedule", "Crc32", "HeaderChecks"), strict=True):
+        patch.setattr(f"xorloom.hw.ip.parser.{name}", lambda *_, part=part: part)
+    parser = change(WeightParser(bus_bits, NETWORKS, packets=packets))
+    return ParserMonitor(parser, parts, BITS[bus_bits], packets=packets, deaf=deaf)
 
 
-SLOW = [(False, "order")]
+BITS = {32: list(range(32)), 128: [0, 32, 64]}
+"""Bits of a word that are compared, by its width. On the wide bus one stands for all that are
+treated alike: those where the header has the CRC, those where it has the count, and the others."""
+SLOW = [(32, False, "order")]
 
 
 @pytest.mark.parametrize(
-    ("packets", "what"),
+    ("bus_bits", "packets", "what"),
     [
-        pytest.param(packets, what, marks=[pytest.mark.slow] * ((packets, what) in SLOW))
-        for packets in (True, False)
-        for what in ParserMonitor.BADS
+        pytest.param(*case, marks=[pytest.mark.slow] * (case in SLOW))
+        for case in product(BITS, (True, False), ParserMonitor.BADS)
     ],
 )
 def test_parser_hands_every_word_over_once(
-    packets: bool, what: str, parts: Any, tmp_path: Path
+    bus_bits: int, packets: bool, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prove(Only(monitor(parts, packets=packets), what), tmp_path)
+    prove(Only(monitor(monkeypatch, bus_bits, packets=packets), what), tmp_path)
 
 
-@pytest.mark.parametrize("bus_bits", [32, 128])
+@pytest.mark.parametrize("bus_bits", BITS)
 def test_schedule_keeps_to_what_the_proof_leaves_open(bus_bits: int, tmp_path: Path) -> None:
     prove(ScheduleMonitor(bus_bits), tmp_path)
 
 
+@pytest.mark.parametrize("bus_bits", BITS)
 @pytest.mark.parametrize("packets", [True, False])
 def test_streams_go_through_so_the_proof_is_not_empty(
-    packets: bool, parts: Any, tmp_path: Path
+    packets: bool, bus_bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reach(Only(monitor(parts, packets=packets), "whole"), tmp_path, CYCLES)
+    reach(Only(monitor(monkeypatch, bus_bits, packets=packets), "whole"), tmp_path, CYCLES)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_parser_proof_fails_for_a_broken_buffer(
-    change: str, parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xorloom.hw.ip.parser.PingPong", partial(Tampered, change=change))
-    reach(Only(monitor(parts), CHANGES[change]), tmp_path, CYCLES)
+    reach(Only(monitor(monkeypatch), CHANGES[change]), tmp_path, CYCLES)
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_parser_proof_fails_for_marks_without_opens(late: bool, parts: Any, tmp_path: Path) -> None:
-    top = monitor(parts, change=partial(Unannounced, late=late))
+def test_parser_proof_fails_for_marks_without_opens(
+    late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = monitor(monkeypatch, change=partial(Unannounced, late=late))
     reach(Only(top, "told"), tmp_path, CYCLES)
 
 
-def test_parser_proof_fails_for_a_taker_that_is_deaf(parts: Any, tmp_path: Path) -> None:
-    reach(Only(monitor(parts, deaf=True), "split"), tmp_path, CYCLES)
+def test_parser_proof_fails_for_a_taker_that_is_deaf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(Only(monitor(monkeypatch, deaf=True), "split"), tmp_path, CYCLES)
