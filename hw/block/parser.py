@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parser of the block codec: sorts bus words into gearboxes, issues beats to the lanes."""
 
-
 from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out

@@ -162,10 +162,10 @@ class AxiReader(wiring.Component):
         ]
         with m.If(ahead.o.ready):
             m.d.sync += [address.eq(ahead.o.p.address), beats.eq(ahead.o.p.beats)]
-        with m.If(issue & ~land):
-            m.d.sync += flying.eq(flying << 1 | 1)
-        with m.If(land & ~issue):
-            m.d.sync += flying.eq(flying >> 1)
+        # That a burst ends is known late.
+        m.d.sync += flying.eq(
+            Mux(land, Mux(issue, flying, flying >> 1), Mux(issue, flying << 1 | 1, flying))
+        )
         for k in range(self._outstanding):
             # A free place takes the burst on offer, whether that is issued now or later.
             moved = Mux(land, fates[k + 1], fates[k])

@@ -79,8 +79,8 @@ class EntropyLane(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the decoder."""
         m = Module()
-        unit = [Signal(UNIT_BITS, name=f"front_unit_{k}", reset_less=True) for k in range(2)]
-        back_unit = [Signal(UNIT_BITS, name=f"back_unit_{k}", reset_less=True) for k in range(2)]
+        unit = [Signal(UNIT_BITS, name=f"front_unit_{k}") for k in range(2)]
+        back_unit = [Signal(UNIT_BITS, name=f"back_unit_{k}") for k in range(2)]
         filled_unit = [Signal(UNIT_BITS, name=f"filled_unit_{k}") for k in range(2)]
         holds = Signal(2)  # which of the front's units are there
         back_holds = Signal(2)

@@ -212,7 +212,7 @@ class EntropyTable(wiring.Component):
         # of a class's next one, which is x + 1 where the class stays. Last comes the start state.
         reached = Signal(_CLASSES - 1, reset_less=True)  # the limits are in order: ones, then zeros
         owner = Signal(4, reset_less=True)
-        x = Signal(9, reset_less=True)
+        x = Signal(9)
         x_owner = Signal(4, reset_less=True)
         after = Signal(9)
         written = Signal(9)

@@ -20,8 +20,8 @@ refer to this text.
    late because a descriptor may still be handed over in the cycle of the fault. The reader drops
    its descriptors and the word on offer, and reads the bursts in flight to their end.
 4. ``quiet``: the reader is not busy, so no word from before the fault can come. Reader to parser.
-   The parser looks at it from the fifth cycle after the fault on, when the reader has
-   seen ``forget``. Then, if no word is offered, ``dropping`` falls.
+   The parser looks at it, a cycle late, from the fifth cycle after the fault on, when the reader
+   has seen ``forget``. Then, if no word is offered, ``dropping`` falls.
 
 Without a reader (``packets`` of the parser) there is no ``quiet``: the parser drops words up to
 the last one of the input packet, and none if the fault came between two packets. An ``abort`` by

@@ -212,9 +212,10 @@ class WeightDecoder(wiring.Component):
         # puts out none that comes after `short`.
         still = Signal(5)
         was_short = Signal()
-        under_way = unit.o.valid | join.holds | (unit.short & ~was_short)
+        under_way = Signal()
         m.d.sync += [
             was_short.eq(unit.short),
+            under_way.eq(unit.o.valid | join.holds | (unit.short & ~was_short)),
             still.eq(Mux(under_way, 0, still + ~still[-1])),
         ]
         m.d.comb += [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queue of descriptors, which checks them first."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -15,7 +15,7 @@ __all__ = ["DescriptorQueue"]
 class DescriptorQueue(wiring.Component):
     """Descriptor queue: checks a descriptor, then queues or refuses it.
 
-    Latency two cycles from ``start`` to ``o``, one descriptor per cycle.
+    Latency three cycles from ``start`` to ``o``, one descriptor in every three cycles.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ class DescriptorQueue(wiring.Component):
     Members
     -------
     descriptor : In(descriptor_layout(address_bits))
-        Must be stable from the cycle before ``start`` to the cycle after it.
+        Must be stable from the cycle before ``start`` to the second cycle after it.
     beyond : In(1)
         The address has bits beyond ``address_bits``. Stable like the descriptor.
     start : In(1)
-        Queue the descriptor, or refuse it one cycle later.
+        Queue the descriptor, or refuse it two cycles later.
     flush : In(1)
-        Drop all descriptors, and a start of the cycle before; withdraw the one on offer.
+        Drop all descriptors, and a start of the two cycles before; withdraw the one on offer.
     refused : Out(1)
         The descriptor was refused.
     cause : Out(Cause)
@@ -78,7 +78,9 @@ class DescriptorQueue(wiring.Component):
         head = Signal(range(depth))
         space = Signal(range(depth + 1), init=depth)
         waits = Signal()
+        full = Signal()
         bad = Signal()
+        checks = Signal()
         starts = Signal()
         puts = Signal()
         takes = Signal()
@@ -94,10 +96,19 @@ class DescriptorQueue(wiring.Component):
             end.eq(address[word_bits:] + length[word_bits:]),
             part.eq(address[:word_bits].any()),
         ]
-        over = end[top + 1 :].any() | (end[top] & (end[:top].any() | part))
-        misplaced = address[: exact_log2(self._align_bytes)].any() | self.beyond | over
+        # Sums of a few bits each, then what they come to: no long chain in one cycle.
+        some_length = _any_by_bytes(m, length, "some_length")
+        some_end = _any_by_bytes(m, end[:top], "some_end")
+        over = Signal(reset_less=True)
+        at_top = Signal(reset_less=True)
+        misplaced = Signal(reset_less=True)
+        m.d.sync += [
+            over.eq(end[top + 1 :].any()),
+            at_top.eq(end[top]),
+            misplaced.eq(odd | address[: exact_log2(self._align_bytes)].any() | self.beyond),
+        ]
         m.d.comb += [
-            puts.eq(starts & ~bad & (space != 0)),
+            puts.eq(starts & ~bad & ~full),
             takes.eq(self.o.valid & self.o.ready),
             self.refused.eq(starts & ~puts),
             self.cause.eq(Mux(bad, Cause.DESCRIPTOR, Cause.BUSY)),
@@ -111,13 +122,23 @@ class DescriptorQueue(wiring.Component):
             self.o.payload.eq(load.data),
         ]
         m.d.sync += [
-            bad.eq((length == 0) | odd | misplaced),
-            starts.eq(self.start & ~self.flush),
+            bad.eq(~some_length.any() | misplaced | over | (at_top & (some_end.any() | part))),
+            checks.eq(self.start & ~self.flush),
+            starts.eq(checks & ~self.flush),
+            full.eq(~takes & (full | (puts & (space == 1)))),
             tail.eq(tail + puts),
             head.eq(head + takes),
             space.eq(space + takes - puts),
             waits.eq(puts | (waits & ~(takes & (space == depth - 1)))),
         ]
         with m.If(self.flush):
-            m.d.sync += [tail.eq(0), head.eq(0), space.eq(depth), waits.eq(0)]
+            m.d.sync += [tail.eq(0), head.eq(0), space.eq(depth), full.eq(0), waits.eq(0)]
         return m
+
+
+def _any_by_bytes(m: Module, bits: Value, name: str) -> Signal:
+    """Return a register: whether any bit is set, for every eight bits."""
+    groups = [bits[at : at + 8] for at in range(0, len(bits), 8)]
+    some = Signal(len(groups), name=name, reset_less=True)
+    m.d.sync += some.eq(Cat(group.any() for group in groups))
+    return some

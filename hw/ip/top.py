@@ -172,8 +172,8 @@ class IpBlock(wiring.Component):
             reader.descriptor.valid.eq(registers.descriptor.valid & ~decoder.dropping),
             registers.descriptor.ready.eq(reader.descriptor.ready & ~decoder.dropping),
             registers.busy.eq(decoder.busy | reader.busy),
-            decoder.quiet.eq(~reader.busy),
         ]
+        m.d.sync += decoder.quiet.eq(~reader.busy)
         return m
 
     def _drive_output(self, m: Module) -> None:

@@ -2,6 +2,7 @@
 """CRC-32 of a stream of words, one word per cycle, in registered XOR levels."""
 
 import zlib
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
@@ -193,8 +194,12 @@ def _groups(bits: int, levels: int) -> int:
 
 
 def _parities(m: Module, bits: Value, name: str) -> Value:
-    """Return registers that hold the parities of groups of at most ``_FAN_IN`` bits."""
+    """Return registers that hold the parities of groups of at most ``_FAN_IN`` bits.
+
+    Groups are of neighbours, so a register takes from one part of the word, over short wires.
+    """
     count = -(-len(bits) // _FAN_IN)
+    ends = [len(bits) * k // count for k in range(count + 1)]
     level = Signal(count, name=name, reset_less=True)
-    m.d.sync += level.eq(Cat(bits[k::count].xor() for k in range(count)))
+    m.d.sync += level.eq(Cat(bits[a:b].xor() for a, b in pairwise(ends)))
     return level

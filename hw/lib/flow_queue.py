@@ -8,7 +8,7 @@ from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["FlowQueue"]
 
-_PART_BITS = 64
+_PART_BITS = 272
 """Bits of a payload that share pointers: so many that a pointer's fan-out does not limit Fmax."""
 
 

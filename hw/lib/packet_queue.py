@@ -42,7 +42,8 @@ class PacketQueue(wiring.Component):
         depth = self._depth
         item = Signal(len(Value.cast(self.i.payload)), reset_less=True)
         m.submodules.words = words = memory.Memory(shape=unsigned(len(item)), depth=depth, init=[])
-        write, read = words.write_port(), words.read_port()
+        write = words.write_port()
+        read = words.read_port()
         m.submodules.out = out = PingPong(self._shape)
         puts = Signal()
         takes = Signal()

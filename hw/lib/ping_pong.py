@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two-entry buffer for wide streams; it cuts the ready path."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -62,14 +62,23 @@ class PingPong(wiring.Component):
             self.more.eq(full),
             self.after.eq(Mux(take_at, items[0], items[1])),
         ]
-        m.d.sync += [
-            valid.eq(self.i.valid | full | (valid & ~self.o.ready)),
-            full.eq(valid & ~self.o.ready & (full | self.i.valid)),
-            take_at.eq(take_at ^ (valid & self.o.ready)),
+        # Which of the items the next one goes to, if any; registers, for they enable wide ones.
+        goes_to = Signal(2, init=1)
+        next_valid, next_full, next_take_at = (
+            Signal(name=f"next_{n}") for n in ("valid", "full", "take_at")
+        )
+        m.d.comb += [
+            next_valid.eq((self.i.valid | full | (valid & ~self.o.ready)) & ~self.clear),
+            next_full.eq(valid & ~self.o.ready & (full | self.i.valid) & ~self.clear),
+            next_take_at.eq(take_at ^ (valid & self.o.ready)),
         ]
-        with m.If(self.clear):
-            m.d.sync += [valid.eq(0), full.eq(0)]
+        m.d.sync += [
+            valid.eq(next_valid),
+            full.eq(next_full),
+            take_at.eq(next_take_at),
+            goes_to.eq(Cat(~next_full & ((next_take_at ^ next_valid) == k) for k in range(2))),
+        ]
         for k, item in enumerate(items):
-            with m.If(self.i.valid & ~full & ((take_at ^ valid) == k)):
+            with m.If(self.i.valid & goes_to[k]):
                 m.d.sync += item.eq(self.i.payload)
         return m

@@ -4,7 +4,7 @@
 from itertools import pairwise
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
@@ -86,13 +86,15 @@ class WindowUnit(wiring.Component):
         """Build reader, control, network and, if configured, the patch unit."""
         m = Module()
         config = self._config
-        m.submodules.reader = reader = WindowReader(config)
+        m.submodules.reader = reader = WindowReader(config, copies=self.slack > 0)
         m.submodules.control = control = WindowControl(config)
         m.submodules.pipe = pipe = self.pipe
         m.submodules.network = network = self.network
-        # Behind the end of a short packet there are no seeds, so the slices are void. One step may
-        # still be made then.
+        # Behind the end of a short packet there are no seeds, so the slices are void. A pipe that
+        # runs free may still make one step then.
         lost = Signal()
+        lives: Value = ~lost if self.slack else Const(1)
+        ends: Value = lost if self.slack else lost | reader.short
         tail = data.StructLayout({"valid_bits": len(control.valid_bits), "last": 1})
         stages = range(2 + config.patches + (self.slack > 0))
         tails = [
@@ -101,10 +103,10 @@ class WindowUnit(wiring.Component):
         ]
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         m.d.comb += [
-            pipe.available_next.eq(reader.available_next & ~lost),
+            pipe.available_next.eq(reader.available_next & ~ends),
             # Without patches only slices are tokens, so other steps need not wait for the output.
-            pipe.token.eq((control.live if config.patches else control.emit) & ~lost),
-            pipe.emit.eq(control.emit & ~lost),
+            pipe.token.eq((control.live if config.patches else control.emit) & lives),
+            pipe.emit.eq(control.emit & lives),
             pipe.ready.eq(self.o.ready),
             reader.available.eq(pipe.available),
             reader.step.eq(pipe.step),
@@ -117,10 +119,10 @@ class WindowUnit(wiring.Component):
             control.step.eq(pipe.step),
             network.chunk.eq(self._late(m, reader.chunk, "chunk")),
             network.step.eq(pipe.data_step),
-            network.load.eq(pipe.data_free[0]),
+            network.load.eq(pipe.data_free[0] if self.slack else pipe.step),
             network.move.eq(pipe.data_move[0]),
             self.o.valid.eq(pipe.valid),
-            self.short.eq(reader.short & ~lost),
+            self.short.eq(reader.short & lives),
         ]
         with m.If(reader.short):
             m.d.sync += lost.eq(1)

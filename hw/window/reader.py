@@ -24,6 +24,8 @@ class WindowReader(wiring.Component):
     Parameters
     ----------
     config : WindowConfig
+    copies : bool
+        Whether ``rate`` has registers that drive nothing else.
 
     Members
     -------
@@ -32,7 +34,7 @@ class WindowReader(wiring.Component):
     chunk : Out(n_in)
         The next chunk.
     rate : Out(rate_bits)
-        Its low bits, from registers that drive nothing else.
+        Its low bits.
     available_next : Out(1)
         A chunk will be available in the next cycle.
     available : In(1)
@@ -55,8 +57,8 @@ class WindowReader(wiring.Component):
         The packet ended before its last slice. The decoder needs a reset to continue.
     """
 
-    def __init__(self, config: WindowConfig) -> None:
-        self._config = config
+    def __init__(self, config: WindowConfig, *, copies: bool = False) -> None:
+        self._config, self._copies = config, copies
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(config.bus_bits))),
@@ -121,6 +123,9 @@ class WindowReader(wiring.Component):
 
     def _copy_rate(self, m: Module, loads: Value, chunk: Value) -> None:
         """Build the copy of the low bits: inverted, or synthesis would merge it with the chunk."""
+        if not self._copies:
+            m.d.comb += self.rate.eq(self.chunk)
+            return
         inverted = Signal(len(self.rate), name="rate_inverted", reset_less=True)
         m.d.comb += self.rate.eq(~inverted)
         with m.If(loads):
@@ -151,8 +156,7 @@ class WindowReader(wiring.Component):
         ]
         # Two LUTs deep: nothing is available while the payload begins.
         m.d.comb += self.available_next.eq(
-            (begin | self.payload)
-            & ~end
+            (begin | (self.payload & ~end))
             & (self.i.valid | Mux(self.step, ~slot[-1], self.available))
         )
         # The top bits are not used again; new data there save multiplexers.

@@ -95,7 +95,7 @@ def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
 
 
 _DEMOS = (
-    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (DEMO_TENSORS,), crc_steps=1),
+    BoardDemo(board_named("ulx3s"), _value(16, 256, 64), (DEMO_TENSORS,), crc_steps=1),
     BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (DEMO_TENSORS,), crc_steps=4),
     BoardDemo(
         board_named("tang-nano-9k"),

@@ -45,7 +45,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "window step",
         (
-            *_below("pipe", "available", "step", "emitted", "blocked"),
+            *_below("pipe", "available", "step", "full"),
             *_below("network", "chunk"),
         ),
     ),
@@ -54,8 +54,8 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "*.table_unit.table_state",
             "*.core.lane_0__hungry",
-            "*.core.lane_0__stepping",
-            "*.trellis.core.window.chunk",
+            "*.core.lane_0__feed",
+            "*.trellis.core.newest",
             "*.trellis.core.o__valid",
             "*.unit.core.o__valid",
             "*.unit.core.o__ready",

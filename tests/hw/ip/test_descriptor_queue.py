@@ -137,15 +137,15 @@ def test_descriptor_queue_equals_a_list_at_every_clock(depth: int) -> None:
 
     async def bench(ctx: Any, _reset: Signal) -> None:
         queue: list[tuple[int, int]] = []
-        starts, coming, now = False, False, (0, 4)
+        checks, starts, coming, now = False, False, False, (0, 4)
         fullest = 0
         for clock in range(1500):
-            if not (starts or coming):
+            if not (checks or starts or coming):
                 length = rng.choice([0, 2, 4, 8, 12, 1 << 15, 1 << 31, (1 << 32) - 4])
                 top = rng.choice([0, 1, 2, 4])  # the descriptor ends near the top of memory
                 near = ((1 << 16) - length + rng.randrange(-top, top + 1)) % (1 << 16)
                 now = rng.choice([rng.getrandbits(16), near]), length
-            # The descriptor stands still from the clock before a start to the one after it.
+            # The descriptor stands still from the clock before a start to the second after it.
             start, coming = coming, rng.random() < 0.5
             ready = rng.random() < (clock // 100 % 3) / 2
             ctx.set(dut.beyond, now[0] % 16 == 6)
@@ -168,7 +168,7 @@ def test_descriptor_queue_equals_a_list_at_every_clock(depth: int) -> None:
                 assert (item.address, item.length) == queue[0], f"clock {clock}"
             queue = [] if flush else queue[bool(queue) and ready :] + put
             fullest = max(fullest, len(queue))
-            starts = start and not flush
+            checks, starts = start and not flush, checks and not flush
             await ctx.tick()
         assert fullest == depth
 

@@ -42,6 +42,7 @@ def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> Non
         "masked": False,
         "reader": unit == "ip",
         "beats": "packed",
+        "pipeline": "fast",
     } | (reader if memory else {})
     assert manifest["network_id"] == f"{network_id(WINDOW):08x}"
     assert manifest["indexes"] == [

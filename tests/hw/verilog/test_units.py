@@ -104,7 +104,7 @@ def test_generate_window_manifest_describes_the_text() -> None:
     assert verilog.name == manifest["top"] == "xorloom_window_decoder"
     assert "module xorloom_window_decoder (\n" in verilog.text
     assert manifest["codec"] == "window"
-    assert manifest["config"] == WINDOW.to_dict()
+    assert manifest["config"] == WINDOW.to_dict() | {"pipeline": "fast"}
     assert manifest["network_id"] == f"{network_id(WINDOW):08x}"
     assert manifest["sha256"] == hashlib.sha256(verilog.text.encode()).hexdigest()
     assert manifest["ports"] == {
