@@ -4,10 +4,11 @@
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from resource import RLIMIT_CPU, setrlimit
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.flow.tools import yosys
@@ -20,14 +21,17 @@ __all__ = [
     "Losing",
     "Numbered",
     "Only",
-    "ParserMonitor",
     "Passing",
     "prove",
+    "reach",
     "refute",
 ]
 
 BITS = 3
 """Bits of the numbers that items have."""
+
+_SECONDS = 300
+"""CPU time of a proof after which it is given up."""
 
 
 class HoldMonitor(wiring.Component):
@@ -185,94 +189,6 @@ class JoinMonitor(wiring.Component):
         return m
 
 
-class ParserMonitor(wiring.Component):
-    """A source that holds its words, and two takers that do as they like.
-
-    ``bad``: marks of the two packets do not go out together, or two words do; a word of a string on
-    offer was withdrawn or changed before a fault; ``verified`` without its marks.
-
-    ``lost``: a label is not that of the word of a block that was taken last, with the string that
-    its schedule bit says, or a word comes before the last one was labelled. (The data, and that no
-    mark comes between, are for simulation.)
-    """
-
-    def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
-        self._dut, self._deaf = dut, deaf
-        ports = (
-            "valid",
-            "last",
-            "value_ready",
-            "index_ready",
-            "may_open",
-            "short",
-            "abort",
-            "quiet",
-            "owes",
-            "still",
-        )
-        super().__init__(
-            {name: In(1) for name in ports}
-            | {"data": In(bus_bits), "error": In(2)}
-            | {name: Out(1) for name in ("bad", "lost", "busy")}
-        )
-
-    def elaborate(self, _platform: object) -> Module:
-        m = Module()
-        m.submodules.dut = dut = self._dut
-        word, held, holds = (
-            Cat(self.data, self.last, self.error),
-            Signal.like(Value.cast(self._dut.i.payload)),
-            Signal(),
-        )
-        m.d.comb += [
-            dut.i.valid.eq(self.valid | holds),
-            Value.cast(dut.i.payload).eq(Mux(holds, held, word)),
-            dut.value.ready.eq(self.value_ready | self._deaf),
-            dut.index.ready.eq(self.index_ready),
-        ]
-        m.d.comb += [
-            getattr(dut, name).eq(getattr(self, name))
-            for name in ("may_open", "short", "abort", "quiet", "owes", "still")
-        ]
-        m.d.sync += [
-            holds.eq(dut.i.valid & ~dut.i.ready),
-            held.eq(dut.i.payload),
-        ]
-        faults = []
-        ports = (dut.value, dut.index)
-        goes = [dut.value.valid & self.value_ready, dut.index.valid & self.index_ready]
-        words = [go & ~port.p.mark for go, port in zip(goes, ports, strict=True)]
-        marks = [go & port.p.mark for go, port in zip(goes, ports, strict=True)]
-        for port in ports:
-            offer, before, waits = (
-                Value.cast(port.payload),
-                Signal.like(Value.cast(port.payload)),
-                Signal(),
-            )
-            m.d.sync += [
-                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.fault),
-                before.eq(offer),
-            ]
-            faults.append(waits & (~port.valid | (offer != before)))
-        faults += [marks[0] ^ marks[1], words[0] & words[1]]
-        # The word that was taken last, as long as it has not gone into the buffer, which is proved
-        # apart.
-        kind, waits = Signal(), Signal()
-        label = dut.labels.i.p
-        pushes = dut.labels.i.valid & dut.labels.i.ready
-        is_word = label.value ^ label.index
-        wrong = ~waits | (label.index != kind)
-        m.d.sync += waits.eq(~dut.fault & (dut.gives | (waits & ~pushes)))
-        with m.If(dut.gives):
-            m.d.sync += kind.eq(dut.kind)
-        m.d.comb += self.lost.eq((pushes & is_word & wrong) | (dut.gives & waits & ~pushes))
-        marked = Signal()
-        m.d.sync += marked.eq(marks[0] & ~dut.fault)
-        faults += [dut.verified & ~marked]
-        m.d.comb += [self.bad.eq(Cat(faults).any()), self.busy.eq(words[1])]
-        return m
-
-
 class Passing(wiring.Component):
     """Broken: passes offers on, which its source need not hold."""
 
@@ -322,8 +238,11 @@ class Only(wiring.Component):
         return m
 
 
-def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
-    """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it."""
+def abc(top: wiring.Component, folder: Path, engine: str) -> str:
+    """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it.
+
+    It may take ``_SECONDS`` of CPU time, however busy the machine is.
+    """
     (folder / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
     passes = [f"read_rtlil {folder / 'top.il'}", "prep -top top -flatten"]
     # A register that no output needs is gone by now, but its wire would still have an init.
@@ -336,18 +255,28 @@ def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
     assert spec is not None
     assert spec.origin is not None
     program = Path(spec.origin).parent / "yosys-abc"
-    command = f"read_aiger {folder / 'top.aig'}; pdr -T {seconds}"
     done = subprocess.run(
-        [program, "-c", command], capture_output=True, text=True, cwd=folder, check=False
+        [program, "-c", f"read_aiger {folder / 'top.aig'}; {engine}"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        preexec_fn=lambda: setrlimit(RLIMIT_CPU, (_SECONDS, _SECONDS)),
     )
     return done.stdout
 
 
 def prove(top: wiring.Component, folder: Path) -> None:
-    text = pdr(top, folder)
+    text = abc(top, folder, "pdr")
     assert "Property proved" in text, text[-400:]
 
 
 def refute(top: wiring.Component, folder: Path) -> None:
-    text = pdr(top, folder)
+    text = abc(top, folder, "pdr")
+    assert "was asserted in frame" in text, text[-400:]
+
+
+def reach(top: wiring.Component, folder: Path, cycles: int) -> None:
+    """Find a shortest way from reset to ``bad``, of at most so many cycles."""
+    text = abc(top, folder, f"bmc3 -F {cycles}")
     assert "was asserted in frame" in text, text[-400:]

@@ -19,7 +19,6 @@ from xorloom.hw.block.skid_buffer import SkidBuffer
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.index.decoder import IndexUnit
 from xorloom.hw.ip.join import WeightJoin
-from xorloom.hw.ip.parser import WeightParser
 from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.packet_queue import PacketQueue
@@ -38,7 +37,6 @@ from tests.helpers.proof import (
     Losing,
     Numbered,
     Only,
-    ParserMonitor,
     Passing,
     prove,
     refute,
@@ -188,22 +186,6 @@ def test_join_proof_fails_for_more_slices_than_the_slack(
 @pytest.mark.parametrize("change", ["losing", "unclosed"])
 def test_join_proof_fails_for_a_broken_join(change: str, tmp_path: Path) -> None:
     refute(Only(JoinMonitor(TamperedJoin(change)), "bad"), tmp_path)
-
-
-NETWORKS = {4: 0x12345678, 1: 0x87654321}
-
-
-@pytest.mark.parametrize("what", ["bad", "lost"])
-@pytest.mark.parametrize("packets", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_parser_hands_every_word_over_once(packets: bool, what: str, tmp_path: Path) -> None:
-    parser = WeightParser(32, NETWORKS, packets=packets)
-    prove(Only(ParserMonitor(parser, 32), what), tmp_path)
-
-
-@pytest.mark.parametrize(("deaf", "what"), [(True, "bad"), (False, "busy")])
-def test_parser_proof_can_fail(deaf: bool, what: str, tmp_path: Path) -> None:
-    parser = WeightParser(128, NETWORKS, packets=True)
-    refute(Only(ParserMonitor(parser, 128, deaf=deaf), what), tmp_path)
 
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
