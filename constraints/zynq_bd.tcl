@@ -1,7 +1,7 @@
 # The IP block in a Zynq-7000 block design: registers at a general-purpose port, weights read
 # through a high-performance port, decoded beats to whoever takes AXI4-Stream. For Vivado; never run
 # by the tests.
-#   xorloom generate --model model.xl.safetensors --unit ip -o build/rtl
+#   xorloom generate --model model.xl.safetensors --unit ip --name xorloom_ip -o build/rtl
 # In a project with an open block design that has the processing system as ps7:
 #   add_files build/rtl/xorloom_ip.v; update_compile_order -fileset sources_1
 #   source constraints/zynq_bd.tcl

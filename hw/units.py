@@ -15,14 +15,17 @@ from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.shell import BlockShell
 from xorloom.hw.block.xor_network import XorNetwork
+from xorloom.hw.bus.interfaces import vivado_attributes
 from xorloom.hw.direct.core import DirectCore
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
-from xorloom.hw.index.decoder import index_core
+from xorloom.hw.flow.verilog.identifiers import check_name
+from xorloom.hw.index.decoder import index_core, ordinary_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.lib.payloads import level_bits
+from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
@@ -32,40 +35,38 @@ from xorloom.sw.base.host import write_all
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
-from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import KIND_WEIGHTS, network_id, weights_network_id
+from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
+from xorloom.sw.spec.layout import BEATS, KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
 
 __all__ = [
-    "BLOCK_TOP",
     "BLOCK_UNITS",
-    "DIRECT_TOP",
     "DIRECT_UNITS",
     "INDEX_UNITS",
     "IP_UNITS",
     "MEMORY_OPTIONS",
-    "WINDOW_TOP",
     "WINDOW_UNITS",
     "GeneratedVerilog",
+    "default_name",
     "generate_unit",
 ]
 
-BLOCK_TOP = "xorloom_block_decoder"
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
 """Units of the block codec for :func:`generate_unit`: the whole decoder, or a part of it."""
-WINDOW_TOP = "xorloom_window_decoder"
 WINDOW_UNITS = ("decoder", "value", "control", "network")
 """The same for the window codec; ``value`` is without deframer and shell, as in the IP block."""
-DIRECT_TOP = "xorloom_direct_decoder"
 DIRECT_UNITS = ("decoder", "value", "network")
 """The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec; ``core`` is without deframer and reader."""
+"""The same for an index codec; ``core`` is without deframer and reader, and that of the trellis, if
+its pipeline is fast, without the queue that has to follow: see
+:func:`xorloom.hw.index.decoder.index_core`."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
 """Parameters of the read master."""
+_BURSTS = ("max_burst", "outstanding")
 
 
 @dataclass(frozen=True)
@@ -123,27 +124,25 @@ def _block_unit(unit: str, config: BlockConfig, stages: int) -> wiring.Component
     return XorNetwork(n_in=config.n_in, rows=config.rows, stages=stages)
 
 
-def _window_unit(unit: str, config: WindowConfig) -> wiring.Component:
+def _window_unit(unit: str, config: WindowConfig, pipeline: str) -> wiring.Component:
     if unit == "decoder":
-        return WindowShell(config)
+        return WindowShell(config, pipeline=pipeline)
     if unit == "value":
-        return WindowUnit(config)
+        return WindowUnit(config, pipeline="small")  # its output is a stream
     return WindowControl(config) if unit == "control" else WindowNetwork(config)
+
+
+def _index_unit(unit: str, config: IndexConfig, pipeline: str) -> wiring.Component:
+    if unit == "index":
+        return IndexShell(config, pipeline=pipeline)
+    free = check_pipeline(pipeline) == "fast"
+    return index_core(config) if free else ordinary_core(config, pipeline=pipeline)
 
 
 def _direct_unit(unit: str, config: DirectConfig, levels: bool) -> wiring.Component:
     if unit == "decoder":
         return DirectShell(config, levels=levels)
     return (DirectUnit if unit == "value" else DirectCore)(config, levels=levels)
-
-
-def _register_texts() -> dict[str, str]:
-    """Return the register map as the texts that go with an IP block."""
-    return {
-        "registers.md": f"# Registers of the xorloom decoder\n\n{csr.markdown()}",
-        "xorloom_registers.h": csr.c_header(),
-        "xorloom_registers.py": csr.python_constants(),
-    }
 
 
 def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]) -> dict[str, Any]:
@@ -162,16 +161,36 @@ def _index_facts(value: ValueConfig, planes: int, indexes: Sequence[IndexConfig]
     }
 
 
+def _index_texts(indexes: Sequence[IndexConfig]) -> dict[str, str]:
+    """Return what the head of a text says of its index codecs."""
+    return {
+        f"index {index.codec}": ", ".join(f"{n} {v}" for n, v in index.to_dict().items())
+        for index in indexes
+    }
+
+
+def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
+    """Return the name that a unit has if nobody gives it one."""
+    if unit in IP_UNITS:
+        return IP_UNITS[unit]
+    if isinstance(config, BlockConfig) and unit != "decoder":
+        return f"xorloom_{unit}"
+    return f"xorloom_{config.codec}_{unit}"
+
+
 def generate_unit(
     unit: str,
     config: ValueConfig | IndexConfig,
     *,
+    name: str | None = None,
     stages: int = 1,
     indexes: Sequence[IndexConfig] = (),
     planes: int = 1,
     masked: bool = True,
     levels: bool = False,
+    beats: str = BEATS[0],
     memory: Mapping[str, int] | None = None,
+    pipeline: str = PIPELINES[0],
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
 
@@ -184,25 +203,33 @@ def generate_unit(
         for a window codec, of :data:`DIRECT_UNITS` or :data:`IP_UNITS` for a direct codec, of
         :data:`INDEX_UNITS` for an index codec.
     config : ValueConfig or IndexConfig
+    name : str, optional
+        Of the top module; all its submodules have names that begin with it. Default:
+        :func:`default_name`, which says nothing of the parameters.
     stages : int, 1 or 2
         Registers of the network of the block codec; that of the window codec always has two.
-    indexes, planes, masked
+    indexes, planes, masked, beats
         For IP blocks, see :class:`xorloom.hw.ip.top.IpBlock`.
     levels : bool
         Whether units of the direct codec and IP blocks put out levels, 8 bits for each weight,
         instead of codes.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
+    pipeline : str
+        Of the window decoder and of IP blocks, one of
+        :data:`xorloom.hw.lib.slice_pipe.PIPELINES`: the small one needs no LUT RAM.
 
     Raises
     ------
     ConfigError
-        If the codec has no such unit or no levels, or an index does not fit.
+        If the codec has no such unit or no levels, or an index does not fit, or no module can
+        have the name.
     """
+    if name is not None:
+        check_name(name)
     top: wiring.Component
     parameters: dict[str, Any] = config.to_dict()
     more: dict[str, Any] = {}
-    files: dict[str, str] = {}
     if levels:
         level_bits(config)
     if unit in IP_UNITS:
@@ -213,36 +240,37 @@ def generate_unit(
         if memory and unit != "ip":
             raise ConfigError(f"{', '.join(memory)}: only unit ip reads memory, not {unit}")
         known = inspect.signature(IpBlock).parameters
-        name, files = IP_UNITS[unit], _register_texts()
         options: dict[str, Any] = {"planes": planes, "masked": masked, "reader": unit == "ip"}
+        options |= {"beats": beats, "pipeline": pipeline}
         if unit == "ip":
             options |= {option: known[option].default for option in MEMORY_OPTIONS}
             options |= memory or {}
         if isinstance(config, DirectConfig):
             options |= {"levels": levels}
-        top = IpBlock(config, indexes, **options)
+        top = block = IpBlock(config, indexes, **options)
         parameters |= options
-        more = _index_facts(config, planes, indexes)
+        words = {name: f"{word:08x}" for name, word in block.reset_words.items()}
+        more = {**_index_facts(config, planes, indexes), "reset_words": words}
     elif isinstance(config, DirectConfig):
         _check_unit(unit, DIRECT_UNITS)
-        name = DIRECT_TOP if unit == "decoder" else f"xorloom_direct_{unit}"
         top = _direct_unit(unit, config, levels)
         parameters |= {"levels": levels}
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
-        name = WINDOW_TOP if unit == "decoder" else f"xorloom_window_{unit}"
-        top = _window_unit(unit, config)
+        top = _window_unit(unit, config, pipeline)
+        if unit == "decoder":
+            parameters |= {"pipeline": pipeline}
     elif isinstance(config, BlockConfig):
         _check_unit(unit, BLOCK_UNITS)
-        name = BLOCK_TOP if unit == "decoder" else f"xorloom_{unit}"
         top = _block_unit(unit, config, stages)
         parameters |= {"stages": stages}
     else:
         assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
-        name = f"xorloom_{config.codec}_{unit}"
-        top = IndexShell(config) if unit == "index" else index_core(config)
-    text = component_verilog(top, name)
+        top = _index_unit(unit, config, pipeline)
+        if isinstance(config, TrellisConfig):
+            parameters |= {"pipeline": pipeline}
+    name = name or default_name(unit, config)
     ports = {
         "__".join(map(str, path)): {
             "direction": member.flow.name.lower(),
@@ -250,6 +278,14 @@ def generate_unit(
         }
         for path, member, _ in top.signature.flatten(top)
     }
+    widths = {port: int(facts["bits"]) for port, facts in ports.items()}
+    burst = {option: parameters[option] for option in _BURSTS if option in parameters}
+    text = component_verilog(
+        top,
+        name,
+        {"unit": unit, "codec": config.codec} | parameters | _index_texts(indexes),
+        vivado_attributes(widths, **burst),
+    )
     manifest = {
         "top": name,
         "codec": config.codec,
@@ -259,4 +295,4 @@ def generate_unit(
         "tools": tool_versions(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     } | more
-    return GeneratedVerilog(name, text, manifest, files)
+    return GeneratedVerilog(name, text, manifest)

@@ -58,9 +58,13 @@ class BaselineBitmask(BaselineDecoder):
         holds = Signal(len(stages))
         finals = Signal(len(stages))
         place = Signal(self._n_out // bus, init=1)
-        over, whole, last = Signal(), Signal(), Signal()
+        over = Signal()
+        whole = Signal()
+        last = Signal()
         need = Signal(planes)  # one-hot: the plane whose code word is next
-        free, moves, enters = Signal(), Signal(), Signal()
+        free = Signal()
+        moves = Signal()
+        enters = Signal()
         m.d.comb += [
             free.eq(~need.any() & (~whole | self.o.ready)),
             enters.eq(free & reader.o.valid & ~over),
@@ -87,7 +91,10 @@ class BaselineBitmask(BaselineDecoder):
             ]
 
         fours = [Signal(3, name=f"four_{n}", reset_less=True) for n in range(bus // 4)]
-        before = [Signal(range(4 * n + 1), name=f"before_{n}") for n in range(bus // 4 + 1)]
+        before = [
+            Signal(range(4 * n + 1), name=f"before_{n}", reset_less=True)
+            for n in range(bus // 4 + 1)
+        ]
         left = Signal(range(bus))
         rest = Signal(len(left) + 1)
         total = before[-1]

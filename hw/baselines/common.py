@@ -163,8 +163,11 @@ class BaselineReader(wiring.Component):
         # One-hot: header words, three cycles in which the counts settle; then payload and beats.
         head = Signal(header, init=1)
         settle = Signal(3)
-        payload, live, drained = Signal(), Signal(), Signal()
-        goes, ends = Signal(), Signal()
+        payload = Signal()
+        live = Signal()
+        drained = Signal()
+        goes = Signal()
+        ends = Signal()
         parameter = Signal(8)
         m.d.comb += [
             goes.eq(self.i.valid & self.i.ready),

@@ -52,11 +52,13 @@ class BaselineCsr(BaselineDecoder):
                 queue.payload.eq(head.r_data),
                 head.r_en.eq(queue.ready),
             ]
-        row, ended = Signal(), Signal()
+        row = Signal()
+        ended = Signal()
         words = Signal(range(CSR_ROW // lanes + 1))
         turn = Signal(range(CSR_INDEX_BITS))
         need = Signal(planes)  # one-hot: the plane whose code word is next
-        fed, indices = Signal(), Signal()
+        fed = Signal()
+        indices = Signal()
         room = reduce(and_, (head.w_rdy for head in heads))
         m.d.comb += [
             fed.eq(words == 0),
@@ -75,7 +77,9 @@ class BaselineCsr(BaselineDecoder):
         # Which indices belong to the current slice, and whether it is finished.
         current = Signal(CSR_INDEX_BITS - place_bits)
         following = Signal.like(current)
-        settled, over, flows = Signal(), Signal(), Signal()
+        settled = Signal()
+        over = Signal()
+        flows = Signal()
         here = [q.valid & (q.p.slice == current) for q in queues]
         closes = Signal()  # registered: the slice on offer is whole
         last = Signal()

@@ -27,8 +27,10 @@ class BaselineDense(BaselineDecoder):
         # A one moves along with the words; with the last word the beat is whole.
         places = len(beat) // self._bus_bits
         place = Signal(places, init=1)
-        whole, last = Signal(), Signal()
-        enters, closes = Signal(), Signal()
+        whole = Signal()
+        last = Signal()
+        enters = Signal()
+        closes = Signal()
         m.d.comb += [
             reader.o.ready.eq(~whole | (self.o.ready & ~last)),
             enters.eq(reader.o.valid & reader.o.ready),

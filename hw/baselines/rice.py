@@ -71,7 +71,10 @@ class BaselineRice(BaselineDecoder):
         for n, lane in enumerate(lanes):
             m.submodules[f"lane_{n}"] = lane
 
-        go, prime, taken, offers = Signal(), Signal(), Signal(), Signal()
+        go = Signal()
+        prime = Signal()
+        taken = Signal()
+        offers = Signal()
         at = Signal(range(RICE_DEPTH))
         shift = Signal(range(RICE_SHIFT_MAX + 1))
         fixed = Signal(4)

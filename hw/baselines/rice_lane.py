@@ -85,14 +85,19 @@ class BaselineRiceLane(wiring.Component):
         """Build shifter, symbol decoder and queue."""
         m = Module()
         planes = self._planes
-        first = Signal(RICE_UNIT_BITS, reset_less=True)
-        second = Signal(RICE_UNIT_BITS, reset_less=True)
+        first = Signal(RICE_UNIT_BITS)
+        second = Signal(RICE_UNIT_BITS)
         word = Signal(self._bus_bits, reset_less=True)
         units = self._bus_bits // RICE_UNIT_BITS
-        unit = Signal(range(units), reset_less=True)
-        able, has, asks = Signal(), Signal(), Signal()
-        used = Signal(4, reset_less=True)
-        steps, wraps, fills, takes = Signal(), Signal(), Signal(), Signal()
+        unit = Signal(range(units))
+        able = Signal()
+        has = Signal()
+        asks = Signal()
+        used = Signal(4)
+        steps = Signal()
+        wraps = Signal()
+        fills = Signal()
+        takes = Signal()
 
         look = Signal(RICE_UNARY + planes + RICE_SHIFT_MAX)
         m.d.comb += look.eq(Cat(first, second) >> used)
@@ -141,13 +146,19 @@ class BaselineRiceLane(wiring.Component):
         # The symbol, then its place, counted from the start of the current part.
         run = Signal(range(RICE_UNARY << RICE_SHIFT_MAX), reset_less=True)
         more = Signal(RICE_UNARY.bit_length(), reset_less=True)
-        kept, code = Signal(), Signal(planes, reset_less=True)
+        kept = Signal()
+        code = Signal(planes, reset_less=True)
         at = Signal(8)
         places, bits = self._places, self._places.bit_length() - 1
-        lies, value = Signal(), Signal(planes, reset_less=True)
-        over, far, room, moves = Signal(), Signal(), Signal(), Signal()
+        lies = Signal()
+        value = Signal(planes, reset_less=True)
+        over = Signal()
+        far = Signal()
+        room = Signal()
+        moves = Signal()
         remainder = Cat(rest[planes + n] & (self.shift > n) for n in range(RICE_SHIFT_MAX))
-        base, gap = Signal(bits + 1), Signal(8)
+        base = Signal(bits + 1)
+        gap = Signal(8)
         m.d.comb += [
             over.eq(at[bits:].any()),
             far.eq(at[bits + 1 :].any()),
@@ -174,7 +185,8 @@ class BaselineRiceLane(wiring.Component):
         mask = Signal(places)
         codes = [Signal(places, name=f"codes_{b}") for b in range(planes)]
         here = Cat((at[:bits] == n) & moves & lies for n in range(places))
-        push, pushes = Signal(), Signal()
+        push = Signal()
+        pushes = Signal()
         m.d.comb += [push.eq(over & room), pushes.eq(push & self.go)]
         with m.If(self.start):
             m.d.sync += [mask.eq(0), *(plane.eq(0) for plane in codes)]
@@ -184,7 +196,8 @@ class BaselineRiceLane(wiring.Component):
                 m.d.sync += plane.eq(Mux(bit, here, 0) | Mux(push, 0, plane))
 
         m.submodules.queue = queue = Memory(shape=places * (1 + planes), depth=RICE_DEPTH, init=[])
-        write, read = queue.write_port(), queue.read_port(domain="comb")
+        write = queue.write_port()
+        read = queue.read_port(domain="comb")
         put = Signal(range(RICE_DEPTH))
         level = Signal(range(RICE_DEPTH + 1))
         m.d.comb += [

@@ -21,8 +21,7 @@ class BaselineShell(wiring.Component):
     """Baseline shell: read master, baseline decoder and counters; a pulse starts a read.
 
     So all designs that are compared read the same memory with the same reader. A beat of
-    ``m_axis`` has the codes in the low bits of ``tdata`` and the mask above them, as in
-    :class:`xorloom.hw.ip.top.IpBlock`.
+    ``m_axis`` is planar, see :class:`xorloom.sw.spec.layout.BeatLayout`.
 
     Parameters
     ----------
@@ -81,7 +80,8 @@ class BaselineShell(wiring.Component):
         m.submodules.core = core = self._core
         pass_ports(m, self, reader, {name: name for name in ports_of(reader, "m_axi_")})
         wiring.connect(m, reader.o, core.i)
-        waits, begun = Signal(), Signal()
+        waits = Signal()
+        begun = Signal()
         word = core.i.valid & core.i.ready
         m.d.comb += [
             reader.descriptor.valid.eq(self.start),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Budget: counts the bits of one substream against what the steps need."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,10 +60,14 @@ class Budget(wiring.Component):
         m = Module()
         level = Signal(range(self._need_max + self._word + 1))
         reach = {}
-        for name, limit in (("stay", self.need), ("load", self.need + self.next_need)):
+        # Negative while a word that enters completes the step.
+        lower = Signal(signed(max(len(level), len(self.need)) + 1))
+        m.d.comb += lower.eq(level - self.need)
+        pairs = {"stay": (level, self.need), "load": (lower, self.next_need)}
+        for name, (have, limit) in pairs.items():
             for words in range(3):
                 reach[name, words] = Signal(name=f"{name}_reaches_{words}")
-                m.d.comb += reach[name, words].eq(level + words * self._word >= limit)
+                m.d.comb += reach[name, words].eq(have + words * self._word >= limit)
 
         def chosen(words: int) -> Value:
             pair = {
@@ -75,7 +79,6 @@ class Budget(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [level.eq(0), self.need.eq(0), self.lack.eq(0)]
         with m.Else():
-            lower = level - self.need
             m.d.sync += [
                 level.eq(
                     Mux(

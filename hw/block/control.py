@@ -89,6 +89,9 @@ class BlockControl(wiring.Component):
         Control words.
     hungry : Out(1)
         The next word of the stream is a control word; no other may enter before it.
+    follows : Out(1)
+        A control word comes next when a group has left, that is, after the words of the current
+        one. It may enter in the cycle in which a group leaves.
     ahead : Out(1)
         All control words that precede the other words of the current group have entered.
     o : Out(stream.Signature(step_layout(config)))
@@ -103,6 +106,7 @@ class BlockControl(wiring.Component):
                 "count": In(32),
                 "i": In(stream.Signature(config.bus_bits)),
                 "hungry": Out(1),
+                "follows": Out(1),
                 "ahead": Out(1),
                 "o": Out(stream.Signature(step_layout(config))),
             }
@@ -123,36 +127,49 @@ class BlockControl(wiring.Component):
         left = Signal(32)  # slices of groups that are not parsed yet
         some = Signal()  # left != 0
         known = Signal(range(CONTROL_AHEAD + 1))  # groups parsed and not yet taken
-        go, parse, leaves = Signal(), Signal(), Signal()
+        known_next = Signal(range(CONTROL_AHEAD + 2))  # if none is taken
+        full = Signal()  # CONTROL_AHEAD of them
+        nearly = Signal()  # one less
+        lasts = Signal()  # the bits are enough for one group more than the next one
+        go = Signal()
+        parse = Signal()
+        leaves = Signal()
         primed = Signal()  # the width of the first block, the first field of all, is read
         settled = Signal()  # and `take` of the first group follows from it
+        final = left <= lanes
         m.d.comb += [
-            self.hungry.eq(some & (known != CONTROL_AHEAD) & ~box.enough),
-            go.eq(some & (known != CONTROL_AHEAD) & box.enough & (primed == settled)),
+            self.hungry.eq(some & ~full & ~box.enough),
+            self.follows.eq(
+                Mux(full, some & ~box.enough, nearly & parse & ~final & ~lasts),
+            ),
+            go.eq(some & ~full & box.enough & (primed == settled)),
             parse.eq(go & settled),
             box.go.eq(go),
-            self.ahead.eq(
-                ~some
-                | (known == CONTROL_AHEAD)
-                | ((known == CONTROL_AHEAD - 1) & box.enough)  # parsed at this clock edge
-            ),
+            self.ahead.eq(~some | full | (nearly & box.enough)),  # parsed at this clock edge
+            known_next.eq(known + parse),
             leaves.eq(self.o.valid & self.o.ready),
         ]
-        m.d.sync += known.eq(known + parse - leaves)
-        final = left <= lanes
+        m.d.sync += [
+            known.eq(known_next - leaves),
+            full.eq(Mux(leaves, known_next == CONTROL_AHEAD + 1, known_next == CONTROL_AHEAD)),
+            nearly.eq(Mux(leaves, known_next == CONTROL_AHEAD, known_next == CONTROL_AHEAD - 1)),
+        ]
         with m.If(parse):
             m.d.sync += [left.eq(left - lanes), some.eq(~final)]
         with m.If(self.start):
             m.d.sync += [left.eq(self.count), some.eq(self.count != 0)]
 
-        opens, width = self._widths(m, box, go, parse, primed, settled)
+        opens, width, parts = self._widths(m, box, go, parse, primed, settled)
+        m.d.comb += lasts.eq(box.level >= parts)
 
         ends = data.StructLayout({"live": lanes, "final": 1})
         cut_fields = Signal(lanes * width_max, reset_less=True)
         cut_width = Signal.like(width, reset_less=True)
-        cut_ends, sorted_ends = Signal(ends, reset_less=True), Signal(ends, reset_less=True)
+        cut_ends = Signal(ends, reset_less=True)
+        sorted_ends = Signal(ends, reset_less=True)
         counts = Signal(data.ArrayLayout(width_max, lanes), reset_less=True)
-        cut_valid, counts_valid = Signal(), Signal()
+        cut_valid = Signal()
+        counts_valid = Signal()
         m.d.sync += [
             cut_valid.eq(parse),
             cut_fields.eq(Mux(opens, box.o[WIDTH_FIELD_BITS:], box.o)),
@@ -186,14 +203,20 @@ class BlockControl(wiring.Component):
         parse: Signal,
         primed: Signal,
         settled: Signal,
-    ) -> tuple[Signal, Signal]:
-        """Follow the blocks; return whether the next group opens one, and its field width."""
+    ) -> tuple[Signal, Signal, Signal]:
+        """Follow the blocks.
+
+        Return whether the next group opens one, its field width, and how many bits must be there so
+        that there are enough for another group behind it.
+        """
         config = self._config
         opens = Signal()
         width = Signal(range(config.position_bits + 1))
         next_width = Signal(WIDTH_FIELD_BITS)
         block_left = Signal(range(config.block_groups))
         take = Signal.like(box.take)
+        threshold = control_threshold_bits(config)
+        parts = Signal(range(2 * threshold + 1))  # take + threshold
         m.d.comb += box.take.eq(take)
         # lanes * width as tables: Yosys would map a product to a slow multiplier block.
         fields = {name: Signal.like(take, name=f"{name}_fields") for name in ("next", "own")}
@@ -209,12 +232,14 @@ class BlockControl(wiring.Component):
                 opens.eq(1),
                 width.eq(next_width),
                 take.eq(fields["next"] + WIDTH_FIELD_BITS),
+                parts.eq(fields["next"] + (WIDTH_FIELD_BITS + threshold)),
                 block_left.eq(config.block_groups - 1),
             ]
         with m.Elif(parse):
             m.d.sync += [
                 opens.eq(0),
                 take.eq(fields["own"]),
+                parts.eq(fields["own"] + threshold),
                 block_left.eq(block_left - 1),
             ]
         with m.If(go & (opens | ~primed)):
@@ -224,19 +249,24 @@ class BlockControl(wiring.Component):
             m.d.sync += primed.eq(1)
         with m.If(self.start):
             m.d.sync += [primed.eq(0), settled.eq(0), take.eq(WIDTH_FIELD_BITS)]
-        return opens, width
+        return opens, width, parts
 
     def _queue(self, m: Module, entry: data.View, enters: Signal, leaves: Signal) -> None:
         """Build the queue of groups; it never overflows, because ``known`` counts them."""
-        slots = [Signal(entry.shape(), reset_less=True) for _ in range(CONTROL_AHEAD)]
+        shape = entry.shape()
+        slots = [Signal(shape, name=f"slot_{k}", reset_less=True) for k in range(CONTROL_AHEAD)]
         queued = Signal(range(CONTROL_AHEAD + 1))
+        valid = Signal()  # queued != 0
         place = Signal.like(queued)
         m.d.comb += [
             place.eq(queued - leaves),
-            self.o.valid.eq(queued != 0),
+            self.o.valid.eq(valid),
             self.o.payload.eq(slots[0]),
         ]
-        m.d.sync += queued.eq(place + enters)
+        m.d.sync += [
+            queued.eq(place + enters),
+            valid.eq(enters | Mux(leaves, queued > 1, valid)),
+        ]
         for n, slot in enumerate(slots):
             above = slots[n + 1] if n + 1 < CONTROL_AHEAD else entry
             with m.If(leaves | (queued == n)):

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parser of the block codec: sorts bus words into gearboxes, issues beats to the lanes."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.gearbox import Gearbox
 from xorloom.hw.lib.payloads import beat_layout
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.layout import (
     COUNT_OFFSET_BITS,
@@ -18,6 +17,8 @@ from xorloom.sw.spec.layout import (
 
 from .budget import Budget
 from .control import BlockControl, plan_round, step_layout
+from .skid_buffer import SkidBuffer
+from .word_queue import WordQueue
 
 __all__ = ["BlockParser"]
 
@@ -46,14 +47,16 @@ class Phase(enum.Enum, shape=2):  # type: ignore[call-arg]
 class BlockParser(wiring.Component):
     """Block parser: memory streams in, beats for the lanes out.
 
-    Accepts one bus word and issues one beat per cycle. A beat is offered two cycles after the
+    Accepts one bus word and issues one beat per cycle. A beat is offered three cycles after the
     word that completes it. Streams follow each other without a gap; the CRC is skipped. Full
     back-pressure. Twin: ``sw.golden.block.block_parser``.
 
     A *step* is what the lanes do in one cycle: the seeds and first patches of a group, or more
-    patches of the same group. What the step still lacks decides where the next word goes; that is
-    counted in bits that entered, not in cycles, so no stall can change it. A step with all its
-    bits goes as a *token* to the issue stage, which takes the bits from the gearboxes.
+    patches of the same group. What the step still lacks decides where the next words go; that is
+    counted in bits that entered, not in cycles, so no stall can change it. Words wait in a queue
+    while steps need none, so a step may take a seed word, a patch word and the control word after
+    them in one cycle. It takes as many cycles as it needs words of one kind, at least one. A step
+    with all its bits goes as a *token* to the issue stage, which takes the bits from the gearboxes.
 
     Parameters
     ----------
@@ -82,6 +85,8 @@ class BlockParser(wiring.Component):
         config = self._config
         bus = config.bus_bits
         slots = config.lanes * config.patches_per_cycle
+        m.submodules.words = words = WordQueue(bus_bits=bus)
+        wiring.connect(m, wiring.flipped(self.i), words.i)
         m.submodules.control = control = BlockControl(config)
         seed_bits = seed_bits_per_group(config)
         m.submodules.seeds = seeds = Gearbox(
@@ -97,7 +102,7 @@ class BlockParser(wiring.Component):
         phase = Signal(Phase)
         busy = Signal()
         first = Signal()
-        step = Signal(step_layout(config), reset_less=True)
+        step = Signal(step_layout(config))
         fresh = Signal(init=1)  # the next step opens a group
         rest = self._next_step(m, step, fresh, control)
 
@@ -108,25 +113,45 @@ class BlockParser(wiring.Component):
             word=bus // patches.grain, need_max=patches.take_max
         )
         budgets = (seed_budget, patch_budget)
-        done, load = Signal(), Signal()
-        to_seed, to_patch = Signal(), Signal()
+        done = Signal()
+        load = Signal()
+        takes = [Signal(name=f"takes_{kind}") for kind in ("seed", "patch", "control")]
         token_ready = Signal()
+        ending = Signal()
         more = Signal()  # there is a next step
         per_patch = config.position_bits // patches.grain
+        takes_seed, takes_patch, takes_control = takes
+        leaves = control.o.valid & control.o.ready
+        # The place of a word is known early: a control word that may enter is the oldest one, or it
+        # comes after all that the step lacks. Without a step nothing is lacking. What arrives late
+        # is `ahead`, so few terms depend on it.
+        may_seed = seeds.i.ready & words.has[0]
+        may_patch = patches.i.ready & Mux(
+            seed_budget.lack, seed_budget.short & seeds.i.ready & words.has[1], words.has[0]
+        )
+        seeded = ~seed_budget.lack | (seed_budget.short & may_seed)
         m.d.comb += [
-            to_seed.eq(busy & control.ahead & seed_budget.lack),
-            to_patch.eq(busy & control.ahead & ~seed_budget.lack & patch_budget.lack),
-            seed_budget.enter.eq(seeds.i.valid & seeds.i.ready),
-            patch_budget.enter.eq(patches.i.valid & patches.i.ready),
+            takes_seed.eq(control.ahead & seed_budget.lack & may_seed),
+            takes_patch.eq(control.ahead & patch_budget.lack & may_patch),
+            takes_control.eq(
+                control.i.ready
+                & (control.hungry | (control.follows & leaves))
+                & Array(words.has)[words.at[2]]
+            ),
+            words.at[0].eq(0),
+            words.at[1].eq(seed_budget.lack),
+            words.at[2].eq(Mux(control.hungry, 0, seed_budget.lack + patch_budget.lack)),
+            words.take[0].eq(takes_seed),
+            words.take[1].eq(takes_patch),
+            words.take[2].eq(takes_control | ending),
+            seed_budget.enter.eq(takes_seed),
+            patch_budget.enter.eq(takes_patch),
             done.eq(
-                busy
-                & control.ahead
+                control.ahead
+                & busy
                 & token_ready
-                & Mux(
-                    seed_budget.lack,
-                    seed_budget.enter & seed_budget.short & ~patch_budget.lack,
-                    ~patch_budget.lack | (patch_budget.enter & patch_budget.short),
-                )
+                & seeded
+                & (~patch_budget.lack | (patch_budget.short & may_patch))
             ),
             load.eq(~busy | done),
             control.o.ready.eq(load & fresh),
@@ -138,30 +163,24 @@ class BlockParser(wiring.Component):
         ]
         for budget in budgets:
             m.d.comb += [budget.load.eq(load), budget.clear.eq(phase == Phase.HEADER)]
-        for box, chosen in ((control, control.hungry), (seeds, to_seed), (patches, to_patch)):
-            m.d.comb += [
-                box.i.payload.eq(self.i.payload),
-                box.i.valid.eq(self.i.valid & chosen),
-            ]
+        sinks = (seeds.i, patches.i, control.i)
+        for sink, chosen, word in zip(sinks, takes, words.o, strict=True):
+            m.d.comb += [sink.payload.eq(word), sink.valid.eq(chosen)]
         with m.If(load):
             m.d.sync += [
                 busy.eq(more),
                 first.eq(fresh),
                 fresh.eq(~more | rest.last),
-                step.eq(rest),
             ]
+        with m.If(load & more):
+            m.d.sync += step.eq(rest)
 
         need = patch_budget.need
         token_valid = self._issue(m, step, first, need, done, token_ready, seeds, patches)
-        self._stream_ends(m, phase, control, token_valid, done & step.last & step.final)
+        m.d.comb += ending.eq((phase != Phase.PAYLOAD) & words.has[0] & ~token_valid)
+        self._stream_ends(m, phase, control, ending, words.o[0], done & step.last & step.final)
         with m.If(phase == Phase.HEADER):
             m.d.comb += [seeds.flush.eq(1), patches.flush.eq(1)]
-        m.d.comb += self.i.ready.eq(
-            (control.hungry & control.i.ready)
-            | (to_seed & seeds.i.ready)
-            | (to_patch & patches.i.ready)
-            | ((phase != Phase.PAYLOAD) & ~token_valid)
-        )
         return m
 
     def _next_step(
@@ -241,22 +260,21 @@ class BlockParser(wiring.Component):
         m: Module,
         phase: Signal,
         control: BlockControl,
-        token_valid: Signal,
+        enters: Signal,
+        word: Signal,
         finished: Value,
     ) -> None:
-        """Build the phases, and the words of header and CRC."""
+        """Build the phases; in header and CRC, ``word`` leaves the queue when ``enters``."""
         config = self._config
         bus = config.bus_bits
         head = padded(HEADER_BYTES, config.bus_bytes) * 8 // bus
         tail = padded(CRC_BYTES, config.bus_bytes) * 8 // bus
         place = Signal(range(max(head, tail, 2)))
         count_word = COUNT_OFFSET_BITS // bus
-        count_bits = self.i.payload[COUNT_OFFSET_BITS % bus :][:32]
+        count_bits = word[COUNT_OFFSET_BITS % bus :][:32]
         count = Signal(32)
         kept = Signal(32, reset_less=True)
-        enters = Signal()
         m.d.comb += [
-            enters.eq(self.i.valid & ~token_valid),  # outside the payload, see i.ready
             count.eq(count_bits if head == 1 else kept),
             control.count.eq(count),
         ]

@@ -3,6 +3,7 @@
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
+from xorloom.hw.bus.beats import kept_bytes
 from xorloom.hw.bus.ports import axi_members, decoder_module
 from xorloom.sw.spec.config import BlockConfig
 
@@ -15,9 +16,9 @@ class BlockShell(wiring.Component):
     """Block shell: a :class:`xorloom.hw.block.decoder.BlockDecoder` behind AXI4-Stream ports.
 
     A beat of ``m_axis`` is one group: slice ``j`` starts at bit ``j * n_out``, the bits above the
-    last slice are 0. ``tkeep`` marks the bytes that hold a bit of a live slice: all of them, or
-    fewer in the last beat of a stream, which has ``tlast``. Latency, rate and
-    twin are the decoder's.
+    last slice are 0. ``tkeep`` marks the bytes of live slices: all of them, or the lowest ones in
+    the last beat of a stream, which has ``tlast``; a slice is a unit of
+    :func:`xorloom.sw.spec.layout.byte_units`. Latency, rate and twin are the decoder's.
 
     Parameters
     ----------
@@ -48,19 +49,10 @@ class BlockShell(wiring.Component):
         """Wrap the decoder."""
         decoder = BlockDecoder(self._config, stages=self._stages)
         m = decoder_module(self, decoder)
-        n_out, lanes = self._config.n_out, self._config.lanes
         group = decoder.o.p
-        keep = [
-            Cat(
-                group.live[j]
-                for j in range(lanes)
-                if j * n_out < 8 * byte + 8 and (j + 1) * n_out > 8 * byte
-            ).any()
-            for byte in range(self._out_bytes)
-        ]
         m.d.comb += [
-            self.m_axis_tdata.eq(Cat(group.slices[j] for j in range(lanes))),
-            self.m_axis_tkeep.eq(Cat(keep)),
+            self.m_axis_tdata.eq(Cat(group.slices[j] for j in range(self._config.lanes))),
+            self.m_axis_tkeep.eq(kept_bytes(group.live, self._config.n_out)),
             self.m_axis_tlast.eq(group.final),
         ]
         return m

@@ -70,11 +70,14 @@ class BoardRom(wiring.Component):
         left = Signal(range(len(words) + 1))
         # Words that were requested and have not left the queue.
         owed = Signal(range(_QUEUE + 1))
-        more, asks, leaves = Signal(), Signal(), Signal()  # more: left is not 0
+        more = Signal()  # left is not 0
+        asks = Signal()
+        leaves = Signal()
         m.d.comb += asks.eq(more & (owed < _QUEUE - 4))
         m.d.sync += owed.eq(owed + asks - leaves)
         # The bank follows one cycle later, so its long wires have a cycle of their own.
-        begins, turns = Signal(), Signal()
+        begins = Signal()
+        turns = Signal()
         m.d.sync += [begins.eq(self.start), turns.eq(asks & (place == size - 1))]
         with m.If(self.start):
             m.d.sync += [left.eq(len(words)), more.eq(1), place.eq(0)]

@@ -89,7 +89,8 @@ class SpiFlash(wiring.Component):
         left = Signal(range(self._words + 1))
         word = Signal(bus, reset_less=True)  # bits received, the newest one lowest
         held = Signal(bus, reset_less=True)
-        full, last = Signal(), Signal()
+        full = Signal()
+        last = Signal()
         m.d.comb += [
             self.copi.eq(out[-1]),
             self.o.valid.eq(full),

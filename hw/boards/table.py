@@ -56,6 +56,8 @@ class Board:
         Bits of a block RAM at the widths that words use.
     packer_device : str
         Name of the device in gowin_pack.
+    pipeline : str
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`: the small one on small devices.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Board:
     bank_words: int = 0
     block_bits: int = 0
     packer_device: str = ""
+    pipeline: str = "fast"
 
     @property
     def nextpnr(self) -> tuple[str, ...]:
@@ -127,6 +130,7 @@ _TABLE = (
         button_low=True,
         flash_bytes=16 << 20,
         flash_offset=1 << 20,
+        pipeline="small",
     ),
     Board(
         name="tang-nano-9k",
@@ -137,6 +141,7 @@ _TABLE = (
         package="QN88P",
         speed="",
         packer_device="GW1N-9C",
+        pipeline="small",
         crystal_mhz=27,
         pll=None,
         pins="tang_nano_9k.cst",

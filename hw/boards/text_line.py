@@ -66,7 +66,9 @@ class TextLine(wiring.Component):
         """Build the program of the line and the machine that runs it."""
         m = Module()
         # The output is a register, because tables and digits take most of a cycle.
-        byte, offers, full = Signal(8), Signal(), Signal()
+        byte = Signal(8)
+        offers = Signal()
+        full = Signal()
         held = Signal(8, reset_less=True)
         m.d.comb += [self.o.payload.eq(held), self.o.valid.eq(full)]
         m.d.sync += full.eq(Mux(full, ~self.o.ready, offers))

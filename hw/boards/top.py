@@ -10,6 +10,7 @@ from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.ip.csr import Cause
 from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.hw.lib.beat_crc import BeatCrc
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 
@@ -57,7 +58,7 @@ class BoardTop(wiring.Component):
 
     Parameters
     ----------
-    value, index, planes
+    value, index, planes, pipeline
         See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     source : BoardRom or SpiFlash
     expected : Expected
@@ -95,9 +96,10 @@ class BoardTop(wiring.Component):
         pause_cycles: int,
         heartbeat_bits: int,
         lights: int = len(LEDS),
+        pipeline: str = PIPELINES[0],
     ) -> None:
         self._lanes = value.n_out // planes
-        self._decoder = WeightDecoder(value, [index], planes=planes)
+        self._decoder = WeightDecoder(value, [index], planes=planes, pipeline=pipeline)
         self._source, self._expected = source, expected
         self._crc = BeatCrc(value.n_out + self._lanes, steps=crc_steps)
         self._uart = UartTx(baud_divisor)
@@ -145,11 +147,19 @@ class BoardTop(wiring.Component):
         source, decoder, crc = self._source, self._decoder, self._crc
         cause = Signal(Cause)
         verdict = Signal(range(len(VERDICTS)))
-        weights, passes = Signal(32), Signal(32)
-        clock, cycles, counts = Signal(32), Signal(32), Signal()
-        crc_right, weights_right, judged, over = Signal(), Signal(), Signal(2), Signal()
+        weights = Signal(32)
+        passes = Signal(32)
+        clock = Signal(32)
+        cycles = Signal(32)
+        counts = Signal()
+        crc_right = Signal()
+        weights_right = Signal()
+        judged = Signal(2)
+        over = Signal()
         timer = Signal(range(self._pause + 1))
-        ok, fail, starts = Signal(), Signal(), Signal()
+        ok = Signal()
+        fail = Signal()
+        starts = Signal()
         takes = Signal()
         m.d.comb += [
             source.start.eq(starts),

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Splitter of descriptors into AXI bursts."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import descriptor_layout
-from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.errors import check_range
 
 __all__ = ["PAGE_BYTES", "AxiBurst", "burst_layout"]
 
@@ -67,11 +67,9 @@ class AxiBurst(wiring.Component):
             ("max_burst", max_burst, 1, 256),
             ("align_bytes", align_bytes, 1, bus_bytes),
         ):
-            if not low <= value <= high or value & (value - 1):
-                raise ConfigError(f"{name} must be a power of two, {low} to {high}, not {value}")
+            check_range(name, value, low, high, power=True)
         page_bits = PAGE_BYTES.bit_length() - 1
-        if not page_bits <= address_bits <= 64:
-            raise ConfigError(f"address_bits must be {page_bits} to 64, not {address_bits}")
+        check_range("address_bits", address_bits, page_bits, 64)
         self._address_bits = address_bits
         self._align_bits = align_bytes.bit_length() - 1
         self._word_bits = bus_bytes.bit_length() - 1
@@ -80,13 +78,14 @@ class AxiBurst(wiring.Component):
         # Words from the start of the block to the end of the descriptor, minus one, minus a block.
         # `init` equals what the upper bits are loaded with; otherwise an FPGA would need a
         # multiplexer behind the adder.
-        self.left = Signal(
-            signed(32 - self._word_bits + 2), init=-1 << self.block_bits, reset_less=True
-        )
+        self.left = Signal(signed(32 - self._word_bits + 2), init=-1 << self.block_bits)
         # The addend of `left`: the words of the descriptor, then -1 if it starts at a whole word,
         # then minus a block for every burst.
         self.addend = Signal.like(self.left, init=0, reset_less=True)
         self.start = Signal(self.block_bits, reset_less=True)
+        # The next burst is the first; beats of the descriptor, minus one, if that is the only one.
+        self.first = Signal()
+        self.whole = Signal(self.block_bits, reset_less=True)
         super().__init__(
             {
                 "i": In(stream.Signature(descriptor_layout(address_bits))),
@@ -100,13 +99,18 @@ class AxiBurst(wiring.Component):
         m = Module()
         block_bits, word_bits = self.block_bits, self._word_bits
         left, addend, start = self.left, self.addend, self.start
-        ones = (1 << block_bits) - 1
-        block = Signal(self._address_bits - word_bits - block_bits, reset_less=True)
+        block = Signal(self._address_bits - word_bits - block_bits)
+        # Counted in halves; the carry between them is known before it is needed.
+        low, high = block[: len(block) // 2], block[len(block) // 2 :]
+        carry = Signal(reset_less=True)
         turn = Signal(self.turn_bits, reset_less=True)
-        idle, live = Signal(init=1), Signal()
+        idle = Signal(init=1)
+        live = Signal()
         settle = Signal(2)
-        load, step = Signal(), Signal()
         last = left[-1]
+        first, whole = self.first, self.whole
+        load = Signal()
+        step = Signal()
         address = self.i.p.address
         m.d.comb += [
             self.i.ready.eq(idle),
@@ -115,7 +119,8 @@ class AxiBurst(wiring.Component):
             load.eq(idle & self.i.valid),
             step.eq(live & self.o.ready),
             self.o.p.address.eq(Cat(start, block) << word_bits),
-            self.o.p.beats.eq((Mux(last, left[:block_bits], ones) - start)[:8]),
+            # Only a first burst does not begin where a block does.
+            self.o.p.beats.eq(Mux(last, Mux(first, whole, left[:block_bits]), ~start)[:8]),
             self.o.p.turn.eq(turn),
             self.o.p.final.eq(last),
         ]
@@ -123,12 +128,16 @@ class AxiBurst(wiring.Component):
             idle.eq((idle & ~load) | (step & last)),
             live.eq(settle[1] | (live & ~(step & last))),
             settle.eq(settle << 1 | load),
+            first.eq(settle.any() | (first & ~step)),
         ]
-        with m.If(load):
+        # What is not valid is loaded, too: that does not wait for the queue.
+        with m.If(idle):
             m.d.sync += [
-                left.eq(address[word_bits:][:block_bits] - (1 << block_bits)),
+                # Minus a block: constants in the upper bits are resets of the flip-flops.
+                left.eq(Cat(address[word_bits:][:block_bits], Const(-1, len(left) - block_bits))),
                 addend.eq(self.i.p.length[word_bits:]),
                 block.eq(address[word_bits + block_bits :]),
+                carry.eq(address[word_bits + block_bits :][: len(low)].all()),
                 start.eq(address[word_bits:][:block_bits]),
                 turn.eq(-address[self._align_bits : word_bits]),
             ]
@@ -137,6 +146,13 @@ class AxiBurst(wiring.Component):
                 left.eq(left + addend),
                 addend.eq(Mux(settle[0], Mux(turn == 0, -1, 0), -(1 << block_bits))),
             ]
+        with m.If(settle[0]):
+            m.d.sync += whole.eq(addend[:block_bits] - (turn == 0))
         with m.If(step):
-            m.d.sync += [block.eq(block + 1), start.eq(0)]
+            m.d.sync += [
+                low.eq(low + 1),
+                high.eq(high + carry),
+                carry.eq(low == (1 << len(low)) - 2),
+                start.eq(0),
+            ]
         return m

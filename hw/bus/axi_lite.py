@@ -89,13 +89,17 @@ class AxiLite(wiring.Component):
         """Build both directions."""
         m = Module()
         # Which of AW, W and AR has arrived and is not yet finished; `asked` lasts until R is taken.
-        address, data, asked = Signal(), Signal(), Signal()
+        address = Signal()
+        data = Signal()
+        asked = Signal()
         write_word = Signal(self._word_bits, reset_less=True)
         write_data = Signal(32, reset_less=True)
         write_strobe = Signal(4, reset_less=True)
         read_word = Signal(self._word_bits, reset_less=True)
         read_data = Signal(32, reset_less=True)
-        write, responds, returns = Signal(), Signal(), Signal()
+        write = Signal()
+        responds = Signal()
+        returns = Signal()
         m.d.comb += [
             self.s_axil_awready.eq(~address),
             self.s_axil_wready.eq(~data),

@@ -10,7 +10,7 @@ from xorloom.hw.lib.payloads import descriptor_layout, word_layout
 from xorloom.hw.lib.ping_pong import PingPong
 from xorloom.sw.base.errors import ConfigError
 
-from .axi_burst import AxiBurst
+from .axi_burst import AxiBurst, burst_layout
 from .byte_aligner import ByteAligner
 
 __all__ = ["AxiReader"]
@@ -23,8 +23,9 @@ class AxiReader(wiring.Component):
     """Read master: reads the memory that descriptors name, as whole bus words, in order.
 
     Bursts are issued ahead, also those of later descriptors, while earlier data arrive. One word
-    per cycle. The address channel and the words are registers; ``m_axi_rready`` is one gate behind
-    registers and falls only if words are not taken.
+    per cycle; an address every two, where bursts may have more than one beat. The address channel
+    and the words are registers; ``m_axi_rready`` is one gate behind registers and falls only if
+    words are not taken.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class AxiReader(wiring.Component):
                 raise ConfigError(f"{name} must be at least 1, not {value}")
         self._bus_bits, self._address_bits = bus_bits, address_bits
         self._outstanding, self._queue = outstanding, queue
-        self._align_bytes = align_bytes
+        self._align_bytes, self._max_burst = align_bytes, max_burst
         # One bit per burst in flight, counting the one on offer; the oldest is bit 0.
         self.flying = Signal(outstanding)
         self.bursts = AxiBurst(
@@ -87,6 +88,8 @@ class AxiReader(wiring.Component):
             max_burst=max_burst,
             align_bytes=align_bytes,
         )
+        # The ready of the address channel arrives late in the cycle, and goes no further than this.
+        self.ahead = PingPong(burst_layout(address_bits, self.bursts.turn_bits))
         super().__init__(
             {
                 "descriptor": In(stream.Signature(descriptor_layout(address_bits))),
@@ -115,9 +118,11 @@ class AxiReader(wiring.Component):
         """Build the queue, the address channel and the data channel."""
         m = Module()
         # While `drain` is 1, the bursts in flight belong to aborted descriptors.
-        drain, stop = Signal(), Signal()
+        drain = Signal()
+        stop = Signal()
         flying = self.flying
-        issue, land = Signal(), Signal()
+        issue = Signal()
+        land = Signal()
         m.submodules.bursts = bursts = ResetInserter(stop)(self.bursts)
         queued = self._queue_descriptors(m, bursts, drain)
         fate = data.StructLayout({"turn": bursts.turn_bits, "final": 1})
@@ -125,13 +130,24 @@ class AxiReader(wiring.Component):
         fates = [
             Signal(fate, name=f"fate_{k}", reset_less=True) for k in range(self._outstanding + 1)
         ]
+        ahead = self.ahead
+        m.submodules.ahead = ResetInserter(stop)(ahead)
+        wiring.connect(m, bursts.o, ahead.i)
         offered = Signal()
+        # Whether the next burst may be issued. Bursts of two beats and more need not follow each
+        # other without a cycle in between, so that it is known a cycle early.
+        may = Signal()
+        waits = offered & ~self.m_axi_arready
+        if self._max_burst > 1:
+            m.d.sync += may.eq(~issue & ~waits & ~(flying[-1] & ~land))
+        else:
+            m.d.comb += may.eq(~flying[-1] & ~waits)
         address = Signal(self._address_bits, reset_less=True)
         beats = Signal(8, reset_less=True)
         m.d.comb += [
             stop.eq(self.abort | drain),
-            bursts.o.ready.eq(~flying[-1] & (~offered | self.m_axi_arready)),
-            issue.eq(bursts.o.valid & bursts.o.ready & ~self.abort),
+            ahead.o.ready.eq(may),
+            issue.eq(ahead.o.valid & ahead.o.ready & ~self.abort),
             land.eq(self.m_axi_rvalid & self.m_axi_rready & self.m_axi_rlast),
             self.m_axi_arvalid.eq(offered),
             self.m_axi_araddr.eq(address),
@@ -142,21 +158,21 @@ class AxiReader(wiring.Component):
         ]
         m.d.sync += [
             drain.eq(stop & flying[0]),
-            offered.eq(issue | (offered & ~self.m_axi_arready)),
+            offered.eq(issue | waits),
         ]
-        with m.If(bursts.o.ready):
-            m.d.sync += [address.eq(bursts.o.p.address), beats.eq(bursts.o.p.beats)]
-        with m.If(issue & ~land):
-            m.d.sync += flying.eq(flying << 1 | 1)
-        with m.If(land & ~issue):
-            m.d.sync += flying.eq(flying >> 1)
+        with m.If(ahead.o.ready):
+            m.d.sync += [address.eq(ahead.o.p.address), beats.eq(ahead.o.p.beats)]
+        # That a burst ends is known late.
+        m.d.sync += flying.eq(
+            Mux(land, Mux(issue, flying, flying >> 1), Mux(issue, flying << 1 | 1, flying))
+        )
         for k in range(self._outstanding):
             # A free place takes the burst on offer, whether that is issued now or later.
             moved = Mux(land, fates[k + 1], fates[k])
             kept = Mux(land, (flying >> 1)[k], flying[k])
-            m.d.sync += fates[k].eq(Mux(kept, moved, Cat(bursts.o.p.turn, bursts.o.p.final)))
+            m.d.sync += fates[k].eq(Mux(kept, moved, Cat(ahead.o.p.turn, ahead.o.p.final)))
         words_busy = self._pass_words(m, bursts.turn_bits, fates[0], stop, drain)
-        m.d.comb += self.busy.eq(queued | bursts.busy | flying[0] | words_busy)
+        m.d.comb += self.busy.eq(queued | bursts.busy | ahead.o.valid | flying[0] | words_busy)
         return m
 
     def _queue_descriptors(self, m: Module, bursts: Any, drain: Signal) -> Value:
@@ -170,7 +186,8 @@ class AxiReader(wiring.Component):
         m.submodules.queue = queue = ResetInserter(self.abort)(
             fifo.SyncFIFOBuffered(width=kept.size, depth=self._queue)
         )
-        into, out = Signal(kept), Signal(kept)
+        into = Signal(kept)
+        out = Signal(kept)
         m.d.comb += [
             into.address.eq(self.descriptor.p.address >> align_bits),
             into.length.eq(self.descriptor.p.length >> word_bits),

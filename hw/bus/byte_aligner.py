@@ -84,7 +84,8 @@ class ByteAligner(wiring.Component):
                     m.d.sync += mine.eq(Cat(beat.turn <= k for k in range(units)))
             valid, beat = held_valid, held
             inside.append(held_valid)
-        before, before_error = Signal(self._bus_bits, reset_less=True), Signal(2, reset_less=True)
+        before = Signal(self._bus_bits, reset_less=True)
+        before_error = Signal(2, reset_less=True)
         word_valid = Signal()
         word = Signal(word_layout(self._bus_bits), reset_less=True)
         m.d.comb += [self.o.valid.eq(word_valid), self.o.payload.eq(word)]

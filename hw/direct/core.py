@@ -54,7 +54,8 @@ class LevelTable(wiring.Component):
         """Build the memory."""
         m = Module()
         m.submodules.entries = entries = Memory(shape=8, depth=1 << self._planes, init=[])
-        write, read = entries.write_port(), entries.read_port(domain="comb")
+        write = entries.write_port()
+        read = entries.read_port(domain="comb")
         m.d.comb += [
             write.en.eq(self.write),
             write.addr.eq(self.at),

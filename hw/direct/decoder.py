@@ -6,6 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
 from xorloom.hw.lib.payloads import packet_layout, slice_layout
+from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
 from xorloom.sw.spec.direct import DirectConfig
 
 from .core import DirectCore
@@ -27,6 +28,8 @@ class DirectUnit(wiring.Component):
     config : DirectConfig
     levels : bool
         Whether slices have levels, 8 bits for each weight, instead of codes.
+    pipeline : str
+        As every value unit has it; this one's pipeline is the small one in either case.
 
     Members
     -------
@@ -39,11 +42,18 @@ class DirectUnit(wiring.Component):
 
     Attributes
     ----------
+    slack : int
+        0: ``o`` is an ordinary stream.
     reader, core
         The submodules. For proofs.
     """
 
-    def __init__(self, config: DirectConfig, *, levels: bool = False) -> None:
+    slack = 0
+
+    def __init__(
+        self, config: DirectConfig, *, levels: bool = False, pipeline: str = PIPELINES[0]
+    ) -> None:
+        check_pipeline(pipeline)
         self._levels = levels
         self.reader = DirectReader(config, levels=levels)
         self.core = DirectCore(config, levels=levels)

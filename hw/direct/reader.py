@@ -73,9 +73,14 @@ class DirectReader(wiring.Component):
         bus = config.bus_bits
         m.submodules.gearbox = gearbox = self.gearbox
         m.submodules.slices = slices = Countdown(unit=config.n_out)
-        head, done = Signal(init=1), Signal()
-        settle, settled = Signal(3), Signal()
-        opens, closes, goes, drops = Signal(), Signal(), Signal(), Signal()
+        head = Signal(init=1)
+        done = Signal()
+        settle = Signal(3)
+        settled = Signal()
+        opens = Signal()
+        closes = Signal()
+        goes = Signal()
+        drops = Signal()
         table = Signal(config.level_words)  # one-hot: which word of levels comes next
         seeds = Signal()  # the words of levels have gone, and the count has settled
         starved = Signal(gearbox.latency + 2)
@@ -121,11 +126,13 @@ class DirectReader(wiring.Component):
         at = Signal(config.planes)
         per_word = min(config.bus_bits // 8, 1 << config.planes)
         low = at[: (per_word - 1).bit_length()]
+        level = Signal(8, reset_less=True)
         with m.If(here & self.idle):
             m.d.sync += at.eq(at + 1)
         m.d.sync += [
             self.write.eq(here & self.idle),
             self.at.eq(at),
-            self.level.eq(self.i.p.data.word_select(low, 8)),
+            level.eq(self.i.p.data.word_select(low, 8)),
         ]
+        m.d.comb += self.level.eq(level)
         return self.idle & low.all()

@@ -39,7 +39,7 @@ class Cells:
     ff, ram : tuple of str
         Flip-flops and block RAMs: how the names of these cells begin.
     lut_ram : mapping of str to int
-        LUTs of distributed memory by cell, as far as they are known.
+        LUTs of distributed memory by cell; empty if the family has none, or they are not known.
     lut_name : str
         What its LUTs are called.
     """
@@ -60,6 +60,10 @@ class Cells:
             lut_ram=sum(n * cells.get(cell, 0) for cell, n in self.lut_ram.items()),
         )
 
+    def lut_ram_cells(self, cells: Mapping[str, int]) -> int | None:
+        """Return how many cells of a netlist are distributed memory; ``None``: not known."""
+        return sum(cells.get(cell, 0) for cell in self.lut_ram) if self.lut_ram else None
+
 
 def _xilinx(family: str) -> Cells:
     return Cells(
@@ -67,6 +71,11 @@ def _xilinx(family: str) -> Cells:
         lut={f"LUT{n}": 1 for n in range(1, 7)},
         ff=("FDRE", "FDSE", "FDCE", "FDPE"),
         ram=("RAMB",),
+        # Ref: AMD UG474, 7 series CLB, table 2-3; UG574, UltraScale CLB, table 2-2
+        lut_ram={
+            **{"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4},
+            **{"RAM32M16": 8, "RAM64M8": 8},
+        },
         lut_name="LUT6",
     )
 

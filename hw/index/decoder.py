@@ -4,25 +4,29 @@
 from importlib import import_module
 from typing import Any
 
-from amaranth.hdl import Module
+from amaranth.hdl import EnableInserter, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
+from xorloom.hw.lib.flow_queue import FlowQueue
 from xorloom.hw.lib.payloads import mask_layout, packet_layout
+from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.index_config import IndexConfig
 
 from .reader import IndexReader
 
-__all__ = ["IndexDecoder", "IndexUnit", "index_core"]
+__all__ = ["IndexDecoder", "IndexUnit", "OrdinaryCore", "index_core", "ordinary_core"]
 
 
 def index_core(config: IndexConfig) -> Any:
     """Build the core of a codec: chunks or bus words in, masks out.
 
     That of codec ``name`` is class ``IndexName`` of module ``name``. It tells its ``latency`` and
-    its ``chunk_bits``, the bits that it takes at once (none: bus words).
+    its ``chunk_bits``, the bits that it takes at once (none: bus words). One that runs free tells
+    its ``slack`` too: the masks that may come while its ``o.ready`` is 0. Then ``i.valid`` and
+    ``o.valid`` alone are transfers.
 
     Raises
     ------
@@ -36,13 +40,104 @@ def index_core(config: IndexConfig) -> Any:
     return getattr(module, f"Index{config.codec.capitalize()}")(config)
 
 
+def _slack(core: Any) -> int:
+    """Return how many masks a core may put out after its ``o.ready`` fell; 0: it holds them."""
+    return getattr(core, "slack", 0)
+
+
+def ordinary_core(config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> Any:
+    """Build the core of a codec with ordinary streams: full back-pressure.
+
+    A core that runs free becomes an :class:`OrdinaryCore`.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is not an index codec's, or there is no such pipeline.
+    """
+    core = index_core(config)
+    return OrdinaryCore(core, check_pipeline(pipeline)) if _slack(core) else core
+
+
+def _buffered(m: Module, unit: Any, o: Any) -> None:
+    """Connect the output of a core or unit; put a queue in between if that runs free."""
+    if not unit.slack:
+        wiring.connect(m, unit.o, wiring.flipped(o))
+        return
+    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack)
+    wiring.connect(m, unit.o, queue.i)
+    wiring.connect(m, queue.o, wiring.flipped(o))
+
+
+class OrdinaryCore(wiring.Component):
+    """Core that runs free, made one with ordinary streams: full back-pressure.
+
+    With a queue behind it (``fast``), or with one enable for all its registers: it stands still
+    while a mask is not taken (``small``). One mask per cycle.
+
+    Parameters
+    ----------
+    core
+        Core of an index codec with a ``slack``.
+    pipeline : str
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`.
+
+    Members
+    -------
+    i, o, clear
+        As those of the core, but both streams are ordinary ones.
+    """
+
+    def __init__(self, core: Any, pipeline: str) -> None:
+        self._core, self._fast = core, pipeline == "fast"
+        super().__init__(core.signature)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the transfer of a chunk until its mask is offered."""
+        return self._core.latency + self._fast
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of a chunk."""
+        return self._core.chunk_bits
+
+    def elaborate(self, _platform: object) -> Module:
+        """Connect the core and its queue, or build its enable."""
+        m = Module()
+        core = self._core
+        m.d.comb += [
+            core.clear.eq(self.clear),
+            core.i.valid.eq(self.i.valid & self.i.ready),
+            core.i.payload.eq(self.i.payload),
+            self.i.ready.eq(core.i.ready),
+        ]
+        if self._fast:
+            m.submodules.core = core
+            _buffered(m, core, self.o)
+            return m
+        moves = Signal()
+        m.submodules.core = EnableInserter({"sync": moves})(core)
+        m.d.comb += [
+            moves.eq(~core.o.valid | self.o.ready),
+            core.o.ready.eq(moves),
+            self.o.valid.eq(core.o.valid),
+            self.o.payload.eq(core.o.payload),
+        ]
+        return m
+
+
 class IndexUnit(wiring.Component):
     """Index unit: packets of one index codec in, masks out; a core behind an index reader.
 
     One mask per cycle where the core can (the entropy core takes ``2 * config.steps`` cycles).
-    Latency is that of the core, plus two cycles for a core of chunks. Full back-pressure. Between
-    two packets a few cycles pass in which the core runs empty. Twin:
+    Latency is that of the core, plus that of a :class:`xorloom.hw.lib.fixed_gearbox.FixedGearbox`
+    for a core of chunks. Between two packets a few cycles pass in which the core runs empty. Twin:
     ``sw.golden.codecs.index_decoder``.
+
+    With a :py:`self.slack` of 0 there is full back-pressure. Otherwise ``o.valid`` alone is a
+    transfer, and as many masks may come from the cycle on in which ``o.ready`` is 0: a
+    :class:`xorloom.hw.lib.flow_queue.FlowQueue` has to follow.
 
     Parameters
     ----------
@@ -50,6 +145,8 @@ class IndexUnit(wiring.Component):
     unit : int, optional
         How much of the count of a packet one beat covers. By default ``config.n_out``, for a count
         of mask bits; in the IP block the count is in code bits, and a beat covers those of a slice.
+    pipeline : str
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`; see :class:`OrdinaryCore`.
 
     Members
     -------
@@ -66,9 +163,19 @@ class IndexUnit(wiring.Component):
         If the configuration is not an index codec's.
     """
 
-    def __init__(self, config: IndexConfig, *, unit: int | None = None) -> None:
-        self._config, self._unit = config, unit or config.n_out
-        self.core = index_core(config)
+    def __init__(
+        self, config: IndexConfig, *, unit: int | None = None, pipeline: str = PIPELINES[0]
+    ) -> None:
+        fast = check_pipeline(pipeline) == "fast"
+        self.core = index_core(config) if fast else ordinary_core(config, pipeline=pipeline)
+        self._reader = IndexReader(
+            bus_bits=config.bus_bits,
+            unit=unit or config.n_out,
+            chunk_bits=self.core.chunk_bits,
+            # What runs free is empty long before the next packet is live.
+            drain_cycles=1 if _slack(self.core) else self.core.latency,
+            free=bool(_slack(self.core)),
+        )
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(config.bus_bits))),
@@ -77,24 +184,23 @@ class IndexUnit(wiring.Component):
             }
         )
 
+    @property
+    def slack(self) -> int:
+        """Masks that may be put out after ``o.ready`` fell; 0: none, a mask waits for it."""
+        return self._reader.slack + _slack(self.core) if _slack(self.core) else 0
+
     def elaborate(self, _platform: object) -> Module:
         """Build reader and core."""
         m = Module()
-        config = self._config
         m.submodules.core = core = self.core
-        m.submodules.reader = reader = IndexReader(
-            bus_bits=config.bus_bits,
-            unit=self._unit,
-            chunk_bits=core.chunk_bits,
-            drain_cycles=core.latency,
-        )
+        m.submodules.reader = reader = self._reader
         wiring.connect(m, wiring.flipped(self.i), reader.i)
         wiring.connect(m, reader.o, core.i)
         m.d.comb += [
             core.clear.eq(reader.clear),
-            core.o.ready.eq(self.o.ready | ~reader.live),
+            core.o.ready.eq(self.o.ready | (0 if self.slack else ~reader.live)),
             reader.offered.eq(core.o.valid),
-            reader.taken.eq(self.o.valid & self.o.ready),
+            reader.taken.eq(self.o.valid & (1 if self.slack else self.o.ready)),
             self.idle.eq(reader.idle),
             self.o.valid.eq(core.o.valid & reader.live),
             self.o.p.mask.eq(core.o.payload),
@@ -112,6 +218,8 @@ class IndexDecoder(wiring.Component):
     Parameters
     ----------
     config : IndexConfig
+    pipeline : str
+        One of :data:`xorloom.hw.lib.slice_pipe.PIPELINES`; see :class:`OrdinaryCore`.
 
     Members
     -------
@@ -126,8 +234,8 @@ class IndexDecoder(wiring.Component):
         If the configuration is not an index codec's.
     """
 
-    def __init__(self, config: IndexConfig) -> None:
-        self._unit = IndexUnit(config)
+    def __init__(self, config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> None:
+        self._unit = IndexUnit(config, pipeline=pipeline)
         self._deframer = Deframer(config.bus_bits, cut=self._unit.core.chunk_bits is None)
         super().__init__(
             {
@@ -143,5 +251,5 @@ class IndexDecoder(wiring.Component):
         m.submodules.unit = unit = self._unit
         wiring.connect(m, wiring.flipped(self.i), deframer.i)
         wiring.connect(m, deframer.o, unit.i)
-        wiring.connect(m, unit.o, wiring.flipped(self.o))
+        _buffered(m, unit, self.o)
         return m

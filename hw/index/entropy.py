@@ -27,8 +27,8 @@ def _chosen(bits: list[Value], table: list[int]) -> Value:
     return Cat(columns)
 
 
-def _counts_before(m: Module, bits: list[Value], most: int) -> list[Value]:
-    """Return how many ones precede each bit and, last, how many there are; at most ``most``."""
+def _counts_before(m: Module, bits: list[Value]) -> list[Value]:
+    """Return how many ones precede each bit and, last, how many there are."""
     result: list[Value] = []
     base: Value = Const(0, 1)
     for at in range(0, len(bits), 4):
@@ -36,17 +36,15 @@ def _counts_before(m: Module, bits: list[Value], most: int) -> list[Value]:
         sums = []
         for n in range(len(part) + 1):
             ones = _chosen(part[:n], [k.bit_count() for k in range(1 << n)]) if n else Const(0, 1)
-            if at:
-                low = len(base)
-                table = [
-                    min(most, (k & ((1 << low) - 1)) + (k >> low))
-                    for k in range(1 << low + len(ones))
-                ]
-                ones = _chosen([base, ones], table)
+            count = Signal(range(at + n + 1), name=f"before_{at + n}")
+            low, wide = len(base), len(base) + len(ones)
+            if not at:
+                m.d.comb += count.eq(ones)
+            elif wide <= 6:
+                sums_of = [(k & ((1 << low) - 1)) + (k >> low) for k in range(1 << wide)]
+                m.d.comb += count.eq(_chosen([base, ones], sums_of))
             else:
-                ones = _chosen([ones], [min(most, k) for k in range(1 << len(ones))])
-            count = Signal(range(most + 1), name=f"before_{at + n}")
-            m.d.comb += count.eq(ones)
+                m.d.comb += count.eq(base + ones)
             sums.append(count)
         result += sums[:-1]
         base = sums[-1]
@@ -59,7 +57,8 @@ class IndexEntropy(wiring.Component):
     Two lanes share one decoder: while one takes units, the other steps. (An odd number of lanes
     has one decoder each, which steps every other cycle.) So a mask takes ``2 * config.steps``
     cycles, and more only if memory delivers too few units, or if more lanes want a unit in one
-    cycle than can be handed out (:py:`self.feeds`). Stalls do not change the order of the units.
+    cycle than can be handed out (:py:`self.feeds`); then they are fed in rounds of so many units.
+    Which lanes want one, and which one, is counted when they step. Stalls do not change the order.
     Latency :py:`self.latency` cycles, full back-pressure. A stream starts with its table, see
     :class:`xorloom.hw.index.entropy_table.EntropyTable`.
 
@@ -115,60 +114,97 @@ class IndexEntropy(wiring.Component):
             look_bits=feeds * UNIT_BITS,
             enough_bits=UNIT_BITS,
         )
-        units = [box.o[k * UNIT_BITS : (k + 1) * UNIT_BITS] for k in range(feeds)]
+        # The oldest units in a ring, one to a slot: that at `offset` is the oldest one. (To turn
+        # them first, and then to choose one for each lane, would be a longer path.)
+        slot_bits = (feeds - 1).bit_length()
+        slots = 1 << slot_bits
+        ring = []
+        for k in range(slots):
+            own = box.window[k * UNIT_BITS :]
+            turns = (box.offset + (slots - 1 - k)) >> slot_bits
+            ring.append(own.word_select(turns, slots * UNIT_BITS)[:UNIT_BITS])
+        ring = Array(ring)
         m.submodules.table = table = EntropyTable(config)
-        lanes = [EntropyLane(config, turns=self._turns) for _ in range(self._decoders)]
+        lanes = [EntropyLane(config) for _ in range(self._decoders)]
         for k, lane in enumerate(lanes):
             m.submodules[f"lane_{k}"] = lane
 
-        level, enter = Signal(range(4 * max(per_word, feeds) + 1)), Signal()
-        running, armed, filling = Signal(), Signal(), Signal()
-        start, step, turn, move = Signal(), Signal(), Signal(), Signal()
-        fed = Signal(range(feeds + 1))
+        level = Signal(range(4 * max(per_word, feeds) + 1))
+        enter = Signal()
+        begun = Signal()
+        running = Signal()
+        armed = Signal()
+        start = Signal()
+        step = Signal()
+        turn = Signal()
+        move = Signal()
+        go = Signal()
         m.d.comb += [
             box.i.payload.eq(self.i.payload),
             box.i.valid.eq(self.i.valid & ~self.clear),
             self.i.ready.eq(box.i.ready & ~self.clear),
             enter.eq(box.i.valid & box.i.ready),
             box.flush.eq(self.clear),
-            box.take.eq(Mux(running, fed, table.take)),
-            box.go.eq(1),
-            table.unit.eq(units[0]),
+            table.unit.eq(ring[box.offset[:slot_bits]]),
             table.unit_valid.eq(level != 0),
             table.clear.eq(self.clear),
         ]
-        m.d.sync += level.eq(
-            Mux(self.clear, 0, level - box.take + Mux(enter, per_word, 0)),
-        )
 
-        # Lanes are fed in order: lane k gets the n-th unit if n lanes before it are hungry.
-        hungry = [running & lane.hungry for lane in lanes]
-        before = _counts_before(m, hungry, feeds)
-        held = [~Cat(level == n for n in range(k + 1)).any() for k in range(feeds)]
-        enough = Array([*held, Value.cast(0)])
-        feed = [want & enough[n] for want, n in zip(hungry, before, strict=False)]
-        m.d.comb += fed.eq(Mux(Array([Value.cast(1), *held])[before[-1]], before[-1], level))
-        satisfied = ~Cat(want & ~given for want, given in zip(hungry, feed, strict=True)).any()
-        free = ~armed if self._turns == 1 else ~armed | step
+        # The lanes at the back are fed in order, `feeds` of them in one round. In every turn the
+        # lanes that the next turn will have at the back are counted.
+        real = Signal()  # they are lanes
+        wants = [Signal(name=f"wants_{k}") for k in range(self._decoders)]
+        shape = range(max(2, self._decoders))
+        ranks = [Signal(shape, name=f"rank_{k}") for k in range(self._decoders)]
+        feed_round = Signal(max(1, len(ranks[0]) - slot_bits))
+        owed = [Signal(name=f"owed_{k + 1}") for k in range(self._decoders)]  # k + 1 units or more
+        held = [Signal(name=f"held_{k + 1}") for k in range(feeds)]  # `level` is k + 1 or more
+        enough = Signal()  # for this round
+        take: Value = Const(1)  # in this round, or by the table
+        for k in range(1, feeds):
+            take = Mux(owed[k], k + 1, take)
+        hungry = [lane.hungry & real for lane in lanes]
+        before = _counts_before(m, hungry)
         m.d.comb += [
-            start.eq(table.done & ~running),
+            enough.eq(Cat(there | ~asked for there, asked in zip(held, owed, strict=False)).all()),
+            go.eq(owed[0] & enough),
+            box.take.eq(take),
+            box.go.eq(go | table.take),
+        ]
+        with m.If(turn | begun):
+            m.d.sync += [
+                Cat(wants).eq(Cat(hungry)),
+                *(rank.eq(count) for rank, count in zip(ranks, before, strict=False)),
+                *(asked.eq(before[-1] > k) for k, asked in enumerate(owed)),
+                feed_round.eq(0),
+            ]
+        with m.Elif(go):
+            m.d.sync += [Cat(owed).eq(Cat(owed) >> feeds), feed_round.eq(feed_round + 1)]
+        taken = level - box.take
+        with m.If(self.clear):
+            m.d.sync += [signal.eq(0) for signal in (level, *owed, *held)]
+        with m.Else():
+            m.d.sync += level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0))
+            for k, there in enumerate(held):
+                m.d.sync += there.eq(enter | Mux(box.go, taken > k, level > k))
+        m.d.comb += [
+            start.eq(table.done & ~running & ~begun),
             move.eq(~self.o.valid | self.o.ready),
             step.eq(armed & move),
-            turn.eq(running & satisfied & free),
+            turn.eq(running & enough & ~Cat(owed[feeds:]).any() & (~armed | move)),
         ]
-        stepping = filling if self._turns == 1 else ~filling
-        for k, (lane, given) in enumerate(zip(lanes, feed, strict=True)):
+        for k, lane in enumerate(lanes):
+            now = ranks[k][slot_bits:] == feed_round
             m.d.comb += [
                 lane.start.eq(start),
+                lane.begun.eq(begun),
                 lane.several.eq(table.several),
                 lane.listed.eq(table.listed),
+                lane.flip.eq(table.invert & ~table.listed),
                 lane.need.eq(table.need),
-                lane.filling.eq(filling),
-                lane.stepping.eq(stepping),
-                lane.feed.eq(given),
-                lane.unit.eq(Array(units)[before[k]]),
-                lane.fetch.eq(turn),
-                lane.step.eq(step),
+                lane.feed.eq(go & wants[k] & now),
+                lane.unit.eq(ring[(box.offset + ranks[k])[:slot_bits]]),
+                lane.turn.eq(turn),
                 lane.move.eq(move),
                 lane.state_write.eq(table.state_write),
                 lane.state_at.eq(table.state_at),
@@ -179,32 +215,42 @@ class IndexEntropy(wiring.Component):
             ]
 
         # Values on their way to the mask. The first step of a lane only reads its first state.
-        skip = Signal(range(self._turns + 1))
+        skip = Signal(2)
         way = Signal(3)
         part = Signal(range(max(2, config.n_out // (8 * self._decoders))))
         last = part == config.n_out // (8 * self._decoders) - 1
-        beat, complete = Signal(config.n_out, reset_less=True), Signal()
+        beat = Signal(config.n_out, reset_less=True)
+        complete = Signal()
+        counts = Signal()  # the step yields values
         m.d.comb += [self.o.payload.eq(beat), self.o.valid.eq(complete)]
-        with m.If(self.clear):
-            m.d.sync += [
-                *(signal.eq(0) for signal in (running, armed, filling, way, part, complete)),
-            ]
-        with m.Else():
+        if self._turns == 1:
+            filling = Signal()  # the lanes are at the back in every other turn
+            m.d.comb += [real.eq(begun | filling), counts.eq(step & filling & (skip == 0))]
             with m.If(start):
-                m.d.sync += [running.eq(1), skip.eq(Mux(table.several, self._turns, 0))]
+                m.d.sync += filling.eq(0)
+            with m.Elif(turn):
+                m.d.sync += filling.eq(~filling)
+        else:
+            m.d.comb += [real.eq(1), counts.eq(step & (skip == 0))]
+        with m.If(self.clear):
+            m.d.sync += [signal.eq(0) for signal in (begun, running, armed, way, part, complete)]
+        with m.Else():
+            m.d.sync += begun.eq(start)
+            with m.If(start):
+                m.d.sync += skip.eq(Mux(table.several, 2, 0))
+            with m.If(begun):
+                m.d.sync += running.eq(1)
             with m.If(turn):
                 m.d.sync += armed.eq(1)
-                if self._turns == 2:
-                    m.d.sync += filling.eq(~filling)
             with m.Elif(step):
                 m.d.sync += armed.eq(0)
             with m.If(move):
-                m.d.sync += [way.eq(Cat(step & (skip == 0), way[:-1])), complete.eq(way[-1] & last)]
+                m.d.sync += [way.eq(Cat(counts, way[:-1])), complete.eq(way[-1] & last)]
                 with m.If(step & (skip != 0)):
                     m.d.sync += skip.eq(skip - 1)
                 with m.If(way[-1]):
                     m.d.sync += part.eq(Mux(last, 0, part + 1))
         with m.If(move & way[-1]):
-            new = Cat(lane.value ^ table.invert.replicate(8) for lane in lanes)
+            new = Cat(lane.value for lane in lanes)
             m.d.sync += beat.eq(Cat(beat, new)[len(new) :])
         return m

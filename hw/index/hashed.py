@@ -76,7 +76,8 @@ class IndexHashed(wiring.Component):
         m = Module()
         config, pipe = self._config, self._pipe
         m.submodules.pipe = ResetInserter({"sync": self.clear})(pipe)
-        begun, warming = Signal(), Signal()
+        begun = Signal()
+        warming = Signal()
         left = Signal(range(WARM_UP), init=WARM_UP - 1)
         load = Signal()
         m.d.comb += [

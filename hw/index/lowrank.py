@@ -62,11 +62,17 @@ class IndexLowrank(wiring.Component):
         # `mask` are both full. A changes when the slice in `held` ends its tile row and moves on:
         # `ends_free` if no mask is before it, `ends_full` if there is one. The control has copies
         # of its own (`empty`, `room`, inverted), so that it does not wait for the long nets.
-        stuck, ends_free, ends_full = Signal(), Signal(), Signal()
-        room, empty = Signal(init=1), Signal(init=1)
-        moves, shifts, taken = Signal(), Signal(), Signal()
+        stuck = Signal()
+        ends_free = Signal()
+        ends_full = Signal()
+        room = Signal(init=1)
+        empty = Signal(init=1)
+        moves = Signal()
+        shifts = Signal()
+        taken = Signal()
         loaded = Signal()  # the preamble is over
-        held_valid, mask_valid = Signal(), Signal()
+        held_valid = Signal()
+        mask_valid = Signal()
         held = Signal(config.beat_bits, reset_less=True)
         mask = Signal(config.n_out, reset_less=True)
         coming = Signal(config.lane_bits, reset_less=True)  # A of the next tile row
@@ -89,7 +95,9 @@ class IndexLowrank(wiring.Component):
             m.d.sync += mask.eq(self._product(factors, held))
         with m.If(ends_free | (ends_full & self.o.ready)):
             m.d.sync += factors.eq(coming)
-        held_next, mask_next, ends_next = Signal(), Signal(), Signal()
+        held_next = Signal()
+        mask_next = Signal()
+        ends_next = Signal()
         place = Signal(range(config.tile_slices), init=config.tile_slices - 1)
         ends_stay = Mux(moves, ~loaded, ends_free | ends_full)  # preamble: A loads always
         m.d.comb += [

@@ -4,6 +4,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from xorloom.hw.bus.ports import axi_members, decoder_module
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.spec.index_config import IndexConfig
 
 from .decoder import IndexDecoder
@@ -21,6 +22,8 @@ class IndexShell(wiring.Component):
     ----------
     config : IndexConfig
         Configuration of an index codec.
+    pipeline : str
+        See :class:`xorloom.hw.index.decoder.IndexDecoder`.
 
     Members
     -------
@@ -30,8 +33,8 @@ class IndexShell(wiring.Component):
         Masks, ``n_out`` bits rounded up to bytes.
     """
 
-    def __init__(self, config: IndexConfig) -> None:
-        self._decoder = IndexDecoder(config)
+    def __init__(self, config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> None:
+        self._decoder = IndexDecoder(config, pipeline=pipeline)
         out_bytes = -(-len(self._decoder.o.p.mask) // 8)
         super().__init__(axi_members(in_bits=config.bus_bits, out_bits=8 * out_bytes))
 

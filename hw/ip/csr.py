@@ -65,7 +65,8 @@ CAUSES = {
     Cause.SLVERR: "bus answered SLVERR",
     Cause.DECERR: "bus answered DECERR",
     Cause.BUSY: "start refused: descriptor queue full",
-    Cause.DESCRIPTOR: "start refused: length 0 or not whole bus words, or address not aligned",
+    Cause.DESCRIPTOR: "start refused: length 0 or not whole bus words, address not aligned, or "
+    "beyond the top of memory (ADDRESS_BITS)",
     Cause.ABORTED: "software asked",
 }
 """What each cause means."""
@@ -165,8 +166,10 @@ REGISTERS = (
         (
             Field("N_OUT", 0, 16, "ro", "bits of a slice"),
             Field(
-                "ALIGN_BYTES", 16, 16, "ro", "an address is a multiple of it; 0 without a reader"
+                "ALIGN_BYTES", 16, 13, "ro", "an address is a multiple of it; 0 without a reader"
             ),
+            Field("LEVELS", 29, 1, "ro", "1: puts out levels, 8 bits for each weight; 0: codes"),
+            Field("PLANAR", 30, 1, "ro", "1: output beats are planar; 0: packed"),
         ),
     ),
     _whole("KINDS", 0x0C, "ro", "bit k: index kind k of the memory stream is understood"),
@@ -188,8 +191,21 @@ REGISTERS = (
         (
             Field("BUSY", 0, 1, "ro", "something is queued or in work"),
             Field("DONE", 1, 1, "w1c", "a memory stream ended well"),
-            Field("ERROR", 2, 1, "w1c", "see CAUSE; clearing it clears that too"),
-            Field("IDLE", 3, 1, "w1c", "BUSY has fallen: all that was started is over"),
+            Field(
+                "ERROR",
+                2,
+                1,
+                "w1c",
+                "see CAUSE; clearing it clears that too. It rises when all good streams before the "
+                "bad one have ended; those behind it are given up",
+            ),
+            Field(
+                "IDLE",
+                3,
+                1,
+                "w1c",
+                "BUSY has fallen, all that was started is over; new work clears it",
+            ),
             Field("CAUSE", 4, 4, "ro", "of the first error since ERROR was cleared"),
             Field("QUEUE_SPACE", 8, 4, "ro", "starts that can be taken now"),
         ),
@@ -198,8 +214,14 @@ REGISTERS = (
     Register(
         "IRQ_ENABLE", 0x28, "interrupts", (_irq("DONE", 1), _irq("ERROR", 2), _irq("IDLE", 3))
     ),
-    _whole("ADDRESS_LO", 0x30, "rw", "address of the next descriptor, bits 31 to 0"),
-    _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32; 0 if ADDRESS_BITS is at most 32"),
+    _whole(
+        "ADDRESS_LO",
+        0x30,
+        "rw",
+        "address of the next descriptor, bits 31 to 0; bits beyond ADDRESS_BITS read 0, but a "
+        "start is refused if one was written 1",
+    ),
+    _whole("ADDRESS_HI", 0x34, "rw", "bits 63 to 32, likewise"),
     _whole("LENGTH", 0x38, "rw", "bytes of the next descriptor: whole bus words, at least one"),
     *(
         _whole(name, 0x40 + 4 * k, "ro", meaning)
@@ -217,7 +239,8 @@ def identity(**sizes: int) -> dict[str, int]:
     Parameters
     ----------
     sizes
-        ``bus_bits, n_out, planes, kinds, network, reader, address_bits, align_bytes, queue``.
+        ``bus_bits, n_out, planes, levels, planar, kinds, network, reader, address_bits,
+        align_bytes, queue``.
     """
     fields = {name.upper(): value for name, value in sizes.items()}
     if not sizes["reader"]:
@@ -272,9 +295,13 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def c_header() -> str:
-    """Return a C99 header: offsets, shifts and masks as macros, causes as an enum."""
-    guard = "XORLOOM_REGISTERS_H"
+def c_header(prefix: str = "xorloom") -> str:
+    """Return a C99 header: offsets, shifts and masks as macros, causes as an enum.
+
+    All its names begin with ``prefix``, in capitals in macros.
+    """
+    capitals = prefix.upper()
+    guard = f"{capitals}_REGISTERS_H"
     lines = [
         f"/* {_LICENCE} */",
         "/* Registers of the xorloom decoder. Generated from the register map: do not edit. */",
@@ -282,13 +309,13 @@ def c_header() -> str:
         f"#define {guard}",
         "",
         *(
-            f"#define XORLOOM_{name} {value:{form}}{'' if name.endswith('_SHIFT') else 'u'}"
+            f"#define {capitals}_{name} {value:{form}}{'' if name.endswith('_SHIFT') else 'u'}"
             for name, value, form in _constants()
         ),
         "",
-        "enum xorloom_cause {",
+        f"enum {prefix}_cause {{",
         *(
-            f"    XORLOOM_CAUSE_{cause.name} = {cause.value}"
+            f"    {capitals}_CAUSE_{cause.name} = {cause.value}"
             f"{',' if cause is not list(Cause)[-1] else ''} /* {meaning} */"
             for cause, meaning in CAUSES.items()
         ),

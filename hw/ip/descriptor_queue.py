@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queue of descriptors, which checks them first."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -15,7 +15,7 @@ __all__ = ["DescriptorQueue"]
 class DescriptorQueue(wiring.Component):
     """Descriptor queue: checks a descriptor, then queues or refuses it.
 
-    Latency two cycles from ``start`` to ``o``, one descriptor per cycle.
+    Latency three cycles from ``start`` to ``o``, one descriptor in every three cycles.
 
     Parameters
     ----------
@@ -30,17 +30,19 @@ class DescriptorQueue(wiring.Component):
     Members
     -------
     descriptor : In(descriptor_layout(address_bits))
-        Must be stable in the cycle of ``start`` and in the next one.
+        Must be stable from the cycle before ``start`` to the second cycle after it.
+    beyond : In(1)
+        The address has bits beyond ``address_bits``. Stable like the descriptor.
     start : In(1)
-        Queue the descriptor, or refuse it one cycle later.
+        Queue the descriptor, or refuse it two cycles later.
     flush : In(1)
-        Drop all descriptors, and a start of the cycle before; withdraw the one on offer.
+        Drop all descriptors, and a start of the two cycles before; withdraw the one on offer.
     refused : Out(1)
         The descriptor was refused.
     cause : Out(Cause)
         Why, with ``refused``.
     busy : Out(1)
-        A descriptor is queued or being checked.
+        A descriptor is queued, or found right in this cycle.
     space : Out(range(depth + 1))
         How many more can be queued.
     o : Out(stream.Signature(descriptor_layout(address_bits)))
@@ -53,6 +55,7 @@ class DescriptorQueue(wiring.Component):
         super().__init__(
             {
                 "descriptor": In(layout),
+                "beyond": In(1),
                 "start": In(1),
                 "flush": In(1),
                 "refused": Out(1),
@@ -69,18 +72,47 @@ class DescriptorQueue(wiring.Component):
         depth = self._depth
         shape = self.descriptor.shape()
         m.submodules.entries = entries = memory.Memory(shape=shape, depth=depth, init=[])
-        load, store = entries.read_port(domain="comb"), entries.write_port()
-        tail, head = Signal(range(depth)), Signal(range(depth))
-        space, waits = Signal(range(depth + 1), init=depth), Signal()
-        bad, starts, puts, takes = Signal(), Signal(), Signal(), Signal()
+        load = entries.read_port(domain="comb")
+        store = entries.write_port()
+        tail = Signal(range(depth))
+        head = Signal(range(depth))
+        space = Signal(range(depth + 1), init=depth)
+        waits = Signal()
+        full = Signal()
+        bad = Signal()
+        checks = Signal()
+        starts = Signal()
+        puts = Signal()
+        takes = Signal()
         length, address = self.descriptor.length, self.descriptor.address
-        odd = length[: exact_log2(self._bus_bytes)].any()
+        word_bits = exact_log2(self._bus_bytes)
+        odd = length[:word_bits].any()
+        # The end of the descriptor in whole bus words, and whether there is a part of one behind
+        # it. The end may be that of the memory.
+        top = len(address) - word_bits
+        end = Signal(1 + max(top, 32 - word_bits), reset_less=True)
+        part = Signal(reset_less=True)
+        m.d.sync += [
+            end.eq(address[word_bits:] + length[word_bits:]),
+            part.eq(address[:word_bits].any()),
+        ]
+        # Sums of a few bits each, then what they come to: no long chain in one cycle.
+        some_length = _any_by_bytes(m, length, "some_length")
+        some_end = _any_by_bytes(m, end[:top], "some_end")
+        over = Signal(reset_less=True)
+        at_top = Signal(reset_less=True)
+        misplaced = Signal(reset_less=True)
+        m.d.sync += [
+            over.eq(end[top + 1 :].any()),
+            at_top.eq(end[top]),
+            misplaced.eq(odd | address[: exact_log2(self._align_bytes)].any() | self.beyond),
+        ]
         m.d.comb += [
-            puts.eq(starts & ~bad & (space != 0)),
+            puts.eq(starts & ~bad & ~full),
             takes.eq(self.o.valid & self.o.ready),
             self.refused.eq(starts & ~puts),
             self.cause.eq(Mux(bad, Cause.DESCRIPTOR, Cause.BUSY)),
-            self.busy.eq(starts | waits),
+            self.busy.eq(puts | waits),
             self.space.eq(space),
             store.addr.eq(tail),
             store.data.eq(self.descriptor),
@@ -90,13 +122,23 @@ class DescriptorQueue(wiring.Component):
             self.o.payload.eq(load.data),
         ]
         m.d.sync += [
-            bad.eq((length == 0) | odd | address[: exact_log2(self._align_bytes)].any()),
-            starts.eq(self.start & ~self.flush),
+            bad.eq(~some_length.any() | misplaced | over | (at_top & (some_end.any() | part))),
+            checks.eq(self.start & ~self.flush),
+            starts.eq(checks & ~self.flush),
+            full.eq(~takes & (full | (puts & (space == 1)))),
             tail.eq(tail + puts),
             head.eq(head + takes),
             space.eq(space + takes - puts),
             waits.eq(puts | (waits & ~(takes & (space == depth - 1)))),
         ]
         with m.If(self.flush):
-            m.d.sync += [tail.eq(0), head.eq(0), space.eq(depth), waits.eq(0)]
+            m.d.sync += [tail.eq(0), head.eq(0), space.eq(depth), full.eq(0), waits.eq(0)]
         return m
+
+
+def _any_by_bytes(m: Module, bits: Value, name: str) -> Signal:
+    """Return a register: whether any bit is set, for every eight bits."""
+    groups = [bits[at : at + 8] for at in range(0, len(bits), 8)]
+    some = Signal(len(groups), name=name, reset_less=True)
+    m.d.sync += some.eq(Cat(group.any() for group in groups))
+    return some

@@ -51,11 +51,13 @@ class EventCounters(wiring.Component):
         m = Module()
         slots = self.slots
         m.submodules.totals = totals = memory.Memory(shape=32, depth=slots, init=[])
-        load, store = totals.read_port(domain="comb"), totals.write_port()
+        load = totals.read_port(domain="comb")
+        store = totals.write_port()
         happened = Signal(self._count)
         at = Signal(slots, init=1)
         turn = [Signal(3, init=-k % slots, name=f"turn_{k}") for k in range(3)]
-        added, total = Signal(range(slots + 1)), Signal(32)
+        added = Signal(range(slots + 1))
+        total = Signal(32)
         # Counts 8 to 15, a round of visits in which the totals are taken for 0; then 0.
         clearing = Signal(4, init=8)
         recent = [Signal(range(slots + 1), name=f"recent_{k}") for k in range(self._count)]

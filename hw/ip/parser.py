@@ -8,18 +8,14 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.crc32 import Crc32
-from xorloom.hw.lib.payloads import packet_layout, word_layout
-from xorloom.sw.spec.layout import (
-    COUNT_OFFSET_BITS,
-    KIND_WEIGHTS,
-    MAGIC,
-    VERSION,
-    WEIGHT_HEADER_BYTES,
-    padded,
-    schedule_block_words,
-)
+from xorloom.hw.lib.payloads import label_layout, packet_layout, word_layout
+from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.sw.spec.layout import COUNT_OFFSET_BITS
 
 from .csr import Cause
+from .fault_drain import FaultDrain
+from .header import HeaderChecks, header_words
+from .schedule import BlockSchedule, spare_bits
 
 __all__ = ["WeightParser"]
 
@@ -31,32 +27,42 @@ decoder takes as long."""
 class WeightParser(wiring.Component):
     """Weight parser: checks header and CRC, follows the schedule, routes each word to its packet.
 
-    One word per cycle, handed on in the same cycle; streams follow each other without a gap but
-    for their headers. The first thing that is wrong raises ``fault``; :mod:`xorloom.hw.ip` tells
-    how the units recover. Twin: ``sw.golden.weights.weight_parser``.
+    One word per cycle; streams follow each other without a gap but for their headers. The first
+    thing that is wrong raises ``fault``; :mod:`xorloom.hw.ip` tells how the units recover. Twin:
+    ``sw.golden.weights.weight_parser``.
+
+    Three stages, each a register or more behind the one before. *Classify*: the state below says
+    what the word on offer is; ``i.ready`` is one gate behind two registers, whether the state
+    passes words and whether the label buffer is full. *Label*: the word is in a register, with the
+    string that it is of; header and CRC are checked there. *Dispatch*: a buffer of two labelled
+    words, whose first one goes to the packet of its string. A word waits for that packet alone; a
+    mark is for both and waits until both are ready. A word comes out two cycles after it came in.
 
     =========  ======================  ===========================  ==============================
-    state      accepted                offered                      next
+    state      accepted                labelled                     next
     =========  ======================  ===========================  ==============================
     head[k]    header word k           nothing                      head[k + 1]
-    head[-1]   the last header word,   the opening mark, to both    block if that word holds
-               if a stream may open    packets in one cycle         schedule bits, else schedule
-               and both are ready
+    head[-1]   the last header word,   nothing                      opened
+               if a stream may open
+    opened     nothing                 the opening mark             block if the header holds
+                                                                    schedule bits, else schedule
     schedule   a schedule word         nothing                      block
-    block      words, as the packet    the words, to the packet     block, or schedule if its bits
-               of the block is ready   that the schedule bit says   are used up; after the last
-                                                                    block pends if the word was
-                                                                    the last of its input packet,
-                                                                    else head[0]
+    block      words                   the words, of the string     block, or schedule if its bits
+                                       that the schedule bit says   are used up; after the last
+                                                                    block ended
+    ended      nothing                 nothing                      pends if the last word was also
+                                                                    that of its input packet, else
+                                                                    head[0]
     pends      nothing                 nothing                      head[0] when verified
     drop       all words               nothing                      head[0]; see the recovery
-    (none)     nothing                 nothing                      a fault is on its way: drop,
-                                                                    or head[0]
+    (none)     nothing                 nothing                      a fault is on its way, and older
+                                                                    streams drain: drop, or head[0]
     =========  ======================  ===========================  ==============================
 
-    Beside these, after the last word of a stream: ``finish``, three cycles until the CRC is
-    computed, then ``closing``: the closing marks are offered to both packets in one cycle
-    (``verified``), or the CRC is wrong. Meanwhile the next header may come, but not its last word.
+    Beside these, from ``ended`` on: the CRC of the header follows the words through the CRC unit,
+    which says whether it is right (``finish`` counts the cycles); then ``closing``: the closing
+    mark is labelled, or the CRC is wrong. The stream is ``verified`` when its mark has gone out.
+    Meanwhile the next header may come, but its last word not before ``closing``.
 
     Parameters
     ----------
@@ -72,27 +78,34 @@ class WeightParser(wiring.Component):
     i : In(stream.Signature(word_layout(bus_bits)))
         Weight streams. ``last`` is valid only in the last word of a stream.
     value, index : Out(stream.Signature(packet_layout(bus_bits)))
-        Packets. They need queues behind them: each mark waits until both are ready.
+        Packets. They need queues behind them: each mark waits until both are ready. The data of a
+        mark are undefined but for the count.
     codec : Out(range(len(networks)))
-        Which decoder the packet of index is for.
+        Which decoder the packet on ``index`` is for, with what is offered there.
     may_open : In(1)
         Another stream may begin.
     opens : Out(1)
-        A stream begins.
+        For one cycle: a stream begins; its opening mark has not gone out before.
+    opens_codec : Out(range(len(networks)))
+        Which decoder that stream is for.
     verified : Out(1)
-        All words of a stream have arrived, and its CRC is right.
+        For one cycle: all words of a stream have gone out, and its CRC is right.
+    halts : Out(1)
+        No word is taken until the fault.
     fault : Out(1)
         For one cycle: the stream is lost, reset all that follows.
     cause : Out(Cause)
         Why, with ``fault``.
     short, abort : In(1)
         Reasons for a fault that others find: a packet too short for its count; software.
+    owes, still : In(1)
+        What a fault waits for; see :class:`xorloom.hw.ip.fault_drain.FaultDrain`.
     progress : In(1)
         The output moves, or waits to be taken.
     quiet : In(1)
         No word from before the fault can come. See :mod:`xorloom.hw.ip`.
     idle : Out(1)
-        Between streams, and no word is offered.
+        Between streams, and no word is offered or inside.
     dropping : Out(1)
         After a fault, until the parser begins again. See :mod:`xorloom.hw.ip`.
     """
@@ -108,286 +121,273 @@ class WeightParser(wiring.Component):
                 "codec": Out(range(len(networks))),
                 "may_open": In(1),
                 "opens": Out(1),
+                "opens_codec": Out(range(len(networks))),
                 "verified": Out(1),
+                "halts": Out(1),
                 "fault": Out(1),
                 "cause": Out(Cause),
-                "short": In(1),
-                "abort": In(1),
-                "progress": In(1),
-                "quiet": In(1),
                 "idle": Out(1),
                 "dropping": Out(1),
             }
+            | dict.fromkeys(("short", "abort", "owes", "still", "progress", "quiet"), In(1))
         )
 
     def elaborate(self, _platform: object) -> Module:
-        """Build the states, the output multiplexers and the checks."""
+        """Build the states of the first stage; then the others, the checks and the recovery."""
         m = Module()
         bus = self._bus_bits
-        head_words = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 // bus
+        words = header_words(bus)
         word: Any = self.i.p
-        takes, block_takes = Signal(), Signal()
+        m.submodules.schedule = blocks = BlockSchedule(bus)
+        m.submodules.drain = drain = FaultDrain()
         # One-hot state, as in the table above. All zero: a fault is on its way.
-        head = Signal(head_words, init=1)
-        schedule, block, drop, pends = Signal(), Signal(), Signal(), Signal()
-        # After the last word of a stream: `finish` until the CRC is computed and compared, then
-        # `closing`, with the marks.
-        finish, closing, right = Signal(3), Signal(), Signal()
+        head = Signal(words, init=1)
+        opened, schedule, block = (Signal(name=n) for n in ("opened", "schedule", "block"))
+        ended, pends, drop = (Signal(name=n) for n in ("ended", "pends", "drop"))
+        passes = Signal(init=1)  # the state takes words
+        can_open, cut_off, halted = (Signal(name=n) for n in ("can_open", "cut_off", "halted"))
         boundary = Signal(init=1)  # the last word taken was the last of its input packet
-        both, opens, marks, refills = Signal(), Signal(), Signal(), Signal()
-        block_ends, stream_ends, cut_off = Signal(), Signal(), Signal()
-        # One signal per header word, so that each register depends on its own word alone. Checks
-        # and the CRC look at the words one cycle later.
-        comes, came = Signal(head_words), Signal(head_words)
+        # `closing` lasts until the closing mark is labelled, `finishing` until it has gone out.
+        closing, finishing = (Signal(name=n) for n in ("closing", "finishing"))
+        takes, full, feeds = (Signal(name=n) for n in ("takes", "full", "feeds"))
+        opens, refills = (Signal(name=n) for n in ("opening", "refills"))
+        gives, kind = (Signal(name=n) for n in ("gives", "kind"))  # a word of a block; its string
+        block_ends, stream_ends = (Signal(name=n) for n in ("block_ends", "stream_ends"))
+        # One signal per header word; checks and CRC look at the words one cycle later.
+        comes, came = (Signal(words, name=n) for n in ("comes", "came"))
         past = Signal(bus, reset_less=True)
-        m.d.sync += [came.eq(comes), past.eq(word.data)]
-        fields = self._fields(m, word.data, comes, past, came)
-        kind, final, sched_final, blocks_final = self._schedule(
-            m, word.data, fields, opens, refills, block_takes, block_ends
-        )
-        finishing = finish.any() | closing
-        may_open = Signal()
-        m.d.sync += may_open.eq(self.may_open & ~finishing & head.any())
-        codec = Signal.like(self.codec)
-        # No more than two LUTs to `takes`: it is the ready of the bus.
-        passes = Cat(head[:-1], schedule, drop).any()
-        fits = block & Mux(kind, self.index.ready, self.value.ready)
         m.d.comb += [
-            self.i.ready.eq(takes),
-            refills.eq(self.i.valid & schedule),
-            comes.eq(Cat(self.i.valid & head[k] for k in range(head_words - 1))),
-            comes[-1].eq(opens),
-            both.eq(self.value.ready & self.index.ready),
-            opens.eq(self.i.valid & head[-1] & may_open & both),
-            marks.eq(closing & right),
-            block_takes.eq(self.i.valid & fits),
-            block_ends.eq(block_takes & final),
-            stream_ends.eq(block_ends & blocks_final),
-            takes.eq(self.i.valid & (passes | fits | (head[-1] & may_open & both))),
-            cut_off.eq(takes & word.last & ~stream_ends & ~drop),
-            self.value.valid.eq(
-                (self.i.valid & ~kind & block) | opens | (marks & self.index.ready)
-            ),
-            self.index.valid.eq((self.i.valid & kind & block) | opens | (marks & self.value.ready)),
-            self.value.p.data.eq(Mux(block, word.data, fields["count"] << COUNT_OFFSET_BITS % bus)),
-            self.value.p.mark.eq(~block),
-            self.index.payload.eq(self.value.payload),
-            self.codec.eq(Mux(head[-1] & ~closing, fields["codec"], codec)),
-            self.opens.eq(opens),
-            self.verified.eq(marks & both),
+            self.i.ready.eq(passes & ~full),
+            takes.eq(self.i.valid & passes & ~full),
+            comes.eq(Mux(takes, head, 0)),
+            opens.eq(comes[-1]),
+            refills.eq(takes & schedule),
+            gives.eq(takes & block),
+            kind.eq(blocks.kind),
+            block_ends.eq(takes & blocks.final),
+            stream_ends.eq(block_ends & blocks.blocks_final),
+            feeds.eq(ended & ~full),
             self.idle.eq(head[0] & ~self.i.valid & ~finishing),
             self.dropping.eq(drop | self.fault),
         ]
-        m.d.sync += [
-            finish.eq(finish << 1 | stream_ends),
-            closing.eq(finish[-1] | (closing & ~self.verified)),
-            pends.eq(pends & ~self.verified),
-        ]
+        m.d.sync += came.eq(comes)
         with m.If(takes):
             m.d.sync += boundary.eq(word.last)
+        m.d.comb += [
+            blocks.fresh.eq(word.data[0]),
+            blocks.past.eq(past),
+            blocks.blocks_come.eq(came[96 // bus]),
+            blocks.opened.eq(opened),
+            blocks.refills.eq(refills),
+            blocks.takes.eq(gives),
+            blocks.clear.eq(halted),
+        ]
+        finish, right = self._check_crc(
+            m, past, full, takes & ~drop, head, comes, feeds, stream_ends | ended, drop
+        )
+        # Whether the state will take words is known a cycle late; what changes it stops them.
+        goes_on = Cat(head[:-1], head[-1] & can_open, schedule, block, drop)
+        stops = word.last | head[-1] | (blocks.final & blocks.blocks_final)
+        if words > 1:
+            goes_on = Cat(goes_on, opened & ~full & ~closing)
+            stops |= head[-2] & ~can_open
+        m.d.sync += [
+            passes.eq(goes_on.any() & ~(takes & stops) & ~(drain.halts | cut_off | halted)),
+            halted.eq(drain.halts | cut_off),
+            # So that the next stream opens in the first cycle of `closing` or later: then its mark
+            # is labelled later than the closing one.
+            can_open.eq(self.may_open & ~ended & ~finish[:-3].any()),
+            cut_off.eq(takes & word.last & ~stream_ends & ~drop),
+            opened.eq(opens | (opened & full)),
+            ended.eq(stream_ends | (ended & full)),
+            closing.eq(finish[-2] | (closing & ~(right & ~full))),
+            finishing.eq(stream_ends | (finishing & ~self.verified)),
+            pends.eq((feeds & boundary) | (pends & ~self.verified)),
+        ]
         with m.If(comes.any()):
             m.d.sync += head.eq(head << 1)
-        spare = head_words * bus > 8 * WEIGHT_HEADER_BYTES
-        with m.If(opens):
-            m.d.sync += [schedule.eq(not spare), block.eq(spare), codec.eq(self.codec)]
+        # The next input packet begins only when this stream is verified.
+        with m.If((feeds & ~boundary) | (pends & self.verified)):
+            m.d.sync += head[0].eq(1)
+        with m.If(opened & ~full):
+            m.d.sync += [schedule.eq(not spare_bits(bus)), block.eq(spare_bits(bus) > 0)]
         with m.Elif(refills):
             m.d.sync += [schedule.eq(0), block.eq(1)]
         with m.Elif(block_ends):
             m.d.sync += [
-                block.eq(~blocks_final & ~sched_final),
-                schedule.eq(~blocks_final & sched_final),
-                # The next input packet begins only when this stream is verified.
-                head[0].eq(blocks_final & ~word.last),
-                pends.eq(blocks_final & word.last),
+                block.eq(~blocks.blocks_final & ~blocks.bits_final),
+                schedule.eq(~blocks.blocks_final & blocks.bits_final),
             ]
-        with m.If(pends & self.verified):
-            m.d.sync += head[0].eq(1)
-        with m.If(cut_off):
-            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0)]
-        self._check_crc(m, past, takes & ~drop, came, fields["crc"], finish, right)
-        wrong = closing & ~right
-        self._find_faults(m, takes, drop, cut_off, closing, wrong, opens, fields)
+        m.submodules.checks = checks = HeaderChecks(bus, self._networks)
+        m.d.comb += [
+            checks.word.eq(past),
+            checks.came.eq(came),
+            checks.opens.eq(opens),
+            checks.clear.eq(self.fault),
+            drain.wrong.header.eq(checks.header_wrong),
+            drain.wrong.network.eq(checks.network_wrong),
+        ]
+        self._dispatch(
+            m,
+            past,
+            full,
+            gives & ~kind,
+            gives & kind,
+            # Still `closing`: the CRC of the last stream is wrong. A mark would close its packets.
+            opened & ~closing & ~halted,
+            closing & right,
+            checks,
+        )
+        self._find_faults(m, drain, takes, drop, finishing)
+        m.d.comb += [drain.wrong.crc.eq(closing & ~right), drain.wrong.truncated.eq(cut_off)]
+        with m.If(halted):
+            m.d.sync += [state.eq(0) for state in (head, opened, schedule, block, pends)]
+        with m.If(drain.cancels):
+            m.d.sync += [state.eq(0) for state in (ended, finish, closing, finishing)]
         over = Signal(4)  # how long the source has had to see the fault
         m.d.sync += over.eq(Mux(drop, over << 1 | 1, 0))
         with m.If(self.fault):
-            m.d.sync += [head.eq(0), schedule.eq(0), block.eq(0), pends.eq(0)]
-            m.d.sync += [finish.eq(0), closing.eq(0)]
-            goes_on = ~Mux(takes, word.last, boundary) if self._packets else 1
+            m.d.sync += [state.eq(0) for state in (ended, finish, closing, finishing, cut_off)]
+            goes_on = ~boundary if self._packets else 1
             m.d.sync += [drop.eq(goes_on), head[0].eq(~Value.cast(goes_on))]
         ends = takes & word.last if self._packets else over[-1] & self.quiet & ~self.i.valid
         with m.Elif(drop & ends):
             m.d.sync += [drop.eq(0), head.eq(1)]
         return m
 
-    def _fields(
-        self, m: Module, word: Value, comes: Signal, past: Value, came: Signal
-    ) -> dict[str, Any]:
-        """Build registers of the fields of the header, and of whether they are valid."""
-        bus, last = self._bus_bits, len(comes) - 1
-
-        def part(offset: int, bits: int) -> Value:
-            return past[offset % bus :][:bits]
-
-        def keep(name: str, offset: int, value: Value) -> Signal:
-            register = Signal(value.shape(), name=name, reset_less=True)
-            with m.If(came[offset // bus]):
-                m.d.sync += register.eq(value)
-            return register
-
-        count = keep("count", 32, part(32, 32))
-        if 32 // bus == last:  # used in the same cycle
-            count = word[32:64]
-        elif 32 // bus == last - 1:
-            count = Mux(came[32 // bus], part(32, 32), count)
-        kinds = [KIND_WEIGHTS + kind for kind in self._networks]
-        most = schedule_block_words(bus // 8) + 1
-        magic = int.from_bytes(MAGIC, "little") | VERSION << 16
-        firsts = [part(160, 8), part(168, 8)]
-        good = [
-            keep("magic_good", 0, part(0, 24) == magic),
-            keep("count_good", 32, part(32, 32).any()),
-            keep("blocks_good", 96, part(97, 31).any()),
-            keep("firsts_good", 160, Cat(n.any() & (n <= most) for n in firsts).all()),
-            keep("zeros_good", 176, ~part(176, 16).any()),
-        ]
-        kind_is = [keep(f"kind_{k}", 24, part(24, 8) == k) for k in kinds]
-        network_is = [
-            keep(f"network_{k}", 64, part(64, 32) == n)
-            for k, n in zip(kinds, self._networks.values(), strict=True)
-        ]
-        pairs = zip(kind_is, network_is, strict=True)
-        chosen: list[Value] = list(kind_is)
-        if last == 0:
-            chosen = [word[24:32] == k for k in kinds]
-        elif last == 1:
-            chosen = [
-                Mux(came[0], part(24, 8) == k, kept) for k, kept in zip(kinds, kind_is, strict=True)
-            ]
-        codec = Cat(
-            Cat(flag for c, flag in enumerate(chosen) if c >> bit & 1).any()
-            for bit in range((len(kinds) - 1).bit_length())
-        )
-        return {
-            "count": count,
-            "blocks": part(96, 32),
-            "blocks_come": came[96 // bus],
-            "crc": keep("crc", 128, part(128, 32)),
-            "firsts": [word[(160 + 8 * k) % bus :][:5] for k in range(2)],
-            "codec": codec,
-            "header_good": Cat(good).all() & Cat(kind_is).any(),
-            "network_good": Cat(a & b for a, b in pairs).any(),
-        }
-
-    def _schedule(
-        self,
-        m: Module,
-        word: Value,
-        fields: Mapping[str, Any],
-        opens: Value,
-        refill: Value,
-        step: Value,
-        block_ends: Value,
-    ) -> tuple[Value, Value, Value, Value]:
-        """Return the kind of a block, and whether its word, its schedule bit and it are the last.
-
-        A block has two words or more, so everything but its kind may be computed a cycle later.
-        """
-        bus = self._bus_bits
-        spare = padded(WEIGHT_HEADER_BYTES, bus // 8) * 8 - 8 * WEIGHT_HEADER_BYTES
-        kind = Signal(reset_less=True)
-        # Schedule bits that follow, and how many; they shift a cycle after a block has ended.
-        bits = Signal(bus, reset_less=True)
-        bits_left = Signal(range(bus), reset_less=True)
-        shifts = Signal()
-        blocks_left = Signal(32, reset_less=True)
-        place, final = Signal(5), Signal()
-        # Words of the next block of each string, minus two.
-        sizes = [Signal(5, name=f"size_{k}", reset_less=True) for k in range(2)]
-        sched_final, blocks_final = Signal(), Signal()
-        m.d.sync += shifts.eq(block_ends)
-        with m.If(block_ends):
-            m.d.sync += [kind.eq(bits[0]), sched_final.eq(bits_left == 1)]
-        with m.If(shifts):
-            m.d.sync += [bits.eq(bits >> 1), bits_left.eq(bits_left - 1)]
-        loads = [(refill, bus)] + ([(opens, spare)] if spare else [])
-        for load, count in loads:
-            fresh = word[-count:]
-            with m.If(load):
-                m.d.sync += [kind.eq(fresh[0]), bits.eq(fresh[1:]), bits_left.eq(count - 1)]
-                m.d.sync += sched_final.eq(0)
-        with m.If(opens | block_ends):
-            m.d.sync += [place.eq(0), final.eq(0)]
-        with m.Elif(step):
-            m.d.sync += [place.eq(place + 1), final.eq(place == Mux(kind, sizes[1], sizes[0]))]
-        for k, size in enumerate(sizes):
-            first = fields["firsts"][k]
-            with m.If(opens):
-                m.d.sync += size.eq(Mux(first[1:].any(), first - 2, 0))
-            with m.Elif(block_ends & (kind == k)):
-                m.d.sync += size.eq(schedule_block_words(bus // 8) - 2)
-        with m.If(fields["blocks_come"]):
-            m.d.sync += blocks_left.eq(fields["blocks"])
-        with m.Elif(block_ends):
-            m.d.sync += blocks_left.eq(blocks_left - 1)
-        m.d.sync += blocks_final.eq(blocks_left == 1)
-        return kind, final, sched_final, blocks_final
-
     def _check_crc(
         self,
         m: Module,
-        word: Value,
+        past: Signal,
+        full: Signal,
         takes: Value,
         head: Signal,
-        expected: Value,
-        finish: Signal,
-        right: Signal,
-    ) -> None:
-        """Build the CRC, with its own field taken as 0; ``right`` is valid with ``closing``."""
+        comes: Signal,
+        feeds: Signal,
+        tail: Value,
+        drop: Signal,
+    ) -> tuple[Signal, Signal]:
+        """Build the word register and the CRC, whose own field is taken as 0.
+
+        ``tail`` is 1 in the cycle before that of ``feeds``, in which that field follows the words.
+        Return the cycles from the last word on, one-hot, and a flag from the last of them on: the
+        CRC is right.
+        """
         bus = self._bus_bits
         m.submodules.crc = crc = Crc32(bus)
-        own = word[128 % bus :][:32]
-        data = Cat(word[: 128 % bus], own & ~head[128 // bus].replicate(32), word[128 % bus + 32 :])
-        m.d.sync += crc.valid.eq(takes)
-        m.d.comb += [crc.data.eq(data), crc.first.eq(head[0])]
+        counts, clears = (Signal(name=n) for n in ("crc_counts", "crc_clears"))
+        right, kept = (Signal(name=n) for n in ("right", "was_right"))
+        finish = Signal(crc.latency + 1)
+        expected = Signal(32, reset_less=True)
+        place, at = 128 // bus, 128 % bus
+        entry = Signal(bus)
+        data = self.i.p.data
+        own = data[at:][:32]
+        m.d.comb += [
+            entry.eq(Cat(data[:at], Mux(head[place], 0, own), data[at + 32 :])),
+            crc.data.eq(past),
+            crc.valid.eq(counts),
+            crc.clear.eq(clears),
+            right.eq(Mux(finish[-1], crc.right, kept)),
+        ]
+        # A register of its own for the wide multiplexer. It lasts longer than `ended`, so that it
+        # is not merged with that.
+        follows = Signal()
+        m.d.sync += follows.eq(tail)
+        with m.If(~full):
+            m.d.sync += past.eq(Mux(follows, expected, entry))
+        with m.If(comes[place]):
+            m.d.sync += expected.eq(own)
         with m.If(finish[-1]):
-            m.d.sync += right.eq(crc.o == expected)
+            m.d.sync += kept.eq(crc.right)
+        m.d.sync += [
+            counts.eq(takes | feeds),
+            clears.eq((head[0] & ~takes) | drop),
+            finish.eq(finish << 1 | feeds),
+        ]
+        return finish, right
 
-    def _find_faults(
+    def _dispatch(
         self,
         m: Module,
-        takes: Signal,
-        drop: Signal,
-        cut_off: Signal,
-        closing: Signal,
-        crc_wrong: Value,
-        opens: Signal,
-        fields: Mapping[str, Any],
+        past: Signal,
+        full: Signal,
+        to_value: Value,
+        to_index: Value,
+        opened: Value,
+        closes: Value,
+        checks: HeaderChecks,
     ) -> None:
-        """Build the checks; ``fault`` follows two cycles after the first thing that is wrong."""
-        judge = Signal(2)
-        waits = Signal(range(PATIENCE + 1))
-        moves = takes | self.progress | self.verified | drop
-        m.d.sync += judge.eq(judge << 1 | opens)
-        m.d.sync += waits.eq(Mux(moves | ~(self.i.valid | closing), 0, waits + 1))
-        causes = [
-            (self.abort, Cause.ABORTED),
-            (self.i.valid & (self.i.p.error == 2), Cause.SLVERR),
-            (self.i.valid & (self.i.p.error == 3), Cause.DECERR),
-            (judge[1] & ~fields["header_good"], Cause.HEADER),
-            (judge[1] & ~fields["network_good"], Cause.NETWORK),
-            (crc_wrong, Cause.CRC),
-            (cut_off, Cause.TRUNCATED),
-            (self.short, Cause.LENGTH),
-            (waits == PATIENCE, Cause.SCHEDULE),
+        """Build the labels of the word register, and the buffer of labelled words."""
+        m.submodules.labels = labels = PingPong(label_layout(self._bus_bits, len(self.codec)))
+        label: Any = labels.i.p
+        first: Any = labels.o.p
+        valid, for_value, for_index = (
+            Signal(name=n) for n in ("label_valid", "label_value", "label_index")
+        )
+        marks_open, marks_end = (Signal(name=n) for n in ("label_opens", "label_closes"))
+        codec = Signal.like(self.codec, reset_less=True)
+        with m.If(~full):
+            m.d.sync += [
+                for_value.eq(to_value | opened | closes),
+                for_index.eq(to_index | opened | closes),
+                marks_open.eq(opened),
+                marks_end.eq(closes),
+                valid.eq(to_value | to_index | opened | closes),
+            ]
+        with m.If(marks_open):
+            m.d.sync += codec.eq(checks.codec)
+        at = COUNT_OFFSET_BITS % self._bus_bits
+        own = past[at:][:32]
+        count = Mux(for_value & for_index, checks.count, own)
+        goes = Signal()
+        value_passes = ~first.value | self.value.ready
+        index_passes = ~first.index | self.index.ready
+        m.d.comb += [
+            full.eq(~labels.i.ready),
+            labels.clear.eq(self.fault),
+            labels.i.valid.eq(valid),
+            label.data.eq(Cat(past[:at], count, past[at + 32 :])),
+            label.value.eq(for_value),
+            label.index.eq(for_index),
+            label.closes.eq(marks_end),
+            label.codec.eq(Mux(marks_open, checks.codec, codec)),
+            self.value.valid.eq(labels.o.valid & first.value & index_passes),
+            self.index.valid.eq(labels.o.valid & first.index & value_passes),
+            labels.o.ready.eq(value_passes & index_passes),
+            goes.eq(labels.o.valid & value_passes & index_passes),
+            self.codec.eq(first.codec),
+            self.opens_codec.eq(codec),
         ]
-        # Two cycles: first the conditions, then their OR and the cause.
-        hits = Signal(len(causes))
-        m.d.sync += [
-            hits.eq(Cat(Value.cast(wrong) for wrong, _ in causes)),
-            self.fault.eq(hits.any() & ~drop & ~self.fault),
-        ]
-        for hit, (_, cause) in reversed(list(zip(hits, causes, strict=True))):
-            with m.If(hit):
-                m.d.sync += self.cause.eq(cause)
+        for port in (self.value, self.index):
+            m.d.comb += [port.p.data.eq(first.data), port.p.mark.eq(first.value & first.index)]
+        m.d.sync += [self.opens.eq(marks_open & ~full), self.verified.eq(goes & first.closes)]
         with m.If(self.fault):
-            m.d.sync += hits.eq(0)
+            m.d.sync += [flag.eq(0) for flag in (valid, marks_open, self.opens, self.verified)]
+
+    def _find_faults(
+        self, m: Module, drain: FaultDrain, takes: Signal, drop: Signal, finishing: Signal
+    ) -> None:
+        """Build the other checks, and what a fault waits for."""
+        waits = Signal(range(PATIENCE))
+        moved, counts, stuck = (Signal(name=n) for n in ("moved", "counts", "stuck"))
+        m.d.sync += [
+            moved.eq(takes | self.progress | self.verified | drop),
+            counts.eq(self.i.valid | finishing | drain.halts),
+            waits.eq(Mux(moved | ~counts, 0, waits + 1)),
+            stuck.eq(waits == PATIENCE - 1),
+        ]
+        m.d.comb += [
+            drain.wrong.aborted.eq(self.abort),
+            drain.wrong.slverr.eq(self.i.valid & (self.i.p.error == 2)),
+            drain.wrong.decerr.eq(self.i.valid & (self.i.p.error == 3)),
+            drain.wrong.length.eq(self.short),
+            drain.wrong.schedule.eq(stuck),
+            drain.finishing.eq(finishing),
+            drain.owes.eq(self.owes),
+            drain.still.eq(self.still),
+            drain.dropping.eq(drop),
+            self.halts.eq(drain.halts),
+            self.fault.eq(drain.fault),
+            self.cause.eq(drain.cause),
+        ]

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from xorloom.hw.bus.axi_lite import AxiLite, axil_members
 from xorloom.hw.bus.ports import pass_ports
 from xorloom.hw.lib.payloads import descriptor_layout
-from xorloom.sw.base.errors import ConfigError, check_range
+from xorloom.sw.base.errors import check_range
 from xorloom.sw.spec.config import check_bus
 
 from .csr import ADDRESS_BITS, COUNTERS, MAP, REGISTERS, Cause, identity
@@ -21,15 +21,13 @@ from .event_counters import EventCounters, events_layout
 __all__ = ["Registers"]
 
 
-def _check(**sizes: int) -> None:
+def _check(bus_bits: int, **sizes: int) -> None:
     """Check sizes against the widths of their fields in the register map."""
     limits = {"n_out": (1, 65535), "planes": (1, 255), "queue": (2, 8), "address_bits": (12, 64)}
-    limits |= {"align_bytes": (1, 4096)} | dict.fromkeys(("kinds", "network"), (0, (1 << 32) - 1))
+    limits |= {"align_bytes": (1, bus_bits // 8)}
+    limits |= dict.fromkeys(("kinds", "network"), (0, (1 << 32) - 1))
     for name, value in sizes.items():
-        check_range(name, value, *limits[name])
-    for name in ("queue", "align_bytes"):
-        if sizes[name].bit_count() != 1:
-            raise ConfigError(f"{name} must be a power of two, not {sizes[name]}")
+        check_range(name, value, *limits[name], power=name in ("queue", "align_bytes"))
 
 
 class Registers(wiring.Component):
@@ -40,6 +38,10 @@ class Registers(wiring.Component):
     their address by three cycles, of a counter by up to ten. See :mod:`xorloom.hw.ip` for what
     happens after a fault.
 
+    STATUS never lies: IDLE and BUSY exclude each other, and from the first work on one of BUSY,
+    DONE and IDLE is 1 until software clears them. A start that is refused changes none of the
+    three.
+
     Parameters
     ----------
     bus_bits, n_out, planes : int
@@ -48,11 +50,13 @@ class Registers(wiring.Component):
         Kinds of index that the decoder has, as a bit mask.
     network : int
         Network ID of the value codec.
+    levels, planar : bool
+        Whether the output has levels, and planar beats.
     reader : bool
         Whether there are descriptors; otherwise starts are ignored.
     address_bits : int, 12 to 64
         Width of an address.
-    align_bytes : int, a power of two, 1 to 4096
+    align_bytes : int, a power of two, 1 to a bus word
         An address must be a multiple of it.
     queue : int, 2, 4 or 8
         Descriptors that the queue holds.
@@ -78,6 +82,11 @@ class Registers(wiring.Component):
     events : In(events_layout())
         Events for the counters.
 
+    Attributes
+    ----------
+    status : Signal
+        The word of STATUS. For proofs.
+
     Raises
     ------
     ConfigError
@@ -92,6 +101,8 @@ class Registers(wiring.Component):
         planes: int,
         kinds: int,
         network: int,
+        levels: bool = False,
+        planar: bool = False,
         reader: bool = False,
         address_bits: int = 32,
         align_bytes: int = 1,
@@ -99,8 +110,10 @@ class Registers(wiring.Component):
     ) -> None:
         self._sizes = {"n_out": n_out, "planes": planes, "kinds": kinds, "network": network}
         self._sizes |= {"address_bits": address_bits, "align_bytes": align_bytes, "queue": queue}
-        _check(**self._sizes)
-        self._sizes |= {"bus_bits": check_bus(bus_bits), "reader": int(bool(reader))}
+        _check(check_bus(bus_bits), **self._sizes)
+        self._sizes |= {"bus_bits": bus_bits, "reader": int(bool(reader))}
+        self._sizes |= {"levels": int(levels), "planar": int(planar)}
+        self.status = Signal(32)
         members = {
             "abort": Out(1),
             "interrupt": Out(1),
@@ -114,6 +127,12 @@ class Registers(wiring.Component):
             members["descriptor"] = Out(stream.Signature(descriptor_layout(address_bits)))
         super().__init__(axil_members(ADDRESS_BITS) | members)
 
+    @property
+    def reset_words(self) -> dict[str, int]:
+        """What registers read after reset; all others read 0."""
+        free = self._sizes["queue"] if self._sizes["reader"] else 0
+        return identity(**self._sizes) | {"STATUS": MAP["STATUS"].pack(QUEUE_SPACE=free)}
+
     def elaborate(self, _platform: object) -> Module:
         """Build control and status, then the descriptor registers and the read path."""
         m = Module()
@@ -126,14 +145,22 @@ class Registers(wiring.Component):
             low = MAP[name][field].low
             return writes[name][low // 8] & axil.write_data[low]
 
-        done, error, idle = Signal(), Signal(), Signal()
-        cause = Signal(Cause)
+        done = Signal(name="done_flag")
+        error = Signal(name="error_flag")
+        idle = Signal(name="idle_flag")
+        cause = Signal(Cause, name="first_cause")
         sticky = {"DONE": done, "ERROR": error, "IDLE": idle}
         enables = {name: Signal(name=f"{name.lower()}_enable") for name in sticky}
-        busy, was_busy, aborts = Signal(), Signal(), Signal()
-        queued, refused, refusal = Signal(), Signal(), Signal(4)
-        problem, clears = Signal(), Signal()
-        status: dict[str, Value] = {"BUSY": busy, "CAUSE": cause, **sticky}
+        busy = Signal()
+        was_busy = Signal()
+        aborts = Signal()
+        queued = Signal()
+        refused = Signal()
+        refusal = Signal(4)
+        problem = Signal()
+        clears = Signal()
+        # BUSY is a clock late, so that it falls in the clock in which IDLE and DONE rise.
+        status: dict[str, Value] = {"BUSY": was_busy, "CAUSE": cause, **sticky}
         words: dict[str, Value] = {}
         if self._sizes["reader"]:
             queue = self._queue(m, axil, writes, words)
@@ -156,7 +183,7 @@ class Registers(wiring.Component):
             self.abort.eq(aborts),
             done.eq(self.done | (done & ~written("STATUS", "DONE"))),
             error.eq(problem | (error & ~clears)),
-            idle.eq((was_busy & ~busy) | (idle & ~written("STATUS", "IDLE"))),
+            idle.eq(~busy & (was_busy | (idle & ~written("STATUS", "IDLE")))),
             self.interrupt.eq(Cat(sticky[name] & enables[name] for name in sticky).any()),
         ]
         first = Mux(self.fault, self.cause, Mux(refused, refusal, Cause.ABORTED))
@@ -165,7 +192,8 @@ class Registers(wiring.Component):
         with m.If(writes["IRQ_ENABLE"][0]):
             for name, enable in enables.items():
                 m.d.sync += enable.eq(axil.write_data[MAP["IRQ_ENABLE"][name].low])
-        words |= {"STATUS": _word("STATUS", status), "IRQ_ENABLE": _word("IRQ_ENABLE", enables)}
+        m.d.comb += self.status.eq(_word("STATUS", status))
+        words |= {"STATUS": self.status, "IRQ_ENABLE": _word("IRQ_ENABLE", enables)}
         m.submodules.counters = counters = EventCounters(count=len(COUNTERS))
         m.d.comb += [
             # In the order of COUNTERS.
@@ -197,6 +225,18 @@ class Registers(wiring.Component):
                 with m.If(write):
                     m.d.sync += part[8 * byte :][:8].eq(axil.write_data[8 * byte :])
         words |= parts
+        # What is written beyond the address is not kept, but a start must not cut it off.
+        beyond = []
+        for name, low in (("ADDRESS_LO", 0), ("ADDRESS_HI", 32)):
+            for byte, write in enumerate(writes[name]):
+                kept = min(max(len(address) - low - 8 * byte, 0), 8)
+                if kept == 8:
+                    continue
+                flag = Signal(name=f"beyond_{low // 8 + byte}")
+                with m.If(write):
+                    m.d.sync += flag.eq(axil.write_data[8 * byte + kept : 8 * byte + 8].any())
+                beyond.append(flag)
+        m.d.comb += queue.beyond.eq(Cat(beyond).any())
         return queue
 
     def _read_path(
@@ -207,8 +247,9 @@ class Registers(wiring.Component):
         A read of a counter waits until its turn comes. An unused offset selects nothing and reads
         as 0.
         """
-        constant = Signal(32)
-        asked, counting = Signal(), Signal()
+        constant = Signal(32, reset_less=True)
+        asked = Signal()
+        counting = Signal(reset_less=True)
         selects = _selects(m, axil.read_word, words, "reads")
         base = MAP[next(iter(COUNTERS))].offset // 4
         known = [
@@ -229,7 +270,7 @@ class Registers(wiring.Component):
 
 def _selects(m: Module, word: Value, names: Iterable[str], prefix: str) -> dict[str, Signal]:
     """Return, by name of register, a flag that ``word`` addressed it one cycle ago."""
-    selects = {name: Signal(name=f"{prefix}_{name.lower()}") for name in names}
+    selects = {name: Signal(name=f"{prefix}_{name.lower()}", reset_less=True) for name in names}
     m.d.sync += [select.eq(word == MAP[name].offset // 4) for name, select in selects.items()]
     return selects
 

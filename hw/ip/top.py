@@ -3,16 +3,18 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from xorloom.hw.bus.axi_lite import axil_members
 from xorloom.hw.bus.axi_reader import AxiReader
+from xorloom.hw.bus.beats import beat_data, kept_groups
 from xorloom.hw.bus.ports import axi_members, clocked_module, pass_ports, ports_of
 from xorloom.hw.lib.ping_pong import PingPong
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import network_id
+from xorloom.sw.spec.layout import BEATS, BeatLayout, network_id
 
 from .csr import ADDRESS_BITS
 from .decoder import WeightDecoder
@@ -24,11 +26,10 @@ __all__ = ["IpBlock"]
 class IpBlock(wiring.Component):
     """IP block: a weight decoder with registers and, optionally, a read master.
 
-    A beat of ``m_axis`` is one slice. From bit 0 on, ``tdata`` holds the codes (``value.n_out``
-    bits; with ``levels`` 8 bits for each lane), the mask (``value.n_out // planes`` bits), and
-    zeros up to a whole byte. ``tkeep`` marks the bytes that hold a bit of a weight. ``tlast``
-    closes a weight stream. The low bits of ``tuser`` say how many code bits are valid; its top bit
-    marks a beat that closes a stream which was given up, and which has no valid bytes. A last beat
+    A beat of ``m_axis`` is one slice, codes (or levels) and mask, laid out as
+    :class:`xorloom.sw.spec.layout.BeatLayout` tells. ``tlast`` closes a weight stream. The low bits
+    of ``tuser`` say how many code bits are valid; its top bit marks a beat that closes a stream
+    which was given up: nothing in it is valid, though ``tkeep`` keeps the first group. A last beat
     without that bit comes only after the CRC of the stream was found right.
 
     At most one slice per cycle; latency, back-pressure and twin are those of
@@ -37,11 +38,13 @@ class IpBlock(wiring.Component):
 
     Parameters
     ----------
-    value, indexes, planes, masked, levels
+    value, indexes, planes, masked, levels, pipeline
         See :class:`xorloom.hw.ip.decoder.WeightDecoder`.
     reader : bool
         Whether weight streams are read from memory (``m_axi_*``), as descriptors say; otherwise
         they come on ``s_axis_*``, where ``tlast`` closes one weight stream or several.
+    beats : str
+        ``packed``, which a DMA engine can store, or ``planar``, without ``tkeep``.
     address_bits, outstanding, max_burst, align_bytes
         For the reader, see :class:`xorloom.hw.bus.axi_reader.AxiReader`.
 
@@ -58,7 +61,7 @@ class IpBlock(wiring.Component):
     m_axi_ar*, m_axi_r*
         Memory; only with ``reader``.
     m_axis_tdata, m_axis_tkeep, m_axis_tuser, m_axis_tvalid, m_axis_tready, m_axis_tlast
-        Codes and masks.
+        Codes and masks; ``tkeep`` only if beats are packed.
 
     Raises
     ------
@@ -75,25 +78,31 @@ class IpBlock(wiring.Component):
         masked: bool = True,
         levels: bool = False,
         reader: bool = False,
+        beats: str = BEATS[0],
         address_bits: int = 32,
         outstanding: int = 4,
         max_burst: int = 256,
         align_bytes: int = 1,
+        pipeline: str = PIPELINES[0],
     ) -> None:
+        self._layout = layout = BeatLayout(value.n_out, planes, levels, beats)
         self._decoder = WeightDecoder(
-            value, indexes, planes=planes, masked=masked, levels=levels, packets=not reader
+            value,
+            indexes,
+            planes=planes,
+            masked=masked,
+            levels=levels,
+            packets=not reader,
+            pipeline=pipeline,
         )
-        # By bit of tdata: it is valid if more code bits than this are.
-        lanes = [lane * planes for lane in range(value.n_out // planes)]
-        codes = [first for first in lanes for _ in range(8)] if levels else range(value.n_out)
-        bits = [*codes, *lanes]
-        self._needs = [min(bits[at : at + 8]) for at in range(0, len(bits), 8)]
         self._registers = Registers(
             bus_bits=value.bus_bits,
             n_out=value.n_out,
             planes=planes,
             kinds=sum(1 << kind for kind in self._decoder.networks),
             network=network_id(value),
+            levels=levels,
+            planar=not layout.packed,
             reader=reader,
             address_bits=address_bits,
             align_bytes=align_bytes,
@@ -108,17 +117,22 @@ class IpBlock(wiring.Component):
                 align_bytes=align_bytes,
                 queue=1,
             )
-        out_bytes = len(self._needs)
+        keep = {"tkeep": layout.bytes} if layout.packed else {}
         super().__init__(
             axi_members(
                 in_bits=None if reader else value.bus_bits,
-                out_bits=8 * out_bytes,
-                sideband={"tkeep": out_bytes, "tuser": value.n_out.bit_length() + 1},
+                out_bits=8 * layout.bytes,
+                sideband=keep | {"tuser": value.n_out.bit_length() + 1},
             )
             | axil_members(ADDRESS_BITS)
             | (ports_of(self._reader, "m_axi_") if self._reader else {})
             | {"irq": Out(1)}
         )
+
+    @property
+    def reset_words(self) -> dict[str, int]:
+        """What registers read after reset; all others read 0."""
+        return self._registers.reset_words
 
     def elaborate(self, _platform: object) -> Module:
         """Connect decoder, registers and reader."""
@@ -158,18 +172,19 @@ class IpBlock(wiring.Component):
             reader.descriptor.valid.eq(registers.descriptor.valid & ~decoder.dropping),
             registers.descriptor.ready.eq(reader.descriptor.ready & ~decoder.dropping),
             registers.busy.eq(decoder.busy | reader.busy),
-            decoder.quiet.eq(~reader.busy),
         ]
+        m.d.sync += decoder.quiet.eq(~reader.busy)
         return m
 
     def _drive_output(self, m: Module) -> None:
-        """Connect the output. A byte is kept if one of its bits is valid."""
-        beat = self._decoder.o.p
+        """Connect the output."""
+        beat, layout = self._decoder.o.p, self._layout
         m.d.comb += [
-            self.m_axis_tdata.eq(Cat(beat.codes, beat.mask)),
-            self.m_axis_tkeep.eq(Cat(beat.valid_bits > least for least in self._needs)),
+            self.m_axis_tdata.eq(beat_data(layout, Value.cast(beat.codes), Value.cast(beat.mask))),
             self.m_axis_tuser.eq(Cat(beat.valid_bits, beat.bad)),
             self.m_axis_tlast.eq(beat.last),
             self.m_axis_tvalid.eq(self._decoder.o.valid),
             self._decoder.o.ready.eq(self.m_axis_tready),
         ]
+        if layout.packed:
+            m.d.comb += self.m_axis_tkeep.eq(kept_groups(layout, beat.valid_bits))

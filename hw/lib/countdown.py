@@ -13,10 +13,11 @@ class Countdown(wiring.Component):
     """Countdown: marks the last of ``ceil(count / unit)`` steps.
 
     A step is counted one cycle late, because ``step`` often comes late in its cycle: it reaches two
-    flip-flops only. The register ``ahead`` holds the count that will remain after the step after
-    the next one, minus one, but for a step that is not counted yet; so the sign of ``ahead``, or
-    else that of the sum, is the next ``last``. The addend is a register too, so the adder runs from
-    flip-flop to flip-flop and neither a load nor a change of sign needs a multiplexer.
+    flip-flops only. The register ``ahead`` holds the count that will remain after two steps behind
+    the next one, minus one, but for a step that is not counted yet; ``following`` is the ``last``
+    of the step after the next one, but for the same. So the next ``last`` is ``following``, or
+    else the sign of ``ahead``. The addend is a register too, so the adder runs from flip-flop to
+    flip-flop and neither a load nor a change of sign needs a multiplexer.
 
     ``none`` and ``last`` are valid three cycles after ``start``. Example: ``unit = 4`` and
     ``count = 10`` allow three steps, and ``last`` is 1 before the third.
@@ -67,21 +68,27 @@ class Countdown(wiring.Component):
         zeros = (self._unit & -self._unit).bit_length() - 1
         unit = self._unit >> zeros
         ahead = Signal(signed(33 - zeros), init=-1 - unit)
-        addend = Signal(signed(33 - zeros), init=-unit)
+        addend = Signal(signed(33 - zeros), init=-unit, reset_less=True)
         total = Signal(signed(33 - zeros))
         # Bits below the units, and whether they are one more unit: the first carry of the adder.
-        low, carry = Signal(zeros), Signal()
+        low = Signal(zeros, reset_less=True)
+        carry = Signal(reset_less=True)
         settle = Signal(2)
-        last, none, pending = Signal(init=1), Signal(), Signal()
+        last = Signal(init=1)
+        following = Signal(init=1)
+        none = Signal()
+        pending = Signal()
         few = bits_for(unit)
+        rest = ahead[:few] + Mux(pending, 2 * unit, 3 * unit) + ~low.any()
         m.d.comb += [
             total.eq((Cat(carry, ahead) + Cat(Const(1, 1), addend))[1:]),
             self.none.eq(none),
             self.last.eq(last),
             self.empty.eq(ahead[-1] & (ahead[:few] == (-1 - unit) & ((1 << few) - 1))),
-            self.rest.eq(Cat(low, (ahead[:few] + Mux(pending, unit, 2 * unit) + ~low.any())[:few])),
+            self.rest.eq(Cat(low, rest[:few])),
         ]
-        m.d.sync += [settle.eq(settle << 1 | self.start), pending.eq(self.step)]
+        # The last cycle of settling is as the one after a step.
+        m.d.sync += [settle.eq(settle << 1 | self.start), pending.eq(self.step | settle[1])]
         # In this order the constants are resets of the flip-flops.
         with m.If(self.load):
             m.d.sync += [ahead.eq(-1 - unit), low.eq(self.count)]
@@ -94,5 +101,7 @@ class Countdown(wiring.Component):
         with m.If(settle[1]):
             m.d.sync += none.eq(self.empty)
         with m.If(self.step | settle[1]):
-            m.d.sync += last.eq(Mux(pending, total[-1], ahead[-1]))
+            m.d.sync += last.eq(Mux(pending | settle[1], ahead[-1], following))
+        with m.If(pending):
+            m.d.sync += following.eq(ahead[-1])
         return m

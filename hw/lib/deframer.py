@@ -57,8 +57,11 @@ class Deframer(wiring.Component):
         # The last of the header's words has their number.
         head = Signal(padded(HEADER_BYTES, bus // 8) * 8 // bus, init=1)
         settle = Signal(2)
-        payload, crc = Signal(), Signal()
-        opens, goes, closes = Signal(), Signal(), Signal()
+        payload = Signal()
+        crc = Signal()
+        opens = Signal()
+        goes = Signal()
+        closes = Signal()
         offer = stream.Signature(self.o.payload.shape()).create()
         self._hold(m, offer)
         m.d.comb += [

@@ -37,8 +37,14 @@ class Gearbox(wiring.Component):
         Bus words; bit 0 is the oldest.
     o : Out(look_bits)
         The oldest bits. Bits that have not arrived yet are undefined.
+    window : Out
+        The oldest whole words, of which ``o`` is cut out. Registers.
+    offset : Out
+        Where in them ``o`` begins, in units of :py:`self.grain`. A register.
     enough : Out(1)
         The queue holds at least ``enough_bits`` bits. A register.
+    level : Out
+        How much it holds, in units of :py:`self.grain`. A register.
     take : In
         How much to drop, in units of :py:`self.grain`; at most ``look_bits`` bits.
     go : In(1)
@@ -60,7 +66,10 @@ class Gearbox(wiring.Component):
             {
                 "i": In(stream.Signature(bus_bits)),
                 "o": Out(look_bits),
+                "window": Out(span * bus_bits),
+                "offset": Out(max(1, (self._per_word - 1).bit_length())),
                 "enough": Out(1),
+                "level": Out(range((span + 1) * self._per_word + 1)),
                 "take": In(range(self.take_max + 1)),
                 "go": In(1),
                 "flush": In(1),
@@ -74,12 +83,14 @@ class Gearbox(wiring.Component):
         words = [Signal(self._bus_bits, name=f"word_{k}", reset_less=True) for k in range(depth)]
         used = Signal(range(depth + 1))
         enough = Signal()
-        level = Signal(range(depth * per_word + 1))
-        offset = Signal(max(1, (per_word - 1).bit_length()))
+        level = Signal.like(self.level)
+        offset = Signal.like(self.offset)
         window = Cat(words[: self._window])
         if per_word > 1:
             window = window >> (offset << (self.grain.bit_length() - 1))
         m.d.comb += [
+            self.window.eq(Cat(words[: self._window])),
+            self.offset.eq(offset),
             self.o.eq(window),
             self.enough.eq(enough),
             self.i.ready.eq(used != depth),
@@ -96,6 +107,7 @@ class Gearbox(wiring.Component):
             drop.eq(after >> shift_bits),
             left.eq(used - drop),
             enter.eq(self.i.valid & self.i.ready),
+            self.level.eq(level),
         ]
         with m.If(self.flush):
             m.d.sync += [used.eq(0), offset.eq(0), level.eq(0), enough.eq(0)]

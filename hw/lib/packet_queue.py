@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stream FIFO in memory with registers at both ends."""
 
-from amaranth.hdl import Module, Shape, Signal, Value
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .ping_pong import PingPong
@@ -15,7 +15,7 @@ class PacketQueue(wiring.Component):
 
     The memory has a synchronous read port. ``i.ready`` is a register: it falls while there is
     still room for the three items that can be on their way. No register at the memory is enabled
-    by ``o.ready``.
+    by ``o.ready``; whether it holds items is a register as well, two LUTs behind others.
 
     Parameters
     ----------
@@ -37,24 +37,47 @@ class PacketQueue(wiring.Component):
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, _platform: object) -> Module:
-        """Put registers around Amaranth's FIFO."""
+        """Build memory, pointers and counts."""
         m = Module()
+        depth = self._depth
         item = Signal(len(Value.cast(self.i.payload)), reset_less=True)
-        puts, ready = Signal(), Signal()
-        m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=len(item), depth=self._depth)
+        m.submodules.words = words = memory.Memory(shape=unsigned(len(item)), depth=depth, init=[])
+        write = words.write_port()
+        read = words.read_port()
         m.submodules.out = out = PingPong(self._shape)
+        puts = Signal()
+        takes = Signal()
+        moves = Signal()
+        loaded = Signal()  # the register of the read port holds an item
+        some = Signal()  # the memory holds items
+        level = Signal(range(depth + 1))  # how many
+        ready = Signal()
+        write_at = Signal(range(depth))
+        read_at = Signal(range(depth))
+        m.d.comb += [
+            self.i.ready.eq(ready),
+            moves.eq(~loaded | out.i.ready),
+            takes.eq(some & moves),
+            write.data.eq(item),
+            write.en.eq(puts),
+            write.addr.eq(write_at),
+            read.en.eq(moves),
+            read.addr.eq(read_at),
+            Value.cast(out.i.payload).eq(read.data),
+            out.i.valid.eq(loaded),
+        ]
         m.d.sync += [
             item.eq(self.i.payload),
             puts.eq(self.i.valid & ready),
-            ready.eq(queue.level <= self._depth - 4),
+            loaded.eq(takes | (loaded & ~out.i.ready)),
+            some.eq(puts | level[1:].any() | (some & ~moves)),
+            # Two items may come in before this is seen, and one with it.
+            ready.eq(level <= depth - 4),
         ]
-        m.d.comb += [
-            queue.w_data.eq(item),
-            queue.w_en.eq(puts),
-            self.i.ready.eq(ready),
-            Value.cast(out.i.payload).eq(queue.r_data),
-            out.i.valid.eq(queue.r_rdy),
-            queue.r_en.eq(out.i.ready),
-        ]
+        with m.If(puts ^ takes):
+            m.d.sync += level.eq(level + Mux(puts, 1, -1))
+        for at, steps in ((write_at, puts), (read_at, takes)):
+            with m.If(steps):
+                m.d.sync += at.eq(Mux(at == depth - 1, 0, at + 1))
         wiring.connect(m, out.o, wiring.flipped(self.o))
         return m

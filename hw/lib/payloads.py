@@ -12,6 +12,7 @@ __all__ = [
     "descriptor_layout",
     "flip_layout",
     "group_layout",
+    "label_layout",
     "lane_layout",
     "level_bits",
     "mask_layout",
@@ -176,6 +177,16 @@ def packet_layout(bus_bits: int) -> data.StructLayout:
     and another word with ``mark`` set closes the packet; its data are undefined.
     """
     return data.StructLayout({"data": bus_bits, "mark": 1})
+
+
+def label_layout(bus_bits: int, codec_bits: int) -> data.StructLayout:
+    """A word of a packet and where it goes: ``value``, ``index`` or, if it is a mark, both.
+
+    ``closes`` says that it is a closing mark.
+    """
+    return data.StructLayout(
+        {"data": bus_bits, "value": 1, "index": 1, "closes": 1, "codec": codec_bits}
+    )
 
 
 def descriptor_layout(address_bits: int) -> data.StructLayout:

@@ -23,8 +23,6 @@ class SeedWindow(wiring.Component):
         Bits of a window without its newest.
     parts : int
         Parts of the chunk register.
-    late : bool
-        Whether ``late`` is used; the past is then a part of it.
 
     Members
     -------
@@ -38,12 +36,10 @@ class SeedWindow(wiring.Component):
         Make the past zero instead.
     o : Out(past + n_in)
         The past and the chunk.
-    late : Out(past + n_in)
-        ``o`` as of the step before; only with ``late``.
     """
 
-    def __init__(self, *, n_in: int, past: int, parts: int = 1, late: bool = False) -> None:
-        self._n_in, self._past, self._parts, self._late = n_in, past, parts, late
+    def __init__(self, *, n_in: int, past: int, parts: int = 1) -> None:
+        self._n_in, self._past, self._parts = n_in, past, parts
         super().__init__(
             {
                 "chunk": In(n_in),
@@ -52,19 +48,15 @@ class SeedWindow(wiring.Component):
                 "clear": In(1),
                 "o": Out(past + n_in),
             }
-            | ({"late": Out(past + n_in)} if late else {})
         )
 
     def elaborate(self, _platform: object) -> Module:
         """Build the registers."""
         m = Module()
         n_in, parts = self._n_in, self._parts
-        chunk = Signal(n_in, reset_less=True)
-        more = n_in if self._late else 0
-        seeds = Signal(more + self._past)
-        m.d.comb += self.o.eq(Cat(seeds[more:], chunk))
-        if self._late:
-            m.d.comb += self.late.eq(seeds)
+        chunk = Signal(n_in, name="newest", reset_less=True)
+        seeds = Signal(self._past)
+        m.d.comb += self.o.eq(Cat(seeds, chunk))
         for k in range(parts):
             part = slice(k * n_in // parts, (k + 1) * n_in // parts)
             with m.If(self.take[k]):
@@ -74,5 +66,5 @@ class SeedWindow(wiring.Component):
             with m.If(self.clear):
                 m.d.sync += seeds[part].eq(0)
             with m.Elif(self.step[k]):
-                m.d.sync += seeds[part].eq(self.o[n_in - more :][part])
+                m.d.sync += seeds[part].eq(self.o[n_in:][part])
         return m

@@ -1,11 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Enables and valid flags of a pipeline of slices; no data passes here."""
+"""Enables and valid flags of a pipeline of slices, stalled or free; no data passes here."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["SlicePipe"]
+__all__ = ["PIPELINES", "FreePipe", "SlicePipe", "check_pipeline"]
+
+PIPELINES = ("fast", "small")
+"""How a unit moves its slices: with a :class:`FreePipe`, for devices that have LUT RAM for the
+queues behind it; or with a :class:`SlicePipe`."""
+
+
+def check_pipeline(name: str) -> str:
+    """Return ``name``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of :data:`PIPELINES`.
+    """
+    if name not in PIPELINES:
+        raise ConfigError(f"pipeline must be one of {', '.join(PIPELINES)}, not {name}")
+    return name
 
 
 class SlicePipe(wiring.Component):
@@ -92,10 +110,15 @@ class SlicePipe(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the flags."""
         m = Module()
-        available, full, blocked = Signal(), Signal(), Signal()  # blocked: full, and valid
-        valid = Signal(self._stages) if self._stages else full
-        holds, enters = Signal(), Signal()
-        before_last, valid_next, blocked_next = Signal(), Signal(), Signal()
+        available = Signal()
+        full = Signal()
+        blocked = Signal()  # full, and valid
+        valid = Signal(self._stages, name="valid") if self._stages else full
+        holds = Signal()
+        enters = Signal()
+        before_last = Signal()
+        valid_next = Signal()
+        blocked_next = Signal()
         emitted = Signal(reset_less=True)
         last = valid[-1]
         m.d.comb += [
@@ -143,4 +166,108 @@ class SlicePipe(wiring.Component):
         if self._stages > 1:
             with m.If(self.move):
                 m.d.sync += valid[:-1].eq(valid[:-1] << 1 | (full & emitted))
+        return m
+
+
+class FreePipe(wiring.Component):
+    """Free pipe: control of a pipeline window -> parities -> ``stages`` registers without enables.
+
+    The sibling of :class:`SlicePipe` with the same members, where nothing waits behind the step:
+    all registers from the parities on load in every cycle, and valid flags go with them. ``ready``
+    is a credit: it gates the step of the cycle after. So :py:`self.slack` slices at most may come
+    after ``ready`` fell, and ``valid`` alone is a transfer: a
+    :class:`xorloom.hw.lib.flow_queue.FlowQueue` stands behind. Latency :py:`self.latency` cycles,
+    one step per cycle.
+
+    ``step`` is a register, and so is each part of ``data_step``, which comes a cycle later and
+    wants the chunk a cycle later, too: control and data may then lie far apart. The parts differ
+    in polarity or in their reset; otherwise synthesis would merge them. Those without a reset may
+    step once more after it, for which data do not matter.
+
+    Parameters
+    ----------
+    stages : int
+        Registers behind the parity registers.
+    parts : int, 1 to 3
+        Parts of the data, each with an enable of its own.
+
+    Members
+    -------
+    available_next, available, token, emit, step, full, valid
+        See :class:`SlicePipe`.
+    data_step : Out(parts)
+        ``step`` of the cycle before: enable of the window.
+    data_free, move, data_move : Out(parts), Out(1), Out(parts)
+        1: what :class:`SlicePipe` enables by them loads always.
+    ready : In(1)
+        A step may be made in the next cycle.
+
+    Attributes
+    ----------
+    slices : Signal
+        See :class:`SlicePipe`; the first is that which the window's last step moves out.
+    """
+
+    def __init__(self, *, stages: int, parts: int = 1) -> None:
+        self._stages, self._parts = stages, parts
+        self.slices = Signal(2 + stages)
+        super().__init__(
+            {
+                "available_next": In(1),
+                "available": Out(1),
+                "token": In(1),
+                "emit": In(1),
+                "step": Out(1),
+                "data_step": Out(parts),
+                "data_free": Out(parts),
+                "full": Out(1),
+                "move": Out(1),
+                "data_move": Out(parts),
+                "valid": Out(1),
+                "ready": In(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the step that moves a slice out of the window until it is put out."""
+        return 2 + self._stages
+
+    @property
+    def slack(self) -> int:
+        """How many slices may come from the cycle on in which ``ready`` is 0."""
+        return 1 + self.latency
+
+    def elaborate(self, _platform: object) -> Module:
+        """Build the flags."""
+        m = Module()
+        available = Signal()
+        step = Signal()
+        steps = Signal()
+        enters = Signal()
+        full = Signal()
+        flags = Signal(2 + self._stages)
+        m.d.comb += [
+            steps.eq(self.available_next & self.ready),
+            self.available.eq(available),
+            self.step.eq(step),
+            self.full.eq(full),
+            self.move.eq(1),
+            self.data_move.eq(-1),
+            self.data_free.eq(-1),
+            self.slices.eq(flags),
+            self.valid.eq(flags[-1]),
+        ]
+        m.d.sync += [
+            available.eq(self.available_next),
+            step.eq(steps),
+            enters.eq(step & self.token),
+            full.eq(enters),
+            flags.eq(Cat(step & self.emit, flags)),
+        ]
+        for k in range(self._parts):
+            inverted, kept = ((1, False), (0, True), (1, True))[k]
+            own = Signal(init=inverted, reset_less=kept, name=f"own_{k}")
+            m.d.sync += own.eq(step ^ inverted)
+            m.d.comb += self.data_step[k].eq(own ^ inverted)
         return m

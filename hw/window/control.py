@@ -32,8 +32,8 @@ class WindowControl(wiring.Component):
     -------
     head, count_load, count_settle, count
         See :class:`xorloom.hw.window.reader.WindowReader`.
-    chunk : In(n_in)
-        Chunk that the next step shifts in.
+    rate : In(rate_bits)
+        Low bits of the chunk that the next step shifts in.
     step : In(1)
         Shift it in.
     live : Out(1)
@@ -60,7 +60,7 @@ class WindowControl(wiring.Component):
                 "count_load": In(1),
                 "count_settle": In(1),
                 "count": In(32),
-                "chunk": In(config.n_in),
+                "rate": In(config.rate_bits),
                 "step": In(1),
                 "live": Out(1),
                 "emit": Out(1),
@@ -113,9 +113,9 @@ class WindowControl(wiring.Component):
         shape = signed(bits_for(most) + 1)
         debt = Signal(shape.width - 1, init=preload, reset_less=True)  # without its sign
         negative = take & live if config.preload_steps else take
-        total, addend = Signal(shape), Signal(shape)
-        new = self.chunk[: config.rate_bits]
-        shifted = Cat(Const(0, config.rate_shift), Mux(frame_ends, new, rate))
+        total = Signal(shape)
+        addend = Signal(shape)
+        shifted = Cat(Const(0, config.rate_shift), Mux(frame_ends, self.rate, rate))
         m.d.comb += [
             addend.eq(Mux(take, shifted, -config.frame)),
             total.eq(Cat(debt, negative).as_signed() + addend),
@@ -125,7 +125,7 @@ class WindowControl(wiring.Component):
         with m.Elif(self.step):
             m.d.sync += [debt.eq(total), take.eq(total[-1])]
             with m.If(take & frame_ends):
-                m.d.sync += rate.eq(new)
+                m.d.sync += rate.eq(self.rate)
 
     def _count(self, m: Module, take: Signal, taken: Signal) -> None:
         """Build the counter of remaining slices, in units of 64 bits.
@@ -138,16 +138,16 @@ class WindowControl(wiring.Component):
         units = self._config.n_out // _UNIT
         low_bits = bits_for(_UNIT - 1)
         left = Signal(signed(33 - low_bits), init=-1, reset_less=True)
-        addend = Signal(signed(33 - low_bits), init=~units, reset_less=True)
+        addend = Signal(signed(33 - low_bits), name="less_units", init=~units, reset_less=True)
         low = Signal(low_bits, reset_less=True)
         carry = Signal(init=1, reset_less=True)
         less = Signal(1 + len(left))
-        full = Signal()
+        full = Signal(reset_less=True)
+        m.d.sync += full.eq(~low.any())
         m.d.comb += [
             less.eq(Cat(carry, left) + Cat(Const(1, 1), addend)),
             self.last.eq(left[-1]),
             self.ending.eq(take & left[-1]),
-            full.eq(~low.any()),
             self.valid_bits.eq(Cat(low, (left + units + full)[: bits_for(units)])),
         ]
         with m.If(self.count_settle):

@@ -15,7 +15,7 @@ _LUT = 4
 class WindowNetwork(wiring.Component):
     """Window network: a shift register over the seed stream and the XOR network on it.
 
-    A step shifts a chunk in and loads the first level: XORs of up to four bits of the window
+    A step shifts a chunk in, and the first level is loaded: XORs of up to four bits of the window
     before the step. The second level XORs these with the bits that an output takes directly from
     the window. The step has moved those bits down by ``n_in`` positions, and the second level
     reads them there, so the delay costs only ``n_in`` more bits of shift register. With the
@@ -26,13 +26,18 @@ class WindowNetwork(wiring.Component):
     Parameters
     ----------
     config : WindowConfig
+    parts : int
+        Parts of the window, each with an enable of its own.
 
     Members
     -------
     chunk : In(n_in)
         Seed bits, the oldest in bit 0.
-    step : In(1)
-        Shift the chunk in; load the first level from the window before the step.
+    step : In(parts)
+        Shift the chunk in.
+    load : In(1)
+        Load the first level from the window before the step: with each step, and else only while
+        nothing in it is awaited.
     top : Out(n_in)
         Chunk that was shifted in last.
     move : In(1)
@@ -46,13 +51,15 @@ class WindowNetwork(wiring.Component):
         The window, and the inputs of the output registers. For proofs.
     """
 
-    def __init__(self, config: WindowConfig) -> None:
-        self._config = config
-        self.window, self.next_bits = Signal(config.window), Signal(config.n_out)
+    def __init__(self, config: WindowConfig, *, parts: int = 1) -> None:
+        self._config, self._parts = config, parts
+        self.window = Signal(config.window)
+        self.next_bits = Signal(config.n_out)
         super().__init__(
             {
                 "chunk": In(config.n_in),
-                "step": In(1),
+                "step": In(parts),
+                "load": In(1),
                 "top": Out(config.n_in),
                 "move": In(1),
                 "bits": Out(config.n_out),
@@ -89,8 +96,13 @@ class WindowNetwork(wiring.Component):
             self.window.eq(seeds[n_in:]),
             self.next_bits.eq(Cat(Cat(inputs).xor() for inputs in second)),
         ]
-        with m.If(self.step):
-            m.d.sync += [seeds.eq(Cat(seeds[n_in:], self.chunk)), parities.eq(Cat(first))]
+        shifted = Cat(seeds[n_in:], self.chunk)
+        for k in range(self._parts):
+            part = slice(*(len(seeds) * end // self._parts for end in (k, k + 1)))
+            with m.If(self.step[k]):
+                m.d.sync += seeds[part].eq(shifted[part])
+        with m.If(self.load):
+            m.d.sync += parities.eq(Cat(first))
         with m.If(self.move):
             m.d.sync += outputs.eq(self.next_bits)
         return m

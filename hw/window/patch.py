@@ -69,15 +69,19 @@ class WindowPatch(wiring.Component):
         layout = data.StructLayout(
             {"valid": 1, "index": index_bits, "rows": _ROWS, "columns": _COLUMNS, "banks": banks}
         )
-        entry, patch = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
+        entry = Signal(layout, reset_less=True)
+        patch = Signal(layout, name="waiting_patch", reset_less=True)
         seen = Signal(config.patch_bits)
         index, position = seen[1 : 1 + index_bits], seen[1 + index_bits :]
-        fresh, emit = Signal(reset_less=True), Signal(reset_less=True)
+        fresh = Signal(reset_less=True)
+        emit = Signal(reset_less=True)
         place = Signal.like(self.place, reset_less=True)
         # Whether a slice has a patch, by bank; the last bit, "in any bank", is for `opens` alone.
-        new_hits, old_hits = Signal(banks + 1, reset_less=True), Signal(banks + 1)
-        hits = Signal(banks + 1, reset_less=True)
-        new_hit, opens = Signal(), Signal()
+        new_hits = Signal(banks + 1, reset_less=True)
+        old_hits = Signal(banks + 1)
+        hits = Signal(banks + 1)
+        new_hit = Signal()
+        opens = Signal()
         in_bank = Cat(position[_LOW_BITS:] == k for k in range(banks))
         m.d.comb += [
             seen.eq(Mux(self.fresh, self.top[config.rate_bits :], self.top)),

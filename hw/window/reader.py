@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of the window codec: cuts the words of packets into chunks."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.payloads import packet_layout
@@ -24,6 +24,8 @@ class WindowReader(wiring.Component):
     Parameters
     ----------
     config : WindowConfig
+    copies : bool
+        Whether ``rate`` has registers that drive nothing else.
 
     Members
     -------
@@ -31,6 +33,8 @@ class WindowReader(wiring.Component):
         Packets, back to back.
     chunk : Out(n_in)
         The next chunk.
+    rate : Out(rate_bits)
+        Its low bits.
     available_next : Out(1)
         A chunk will be available in the next cycle.
     available : In(1)
@@ -53,12 +57,13 @@ class WindowReader(wiring.Component):
         The packet ended before its last slice. The decoder needs a reset to continue.
     """
 
-    def __init__(self, config: WindowConfig) -> None:
-        self._config = config
+    def __init__(self, config: WindowConfig, *, copies: bool = False) -> None:
+        self._config, self._copies = config, copies
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(config.bus_bits))),
                 "chunk": Out(config.n_in),
+                "rate": Out(config.rate_bits),
                 "available_next": Out(1),
                 "available": In(1),
                 "step": In(1),
@@ -83,7 +88,9 @@ class WindowReader(wiring.Component):
         place = Signal(2, init=1)  # in the head, one-hot: the count is awaited; the count settles
         settle = Signal()
         payload = Signal()  # neither this nor head: words up to the mark are dropped
-        begin, end, enters = Signal(), Signal(), Signal()
+        begin = Signal()
+        end = Signal()
+        enters = Signal()
         keep = Signal()  # hold the word, although it is not payload
         m.d.comb += [
             self.head.eq(head),
@@ -114,6 +121,16 @@ class WindowReader(wiring.Component):
         ]
         return m
 
+    def _copy_rate(self, m: Module, loads: Value, chunk: Value) -> None:
+        """Build the copy of the low bits: inverted, or synthesis would merge it with the chunk."""
+        if not self._copies:
+            m.d.comb += self.rate.eq(self.chunk)
+            return
+        inverted = Signal(len(self.rate), name="rate_inverted", reset_less=True)
+        m.d.comb += self.rate.eq(~inverted)
+        with m.If(loads):
+            m.d.sync += inverted.eq(~chunk[: len(self.rate)])
+
     def _cut(
         self,
         m: Module,
@@ -137,16 +154,17 @@ class WindowReader(wiring.Component):
                 ~held | (~self.available & ~keep) | (self.step & (slot[-1] | self.ending))
             ),
         ]
+        # Two LUTs deep: nothing is available while the payload begins.
         m.d.comb += self.available_next.eq(
-            (begin & self.i.valid)
-            | (self.payload & ~end & (self.i.valid | (self.available & ~(self.step & slot[-1]))))
+            (begin | (self.payload & ~end))
+            & (self.i.valid | Mux(self.step, ~slot[-1], self.available))
         )
-        with m.If(self.step | ~held | (~self.available & ~keep)):
-            with m.If(more):
-                # The top bits are not used again; new data there save multiplexers.
-                m.d.sync += word.eq(Cat(word[n_in:], self.i.p.data[-n_in:]))
-            with m.Else():
-                m.d.sync += word.eq(self.i.p.data)
+        # The top bits are not used again; new data there save multiplexers.
+        loads = self.step | ~held | (~self.available & ~keep)
+        word_next = Mux(more, Cat(word[n_in:], self.i.p.data[-n_in:]), self.i.p.data)
+        with m.If(loads):
+            m.d.sync += word.eq(word_next)
+        self._copy_rate(m, loads, word_next)
         if chunks > 1:
             with m.If(self.head):
                 m.d.sync += slot.eq(1)
@@ -167,7 +185,8 @@ class WindowReader(wiring.Component):
         n_in, bus = self._config.n_in, len(word)
         chunk = Signal(n_in, reset_less=True)
         fill = Signal(n_in // bus, init=1)  # one-hot: how many words of the next chunk have arrived
-        accept, waits = Signal(), Signal()
+        accept = Signal()
+        waits = Signal()
         m.d.comb += [
             self.chunk.eq(chunk),
             waits.eq(self.payload & held & ~self.ending & (~self.available | self.step)),
@@ -188,8 +207,10 @@ class WindowReader(wiring.Component):
         )
         with m.If(self.i.ready):
             m.d.sync += word.eq(self.i.p.data)
+        chunk_next = Cat(chunk[bus:], word)
         with m.If(accept):
-            m.d.sync += chunk.eq(Cat(chunk[bus:], word))
+            m.d.sync += chunk.eq(chunk_next)
+        self._copy_rate(m, accept, chunk_next)
         with m.If(self.head):
             m.d.sync += fill.eq(1)
         with m.Elif(accept):

@@ -4,6 +4,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from xorloom.hw.bus.ports import axi_members, decoder_module
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.spec.config import WindowConfig
 
 from .decoder import WindowDecoder
@@ -21,6 +22,8 @@ class WindowShell(wiring.Component):
     Parameters
     ----------
     config : WindowConfig
+    pipeline : str
+        See :class:`xorloom.hw.window.decoder.WindowUnit`.
 
     Members
     -------
@@ -30,8 +33,8 @@ class WindowShell(wiring.Component):
         Slices, ``n_out`` bits wide.
     """
 
-    def __init__(self, config: WindowConfig) -> None:
-        self._config = config
+    def __init__(self, config: WindowConfig, *, pipeline: str = PIPELINES[0]) -> None:
+        self._config, self._pipeline = config, pipeline
         super().__init__(
             axi_members(
                 in_bits=config.bus_bits,
@@ -42,7 +45,7 @@ class WindowShell(wiring.Component):
 
     def elaborate(self, _platform: object) -> Module:
         """Wrap the decoder."""
-        decoder = WindowDecoder(self._config)
+        decoder = WindowDecoder(self._config, pipeline=self._pipeline)
         m = decoder_module(self, decoder)
         m.d.comb += [
             self.m_axis_tdata.eq(decoder.o.p.bits),

@@ -13,10 +13,7 @@ from xorloom.sim.generate.units import UnitSource, unit_source
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.progress import Progress, no_progress
 
-__all__ = ["AREA_TARGETS", "CLAIM", "DESIGNS", "AreaDesign", "area_rows", "ratio_rows"]
-
-AREA_TARGETS = tuple(TARGETS)
-"""What ``bench area`` takes by default."""
+__all__ = ["CLAIM", "DESIGNS", "AreaDesign", "area_pairs", "area_rows", "ratio_rows"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class AreaDesign:
     bits: int
     options: dict[str, Any] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
+    targets: tuple[str, ...] = tuple(TARGETS)  # if none is asked for
 
     def source(self) -> UnitSource:
         """Return its Verilog."""
@@ -54,6 +52,9 @@ def _window(n_out: int, patches: int = 0, unit: str = "decoder") -> AreaDesign:
     return AreaDesign(unit, n_out, {**n_in, "n_out": n_out} | ({"patches": 1} if patches else {}))
 
 
+_IP = {"n_out": 256, "n_in": 16, "window": 256}
+_IP_INDEX = {"index": ["trellis"], "index_bits": 0.15625}
+_ECP5 = ("ecp5",)
 DESIGNS = {
     "paper network": AreaDesign("network", 200, _PAPER),
     "paper lane, 1 patch": _paper(1),
@@ -71,8 +72,28 @@ DESIGNS = {
     "window unit 512, 1 patch": _window(512, 1, "value"),
     "window unit 1024, 1 patch": _window(1024, 1, "value"),
     "trellis core": AreaDesign("core", 512),
-    "IpBlock, streamed, 256": AreaDesign("stream-ip", 256, {"n_out": 256}),
-    "IpBlock, 256": AreaDesign("ip", 256, {"n_out": 256}),
+    "IP block, streamed": AreaDesign("stream-ip", 256, _IP, _IP_INDEX),
+    "IP block": AreaDesign("ip", 256, _IP, _IP_INDEX | {"align_bytes": 8}),
+    "window 512, n_in 32": AreaDesign("decoder", 512, {"n_in": 32, "n_out": 512}, targets=_ECP5),
+    "window unit 512": AreaDesign("value", 512, {"n_out": 512}, targets=_ECP5),
+    "window 512, XORs of 7": AreaDesign(
+        "decoder", 512, {"n_out": 512, "own_taps": 7, "shared_taps": 0}, targets=_ECP5
+    ),
+    "window network": AreaDesign("network", 512, targets=_ECP5),
+    "trellis core, n_in 84": AreaDesign("core", 512, index={"index_bits": 0.1641}, targets=_ECP5),
+    "trellis core, 4 classes": AreaDesign("core", 512, index={"index_classes": 4}, targets=_ECP5),
+    "trellis index": AreaDesign("index", 512, targets=_ECP5),
+    "low-rank core": AreaDesign("core", 512, index={"index": ["lowrank"]}, targets=_ECP5),
+    "entropy core, 16 lanes": AreaDesign("core", 512, index={"index": ["entropy"]}, targets=_ECP5),
+    "hashed core": AreaDesign("core", 512, index={"index": ["hashed"]}, targets=_ECP5),
+    "direct 512": AreaDesign("decoder", 512, {"value": "direct", "n_out": 512}, targets=_ECP5),
+    "block decoder, 1 patch": AreaDesign("decoder", 600, _PAPER | {"lanes": 3}, targets=_ECP5),
+    "block decoder, 4 lanes": AreaDesign(
+        "decoder",
+        800,
+        _PAPER | {"stages": 2, "patches_per_cycle": 2, "lanes": 4},
+        targets=_ECP5,
+    ),
 }
 """Designs by name. ``bits`` counts a cycle in which a slice leaves. Not every cycle is one: block
 lanes stall for slices with more patches, the window decoder while its rate control takes seeds."""
@@ -108,6 +129,9 @@ def _row(name: str, report: SynthReport, seeds: int) -> dict[str, Any]:
         "lut": report.lut,
         "ff": report.ff,
         "ram": report.ram,
+        "lut_ram": report.lut_ram,
+        "placed": report.placed,
+        "placed_cell": report.placed_cell,
         "nand2": report.nand2,
         "fmax_mhz": report.fmax_mhz,
         "fmax_min_mhz": report.fmax_min_mhz,
@@ -123,11 +147,28 @@ def _row(name: str, report: SynthReport, seeds: int) -> dict[str, Any]:
     }
 
 
+def area_pairs(
+    designs: Sequence[str] | None = None, targets: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """Return what to measure, designs with targets: all, or those asked for.
+
+    Raises
+    ------
+    ConfigError
+        If a design or target is unknown.
+    """
+    check_designs(designs or ())
+    for target in targets or ():
+        check_target(target)
+    names = designs or DESIGNS
+    return [(name, target) for name in names for target in targets or DESIGNS[name].targets]
+
+
 def area_rows(
-    designs: Sequence[str],
-    targets: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     *,
     seeds: int = 5,
+    harness_seeds: int = 1,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Synthesize designs on targets; return one row each. Results in the cache are not made again.
@@ -136,26 +177,33 @@ def area_rows(
     ``size_per_weight_bit`` is the same, with NAND2 equivalents for ``gates``. A design that does
     not fit a part has no Fmax, and ``excess`` says how much does not fit.
 
+    Parameters
+    ----------
+    pairs : sequence of (design, target)
+        As :func:`area_pairs` returns them.
+    seeds, harness_seeds : int
+        Placement seeds on targets that are placed out of context, and in a harness.
+    progress : callable
+        Called after every step.
+
     Raises
     ------
-    ConfigError
-        If a design or target is unknown.
     ToolError
         If a tool fails; names the log.
     """
-    check_designs(designs)
-    for target in targets:
-        check_target(target)
-    sources = {name: DESIGNS[name].source() for name in designs}
-    pairs = [(name, target) for name in designs for target in targets]
-    reports = synthesize_all(
-        [(sources[name].text, sources[name].name, target) for name, target in pairs],
-        seeds=seeds,
-        progress=progress,
-        must_fit=False,
-    )
-    rows = zip(pairs, reports, strict=True)
-    return [_row(name, report, seeds) for (name, _), report in rows]
+    sources = {name: DESIGNS[name].source() for name, _ in pairs}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for harness, count in ((False, seeds), (True, harness_seeds)):
+        group = [pair for pair in pairs if TARGETS[pair[1]].harness == harness]
+        reports = synthesize_all(
+            [(sources[name].text, sources[name].name, target) for name, target in group],
+            seeds=count,
+            progress=progress,
+            must_fit=False,
+        )
+        for (name, target), report in zip(group, reports, strict=True):
+            rows[name, target] = _row(name, report, count)
+    return [rows[pair] for pair in pairs]
 
 
 def ratio_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

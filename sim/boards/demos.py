@@ -14,7 +14,7 @@ from xorloom.hw.boards.table import Board, board_named
 from xorloom.hw.boards.top import BoardTop, Expected
 from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_LAYER, DEMO_TENSORS
-from xorloom.sim.simulate.bus import packet_of
+from xorloom.sim.simulate.packets import packet_of
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.base.outputs import check_outside
 from xorloom.sw.index.choice import index_config
@@ -27,6 +27,8 @@ from xorloom.sw.model.plan.source import open_plain
 from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.layout import BeatLayout
+from xorloom.sw.spec.weight_format import mask_lanes
 from xorloom.sw.tensors.quantize import Quantizer
 
 __all__ = [
@@ -93,7 +95,7 @@ def _value(n_in: int, n_out: int, bus_bits: int) -> WindowConfig:
 
 
 _DEMOS = (
-    BoardDemo(board_named("ulx3s"), _value(16, 128, 32), (DEMO_TENSORS,), crc_steps=1),
+    BoardDemo(board_named("ulx3s"), _value(16, 256, 64), (DEMO_TENSORS,), crc_steps=1),
     BoardDemo(board_named("icebreaker"), _value(8, 64, 32), (DEMO_TENSORS,), crc_steps=4),
     BoardDemo(
         board_named("tang-nano-9k"),
@@ -162,10 +164,13 @@ def expected_of(image: MemoryImage) -> Expected:
     crc = 0
     (form,) = image.forms
     for data in split_weight_streams(image.data, form.value.bus_bytes):
-        packet, _ = packet_of(data, form)
-        if packet.user != form.value.n_out:
+        # The check sits before the output: codes below, mask above.
+        layout = BeatLayout(form.value.n_out, form.planes, form="planar")
+        packet, _ = packet_of(data, form, layout)
+        lanes = mask_lanes(form.value, form.planes)
+        if packet.weights % lanes:
             raise ConfigError(
-                f"a board's tensors must have a multiple of {form.value.n_out} weights, "
+                f"a board's tensors must have a multiple of {lanes} weights, "
                 f"found {packet.weights} in a stream: choose other tensors or another n_out"
             )
         crc = zlib.crc32(packet.data, crc)
@@ -230,6 +235,7 @@ def board_verilog(
         pause_cycles=times.pause_cycles or round(clock_hz / 4),
         heartbeat_bits=round(clock_hz / 2).bit_length() - 1,
         lights=board.lights,
+        pipeline=board.pipeline,
     )
     shell = BoardShell(board, top, reset_bits=times.reset_bits)
     return component_verilog(shell, top_name(board))

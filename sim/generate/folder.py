@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folder of a generated unit: what lies beside its Verilog, made from templates.
 
-Testbench with vectors, constraints, project files, an instantiation, a README.
+Testbench with vectors, constraints, project files, an instantiation, descriptions for other tools
+(IP-XACT, SystemRDL, VHDL), register map and driver, a README. All files begin with the unit's name
+or, register map and driver, with a name for software: they are the same for all units.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION
+from xorloom.hw.flow.verilog.write import GROUPS, wrapped
+from xorloom.hw.ip.csr import ADDRESS_BITS, MAGIC, MAP, VERSION, markdown, python_constants
+from xorloom.hw.ip.driver.c import driver_texts
 from xorloom.hw.units import GeneratedVerilog
 
+from .descriptions import description_facts
 from .vectors import Vectors
 
-__all__ = ["integration_files", "vector_files"]
+__all__ = ["SOFTWARE", "unit_files", "vector_files"]
+
+SOFTWARE = "xorloom"
+"""First part of the names of register map and driver, if the unit was not given a name."""
 
 _BASE = 0x1000
 """Address of the testbench's memory."""
@@ -31,36 +39,39 @@ _SUFFIXES = {
     "core.j2": ".core",
     "vivado.tcl.j2": "_vivado.tcl",
     "quartus.tcl.j2": "_quartus.tcl",
+    "component.xml.j2": "_component.xml",
+    "component.vhd.j2": "_component.vhd",
+    "registers.rdl.j2": ".rdl",
 }
 """Templates, and the endings of the files that they make."""
-_GROUPS = {
-    "a": "clock; synchronous reset, active low",
-    "s_axil": "registers: AXI4-Lite subordinate, see registers.md",
-    "m_axi": "memory: AXI4 read manager",
-    "s_axis": "memory streams in: AXI4-Stream",
-    "m_axis": "decoded beats out: AXI4-Stream; tlast closes a memory stream",
-    "irq": "interrupt, active high, level",
+_FILES = {
+    ".v": "the Verilog, all modules, Verilog-2001",
+    ".json": "manifest: parameters, ports, tools, SHA-256 of the Verilog",
+    ".toml": "all parameters: input of `xorloom generate`",
+    "_template.v": "instantiation to copy, ports grouped",
+    "_component.vhd": "VHDL: the component, in a package",
+    "_component.xml": "IP-XACT (IEEE 1685-2014): buses, register map, ports, files, parameters",
+    "_tb.v": "self-checking testbench",
+    "_words.hex": "its input: bus words of encoded streams",
+    "_beats.hex": "its output: what must come",
+    ".sdc": "clock for Quartus, Gowin, Radiant, nextpnr `--sdc`",
+    ".xdc": "clock for Vivado, out of context",
+    ".lpf": "clock for ECP5: Diamond, nextpnr-ecp5",
+    ".pcf": "clock for iCE40: nextpnr-ice40",
+    ".core": "FuseSoC: lint, sim, synth targets",
+    "_vivado.tcl": "Vivado: out of context, with reports",
+    "_quartus.tcl": "Quartus: project with virtual pins",
+    ".rdl": "register map in SystemRDL 2.0, with what this unit's registers read after reset",
 }
-"""Groups of ports by the first part of their names."""
-_FILES = (
-    ("{}.v", "the Verilog, all modules, Verilog-2001"),
-    ("{}.json", "manifest: parameters, ports, tools, SHA-256 of the Verilog"),
-    ("{}.toml", "all parameters: input of `xorloom generate`"),
-    ("registers.md", "register map"),
-    ("xorloom_registers.h", "register map as a C header"),
-    ("xorloom_registers.py", "register map as Python constants"),
-    ("{}_template.v", "instantiation to copy, ports grouped"),
-    ("{}_tb.v", "self-checking testbench"),
-    ("{}_words.hex", "its input: bus words of encoded streams"),
-    ("{}_beats.hex", "its output: what must come"),
-    ("{}.sdc", "clock for Quartus, Gowin, Radiant, nextpnr `--sdc`"),
-    ("{}.xdc", "clock for Vivado, out of context"),
-    ("{}.lpf", "clock for ECP5: Diamond, nextpnr-ecp5"),
-    ("{}.pcf", "clock for iCE40: nextpnr-ice40"),
-    ("{}.core", "FuseSoC: lint, sim, synth targets"),
-    ("{}_vivado.tcl", "Vivado: out of context, with reports"),
-    ("{}_quartus.tcl", "Quartus: project with virtual pins"),
-)
+"""Files that begin with the unit's name, by the rest of their names, in the README's order."""
+_SOFTWARE_FILES = {
+    "_registers.md": "register map",
+    "_registers.h": "register map as a C header",
+    "_registers.py": "register map as Python constants",
+    ".h": "driver in C99: header",
+    ".c": "driver in C99",
+}
+"""Files of an IP block that begin with the name for software."""
 
 
 def _ports(verilog: GeneratedVerilog) -> list[dict[str, Any]]:
@@ -74,7 +85,7 @@ def _ports(verilog: GeneratedVerilog) -> list[dict[str, Any]]:
 
 
 def _groups(ports: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for prefix, title in _GROUPS.items():
+    for prefix, title in GROUPS.items():
         # aclk and aresetn have no part before an underscore.
         own = [p for p in ports if (p["name"].rpartition("_")[0] or p["name"][:1]) == prefix]
         own += [p for p in ports if p["name"] == prefix]
@@ -187,51 +198,89 @@ def _describe(verilog: GeneratedVerilog) -> str:
     return f"{what}, " + " ".join(f"{n} {v}" for n, v in sizes.items() if v is not None)
 
 
-def integration_files(
-    verilog: GeneratedVerilog, vectors: Vectors, config: str, clock_mhz: float
+def _parameters(verilog: GeneratedVerilog) -> list[str]:
+    """Return lines of a Verilog comment that tell the parameters of a unit."""
+    parts = [f"{name} {value}" for name, value in verilog.manifest["config"].items()]
+    lines = wrapped(
+        f"Parameters: codec {verilog.manifest['codec']}, {', '.join(parts)}", "// ", "//   "
+    )
+    for index in verilog.manifest.get("indexes", ()):
+        parts = [f"{name} {value}" for name, value in index["config"].items()]
+        lines += wrapped(f"Index {index['codec']}: {', '.join(parts)}", "// ", "//   ")
+    return lines
+
+
+def _register_files(software: str) -> dict[str, str]:
+    """Return register map and driver by file name."""
+    return {
+        f"{software}_registers.md": f"# Registers of the xorloom decoder\n\n{markdown()}",
+        f"{software}_registers.py": python_constants(),
+        **driver_texts(software),
+    }
+
+
+def unit_files(
+    verilog: GeneratedVerilog,
+    vectors: Vectors | None,
+    config: str,
+    *,
+    clock_mhz: float = 100.0,
+    software: str = SOFTWARE,
 ) -> dict[str, str]:
-    """Return the texts that go with a unit's Verilog, by file name.
+    """Return all texts that go with a unit's Verilog and manifest, by file name.
 
     Parameters
     ----------
     verilog : GeneratedVerilog
-        With the AXI ports of a whole decoder.
-    vectors : Vectors
-        See :func:`xorloom.sim.generate.vectors.unit_vectors`.
+    vectors : Vectors or None
+        See :func:`xorloom.sim.generate.vectors.unit_vectors`. Without them the unit is a part of a
+        decoder, with which no files go but the parameters.
     config : str
         Text of the TOML file.
     clock_mhz : float
         What the constraints ask for.
+    software : str
+        First part of the names of register map and driver: of their files, and of macros and C
+        identifiers in them.
     """
+    name = verilog.name
+    texts = {f"{name}.toml": config}
+    if vectors is None:
+        return texts
+    registers = "register_map" in verilog.manifest
+    if registers:
+        texts |= _register_files(software)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
-        autoescape=False,
+        autoescape=lambda template: template is not None and ".xml" in template,
     )
     ports = _ports(verilog)
-    name = verilog.name
     facts: dict[str, Any] = {
         "name": name,
         "version": version("xorloom"),
         "description": _describe(verilog),
+        "origin": f"xorloom {version('xorloom')}",
+        "parameter_lines": _parameters(verilog),
         "ports": ports,
         "groups": list(_groups(ports)),
         "mhz": f"{clock_mhz:g}",
         "period": f"{1000 / clock_mhz:.3f}",
         **_bench(verilog, vectors),
     }
-    texts = {f"{name}.toml": config}
-    for template, suffix in _SUFFIXES.items():
-        texts[name + suffix] = environment.get_template(template).render(facts)
     texts |= vector_files(verilog, vectors)
-    files = {f"{name}.v", f"{name}.json", *verilog.files, *texts}
-    rows = [
-        {"file": pattern.format(name), "what": what}
-        for pattern, what in _FILES
-        if pattern.format(name) in files
-    ]
-    texts["README.md"] = environment.get_template("README.md.j2").render(facts, rows=rows)
+    made = {name + suffix: template for template, suffix in _SUFFIXES.items()}
+    if not registers:
+        del made[f"{name}.rdl"]
+    known = {name + suffix: what for suffix, what in _FILES.items()}
+    known |= {software + suffix: what for suffix, what in _SOFTWARE_FILES.items()}
+    files = {f"{name}.v", f"{name}.json", *texts, *made}
+    rows = [{"file": file, "what": what} for file, what in known.items() if file in files]
+    made[f"{name}_README.md"] = "README.md.j2"
+    facts |= {"rows": rows, **description_facts(verilog, {*files, *made}, software)}
+    for file, template in made.items():
+        texts[file] = environment.get_template(template).render(facts)
     return texts

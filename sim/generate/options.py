@@ -146,8 +146,9 @@ class UnitOptions:
     index: Annotated[
         list[str] | None,
         Option(
-            "Units with an index: trellis, entropy, lowrank, hashed, none or bitmap; repeat for an "
-            "IP block that decodes several (not --model).",
+            "Units with an index: trellis, entropy, lowrank, hashed, none or bitmap, or one with "
+            "all its parameters, as generate writes it to NAME.toml; repeat for an IP block that "
+            "decodes several (not --model).",
             default="trellis",
         ),
     ] = None
@@ -168,6 +169,22 @@ class UnitOptions:
     levels: Annotated[
         bool, Option("direct: put out the int8 level of each weight instead of its code.")
     ] = False
+    beats: Annotated[
+        str | None,
+        Option(
+            "ip, stream-ip: form of output beats. packed: the codes of 8 weights, their masks, and "
+            "so on, as a DMA engine stores them; planar: all codes, all masks, no tkeep.",
+            default="packed",
+        ),
+    ] = None
+    pipeline: Annotated[
+        str | None,
+        Option(
+            "ip, stream-ip, window decoder: fast, with queues in LUT RAM; or small, for devices "
+            "that have none, as iCE40.",
+            default="fast",
+        ),
+    ] = None
     address_bits: Annotated[int | None, Option("ip: bits of a memory address.", default="32")] = (
         None
     )

@@ -18,6 +18,8 @@ __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 
 INDEXED = ("index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
+_HASH_DIGITS = 6
+"""Hex digits of a name made of the parameters: enough for the few units of a design."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,12 @@ class UnitPlan:
         Of the block codec.
     levels : bool
         Of the direct codec: levels are put out instead of codes.
+    beats : str
+        Form of the output beats of IP blocks; empty for other units.
     memory : mapping
         All parameters of the read master, for ``ip``.
+    pipeline : str
+        Of the window decoder and of IP blocks; empty for other units.
     """
 
     name: str
@@ -48,42 +54,78 @@ class UnitPlan:
     planes: int = 1
     stages: int = 1
     levels: bool = False
+    beats: str = ""
     memory: Mapping[str, int] = field(default_factory=dict)
+    pipeline: str = ""
 
     @property
     def _generated(self) -> "ValueConfig | IndexConfig":
         """Configuration of the unit itself, for :func:`xorloom.hw.units.generate_unit`."""
         return self.indexes[0] if self.name in ("index", "core") else self.config
 
-    def verilog(self) -> "GeneratedVerilog":
+    def hashed_name(self) -> str:
+        """Return a name for the top module that no unit with other parameters has."""
+        import json
+
+        from xorloom.hw.units import default_name
+        from xorloom.sw.base.cache import digest
+
+        facts = [self.name, self.planes, self.stages, self.levels, self.beats, self.pipeline]
+        facts.append(dict(self.memory))
+        configs = [(config.codec, config.to_dict()) for config in (self.config, *self.indexes)]
+        mark = digest(json.dumps([facts, configs], sort_keys=True))[:_HASH_DIGITS]
+        return f"{default_name(self.name, self._generated)}_{mark}"
+
+    def verilog(self, name: str | None = None) -> "GeneratedVerilog":
         """Generate the unit.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the top module; default: what :func:`xorloom.hw.units.default_name` says.
 
         Raises
         ------
         ConfigError
-            If the codec has no such unit, or parameters do not fit together.
+            If the codec has no such unit, or parameters do not fit together, or no module can
+            have the name.
         """
+        from xorloom.hw.lib.slice_pipe import PIPELINES
         from xorloom.hw.units import IP_UNITS, generate_unit
 
+        pipeline = self.pipeline or PIPELINES[0]
         if self.name not in IP_UNITS:
-            return generate_unit(self.name, self._generated, stages=self.stages, levels=self.levels)
+            return generate_unit(
+                self.name,
+                self._generated,
+                name=name,
+                stages=self.stages,
+                levels=self.levels,
+                pipeline=pipeline,
+            )
         return generate_unit(
             self.name,
             self.config,
+            name=name,
             indexes=self.indexes,
             planes=self.planes,
             levels=self.levels,
+            beats=self.beats,
             memory=self.memory,
+            pipeline=pipeline,
         )
 
 
 def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexConfig, ...], int]":
     """Return index codecs and planes, those of the model or as given."""
+    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.index.choice import index_config
     from xorloom.sw.memory.image import weight_formats
     from xorloom.sw.model.container import read_container
     from xorloom.sw.spec.codecs import INDEX_CODECS
     from xorloom.sw.spec.direct import DirectConfig
+
+    from .index_text import has_parameters, index_from_text
 
     if options.model is not None:
         # One block can have several index decoders beside its one value decoder.
@@ -93,10 +135,23 @@ def _indexes(options: ConfigOptions, unit: UnitOptions) -> "tuple[tuple[IndexCon
     value = options.config(unit.planes)
     names = unit.index or list(value.indexes[:1]) or ["trellis"]
     planes = value.planes if isinstance(value, DirectConfig) else unit.planes or 1
+    chosen = [name for name in names if not has_parameters(name)]
+    if unit.index_bits is not None and not chosen:
+        raise ConfigError(
+            f"index_bits goes with an index without parameters, not with {names[0]} (leave one out)"
+        )
+    if unit.index_classes != 1 and "trellis" not in names:
+        raise ConfigError(
+            f"index_classes goes with --index trellis, which chooses the other parameters, not "
+            f"with {names[0]}"
+        )
     # With several codecs, the rate goes to those that take one; a single codec refuses it itself.
-    rated = {name for name in names if INDEX_CODECS[name].takes_rate} or set(names)
+    rated = {name for name in chosen if name in INDEX_CODECS and INDEX_CODECS[name].takes_rate}
+    rated = rated or set(chosen)
     return tuple(
-        index_config(
+        index_from_text(name, value, planes)
+        if has_parameters(name)
+        else index_config(
             name,
             value,
             planes,
@@ -119,16 +174,29 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     import inspect
 
     from xorloom.hw.ip.top import IpBlock
-    from xorloom.hw.units import MEMORY_OPTIONS
+    from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
+    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
     from xorloom.sw.base.errors import ConfigError
+    from xorloom.sw.spec.layout import BEATS
 
+    if unit.beats is not None and name not in IP_UNITS:
+        raise ConfigError(f"--beats goes with --unit {' or '.join(IP_UNITS)}, not {name}")
     memory = unit.memory()
     if memory and name != "ip":
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
+    config = options.config(unit.planes)
+    pipeline = ""
+    if name in IP_UNITS or (name == "decoder" and config.codec == "window"):
+        pipeline = check_pipeline(unit.pipeline or PIPELINES[0])
+    elif unit.pipeline is not None:
+        raise ConfigError(
+            f"--pipeline goes with --unit {', '.join(IP_UNITS)} or the decoder of --value window, "
+            f"not with {name} of {config.codec}"
+        )
     if name not in INDEXED:
         return UnitPlan(
-            name, options.config(unit.planes), stages=options.stages or 1, levels=unit.levels
+            name, config, stages=options.stages or 1, levels=unit.levels, pipeline=pipeline
         )
     indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
@@ -140,7 +208,14 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         known = inspect.signature(IpBlock).parameters
         memory = {option: known[option].default for option in MEMORY_OPTIONS} | memory
     return UnitPlan(
-        name, options.config(unit.planes), indexes, planes, levels=unit.levels, memory=memory
+        name,
+        config,
+        indexes,
+        planes,
+        levels=unit.levels,
+        beats=(unit.beats or BEATS[0]) if name in IP_UNITS else "",
+        memory=memory,
+        pipeline=pipeline,
     )
 
 

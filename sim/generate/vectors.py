@@ -2,22 +2,23 @@
 """Test vectors of a unit: streams of the software encoder, decoded by the golden model."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sim.datasets import iid_seeds
 from xorloom.sim.simulate.packets import ones
 from xorloom.sw.golden.bus import bus_words
-from xorloom.sw.golden.codecs import index_decoder, value_decoder
+from xorloom.sw.golden.codecs import index_decoder, value_decoder, value_levels
 from xorloom.sw.golden.direct import direct_levels
+from xorloom.sw.golden.output import kept_bytes, leveled, weight_output
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.index.plane import choose_index, encode_index
 from xorloom.sw.memory.weight_stream import join_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import IndexConfig, NoneConfig
-from xorloom.sw.spec.layout import Header
+from xorloom.sw.spec.layout import BeatLayout, Header
 from xorloom.sw.spec.weight_format import WeightFormat
 from xorloom.sw.value.plane import encode_value, pack_value
 
@@ -33,8 +34,8 @@ _LARGE = 1 << 16
 class Beat:
     """Beat of ``m_axis``.
 
-    ``care`` marks the bits of ``data`` that count; ``keep`` and ``user`` are 0 if the unit has no
-    such port.
+    ``care`` marks the bits of ``data`` that count; ``keep`` and ``user`` mean nothing if the unit
+    has no such port.
     """
 
     data: int
@@ -110,15 +111,6 @@ def _window(config: WindowConfig, rng: random.Random) -> Vectors:
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
 
-def _leveled(config: DirectConfig, codes: int, table: Sequence[int], live: int) -> int:
-    """Return the levels of so many codes, 8 bits each."""
-    found = 0
-    for lane in range(live):
-        code = codes >> lane * config.planes & ((1 << config.planes) - 1)
-        found |= (table[code] & 255) << 8 * lane
-    return found
-
-
 def _direct(config: DirectConfig, *, levels: bool) -> Vectors:
     """Vectors of random seeds; bits of lanes without a weight do not count."""
     streams, beats = [], []
@@ -131,7 +123,7 @@ def _direct(config: DirectConfig, *, levels: bool) -> Vectors:
         for k, bits in enumerate(slices):
             live = min(config.lanes, size - k * config.lanes)
             if levels:
-                bits = _leveled(config, bits, table, live)
+                bits = leveled(bits, config.planes, live, table)
             last = k == len(slices) - 1
             beats.append(Beat(bits, ones(width * live), last, user=live * config.planes))
         streams.append(data)
@@ -148,9 +140,9 @@ def _block(config: BlockConfig, rng: random.Random) -> Vectors:
         groups = value_decoder(config, bus_words(data, config.bus_bits))
         slices = Header.unpack(data, "stream").count
         for k, bits in enumerate(groups):
-            live = min(lanes, slices - k * lanes) * n_out
+            live = min(lanes, slices - k * lanes)
             last = k == len(groups) - 1
-            beats.append(Beat(bits, ones(8 * size), last, keep=ones(-(-live // 8))))
+            beats.append(Beat(bits, ones(8 * size), last, keep=kept_bytes(n_out, live)))
         streams.append(data)
     return Vectors(tuple(streams), config.bus_bytes, tuple(beats))
 
@@ -170,7 +162,8 @@ def _index(config: IndexConfig, density: float, rng: random.Random) -> Vectors:
 def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
     """Vectors of an IP block: tensors of every index codec that it has."""
     value, planes = plan.config, plan.planes
-    lanes, n_out = value.n_out // planes, value.n_out
+    layout = BeatLayout(value.n_out, planes, plan.levels, plan.beats)
+    lanes = layout.lanes
     streams, beats = [], []
     for number, index in enumerate(plan.indexes):
         form = WeightFormat(value, planes, index)
@@ -187,16 +180,9 @@ def _weights(plan: UnitPlan, density: float, rng: random.Random) -> Vectors:
                     mask, chosen, planes, value, "row", threads=1, slices_per_stream=most
                 )
             data, _ = join_tensor(values, masks, form)
-            for beat in weight_decoder(form, data):
-                live = -(-beat.valid_bits // planes)
-                codes, valid, width = beat.codes, beat.valid_bits, n_out
-                if plan.levels and isinstance(value, DirectConfig):
-                    table = direct_levels(value, bus_words(values, value.bus_bits))
-                    codes, valid, width = _leveled(value, codes, table, live), 8 * live, 8 * lanes
-                care = ones(valid) | ones(live) << width
-                keep = sum(1 << k for k in range(-(-(width + lanes) // 8)) if care >> 8 * k & 255)
-                bits = codes | beat.mask << width
-                beats.append(Beat(bits, care, beat.last, keep, beat.valid_bits))
+            table = value_levels(value, bus_words(values, value.bus_bits)) if plan.levels else None
+            for beat in weight_output(layout, weight_decoder(form, data), table or ()):
+                beats.append(Beat(beat.data, beat.care, beat.last, beat.keep, beat.user))
             streams.append(data)
     return Vectors(tuple(streams), value.bus_bytes, tuple(beats))
 

@@ -8,30 +8,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from xorloom.hw.flow.export import component_verilog
 from xorloom.hw.ip.top import IpBlock
 from xorloom.sim.bandwidth.presets import memory as memory_named
-from xorloom.sw.bits.framing import index_overhead
-from xorloom.sw.golden.weights import weight_decoder
-from xorloom.sw.index.plane import decode_index
-from xorloom.sw.memory.weight_stream import split_stream, split_weight_streams
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.layout import WeightHeader, last_slice_bits
-from xorloom.sw.spec.weight_format import WeightFormat, slice_weights
-from xorloom.sw.tensors.orders import beats
-from xorloom.sw.value.plane import ValueLayout, decode_value
+from xorloom.sw.spec.layout import BEATS, BeatLayout
 
-from .packets import Packet, ones
+from .packets import Packet, packets_of, whole_care
 from .runner import build, run
 
 __all__ = [
     "DECODER",
     "BusResult",
-    "beat_bytes_of",
     "decoder_top",
-    "packet_of",
     "run_job",
     "simulate_bus",
 ]
@@ -40,8 +30,6 @@ DECODER = "xorloom_decoder"
 """Name of the decoder's top module."""
 _BASE = 0x1000
 """Address of the image."""
-_GOLDEN_WEIGHTS = 1 << 14
-"""Most weights of a stream that is checked against the golden model by default."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,8 @@ def decoder_top(
     value: ValueConfig,
     indexes: tuple[IndexConfig, ...],
     planes: int,
-    masked: bool = True,
+    levels: bool = False,
+    beats: str = BEATS[0],
     outstanding: int = 4,
     max_burst: int = 256,
 ) -> str:
@@ -109,64 +98,14 @@ def decoder_top(
         value,
         indexes,
         planes=planes,
-        masked=masked,
+        levels=levels,
         reader=True,
+        beats=beats,
         outstanding=outstanding,
         max_burst=max_burst,
         align_bytes=value.bus_bytes,
     )
     return component_verilog(decoder, DECODER)
-
-
-def beat_bytes_of(
-    mask: np.ndarray, codes: np.ndarray, lanes: int, planes: int, code_bits: int
-) -> np.ndarray:
-    """Return beats as rows of bytes: codes in ``code_bits`` bits, the mask above."""
-    cut = [beats(array, "row", lanes) for array in (np.where(mask, codes, 0), mask)]
-    bits = np.zeros((len(cut[0]), -(-(code_bits + lanes) // 8) * 8), np.uint8)
-    for plane in range(planes):
-        bits[:, plane : lanes * planes : planes] = cut[0] >> plane & 1
-    bits[:, code_bits : code_bits + lanes] = cut[1]
-    return np.packbits(bits, axis=1, bitorder="little")
-
-
-def packet_of(data: bytes, form: WeightFormat, *, golden: bool | None = None) -> tuple[Packet, int]:
-    """Return the packet that one weight stream yields, and its payload bits.
-
-    Parameters
-    ----------
-    data : bytes
-    form : WeightFormat
-    golden : bool, optional
-        As in :func:`simulate_bus`.
-
-    Raises
-    ------
-    FormatError
-        If the stream is not for this decoder.
-    """
-    value, planes = form.value, form.planes
-    bus, n_out = value.bus_bytes, value.n_out
-    count = WeightHeader.unpack(data, "stream").count
-    weights = slice_weights(count, form)
-    lanes = n_out // planes
-    strings = split_stream(data, form)
-    payload = 8 * sum(map(len, strings)) - sum(index_overhead(s, bus, "stream") for s in strings)
-    if golden if golden is not None else weights <= _GOLDEN_WEIGHTS:
-        size = -(-(n_out + lanes) // 8)
-        parts = [
-            (beat.codes | beat.mask << n_out).to_bytes(size, "little")
-            for beat in weight_decoder(form, data)
-        ]
-        expected = b"".join(parts)
-    else:
-        mask = decode_index(strings[1], (weights,), form.index, "row", 0, "index")
-        layout = ValueLayout("row", -(-weights // lanes))
-        codes = decode_value(strings[0], mask, planes, value, layout, "values")
-        expected = beat_bytes_of(mask, codes, lanes, planes, n_out).tobytes()
-    live = last_slice_bits(count, n_out)
-    kept = ones(live) | ones(-(-live // planes)) << n_out
-    return Packet(expected, weights, kept, live), payload
 
 
 def simulate_bus(
@@ -175,6 +114,8 @@ def simulate_bus(
     indexes: Sequence[IndexConfig],
     *,
     planes: int = 1,
+    levels: bool = False,
+    beats: str = BEATS[0],
     memory: str = "ideal",
     clock_mhz: float = 100.0,
     sink: str = "none",
@@ -195,8 +136,8 @@ def simulate_bus(
     streams : sequence of bytes
         Each one or several weight streams, back to back, such as
         :func:`xorloom.sw.memory.weight_stream.join_tensor` makes.
-    value, indexes, planes
-        See :class:`xorloom.hw.ip.decoder.WeightDecoder`; a stream's kind tells which index it has.
+    value, indexes, planes, levels, beats
+        See :class:`xorloom.hw.ip.top.IpBlock`; a stream's kind tells which index it has.
     memory : str
         A preset of :mod:`xorloom.sim.bandwidth.presets`, or ``ideal``.
     clock_mhz : float
@@ -205,8 +146,7 @@ def simulate_bus(
         Stall pattern of the consumer, see
         :func:`xorloom.sim.testbenches.agents.bench.stalls`.
     golden : bool, optional
-        Compare with the golden model, which is slow, instead of the fast software decoder; by
-        default streams of up to 16 Ki weights.
+        See :func:`xorloom.sim.simulate.packets.packet_of`.
     simulator : str
         ``verilator`` or ``icarus``.
     outstanding, max_burst : int
@@ -228,27 +168,19 @@ def simulate_bus(
     ToolError
         If the simulator is missing or crashes.
     """
-    forms = {form.kind: form for form in (WeightFormat(value, planes, i) for i in indexes)}
-    packets, payload_bits = [], 0
-    for data in streams:
-        for part in split_weight_streams(data, value.bus_bytes):
-            kind = WeightHeader.unpack(part, "stream").kind
-            # A kind that is not built in: the format error names those that are.
-            form = forms.get(kind, next(iter(forms.values())))
-            packet, bits = packet_of(part, form, golden=golden)
-            packets.append(packet)
-            payload_bits += bits
-    text = decoder_top(value, tuple(indexes), planes, True, outstanding, max_burst)
-    lanes = value.n_out // planes
+    layout = BeatLayout(value.n_out, planes, levels, beats)
+    packets, payload_bits = packets_of(streams, value, indexes, layout, golden=golden)
+    text = decoder_top(value, tuple(indexes), planes, levels, beats, outstanding, max_burst)
     job = {
         "simulator": simulator,
         "registers": True,
+        "keeps": layout.packed,
         "memory": memory,
         "clock_mhz": clock_mhz,
         "sink": sink,
         "seed": seed,
-        "beat_bytes": -(-(value.n_out + lanes) // 8),
-        "whole": f"{ones(value.n_out + lanes):x}",
+        "beat_bytes": layout.bytes,
+        "whole": f"{whole_care(layout):x}",
         "user": value.n_out,
     }
     return run_job(

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xorloom.hw.lib.payloads import level_bits
 from xorloom.hw.units import GeneratedVerilog, generate_unit
 from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.golden.bus import bus_words
+from xorloom.sw.golden.codecs import value_decoder
+from xorloom.sw.golden.direct import direct_levels
+from xorloom.sw.golden.output import leveled
 from xorloom.sw.model.verify import beat_bytes, expected_bytes
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.layout import COUNT_OFFSET_BITS, last_slice_bits
 
 from .cases import Case
@@ -27,12 +33,30 @@ def _valid_bits(stream: bytes, config: ValueConfig) -> int:
     return last_slice_bits(count, config.n_out)
 
 
+def _beat_bytes(config: ValueConfig, levels: bool) -> int:
+    """Return the bytes of an output beat; of levels, a byte for each lane."""
+    return level_bits(config) // 8 if levels else beat_bytes(config)
+
+
+def _expected(stream: bytes, config: ValueConfig, levels: bool) -> bytes:
+    """Return the bytes of all beats of a memory stream, of codes or levels."""
+    if not levels:
+        return expected_bytes(stream, config)
+    assert isinstance(config, DirectConfig)
+    words = bus_words(stream, config.bus_bits)
+    table = direct_levels(config, words)
+    slices = value_decoder(config, words)
+    beats = (leveled(bits, config.planes, config.lanes, table) for bits in slices)
+    return b"".join(beat.to_bytes(config.lanes, "little") for beat in beats)
+
+
 def simulate_streams(
     streams: Sequence[bytes],
     config: ValueConfig,
     *,
     verilog: GeneratedVerilog | None = None,
     stages: int = 1,
+    levels: bool = False,
     simulator: str = "verilator",
     source: str = "none",
     sink: str = "none",
@@ -51,6 +75,8 @@ def simulate_streams(
     config : ValueConfig
     verilog : GeneratedVerilog, optional
         Generated from ``config`` if not given.
+    levels : bool
+        Of the direct codec: the decoder puts out levels, 8 bits for each weight.
     source, sink : str
         Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
     reset_after : sequence of int
@@ -70,15 +96,15 @@ def simulate_streams(
     ToolError
         If the simulator is missing or crashes.
     """
-    verilog = verilog or generate_unit("decoder", config, stages=stages)
+    verilog = verilog or generate_unit("decoder", config, stages=stages, levels=levels)
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         job: dict[str, Any] = {
             "streams": [],
             "expected": [],
-            "n_out": config.n_out,
-            "beat_bytes": beat_bytes(config),
+            "n_out": level_bits(config) if levels else config.n_out,
+            "beat_bytes": _beat_bytes(config, levels),
             "valid_bits": [],
             "source": source,
             "sink": sink,
@@ -89,7 +115,8 @@ def simulate_streams(
         if config.has_layouts:
             job["valid_bits"] = [_valid_bits(stream, config) for stream in streams]
         for number, stream in enumerate(streams):
-            for kind, data in (("streams", stream), ("expected", expected_bytes(stream, config))):
+            wanted = _expected(stream, config, levels)
+            for kind, data in (("streams", stream), ("expected", wanted)):
                 path = folder / f"{kind}-{number}"
                 path.write_bytes(data)
                 job[kind].append(str(path))
@@ -116,6 +143,7 @@ def simulate_case(
     sink: str = "none",
     simulator: str = "verilator",
     stages: int = 1,
+    levels: bool = False,
     waves: Path | None = None,
     waves_cycles: int | None = None,
     timeline: bool = False,
@@ -131,8 +159,8 @@ def simulate_case(
     Raises
     ------
     ConfigError
-        If the memory, simulator or a pattern is unknown, both memory and source are given, or a
-        timeline is asked of the block decoder.
+        If the memory, simulator or a pattern is unknown, both memory and source are given, a
+        timeline is asked of another decoder than the window one, or levels of one that has none.
     ToolError
         If the simulator is missing or crashes.
     """
@@ -167,6 +195,7 @@ def simulate_case(
         case.config,
         simulator=simulator,
         stages=stages,
+        levels=levels,
         source=source,
         sink=sink,
         waves_to=waves,

@@ -80,8 +80,8 @@ class Sink:
         self._pauses = stalls(job["sink"], job["seed"])
         self.beats, self.at, self.fault = 0, 0, ""
 
-    def _expected(self) -> Iterator[tuple[str, int, int, int, int]]:
-        """Yield place, data, bits that count, last and user of every beat."""
+    def _expected(self) -> Iterator[tuple[str, int, int, int, int, int]]:
+        """Yield place, data, bits that count, last, user and keep of every beat."""
         job, size = self._job, self._job["beat_bytes"]
         whole = int(job["whole"], 16)
         for number, packet in enumerate(job["packets"]):
@@ -92,9 +92,10 @@ class Sink:
                 yield (
                     f"stream {number}: beat {k}",
                     int.from_bytes(data[k * size : (k + 1) * size], "little"),
-                    int(packet["kept"], 16) if last else whole,
+                    int(packet["care"], 16) if last else whole,
                     last,
                     packet["user"] if last else job["user"],
+                    int(packet["keep"], 16) if last else (1 << size) - 1,
                 )
 
     async def run(self) -> None:
@@ -103,6 +104,7 @@ class Sink:
         valid, ready = dut.m_axis_tvalid, dut.m_axis_tready
         data, last = dut.m_axis_tdata, dut.m_axis_tlast
         user = dut.m_axis_tuser if self._job["registers"] else None
+        keep = dut.m_axis_tkeep if self._job["keeps"] else None
         offers = RisingEdge(valid)
         expected = self._expected()
         pauses = self._pauses
@@ -115,10 +117,12 @@ class Sink:
                 await offers  # in the clock before the beat is taken
                 continue
             if goes and valid.value:
-                place, want, kept, is_last, of_user = beat
-                wrong = (int(data.value) ^ want) & kept
+                place, want, care, is_last, of_user, of_keep = beat
+                wrong = (int(data.value) ^ want) & care
                 if user is not None and int(user.value) != of_user:
                     self.fault = f"{place}: tuser {int(user.value)}, expected {of_user}"
+                elif keep is not None and int(keep.value) != of_keep:
+                    self.fault = f"{place}: tkeep {int(keep.value):x}, expected {of_keep:x}"
                 elif wrong:
                     bit = (wrong & -wrong).bit_length() - 1
                     one = want >> bit & 1

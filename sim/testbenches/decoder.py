@@ -8,6 +8,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
+from xorloom.sim.testbenches.agents.packets import keep_fault
 
 __all__ = ["decodes_streams", "first_mismatch", "recovers_from_reset_mid_stream"]
 
@@ -83,7 +84,9 @@ async def _send_and_check(bench: Bench, job: dict[str, Any]) -> dict[str, Any]:
     bits = 0
     for number, want in enumerate(expected):
         packet = await bench.sink.recv(compact=False)
-        # Without tkeep, beats are whole slices: all bytes count.
+        fault = keep_fault(packet, bench.sink.byte_lanes)
+        if fault:
+            return {"failure": f"stream {number}: {fault}"}
         keep = np.array(packet.tkeep or [1] * len(packet.tdata), bool)
         if job["valid_bits"] and packet.tuser[-1] != job["valid_bits"][number]:
             want_bits = job["valid_bits"][number]

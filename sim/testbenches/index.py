@@ -7,26 +7,9 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ClockCycles
 from xorloom.sim.testbenches.agents.bench import Bench, read_job, report
+from xorloom.sim.testbenches.agents.packets import packet_fault
 
 __all__ = ["decodes_indexed_streams"]
-
-
-def _fault(got: bytes, expected: bytes, kept: int, beat_bytes: int) -> str | None:
-    """Say where two packets differ; in the last beat, only bits of ``kept`` count."""
-    if len(got) != len(expected):
-        return f"packet of {len(got)} bytes, expected {len(expected)}"
-    a, b = (int.from_bytes(data, "little") for data in (got, expected))
-    counts = (1 << 8 * (len(got) - beat_bytes)) - 1
-    counts |= kept << 8 * (len(got) - beat_bytes)
-    wrong = (a ^ b) & counts
-    if not wrong:
-        return None
-    place = (wrong & -wrong).bit_length() - 1
-    want = b >> place & 1
-    return (
-        f"beat {place // (8 * beat_bytes)} bit {place % (8 * beat_bytes)}: expected {want}, "
-        f"got {1 - want} ({wrong.bit_count()} bits differ)"
-    )
 
 
 @cocotb.test()
@@ -43,8 +26,8 @@ async def decodes_indexed_streams(dut: Any) -> None:
     for number, packet in enumerate(job["packets"]):
         received = await bench.sink.recv(compact=False)
         want = Path(packet["expected"]).read_bytes()
-        kept = int(packet["kept"], 16)
-        fault = _fault(bytes(received.tdata), want, kept, job["beat_bytes"])
+        care = int(packet["care"], 16)
+        fault = packet_fault(bytes(received.tdata), want, care, job["beat_bytes"])
         if fault:
             result = {"failure": f"stream {number}: {fault}"}
             break

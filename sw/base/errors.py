@@ -63,18 +63,42 @@ class ToolError(XorloomError, RuntimeError):
     """An external tool is missing or failed: command and log path."""
 
 
-def check_range(name: str, value: object, low: int, high: int, hint: str = "") -> int:
+def check_range(
+    name: str,
+    value: object,
+    low: int,
+    high: int,
+    hint: str = "",
+    *,
+    step: int = 1,
+    power: bool = False,
+) -> int:
     """Return ``value`` as a plain ``int`` if ``low <= value <= high``.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    low, high : int
+    hint : str
+        Appended to the message in parentheses.
+    step : int
+        What the value must be a multiple of.
+    power : bool
+        Whether the value must be a power of two; then so are ``low`` and ``high``.
 
     Raises
     ------
     ConfigError
-        If ``value`` is not an integer in the range; ``hint`` is appended in parentheses.
+        If ``value`` is not an integer in the range, or of another kind. Every number that the
+        message allows is taken.
     """
     tail = f" ({hint})" if hint else ""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ConfigError(f"{name} must be an integer, not {value!r}{tail}")
     number = int(value.__index__())
-    if not low <= number <= high:
-        raise ConfigError(f"{name} must be between {low} and {high}, not {number}{tail}")
+    kind = "a power of two " if power else f"a multiple of {step} " if step > 1 else ""
+    low, high = -(-low // step) * step, high // step * step
+    if not low <= number <= high or number % step or (power and number.bit_count() != 1):
+        raise ConfigError(f"{name} must be {kind}between {low} and {high}, not {number}{tail}")
     return number

@@ -88,6 +88,7 @@ def index_config(
         n_out,
         bus_bits,
         planes=planes,
+        n_out_step=value.n_out_step,
         density=density,
         rate=rate,
         window=window,

@@ -283,9 +283,7 @@ def memory_image(
     CapacityError
         If a region is 4 GiB long or more.
     """
-    check_range("align_bytes", align_bytes, 1, ALIGN_BYTES_MAX)
-    if align_bytes & (align_bytes - 1):
-        raise ConfigError(f"align_bytes must be a power of two, not {align_bytes}")
+    check_range("align_bytes", align_bytes, 1, ALIGN_BYTES_MAX, power=True)
     names = list(names or container.tensors)
     name, times = Counter(names).most_common(1)[0] if names else ("", 0)
     if times > 1:

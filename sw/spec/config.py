@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the value decoders, shared by encoder, golden model and RTL; frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -46,10 +46,21 @@ class DecoderConfig:
     """Number of the codec in the headers of memory streams."""
     bus_bits: int
 
-    def _check(self, limits: Mapping[str, tuple[Any, ...]]) -> None:
-        """Check ranges and the bus width; make plain ints (NumPy's cannot index Amaranth)."""
+    def _check(
+        self,
+        limits: Mapping[str, tuple[Any, ...]],
+        *,
+        powers: Collection[str] = (),
+        steps: Mapping[str, int] | None = None,
+    ) -> None:
+        """Check ranges and the bus width; make plain ints (NumPy's cannot index Amaranth).
+
+        Those named in ``powers`` are powers of two, those in ``steps`` multiples.
+        """
         for name, limit in limits.items():
-            object.__setattr__(self, name, check_range(name, getattr(self, name), *limit))
+            kind: dict[str, Any] = {"step": (steps or {}).get(name, 1), "power": name in powers}
+            value = check_range(name, getattr(self, name), *limit, **kind)
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "bus_bits", check_bus(self.bus_bits))
 
     @property
@@ -102,6 +113,8 @@ class ValueConfig(DecoderConfig):
     """Whether the codec chooses the codes itself, of all weights; the others store any codes."""
     indexes: ClassVar[tuple[str, ...]] = ()
     """Names of the index codecs that go with it; empty: all of them."""
+    n_out_step: ClassVar[int] = 1
+    """What ``n_out`` is a multiple of."""
 
     @property
     def columns(self) -> tuple[int, ...]:
@@ -240,6 +253,8 @@ class WindowConfig(ValueConfig):
 
     codec = "window"
     kind = 3
+    n_out_step = 64
+
     n_in: int = 16
     n_out: int = 512
     window: int = 512
@@ -257,7 +272,6 @@ class WindowConfig(ValueConfig):
             {
                 "n_in": (8, 256, "more bits per cycle need several decoders"),
                 "n_out": (64, 2048),
-                "window": (64, 2048),
                 "own_taps": (1, 32),
                 "shared_taps": (0, 8),
                 "shared": (0, 4096),
@@ -265,14 +279,11 @@ class WindowConfig(ValueConfig):
                 "frame": (16, 1024),
                 "patches": (0, 1, "a slice with more conflicts gets more steps"),
                 "network_seed": (0, (1 << 64) - 1),
-            }
+            },
+            powers=("n_in", "frame"),
+            steps={"n_out": self.n_out_step},
         )
-        for name in ("n_in", "frame"):
-            if getattr(self, name) & (getattr(self, name) - 1):
-                raise ConfigError(f"{name} must be a power of two, not {getattr(self, name)}")
-        for name, step in (("n_out", 64), ("window", max(64, self.n_in))):
-            if getattr(self, name) % step:
-                raise ConfigError(f"{name} must be a multiple of {step}, not {getattr(self, name)}")
+        self._check({"window": (64, 2048)}, steps={"window": max(64, self.n_in)})
         if (self.shared == 0) != (self.shared_taps == 0):
             raise ConfigError(
                 f"shared {self.shared} and shared_taps {self.shared_taps} must both be 0 or neither"

@@ -14,12 +14,14 @@ from xorloom.sw.base.errors import ConfigError
 from .config import ValueConfig
 from .taps import deal, gf2_rank, splitmix64
 
-__all__ = ["PERIOD_MAX", "RATES", "DirectConfig", "DirectNetwork", "direct_network"]
+__all__ = ["PERIOD_MAX", "RATES", "DirectConfig", "DirectNetwork", "check_rate", "direct_network"]
 
 RATES = (Fraction(1, 32), Fraction(4))
 """Least and greatest seed bits per weight."""
 PERIOD_MAX = 64
 """Most phases of a network."""
+N_OUT_MAX = 4096
+"""Most slice bits."""
 _DRAWS = 256
 
 
@@ -82,6 +84,26 @@ def direct_network(
     )
 
 
+def check_rate(rate: Fraction, what: str = "") -> None:
+    """Check that networks of a rate, in bits per weight, are possible.
+
+    Raises
+    ------
+    ConfigError
+        If not; the message begins with ``what``.
+    """
+    least, most = RATES
+    if not least <= rate <= most:
+        raise ConfigError(
+            f"{what}{float(rate):g} bits per weight: it must be between {least} and {most}"
+        )
+    if rate.denominator > PERIOD_MAX:
+        raise ConfigError(
+            f"{what}{rate} bits per weight: the network repeats after {rate.denominator} weights, "
+            f"but at most {PERIOD_MAX} are possible (choose a rate of a smaller denominator)"
+        )
+
+
 @dataclass(frozen=True)
 class DirectConfig(ValueConfig):
     """Direct decoder: the parameters of one build.
@@ -130,32 +152,18 @@ class DirectConfig(ValueConfig):
         self._check(
             {
                 "n_in": (1, 2048, "more bits per cycle need several decoders"),
-                "n_out": (1, 4096),
                 "planes": (1, 6),
                 "window": (6, 16, "every bit more doubles the encoder's time"),
                 "taps": (1, 9),
                 "network_seed": (0, (1 << 64) - 1),
             }
         )
-        if self.n_out % self.planes:
-            raise ConfigError(
-                f"n_out must be a multiple of planes {self.planes}, not {self.n_out} (it is the "
-                "codes of whole weights)"
-            )
+        one = self.n_in * self.planes
+        hint = f"codes of whole weights{f', such as {one}' if one <= N_OUT_MAX else ''}"
+        self._check({"n_out": (1, N_OUT_MAX, hint)}, steps={"n_out": self.planes})
         if self.taps > self.window:
             raise ConfigError(f"taps {self.taps} must not exceed window {self.window}")
-        least, most = RATES
-        if not least <= self.rate <= most:
-            raise ConfigError(
-                f"n_in {self.n_in} of {self.lanes} weights is {float(self.rate):g} bits per "
-                f"weight: it must be between {least} and {most}"
-            )
-        if self.period > PERIOD_MAX:
-            raise ConfigError(
-                f"n_in {self.n_in} of {self.lanes} weights is {self.rate} bits per weight: the "
-                f"network repeats after {self.period} weights, but at most {PERIOD_MAX} are "
-                "possible (choose a rate of a smaller denominator)"
-            )
+        check_rate(self.rate, f"n_in {self.n_in} of {self.lanes} weights is ")
 
     def check_planes(self, planes: int) -> None:
         """Check that a weight's code can have so many bits.

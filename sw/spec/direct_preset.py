@@ -6,7 +6,7 @@ from numbers import Rational
 
 from xorloom.sw.base.errors import ConfigError
 
-from .direct import DirectConfig
+from .direct import DirectConfig, check_rate
 from .direct_table import SEEDS
 
 __all__ = ["direct_config", "rate_of", "table_rates"]
@@ -121,6 +121,7 @@ def direct_config(
         planes, taps, network_seed = _entry(rate, window, planes, taps, n_out)
     if n_in is None:
         n_in = int(rate * Fraction(n_out, planes)) if n_out else _beat_bits(rate, bus_bits)
+    check_rate(rate)
     lanes = Fraction(n_in) / rate
     if lanes.denominator != 1 or (n_out is not None and n_out != lanes * planes):
         raise ConfigError(

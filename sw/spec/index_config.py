@@ -332,14 +332,9 @@ class EntropyConfig(IndexConfig):
     bus_bits: int = 64
 
     def __post_init__(self) -> None:
-        self._check({"n_out": (8, N_OUT_MAX), "lanes": (1, 64), "states": (16, 256)})
-        if self.states & (self.states - 1):
-            raise ConfigError(f"states must be a power of two, not {self.states}")
-        if self.n_out % (8 * self.lanes):
-            raise ConfigError(
-                f"n_out must be a multiple of {8 * self.lanes} for {self.lanes} lanes of 8-bit "
-                f"chunks, not {self.n_out}"
-            )
+        self._check({"lanes": (1, 64), "states": (16, 256)}, powers=("states",))
+        hint = f"{self.lanes} lanes of 8-bit chunks"
+        self._check({"n_out": (8, N_OUT_MAX, hint)}, steps={"n_out": 8 * self.lanes})
 
     @property
     def state_bits(self) -> int:

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bit positions of the memory stream: header, trailer, control fields, word order constants.
+"""Bit positions of the memory stream and of output beats.
 
-``FORMAT.md`` is the prose; the numbers live here and nowhere else.
+Of the stream: header, trailer, control fields, word order constants. ``FORMAT.md`` is the prose;
+the numbers live here and nowhere else.
 """
 
 import struct
 import zlib
 from dataclasses import dataclass
 
-from xorloom.sw.base.errors import CapacityError, FormatError
+from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 
 from .config import BlockConfig, DecoderConfig
 
 __all__ = [
+    "BEATS",
     "CONTROL_AHEAD",
     "COUNT_OFFSET_BITS",
     "CRC_BYTES",
+    "GROUP",
     "HEADER_BYTES",
     "KIND_WEIGHTS",
     "MAGIC",
@@ -23,8 +26,10 @@ __all__ = [
     "WEIGHT_HEADER_BYTES",
     "WIDTH_FIELD_BITS",
     "WORDS_OFFSET_BITS",
+    "BeatLayout",
     "Header",
     "WeightHeader",
+    "byte_units",
     "control_threshold_bits",
     "frame_bytes",
     "last_slice_bits",
@@ -52,6 +57,11 @@ WIDTH_FIELD_BITS = 4
 CONTROL_AHEAD = 4
 """Groups whose control words come before the words of the current group (an argument of the
 kernels: a compiled kernel in a cache would keep a global's old value)."""
+
+BEATS = ("packed", "planar")
+"""Forms of an IP block's output beats, see :class:`BeatLayout`; the first is the default."""
+GROUP = 8
+"""Weights of a group of a packed beat: their masks are a byte."""
 
 _HEADER = struct.Struct("<2sBBIII")
 _WEIGHT_HEADER = struct.Struct("<2sBBIIIIBBH")
@@ -232,3 +242,94 @@ class WeightHeader:
         spare = 8 * (head - WEIGHT_HEADER_BYTES)
         blocks = (self.blocks - 2) * size + sum(max(2, n) for n in self.first)
         return head // bus_bytes + blocks + -(-max(0, self.blocks - spare) // (8 * bus_bytes))
+
+
+def byte_units(unit_bits: int, units: int) -> tuple[int, ...]:
+    """Return, for each byte of an output beat, the unit that the byte's lowest bit belongs to.
+
+    This is the rule of every AXI4-Stream output, so that a DMA engine writes a packet as
+    consecutive bytes. A beat is made of units that follow each other from bit 0 on; ``tkeep`` marks
+    a byte if that unit holds weights. Units without weights are the highest ones of a packet's last
+    beat. So the kept bytes of a beat are contiguous from byte 0 on, there is at least one, and all
+    beats but the last are full. An output without ``tkeep`` keeps all bytes.
+
+    Parameters
+    ----------
+    unit_bits : int
+        Bits of a unit.
+    units : int
+        Units of a beat.
+    """
+    return tuple(8 * byte // unit_bits for byte in range(-(-unit_bits * units // 8)))
+
+
+@dataclass(frozen=True)
+class BeatLayout:
+    """Layout of an IP block's output beats: where codes and mask of a slice stand in ``tdata``.
+
+    A packed beat is made of groups of 8 weights, lowest lanes first: the 8 codes, ``width`` bytes,
+    then a byte with the 8 masks. A lane that a slice does not have is 0. The last beat of a packet
+    keeps the groups with a weight. A planar beat has all codes, above them all masks, and zeros up
+    to a whole byte; it has no ``tkeep``.
+
+    Parameters
+    ----------
+    n_out : int
+        Code bits of a slice.
+    planes : int
+        Bits of the code of a weight.
+    levels : bool
+        Whether there are levels, 8 bits for each weight, in place of codes.
+    form : str
+        One of :data:`BEATS`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such form.
+    """
+
+    n_out: int
+    planes: int
+    levels: bool = False
+    form: str = BEATS[0]
+
+    def __post_init__(self) -> None:
+        if self.form not in BEATS:
+            raise ConfigError(f"beats must be {' or '.join(BEATS)}, not {self.form!r}")
+
+    @property
+    def packed(self) -> bool:
+        """Whether beats are packed, and have ``tkeep``."""
+        return self.form == "packed"
+
+    @property
+    def lanes(self) -> int:
+        """Weights of a slice."""
+        return self.n_out // self.planes
+
+    @property
+    def width(self) -> int:
+        """Bits that ``tdata`` has for the code or level of a weight."""
+        return 8 if self.levels else self.planes
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of the codes or levels of a slice."""
+        return 8 * self.lanes if self.levels else self.n_out
+
+    @property
+    def groups(self) -> int:
+        """Groups of a packed beat."""
+        return -(-self.lanes // GROUP)
+
+    @property
+    def group_bits(self) -> int:
+        """Bits of a group: the unit of a packed beat."""
+        return GROUP * (self.width + 1)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a beat."""
+        bits = self.groups * self.group_bits if self.packed else self.code_bits + self.lanes
+        return -(-bits // 8)

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xorloom.sw.golden.output import weight_output
 from xorloom.sw.golden.weights import weight_decoder
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, NoneConfig, TrellisConfig
-from xorloom.sw.spec.layout import WEIGHT_HEADER_BYTES, WeightHeader, padded, schedule_block_words
+from xorloom.sw.spec.layout import (
+    WEIGHT_HEADER_BYTES,
+    BeatLayout,
+    WeightHeader,
+    padded,
+    schedule_block_words,
+)
 from xorloom.sw.spec.weight_format import WeightFormat
 
 __all__ = [
@@ -31,6 +38,8 @@ VALUE = WindowConfig(n_in=16, n_out=64, window=128, shared=64, frame=16, bus_bit
 TRELLIS: IndexConfig = TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=32)
 BITMAP: IndexConfig = BitmapConfig(n_out=64, bus_bits=32)
 NONE: IndexConfig = NoneConfig(n_out=64, bus_bits=32)
+_FIRST_GROUP = 0b11
+"""What a beat keeps that closes a stream which was given up: codes and mask of eight lanes."""
 FORMATS = [WeightFormat(VALUE, 1, index) for index in (TRELLIS, BITMAP)]
 
 
@@ -99,16 +108,10 @@ class Stream:
 
 def good(form: WeightFormat, data: bytes, *, must: bool = True) -> Stream:
     """Return what the golden model makes of a stream; unless it ``must``, it may be given up."""
-    n_out, planes = form.value.n_out, form.planes
-    mask_bytes = -(-(n_out // planes) // 8)
-    beats = []
-    for beat in weight_decoder(form, data):
-        keep = sum((8 * k < beat.valid_bits) << k for k in range(n_out // 8))
-        keep |= (
-            sum((8 * k * planes < beat.valid_bits) << k for k in range(mask_bytes)) << n_out // 8
-        )
-        beats.append((beat.codes | beat.mask << n_out, keep, beat.valid_bits))
-    return Stream(tuple(beats), True if must else None)
+    layout = BeatLayout(form.value.n_out, form.planes)
+    beats = weight_output(layout, weight_decoder(form, data))
+    found = tuple((beat.data, beat.keep, beat.user) for beat in beats)
+    return Stream(found, True if must else None)
 
 
 def judge(packets: Sequence[Any], streams: Sequence[Stream], n_out: int = 64) -> str | None:
@@ -119,7 +122,7 @@ def judge(packets: Sequence[Any], streams: Sequence[Stream], n_out: int = 64) ->
     """
     given_up = 1 << n_out.bit_length()
     packets = [tuple(tuple(beat) for beat in packet) for packet in packets]
-    torn = [packet[-1][1:] == (0, given_up) for packet in packets]
+    torn = [packet[-1][1:] == (_FIRST_GROUP, given_up) for packet in packets]
     for packet, is_torn in zip(packets, torn, strict=True):
         if any(beat[2] & given_up for beat in (packet[:-1] if is_torn else packet)):
             return f"mark of a stream given up within {packet}"

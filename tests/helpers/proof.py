@@ -4,29 +4,34 @@
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from resource import RLIMIT_CPU, setrlimit
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.flow.tools import yosys
 
 __all__ = [
     "BITS",
+    "Eager",
     "HoldMonitor",
     "JoinMonitor",
     "Losing",
     "Numbered",
     "Only",
-    "ParserMonitor",
     "Passing",
     "prove",
+    "reach",
     "refute",
 ]
 
 BITS = 3
 """Bits of the numbers that items have."""
+
+_SECONDS = 300
+"""CPU time of a proof after which it is given up."""
 
 
 class HoldMonitor(wiring.Component):
@@ -83,6 +88,27 @@ class Numbered(wiring.Component):
             given.eq(given + (dut.i.valid & dut.i.ready)),
             taken.eq(taken + (dut.o.valid & dut.o.ready)),
         ]
+        return m
+
+
+class Eager(wiring.Component):
+    """A queue with slack behind a source that uses it: ``late`` items after ``ready`` fell."""
+
+    def __init__(self, inner: Any, late: int) -> None:
+        self._inner, self._late = inner, late
+        super().__init__({"i": inner.signature.members["i"], "o": inner.signature.members["o"]})
+
+    def elaborate(self, _platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = self._inner
+        came = Signal(range(self._late + 1))
+        m.d.comb += [
+            self.i.ready.eq(inner.i.ready | (came < self._late)),
+            inner.i.valid.eq(self.i.valid & self.i.ready),
+            Value.cast(inner.i.payload).eq(self.i.payload),
+        ]
+        m.d.sync += came.eq(Mux(inner.i.ready, 0, came + inner.i.valid))
+        wiring.connect(m, inner.o, wiring.flipped(self.o))
         return m
 
 
@@ -163,78 +189,6 @@ class JoinMonitor(wiring.Component):
         return m
 
 
-class ParserMonitor(wiring.Component):
-    """A source that holds its words, and two takers that do as they like.
-
-    ``bad``: a word is taken from the source and not handed over once, or handed over and not taken;
-    marks of the two packets do not go out together; a word of a string on offer was withdrawn or
-    changed, though there was no fault.
-    """
-
-    def __init__(self, dut: Any, bus_bits: int, *, deaf: bool = False) -> None:
-        self._dut, self._deaf = dut, deaf
-        ports = (
-            "valid",
-            "last",
-            "value_ready",
-            "index_ready",
-            "may_open",
-            "short",
-            "abort",
-            "quiet",
-        )
-        super().__init__(
-            {name: In(1) for name in ports}
-            | {"data": In(bus_bits), "error": In(2), "bad": Out(1), "busy": Out(1)}
-        )
-
-    def elaborate(self, _platform: object) -> Module:
-        m = Module()
-        m.submodules.dut = dut = self._dut
-        word, held, holds = (
-            Cat(self.data, self.last, self.error),
-            Signal.like(Value.cast(self._dut.i.payload)),
-            Signal(),
-        )
-        m.d.comb += [
-            dut.i.valid.eq(self.valid | holds),
-            Value.cast(dut.i.payload).eq(Mux(holds, held, word)),
-            dut.value.ready.eq(self.value_ready | self._deaf),
-            dut.index.ready.eq(self.index_ready),
-        ]
-        m.d.comb += [
-            getattr(dut, name).eq(getattr(self, name))
-            for name in ("may_open", "short", "abort", "quiet")
-        ]
-        m.d.sync += [
-            holds.eq(dut.i.valid & ~dut.i.ready),
-            held.eq(dut.i.payload),
-        ]
-        faults = []
-        goes = [dut.value.valid & self.value_ready, dut.index.valid & self.index_ready]
-        words = [go & ~port.p.mark for go, port in zip(goes, (dut.value, dut.index), strict=True)]
-        marks = [go & port.p.mark for go, port in zip(goes, (dut.value, dut.index), strict=True)]
-        takes = dut.i.valid & dut.i.ready
-        for port in (dut.value, dut.index):
-            offer, before, waits = (
-                Value.cast(port.payload),
-                Signal.like(Value.cast(port.payload)),
-                Signal(),
-            )
-            m.d.sync += [
-                waits.eq(port.valid & ~port.ready & ~port.p.mark & ~dut.fault),
-                before.eq(offer),
-            ]
-            faults.append(waits & (~port.valid | (offer != before)))
-        faults += [marks[0] ^ marks[1], words[0] & words[1], (words[0] | words[1]) & ~takes]
-        faults += [dut.opens & ~(marks[0] & takes), dut.verified & ~marks[0]]
-        faults += [marks[0] & ~dut.opens & ~dut.verified]
-        for port, go in zip((dut.value, dut.index), words, strict=True):
-            faults.append(go & (port.p.data != dut.i.p.data))
-        m.d.comb += [self.bad.eq(Cat(faults).any()), self.busy.eq(words[1])]
-        return m
-
-
 class Passing(wiring.Component):
     """Broken: passes offers on, which its source need not hold."""
 
@@ -284,11 +238,15 @@ class Only(wiring.Component):
         return m
 
 
-def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
-    """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it."""
+def abc(top: wiring.Component, folder: Path, engine: str) -> str:
+    """Return what ABC says of the only output of ``top``: never 1 from reset on, or a way to it.
+
+    It may take ``_SECONDS`` of CPU time, however busy the machine is.
+    """
     (folder / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
     passes = [f"read_rtlil {folder / 'top.il'}", "prep -top top -flatten"]
-    passes += ["memory_map"]
+    # A register that no output needs is gone by now, but its wire would still have an init.
+    passes += ["memory_map", "opt_clean", "setattr -unset init w:* c:* %co1 %d"]
     passes += ["async2sync", "setundef -undriven -zero", "techmap"]
     passes += ["dfflegalize -cell $_DFF_P_ 01", "aigmap", "opt_clean"]
     yosys([*passes, f"write_aiger -zinit {folder / 'top.aig'}"], folder / "aiger.log")
@@ -297,18 +255,28 @@ def pdr(top: wiring.Component, folder: Path, seconds: int = 300) -> str:
     assert spec is not None
     assert spec.origin is not None
     program = Path(spec.origin).parent / "yosys-abc"
-    command = f"read_aiger {folder / 'top.aig'}; pdr -T {seconds}"
     done = subprocess.run(
-        [program, "-c", command], capture_output=True, text=True, cwd=folder, check=False
+        [program, "-c", f"read_aiger {folder / 'top.aig'}; {engine}"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        preexec_fn=lambda: setrlimit(RLIMIT_CPU, (_SECONDS, _SECONDS)),
     )
     return done.stdout
 
 
 def prove(top: wiring.Component, folder: Path) -> None:
-    text = pdr(top, folder)
+    text = abc(top, folder, "pdr")
     assert "Property proved" in text, text[-400:]
 
 
 def refute(top: wiring.Component, folder: Path) -> None:
-    text = pdr(top, folder)
+    text = abc(top, folder, "pdr")
+    assert "was asserted in frame" in text, text[-400:]
+
+
+def reach(top: wiring.Component, folder: Path, cycles: int) -> None:
+    """Find a shortest way from reset to ``bad``, of at most so many cycles."""
+    text = abc(top, folder, f"bmc3 -F {cycles}")
     assert "was asserted in frame" in text, text[-400:]

@@ -34,6 +34,7 @@ def test_index_codec_has_a_record_in_the_software(name):
     assert (codec.choose is not None) == config.chooses_mask
     assert (codec.pack is None) == config.chooses_mask
     wishes = {"density": 0.1, "rate": None, "window": 8, "classes": 1, "importance": None}
+    wishes["n_out_step"] = 64
     made = codec.configure(64, 32, planes=1, **wishes) if name != "lowrank" else None
     assert made is None or (type(made), made.n_out, made.bus_bits) == (config, 64, 32)
 

@@ -111,7 +111,8 @@ def test_hw_uses_amaranth_only_and_its_tools_none_of_it_but_in_the_exporter():
     for name in of("xorloom.hw"):
         allowed = {"amaranth"}
         if inside(name, "xorloom.hw.flow"):
-            allowed = tools | ({"amaranth"} if name == "xorloom.hw.flow.export" else set())
+            exporter = ("xorloom.hw.flow.export", "xorloom.hw.flow.verilog.names")
+            allowed = tools | ({"amaranth"} if name in exporter else set())
         assert not libraries(name) - allowed, name
 
 

@@ -52,6 +52,8 @@ class DecoderInfo:
     bus_bits: int
     n_out: int
     planes: int
+    levels: bool
+    planar: bool
     kinds: int
     network: int
     reader: bool
@@ -120,7 +122,8 @@ class Driver:
         for name in ("KINDS", "NETWORK"):
             fields[name] = (await self._read(name))["VALUE"]
         values = {name.lower(): value for name, value in fields.items()}
-        self._info = DecoderInfo(**values | {"reader": bool(values["reader"])})  # type: ignore[arg-type]
+        flags = {name: bool(values[name]) for name in ("reader", "levels", "planar")}
+        self._info = DecoderInfo(**values | flags)  # type: ignore[arg-type]
         return self._info
 
     async def status(self) -> Status:

@@ -14,10 +14,10 @@ from xorloom.hw.baselines.dense import BaselineDense
 from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.baselines.shell import BaselineShell
 from xorloom.hw.flow.export import component_verilog
-from xorloom.sim.simulate.bus import BusResult, beat_bytes_of, run_job
-from xorloom.sim.simulate.packets import Packet, ones
+from xorloom.sim.simulate.bus import BusResult, run_job
+from xorloom.sim.simulate.packets import Packet, beat_bytes_of, ones
 from xorloom.sw.base.errors import ConfigError
-from xorloom.sw.spec.layout import padded
+from xorloom.sw.spec.layout import BeatLayout, padded
 
 from .config import BaselineConfig
 from .streams import BASELINES
@@ -87,19 +87,21 @@ def simulate_baseline(
         If the simulator is missing or crashes.
     """
     n_out, planes = config.n_out, config.planes
+    layout = BeatLayout(n_out * planes, planes, form="planar")
     whole = ones(n_out * (planes + 1))
     packets = []
     for mask, codes in weights:
-        cut = beat_bytes_of(mask, codes, n_out, planes, n_out * planes)
+        cut = beat_bytes_of(mask, codes, layout)
         # Bits beyond the count are zero, so all bits of all beats count.
         packets.append(Packet(cut.tobytes(), mask.size, whole))
     job = {
         "registers": False,
+        "keeps": False,
         "memory": memory,
         "clock_mhz": clock_mhz,
         "sink": sink,
         "seed": seed,
-        "beat_bytes": -(-n_out * (planes + 1) // 8),
+        "beat_bytes": layout.bytes,
         "whole": f"{whole:x}",
         "user": 0,
     }

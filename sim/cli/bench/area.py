@@ -20,7 +20,10 @@ def area(
     target: Annotated[
         list[str] | None, typer.Option(help="As of xorloom synth; repeat; default: all.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=0, help="Placement seeds; 0: no Fmax.")] = 5,
+    seeds: Annotated[int, typer.Option(min=0, help="Placement seeds on ECP5; 0: no Fmax.")] = 5,
+    harness_seeds: Annotated[
+        int, typer.Option(min=0, help="Placement seeds on the other targets that are placed.")
+    ] = 1,
     ratio: Annotated[
         bool,
         typer.Option(help="Instead: window decoders beside the paper's blocks, per weight bit."),
@@ -29,12 +32,13 @@ def area(
 ) -> None:
     """LUTs, flip-flops and Fmax of every decoder on every target; resumes where it was stopped."""
     from xorloom.hw.flow.targets import TARGETS
-    from xorloom.sim.bench.area import AREA_TARGETS, DESIGNS, area_rows, ratio_rows
+    from xorloom.sim.bench.area import area_pairs, area_rows, ratio_rows
 
-    designs, targets = design or list(DESIGNS), target or list(AREA_TARGETS)
-    placed = sum(name in TARGETS and TARGETS[name].family is not None for name in targets)
-    with progress_bar("bench", len(designs) * (len(targets) + seeds * placed)) as step:
-        rows = area_rows(designs, targets, seeds=seeds, progress=step)
+    pairs = area_pairs(design, target)
+    placed = [TARGETS[name] for _, name in pairs if TARGETS[name].family is not None]
+    steps = len(pairs) + sum(harness_seeds if t.harness else seeds for t in placed)
+    with progress_bar("bench", steps) as step:
+        rows = area_rows(pairs, seeds=seeds, harness_seeds=harness_seeds, progress=step)
     if ratio:
         compared = ratio_rows(rows)
         if as_json:
@@ -48,14 +52,16 @@ def area(
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    columns = ("design", "target", "LUT", "FF", "RAM", "NAND2", "per bit", "Fmax", "min", "seeds")
+    columns = ("design", "target", "LUT", "LUT RAM", "FF", "RAM", "placed", "NAND2", "per bit")
     cells = [
         (
             row["design"],
             row["target"],
             "-" if row["lut"] is None else f"{row['lut']:,}",
+            "-" if row["lut_ram"] is None else f"{row['lut_ram']:,}",
             f"{row['ff']:,}",
             str(row["ram"]),
+            "-" if row["placed"] is None else f"{row['placed']:,} {row['placed_cell']}",
             "-" if row["nand2"] is None else f"{row['nand2']:,.0f}",
             f"{row['size_per_weight_bit']:.2f}",
             "-" if row["fmax_mhz"] is None else f"{row['fmax_mhz']:.1f}",
@@ -65,7 +71,8 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    print_table("area and clock in MHz", (*columns, "critical path"), cells)
+    clocks = ("Fmax", "min", "seeds", "critical path")
+    print_table("area and clock in MHz", (*columns, *clocks), cells)
 
 
 def _print_ratios(rows: list[dict[str, Any]]) -> None:

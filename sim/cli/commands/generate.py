@@ -37,14 +37,23 @@ def generate(
             "(slices), or index (masks)."
         ),
     ] = "decoder",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="First part of the names of all modules, files, macros and C identifiers; two "
+            "units of one design must differ in it.",
+            show_default="unit and hash of its parameters; xorloom for registers and driver",
+        ),
+    ] = None,
 ) -> None:
     """Write a decoder's Verilog and its files; equal parameters give equal bytes.
 
     The files are a manifest, a testbench with vectors, constraints, a FuseSoC core, Tcl for Vivado
-    and Quartus, an instantiation and, with an IP block, its registers as Markdown, C header and
-    Python constants. README.md in the folder tells how to use them.
+    and Quartus, an instantiation, an IP-XACT component, a VHDL component and, with an IP block, its
+    registers as Markdown, SystemRDL, C header and Python constants, and its driver in C.
+    NAME_README.md in the folder tells how to use them.
     """
-    from xorloom.sim.generate.folder import integration_files
+    from xorloom.sim.generate.folder import SOFTWARE, unit_files
     from xorloom.sim.generate.vectors import unit_vectors
     from xorloom.sw.base.errors import ConfigError
 
@@ -55,13 +64,12 @@ def generate(
             refuse_beside_model(context, *OF_MODEL)
             options = replace(options, tensor=matching(options.model, options.tensor))
         plan = unit_plan(unit, options, unit_options)
-        verilog = plan.verilog()
+        verilog = plan.verilog(plan.hashed_name() if name is None else name)
         vectors = unit_vectors(plan, density=unit_options.density)
-    text = config_text(verilog.name, plan, options, unit_options, clock_mhz=clock, folder=output)
-    files = {f"{verilog.name}.toml": text}
-    if vectors is not None:
-        files = integration_files(verilog, vectors, text, clock)
-    made = replace(verilog, files={**verilog.files, **files})
+    text = config_text(verilog.name, plan, options, unit_options, name=name, clock_mhz=clock)
+    software = SOFTWARE if name is None else name
+    files = unit_files(verilog, vectors, text, clock_mhz=clock, software=software)
+    made = replace(verilog, files=files)
     for path in made.write(output, [path for path in (config, options.model) if path]):
         typer.echo(str(path))
 

@@ -16,6 +16,9 @@ from xorloom.sim.generate.options import ConfigOptions
 
 __all__ = ["COMMANDS", "indexed_rows", "simulate"]
 
+_INDEXED = ("ip", "stream-ip", "index")
+"""Units that are simulated on a compressed model only."""
+
 
 @config_options("model", "tensor")
 def simulate(
@@ -30,8 +33,8 @@ def simulate(
     unit: Annotated[
         str,
         typer.Option(
-            help="decoder (slices) or, of a model, ip (codes with their mask, read out of memory) "
-            "or index (masks)."
+            help="decoder (slices) or, of a model, ip (codes with their mask, read out of memory), "
+            "stream-ip (the same, fed by AXI4-Stream) or index (masks)."
         ),
     ] = "decoder",
     iid: Annotated[
@@ -39,6 +42,18 @@ def simulate(
     ] = None,
     weights: Annotated[int, typer.Option(help="Weights of the i.i.d. mask.")] = 1_000_000,
     planes: Annotated[int, typer.Option(help="Planes of the i.i.d. codes.")] = 1,
+    levels: Annotated[
+        bool,
+        typer.Option(
+            "--levels", help="Of the direct codec: put out the int8 level of each weight, no codes."
+        ),
+    ] = False,
+    beats: Annotated[
+        str | None,
+        typer.Option(
+            help="ip, stream-ip: form of output beats, packed or planar.", show_default="packed"
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(help="Let words arrive as from this memory, see bandwidth; not for index."),
@@ -83,7 +98,7 @@ def simulate(
         raise ConfigError("--waves-cycles needs --waves")
     if waves is not None:
         check_waves(waves, waves_cycles)
-    if unit in ("ip", "index"):
+    if unit in _INDEXED:
         with progress_bar("simulate", 1):
             row = _indexed_row(
                 unit,
@@ -94,6 +109,7 @@ def simulate(
                 source,
                 sink,
                 refused={"--iid": iid, "--timeline": timeline or None},
+                output={"levels": levels or None, "beats": beats},
                 how={
                     "simulator": simulator,
                     "waves": waves,
@@ -109,7 +125,9 @@ def simulate(
             raise typer.Exit(1)
         return
     if unit != "decoder":
-        raise ConfigError(f"unit must be decoder, ip or index, not {unit!r}")
+        raise ConfigError(f"unit must be decoder, {' or '.join(_INDEXED)}, not {unit!r}")
+    if beats is not None:
+        raise ConfigError(f"--beats does not go with --unit {unit}")
     case: Case
     if model is not None:
         case = model_case(model, tensor or [], max_weights=max_weights)
@@ -127,6 +145,7 @@ def simulate(
             sink=sink,
             simulator=simulator,
             stages=options.stages or 1,
+            levels=levels,
             waves=waves,
             waves_cycles=waves_cycles,
             timeline=timeline,
@@ -151,11 +170,13 @@ def _indexed_row(
     source: str,
     sink: str,
     refused: dict[str, object],
+    output: dict[str, object],
     how: dict[str, Any],
 ) -> dict[str, Any]:
     """Simulate a decoder with an index on a model.
 
-    ``refused`` are options that the unit does not take, ``how`` is passed on to the simulation.
+    ``refused`` are options that the unit does not take, ``output`` those that only IP blocks take,
+    ``how`` is passed on to the simulation.
 
     Raises
     ------
@@ -170,6 +191,7 @@ def _indexed_row(
         raise ConfigError("--source does not go with --unit ip: the memory decides, see --memory")
     if unit == "index":
         refused = refused | {"--memory": memory}
+        refused |= {f"--{name}": value for name, value in output.items()}
     for option, value in refused.items():
         if value is not None:
             raise ConfigError(f"{option} does not go with --unit {unit}")
@@ -177,8 +199,9 @@ def _indexed_row(
         raise ConfigError(f"--unit {unit} simulates a compressed model: name one")
     if unit == "index":
         return simulate_model(model, tensors, source=source, sink=sink, **how)
+    how = how | {name: value for name, value in output.items() if value is not None}
     return simulate_image(
-        model, tensors, memory=memory or "ideal", clock_mhz=clock, sink=sink, **how
+        model, tensors, unit=unit, memory=memory, clock_mhz=clock, source=source, sink=sink, **how
     )
 
 
@@ -186,7 +209,7 @@ def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the table of the simulation of a decoder with an index."""
     if not row["bit_exact"]:
         return [("case", row["case"]), ("NOT BIT-EXACT", row["mismatch"])]
-    if row["unit"] == "ip":
+    if row["unit"] != "index":
         checked, words = f"all of {row['weights']:,} weights", row["bus_words"]
     else:
         checked, words = f"{row['bits_checked']:,}", row["words"]
@@ -200,7 +223,7 @@ def indexed_rows(row: dict[str, Any]) -> list[tuple[str, str]]:
         ("measured / model", f"{row['cycles_to_model']:.3f}"),
         ("weights per cycle", f"{row['weights_per_cycle']:.1f}"),
     ]
-    if row["unit"] == "ip":
+    if row["unit"] != "index":
         lost = ", ".join(f"{name} {n:,}" for name, n in row["stall_cycles"].items())
         rows += [
             ("memory", f"{row['memory']}, decoder at {row['clock_mhz']:g} MHz"),

@@ -29,7 +29,9 @@ SYNTH_COLUMNS = (
     "design",
     "target",
     "LUT",
+    "LUT RAM",
     "FF",
+    "placed",
     "NAND2 eq.",
     "Fmax MHz",
     "min MHz",
@@ -85,7 +87,11 @@ def synth(
     unit_options: UnitOptions,
     as_json: Json = False,
 ) -> None:
-    """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents."""
+    """Synthesize the decoder: LUTs, flip-flops, Fmax over placement seeds, NAND2 equivalents.
+
+    LUT counts LUTs of logic, LUT RAM the cells of distributed memory, placed what nextpnr makes of
+    both. The critical path is that of the slowest seed, as nextpnr reports it.
+    """
     from xorloom.hw.flow.targets import QUICK, check_target
 
     placed = [check_target(name).family is not None for name in target or QUICK]
@@ -166,7 +172,9 @@ def synth_rows(reports: "list[SynthReport]") -> list[tuple[object, ...]]:
             report.design,
             TARGETS[report.target].title,
             "-" if report.lut is None else f"{report.lut:,}",
+            "-" if report.lut_ram is None else f"{report.lut_ram:,}",
             f"{report.ff:,}",
+            "-" if report.placed is None else f"{report.placed:,} {report.placed_cell}",
             "-" if report.nand2 is None else f"{report.nand2:,.0f}",
             "-" if report.fmax_mhz is None else f"{report.fmax_mhz:.1f}",
             "-" if report.fmax_min_mhz is None else f"{report.fmax_min_mhz:.1f}",

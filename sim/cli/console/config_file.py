@@ -2,7 +2,6 @@
 """Configuration files: decoder parameters in TOML, read beside flags, and written."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,11 @@ __all__ = ["ConfigFile", "blame_file", "config_text", "read_config"]
 
 def _keys() -> dict[str, tuple[Any, Any]]:
     """Return the type and the flag of every key; the flag has its range."""
-    kinds: dict[str, tuple[Any, Any]] = {"unit": (str, None), "clock": (float, None)}
+    kinds: dict[str, tuple[Any, Any]] = {
+        "unit": (str, None),
+        "name": (str, None),
+        "clock": (float, None),
+    }
     for field in (*fields(ConfigOptions), *fields(UnitOptions)):
         kind, option = get_args(field.type)
         plain = [part for part in get_args(kind) if part is not type(None)]
@@ -120,10 +123,13 @@ def config_text(
     options: ConfigOptions,
     unit: UnitOptions,
     *,
+    name: str | None,
     clock_mhz: float,
-    folder: Path,
 ) -> str:
     """Return the text of a file with all parameters of a unit, also those that were not given.
+
+    Those that a compressed model decides are in it, so the file needs neither the model nor a
+    place.
 
     Parameters
     ----------
@@ -131,30 +137,32 @@ def config_text(
         Name of the top module.
     plan : UnitPlan
         Made of ``options`` and ``unit``.
+    name : str or None
+        As it was given.
     clock_mhz : float
-    folder : Path
-        Folder of the file: the path of a model is relative to it.
     """
+    from xorloom.sim.generate.index_text import has_parameters, index_text
     from xorloom.sw.base.toml_text import toml_key
 
-    values: dict[str, Any] = {"unit": plan.name, "clock": clock_mhz}
-    if options.model is not None:
-        values["model"] = Path(os.path.relpath(options.model, folder)).as_posix()
-        values["tensor"] = options.tensor
-    else:
-        values |= {"value": plan.config.codec} | plan.config.to_dict()
-        if plan.config.codec == "block":
-            values["stages"] = plan.stages
-        if plan.indexes:
-            values |= {
-                "index": [index.codec for index in plan.indexes],
-                "index_bits": unit.index_bits,
-                "index_classes": unit.index_classes,
-                "density": unit.density,
-                "planes": plan.planes,
-            }
+    values: dict[str, Any] = {"unit": plan.name, "name": name, "clock": clock_mhz}
+    values |= {"value": plan.config.codec} | plan.config.to_dict()
+    if plan.config.codec == "block":
+        values["stages"] = plan.stages
+    if plan.indexes:
+        texts = [index_text(index) for index in plan.indexes]
+        named = texts if options.model is not None else unit.index or [plan.indexes[0].codec]
+        values["index"] = [
+            text if has_parameters(word) else word for text, word in zip(texts, named, strict=True)
+        ]
+        if values["index"] != texts:
+            values |= {"index_bits": unit.index_bits, "index_classes": unit.index_classes}
+        values |= {"density": unit.density, "planes": plan.planes}
     if plan.levels:
         values["levels"] = True
+    if plan.beats:
+        values["beats"] = plan.beats
+    if plan.pipeline:
+        values["pipeline"] = plan.pipeline
     values |= plan.memory
     lines = [
         "# All parameters of what lies beside this file. To make it again:",

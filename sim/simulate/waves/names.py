@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of states and causes, from the enum attributes of exported Verilog."""
+"""Names of states and causes, from the comments of exported Verilog."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xorloom.hw.flow.verilog.identifiers import JOINT
+
 __all__ = ["StateNames", "state_names"]
 
-_MODULE = re.compile(r"module \\?(\S+?)\s*\(")
-_TYPE = re.compile(r'\(\* enum_base_type = "(.*)" \*\)')
-_VALUE = re.compile(r'\(\* enum_value_([01]+) = "(.*)" \*\)')
-_SIGNAL = re.compile(r"(?:reg|wire|input|output)\b(?:\s+reg)?(?:\s+\[\d+:\d+\])?\s+\\?([^\s;=]+)")
+_MODULE = re.compile(r"module (\w+) \(")
+_STATES = re.compile(r"(\w+): (\w+): (\d+=\w+(?:, \d+=\w+)*)")
+_SIGNAL = re.compile(r"(?:(?:input|output) +)?(?:reg|wire) +(?:\[(\d+):0\] )?(\w+)")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class StateNames:
 def state_names(verilog: str) -> dict[str, StateNames]:
     """Return the enumerations of a design by the full names of their signals.
 
-    Amaranth names a module after its instance's path, so that the names are those of a waveform.
+    A module is named after its instance's path, so that the names are those of a waveform.
 
     Parameters
     ----------
@@ -32,16 +33,21 @@ def state_names(verilog: str) -> dict[str, StateNames]:
         Exported by this package.
     """
     found: dict[str, StateNames] = {}
-    module, name, values = "", "", dict[str, str]()
+    module, comment = "", ""
     for line in map(str.strip, verilog.splitlines()):
+        if line.startswith("//"):
+            comment = f"{comment} {line[2:].strip()}".strip()
+            continue
         if start := _MODULE.match(line):
-            module = start[1]
-        elif kind := _TYPE.match(line):
-            name = kind[1]
-        elif value := _VALUE.match(line):
-            values[value[1]] = value[2]
-        elif not line.startswith("(*"):
-            if values and (signal := _SIGNAL.match(line)):
-                found[f"{module}.{signal[1]}"] = StateNames(name, values)
-            name, values = "", {}
+            module = start[1].replace(JOINT, ".")
+        elif (
+            (signal := _SIGNAL.match(line))
+            and (states := _STATES.search(comment))
+            and states[1] == signal[2]
+        ):
+            bits = int(signal[1] or 0) + 1
+            pairs = (pair.split("=") for pair in states[3].split(", "))
+            values = {f"{int(value):0{bits}b}": name for value, name in pairs}
+            found[f"{module}.{signal[2]}"] = StateNames(states[2], values)
+        comment = ""
     return found

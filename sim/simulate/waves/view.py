@@ -23,7 +23,7 @@ def _below(unit: str, *names: str) -> tuple[str, ...]:
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("clock and reset", ("aclk", "aresetn")),
-    ("registers", ("s_axil_*", "irq", "registers.cause", "registers.done")),
+    ("registers", ("s_axil_*", "irq", "registers.first_cause", "registers.done_flag")),
     ("memory reads", ("m_axi_ar*", "m_axi_r*", "reader.level", "reader.flying")),
     ("bus in", ("s_axis_*",)),
     (
@@ -45,23 +45,23 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "window step",
         (
-            *_below("pipe", "available", "step", "emitted", "blocked"),
+            *_below("pipe", "available", "step", "full"),
             *_below("network", "chunk"),
         ),
     ),
     (
         "index",
         (
-            "*.table.table_state",
-            "*.core.hungry",
-            "*.core.stepping",
-            "*.trellis.core.chunk",
+            "*.table_unit.table_state",
+            "*.core.lane_0__hungry",
+            "*.core.lane_0__feed",
+            "*.trellis.core.newest",
             "*.trellis.core.o__valid",
             "*.unit.core.o__valid",
             "*.unit.core.o__ready",
         ),
     ),
-    ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.proceed")),
+    ("patches", ("*.lane_0.patch_unit.waiting", "*.lane_0.patch_unit.i__ready")),
     ("slices out", ("m_axis_*",)),
 )
 """Groups of signals that are shown, in this order: patterns of names below the top module."""
@@ -79,8 +79,7 @@ _ZOOM_PIXELS = 200
 def view_groups(variables: tuple[Variable, ...]) -> dict[str, list[Variable]]:
     """Return the groups that are not empty, and their variables.
 
-    A variable is in the first group that it fits. Names with a dollar sign belong to signals that
-    Amaranth has twice; they are left out.
+    A variable is in the first group that it fits.
     """
     groups: dict[str, list[Variable]] = {}
     shown: set[str] = set()
@@ -88,8 +87,7 @@ def view_groups(variables: tuple[Variable, ...]) -> dict[str, list[Variable]]:
         for pattern in patterns:
             for variable in variables:
                 name = variable.name.partition(".")[2]
-                fits = "$" not in name and fnmatchcase(name, pattern)
-                if fits and variable.name not in shown:
+                if fnmatchcase(name, pattern) and variable.name not in shown:
                     shown.add(variable.name)
                     groups.setdefault(title, []).append(variable)
     return groups

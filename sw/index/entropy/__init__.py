@@ -7,7 +7,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.index.rate_distortion import binary_entropy
-from xorloom.sw.spec.index_config import EntropyConfig
+from xorloom.sw.spec.index_config import N_OUT_MAX, EntropyConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.tensors.orders import runs
 
@@ -57,11 +57,14 @@ def _chunk_entropy(counts: np.ndarray) -> float:
     return -float(counts.sum() * (share * np.log2(share)).sum())
 
 
-def _configure(n_out: int, bus_bits: int, planes: int, **_wishes: object) -> EntropyConfig:
+def _configure(
+    n_out: int, bus_bits: int, planes: int, n_out_step: int, **_wishes: object
+) -> EntropyConfig:
     if n_out % _CHUNK:
+        step = math.lcm(n_out_step, _CHUNK * planes)
         raise ConfigError(
             f"the entropy index needs slices of whole {_CHUNK}-weight chunks, not {n_out} (with "
-            f"{planes} planes, make n_out a multiple of {_CHUNK * planes})"
+            f"{planes} planes, make n_out a multiple of {step}, at most {N_OUT_MAX})"
         )
     lanes = math.gcd(n_out // _CHUNK, EntropyConfig.lanes)
     return EntropyConfig(n_out=n_out, lanes=lanes, bus_bits=bus_bits)

@@ -66,8 +66,8 @@ def minterms_for(density: float, classes: int = 1) -> int:
     """
     least, most = 1 / 64, 15 / 32
     if not least <= density <= most:
-        raise ConfigError(
-            f"density must be between {least:.3f} and {most:.3f} for the trellis index, not "
+        raise ConfigError(  # both as decimals that are whole
+            f"density must be between {least:g} and {most:g} for the trellis index, not "
             f"{density} (the entropy and bitmap indexes take any)"
         )
     # Measured, see docs/decisions/index-codecs.md: a code a little denser than the mask; with

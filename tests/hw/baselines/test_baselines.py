@@ -5,34 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.lib import wiring
-from xorloom.hw.baselines.bitmask import BaselineBitmask
-from xorloom.hw.baselines.csr import BaselineCsr
-from xorloom.hw.baselines.dense import BaselineDense
-from xorloom.hw.baselines.rice import BaselineRice
 from xorloom.hw.flow.export import component_verilog
 from xorloom.sim.bench.baselines.config import BaselineConfig
 from xorloom.sim.bench.baselines.streams import decode_baseline, encode_baseline
 from xorloom.sim.datasets import iid
 from xorloom.sim.simulate.runner import build, run
 
+from tests.helpers.baselines import NAMES, unit
 from tests.helpers.rtl import StreamRun, drive
 
 SMALL = BaselineConfig(bus_bits=32, n_out=64, planes=1, lanes=4)
-UNITS: dict[str, Any] = {
-    "dense": BaselineDense,
-    "bitmask": BaselineBitmask,
-    "csr": BaselineCsr,
-    "rice": BaselineRice,
-}
-NAMES = tuple(UNITS)
-
-
-def unit(name: str, config: BaselineConfig) -> wiring.Component:
-    widths = {"bus_bits": config.bus_bits, "n_out": config.n_out, "planes": config.planes}
-    if name == "rice":
-        widths["lanes"] = config.lanes
-    return UNITS[name](**widths)
 
 
 def bus_words(stream: bytes, config: BaselineConfig) -> list[dict[str, int]]:

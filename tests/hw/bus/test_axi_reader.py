@@ -182,10 +182,10 @@ def test_axi_reader_of_any_shape(bus: int, align: int, max_burst: int, outstandi
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"bus_bits": 48}, "bus_bits must be a power of two, 8 to 1024, not 48"),
-        ({"max_burst": 200}, "max_burst must be a power of two, 1 to 256, not 200"),
-        ({"align_bytes": 16}, "align_bytes must be a power of two, 1 to 8, not 16"),
-        ({"address_bits": 11}, "address_bits must be 12 to 64, not 11"),
+        ({"bus_bits": 48}, "bus_bits must be a power of two between 8 and 1024, not 48"),
+        ({"max_burst": 200}, "max_burst must be a power of two between 1 and 256, not 200"),
+        ({"align_bytes": 16}, "align_bytes must be a power of two between 1 and 8, not 16"),
+        ({"address_bits": 11}, "address_bits must be between 12 and 64, not 11"),
     ],
 )
 def test_axi_burst_refuses_what_it_cannot_be(parameters: dict[str, int], text: str) -> None:

@@ -18,6 +18,7 @@ from xorloom.hw.flow.synth import (
 from xorloom.hw.flow.targets import QUICK, TARGETS
 from xorloom.hw.flow.tools import yosys
 from xorloom.hw.units import generate_unit
+from xorloom.sim.cli.commands.synth import SYNTH_COLUMNS, synth_rows
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
@@ -148,6 +149,30 @@ def test_synthesize_counts_a_literal_design(target: str) -> None:
     assert report.lut == (None if target == "gates" else 1)
     if target == "gates":
         assert report.nand2 == pytest.approx(2 * 5.67 + 2 * 2.0)
+
+
+# A memory of 16 words of 8 bits that is read at once, and an XOR of eight bits.
+MEMORY = """
+module t(input clk, input we, input [3:0] wa, input [3:0] ra, input [7:0] d, output reg [7:0] q);
+reg [7:0] m [0:15];
+reg [3:0] a;
+always @(posedge clk) begin a <= ra; if (we) m[wa] <= d; q <= m[a] ^ q; end
+endmodule
+"""
+
+
+@pytest.mark.synth
+def test_synthesize_tells_luts_of_logic_and_of_memory_and_what_is_placed() -> None:
+    report = synthesize(MEMORY, "t", "ecp5", seeds=1)
+    assert (report.lut, report.lut_ram, report.ff, report.ram) == (8, 2, 12, 0)
+    # 16 by 4 bits are two slices of RAM and one of write control, two LUTs each; a constant is one.
+    assert report.placed == 8 + 2 * 6 + 1
+    rows = synth_rows([report])
+    told = dict(zip(SYNTH_COLUMNS, rows[0], strict=True))
+    assert (told["LUT"], told["LUT RAM"], told["placed"]) == ("8", "2", "21 TRELLIS_COMB")
+    assert re.fullmatch(r"\S+ -> \S+: [\d.]+ ns, \d+ % wires", str(told["critical path"]))
+    assert synthesize(MEMORY, "t", "xilinx7", seeds=0).lut_ram == 2
+    assert synthesize(MEMORY, "t", "ice40", seeds=0).lut_ram is None
 
 
 @pytest.mark.synth

@@ -117,8 +117,27 @@ def test_decoder_reads_listed_values():
     assert again == beats
 
 
-def test_decoder_takes_a_beat_in_its_cycles():
-    config = EntropyConfig(n_out=512, lanes=16)
+@pytest.mark.parametrize("listed", [False, True])
+def test_decoder_inverts_values(listed):
+    """Both kinds of table; the encoder inverts none that lists its values."""
+    config = EntropyConfig(n_out=64, lanes=4)
+    pairs = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]], np.bool_)
+    some = pairs[np.random.default_rng(2).integers(0, 3, 16 * 20)].reshape(-1, 64)
+    mask = some if listed else random_mask(0.1, 20, config)
+    assert bool(encode(mask, config).table.listed) == listed
+    words = bus_words(pack(encode(mask, config), mask.size, config), config.bus_bits)
+    head = padded(HEADER_BYTES, config.bus_bytes) // config.bus_bytes
+    words[head] ^= 1 << 5
+    beats = entropy_decoder(config, words)
+    packed = [sum(int(bit) << n for n, bit in enumerate(row)) for row in mask]
+    assert beats == [row ^ (1 << 64) - 1 for row in packed]
+    ((found, _),) = decode(config, [(words[head:-1], len(beats))])
+    assert found == beats
+
+
+@pytest.mark.parametrize("lanes", [3, 16])
+def test_decoder_takes_a_beat_in_its_cycles(lanes):
+    config = EntropyConfig(n_out=32 * lanes, lanes=lanes)
     words, beats = prepare(random_mask(0.09, 32, config), config)
     ((found, at),) = decode(config, [(words, len(beats))])
     assert found == beats

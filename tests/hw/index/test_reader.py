@@ -9,6 +9,7 @@ from amaranth.hdl import Signal
 from xorloom.hw.index.decoder import IndexDecoder
 from xorloom.hw.index.reader import IndexReader
 from xorloom.hw.lib.countdown import Countdown
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sim.simulate.index import golden_index
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.bus import bus_words
@@ -45,12 +46,14 @@ CONFIGS: dict[str, IndexConfig] = {
 }
 
 
-def decode(config: IndexConfig, counts: list[int], **stalls: Any) -> StreamRun:
+def decode(
+    config: IndexConfig, counts: list[int], pipeline: str = PIPELINES[0], **stalls: Any
+) -> StreamRun:
     """Run streams back to back; compare all beats."""
     streams = [index_stream(config, count, seed) for seed, count in enumerate(counts)]
     words = [word for data in streams for word in bus_words(data, config.bus_bits)]
     beats = [golden_index(config, data) for data in streams]
-    run = drive(IndexDecoder(config), words, sum(map(len, beats)), **stalls)
+    run = drive(IndexDecoder(config, pipeline=pipeline), words, sum(map(len, beats)), **stalls)
     items = iter(run.items)
     for number, (count, masks) in enumerate(zip(counts, beats, strict=True)):
         for beat, mask in enumerate(masks):
@@ -60,6 +63,14 @@ def decode(config: IndexConfig, counts: list[int], **stalls: Any) -> StreamRun:
             assert (item.mask ^ mask) & ((1 << live) - 1) == 0, where
             assert item.last == (beat == len(masks) - 1), where
     return run
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("trellis")])
+def test_small_index_decoder_equals_golden_model_under_stalls(name: str) -> None:
+    config = CONFIGS[name]
+    n = config.n_out
+    counts = [12 * n, 1, 0, n, 0, 3 * n + 1, n - 1, 17 * n]
+    decode(config, counts, pipeline="small", source=0.3, sink=0.3)
 
 
 @pytest.mark.long

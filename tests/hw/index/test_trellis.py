@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
-from xorloom.hw.index.trellis import IndexTrellis
+from xorloom.hw.index.decoder import ordinary_core
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.golden.index.trellis import trellis_mask
 from xorloom.sw.spec.index_config import TrellisConfig
 
@@ -41,18 +42,24 @@ def chunks_and_masks(config: TrellisConfig, beats: int, seed: int) -> tuple[list
 @pytest.mark.parametrize(
     ("source", "sink"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4), (0.1, 0.9)]
 )
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_index_trellis_equals_its_twin_under_stalls(name: str, source: float, sink: float) -> None:
+def test_index_trellis_equals_its_twin_under_stalls(
+    name: str, pipeline: str, source: float, sink: float
+) -> None:
     config = CONFIGS[name]
     chunks, masks = chunks_and_masks(config, 60, 3)
-    run = drive(IndexTrellis(config), chunks, len(masks), source=source, sink=sink)
+    dut = ordinary_core(config, pipeline=pipeline)
+    run = drive(dut, chunks, len(masks), source=source, sink=sink)
     assert run.items == masks
 
 
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_index_trellis_takes_a_chunk_per_cycle_with_its_latency(name: str) -> None:
+def test_index_trellis_takes_a_chunk_per_cycle_with_its_latency(name: str, pipeline: str) -> None:
     config = CONFIGS[name]
-    core = IndexTrellis(config)
+    core = ordinary_core(config, pipeline=pipeline)
+    assert core.latency == {"fast": 5, "small": 4}[pipeline]
     chunks, masks = chunks_and_masks(config, 60, 4)
     run = drive(core, chunks, len(masks))
     assert run.in_at == list(range(run.in_at[0], run.in_at[0] + len(chunks)))
@@ -62,10 +69,11 @@ def test_index_trellis_takes_a_chunk_per_cycle_with_its_latency(name: str) -> No
 
 
 @pytest.mark.parametrize("how", ["clear", "reset"])
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_index_trellis_starts_anew_after(name: str, how: str) -> None:
+def test_index_trellis_starts_anew_after(name: str, pipeline: str, how: str) -> None:
     config = CONFIGS[name]
-    dut = IndexTrellis(config)
+    dut = ordinary_core(config, pipeline=pipeline)
 
     async def bench(ctx: Any, reset: Signal) -> None:
         rng = random.Random(7)

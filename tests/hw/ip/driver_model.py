@@ -63,7 +63,7 @@ class Model:
         elif self.queue:
             self.taken.append(self.queue.pop(0))
             self.left = self.work
-        self.sticky["IDLE"] |= before and not self.busy
+        self.sticky["IDLE"] = int(not self.busy and (before or self.sticky["IDLE"]))
 
     def read(self, offset: int) -> int:
         self.moment()

@@ -11,6 +11,7 @@ from xorloom.hw.ip.registers import Registers
 from tests.helpers.rtl import simulate
 
 SIZES = {"bus_bits": 64, "n_out": 256, "planes": 4, "kinds": 0x70, "network": 0xDEADBEEF}
+SIZES |= {"levels": True, "planar": False}
 READER = {"reader": True, "address_bits": 40, "align_bytes": 8}
 
 

@@ -21,6 +21,7 @@ from xorloom.hw.ip.csr import (
 )
 
 SIZES = {"bus_bits": 64, "n_out": 256, "planes": 4, "kinds": 0x70, "network": 0xDEADBEEF}
+SIZES |= {"levels": 0, "planar": 0}
 READER = {"reader": 1, "address_bits": 40, "align_bytes": 8, "queue": 4}
 
 
@@ -104,6 +105,8 @@ def test_identity_tells_how_a_decoder_was_built() -> None:
     assert words["CONFIG"] == 64 | 4 << 12 | 40 << 20 | 1 << 27 | 4 << 28
     assert words["SHAPE"] == 256 | 8 << 16
     assert (words["KINDS"], words["NETWORK"]) == (0x70, 0xDEADBEEF)
+    for flag, bit in (("levels", 29), ("planar", 30)):
+        assert identity(**(SIZES | {flag: 1}), **READER)["SHAPE"] == words["SHAPE"] | 1 << bit
     words = identity(**SIZES, **(READER | {"reader": 0}))
     assert words["CONFIG"] == 64 | 4 << 12
     assert words["SHAPE"] == 256

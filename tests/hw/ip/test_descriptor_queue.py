@@ -106,6 +106,30 @@ def test_registers_without_a_reader_ignore_starts() -> None:
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize(
+    ("bits", "last"), [(12, 0xFF8), (32, 0xFFFF_FFF8), (40, 0xFF_FFFF_FFF8), (64, (1 << 64) - 8)]
+)
+def test_registers_refuse_what_lies_beyond_memory(bits: int, last: int) -> None:
+    """The last word of memory can be read; nothing is wrapped, and no address is cut."""
+    good = [(last, 8), (last - 8, 16), (0, min(1 << bits, 0xFFFF_FFF8)), (0, 8)]
+    bad = [(last, 16), (last - 8, 24), (last, 0xFFFF_FFF8)]
+    bad += [(1 << bit, 8) for bit in range(bits, 64)] + [(last + 8 + 8, 8)] * (bits < 64)
+
+    async def test(bus: Bus) -> None:
+        for pair in [item for both in zip(bad, good * len(bad), strict=False) for item in both]:
+            address, length = pair
+            await bus.write("ADDRESS_HI", VALUE=address >> 32)
+            await bus.write("ADDRESS_LO", VALUE=address & 0xFFFFFFFF)
+            await bus.write("LENGTH", VALUE=length)
+            await bus.write("CONTROL", START=1)
+            cause = Cause.DESCRIPTOR if pair in bad else Cause.NONE
+            assert await bus.status() == (0, int(pair in bad), cause), pair
+            assert await bus.queued() == ([] if pair in bad else [pair]), pair
+            await bus.write("STATUS", ERROR=1)
+
+    with_bus(test, address_bits=bits)
+
+
 @pytest.mark.parametrize("depth", [2, 4])
 def test_descriptor_queue_equals_a_list_at_every_clock(depth: int) -> None:
     dut = DescriptorQueue(bus_bytes=4, address_bits=16, align_bytes=2, depth=depth)
@@ -113,31 +137,38 @@ def test_descriptor_queue_equals_a_list_at_every_clock(depth: int) -> None:
 
     async def bench(ctx: Any, _reset: Signal) -> None:
         queue: list[tuple[int, int]] = []
-        starts, now = False, (0, 4)
+        checks, starts, coming, now = False, False, False, (0, 4)
         fullest = 0
         for clock in range(1500):
-            if not starts:
-                now = rng.getrandbits(16), rng.choice([0, 2, 4, 8, 12, 1 << 31])
-            start, ready = rng.random() < 0.5, rng.random() < (clock // 100 % 3) / 2
+            if not (checks or starts or coming):
+                length = rng.choice([0, 2, 4, 8, 12, 1 << 15, 1 << 31, (1 << 32) - 4])
+                top = rng.choice([0, 1, 2, 4])  # the descriptor ends near the top of memory
+                near = ((1 << 16) - length + rng.randrange(-top, top + 1)) % (1 << 16)
+                now = rng.choice([rng.getrandbits(16), near]), length
+            # The descriptor stands still from the clock before a start to the second after it.
+            start, coming = coming, rng.random() < 0.5
+            ready = rng.random() < (clock // 100 % 3) / 2
+            ctx.set(dut.beyond, now[0] % 16 == 6)
             flush = rng.random() < 0.03
             ctx.set(dut.descriptor, {"address": now[0], "length": now[1]})
             for signal, bit in ((dut.start, start), (dut.o.ready, ready), (dut.flush, flush)):
                 ctx.set(signal, bit)
-            bad = now[0] % 2 or not now[1] or now[1] % 4
+            bad = now[0] % 2 or not now[1] or now[1] % 4 or sum(now) > 1 << 16
+            bad = bad or now[0] % 16 == 6
             full = len(queue) == depth
             refused = Cause.DESCRIPTOR if bad else Cause.BUSY
             assert ctx.get(dut.space) == depth - len(queue)
-            assert ctx.get(dut.busy) == (starts or bool(queue))
+            put = [now] if starts and not bad and not full else []
+            assert ctx.get(dut.busy) == bool(put or queue)
             assert ctx.get(dut.refused) == (starts and bool(bad or full))
             assert not ctx.get(dut.refused) or ctx.get(dut.cause) == refused
             assert ctx.get(dut.o.valid) == bool(queue)
             if queue:
                 item = ctx.get(dut.o.payload)
                 assert (item.address, item.length) == queue[0], f"clock {clock}"
-            put = [now] if starts and not bad and not full else []
             queue = [] if flush else queue[bool(queue) and ready :] + put
             fullest = max(fullest, len(queue))
-            starts = start and not flush
+            checks, starts = start and not flush, checks and not flush
             await ctx.tick()
         assert fullest == depth
 

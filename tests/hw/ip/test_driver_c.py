@@ -2,6 +2,7 @@
 """The C driver: its sources, its accesses, and both drivers on the RTL."""
 
 import ctypes
+import random
 import re
 import shutil
 from dataclasses import asdict
@@ -17,6 +18,9 @@ from xorloom.hw.ip.driver.driver import DecoderFault, DecoderInfo
 from xorloom.hw.ip.registers import Registers
 from xorloom.sim.simulate.runner import build, run
 from xorloom.sw.base.errors import ToolError
+from xorloom.sw.golden.output import weight_output
+from xorloom.sw.golden.weights import WeightBeat
+from xorloom.sw.spec.layout import BEATS, BeatLayout
 
 from tests.hw.ip.driver_model import Blocking, Model, streams
 from tests.hw.ip.register_bus import READER, SIZES
@@ -46,6 +50,45 @@ def test_c_driver_enables_interrupts(library: Path) -> None:
     driver = CDriver(library, (model := Model()).read, model.write)
     driver.interrupts(MAP["IRQ_ENABLE"].pack(DONE=1, ERROR=1))
     assert model.words["IRQ_ENABLE"] == 0b110
+
+
+@pytest.mark.parametrize("form", BEATS)
+@pytest.mark.parametrize("levels", [False, True])
+@pytest.mark.parametrize(("n_out", "planes"), [(64, 1), (128, 2), (192, 3), (63, 3), (512, 3)])
+def test_c_driver_finds_weights_in_what_a_dma_engine_stores(
+    n_out: int, planes: int, levels: bool, form: str, library: Path
+) -> None:
+    layout = BeatLayout(n_out, planes, levels, form)
+    code = ctypes.CDLL(str(library))
+    code.xorloom_stored_bytes.restype = ctypes.c_size_t
+    device = driver_c.CDevice(n_out=n_out, planes=planes, levels=levels, planar=not layout.packed)
+    rng = random.Random(1)
+    table = [rng.randrange(-128, 128) for _ in range(1 << planes)]
+    for weights in (1, 8, 9, layout.lanes, layout.lanes + 1, 2 * layout.lanes + 17):
+        codes = [rng.getrandbits(planes) for _ in range(weights)]
+        masks = [rng.getrandbits(1) for _ in range(weights)]
+        beats = []
+        for at in range(0, weights, layout.lanes):
+            end = min(weights, at + layout.lanes)
+            bits = sum(codes[k] << (k - at) * planes for k in range(at, end))
+            mask = sum(masks[k] << k - at for k in range(at, end))
+            valid = n_out if end == at + layout.lanes else (end - at) * planes
+            beats.append(WeightBeat(bits, mask, valid, end == weights))
+        stored = bytes(
+            beat.data >> 8 * at & 255
+            for beat in weight_output(layout, beats, table)
+            for at in range(layout.bytes)
+            if beat.keep >> at & 1
+        )
+        size = code.xorloom_stored_bytes(ctypes.byref(device), ctypes.c_size_t(weights))
+        assert size == len(stored)
+        found, value = [], ctypes.c_int32()
+        for k in range(weights):
+            place = ctypes.c_size_t(k)
+            kept = code.xorloom_weight(ctypes.byref(device), stored, place, ctypes.byref(value))
+            found.append((kept, value.value))
+        means = [table[c] for c in codes] if levels else codes
+        assert found == list(zip(masks, means, strict=True))
 
 
 def test_c_driver_reaches_mapped_registers(library: Path) -> None:

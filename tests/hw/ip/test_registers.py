@@ -132,6 +132,18 @@ def test_registers_are_idle_when_the_last_is_over() -> None:
         assert (await bus.read("STATUS"))["IDLE"] == 0
         bus.ctx.set(bus.dut.busy, 0)
         assert (await bus.read("STATUS"))["IDLE"] == 1
+        await bus.start(0, 8)
+        status = await bus.read("STATUS")
+        assert (status["BUSY"], status["IDLE"]) == (1, 0)
+
+    with_bus(test)
+
+
+def test_registers_are_not_idle_because_a_start_was_refused() -> None:
+    async def test(bus: Bus) -> None:
+        await bus.start(0, 7)
+        status = await bus.read("STATUS")
+        assert (status["BUSY"], status["IDLE"], status["ERROR"]) == (0, 0, 1)
 
     with_bus(test)
 
@@ -184,9 +196,9 @@ def test_registers_abort_of_nothing_is_no_error() -> None:
         ({"planes": 256}, "planes must be between 1 and 255, not 256"),
         ({"kinds": -1}, "kinds must be between 0 and 4294967295, not -1"),
         ({"network": 1 << 32}, "network must be between 0 and 4294967295"),
-        ({"queue": 16}, "queue must be between 2 and 8, not 16"),
-        ({"queue": 3}, "queue must be a power of two, not 3"),
-        ({"align_bytes": 24}, "align_bytes must be a power of two, not 24"),
+        ({"queue": 16}, "queue must be a power of two between 2 and 8, not 16"),
+        ({"queue": 3}, "queue must be a power of two between 2 and 8, not 3"),
+        ({"align_bytes": 24}, "align_bytes must be a power of two between 1 and 8, not 24"),
         ({"address_bits": 65}, "address_bits must be between 12 and 64, not 65"),
     ],
 )

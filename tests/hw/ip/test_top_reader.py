@@ -43,6 +43,9 @@ class Cases:
         if at is None:
             at = self._free + len(self.memory) % 7
             self._free += len(data) + 16
+        end = at + len(data)
+        clashes = [hex(k) for k, old in self.memory.items() if k < end and at < k + len(old)]
+        assert not clashes, f"{at:#x} to {end:#x} is taken by {clashes}"
         self.memory[at] = data
         return at, len(data)
 
@@ -101,7 +104,7 @@ def add_good(cases: Cases, count: int) -> None:
 def add_errors(cases: Cases, step: int) -> None:
     """A bus error in any word, also in the second of two streams."""
     for k, data in enumerate(SHORT):
-        at, size = cases.place(data, 0x20000 + 0x1000 * k)
+        at, size = cases.place(data, 0x8000 + 0x1000 * k)
         other = cases.place(SHORT[1 - k])
         maybe = replace(good(FORMATS[1 - k], SHORT[1 - k]), whole=None)
         for word in range(0, size, 4 * step):
@@ -118,7 +121,7 @@ def add_errors(cases: Cases, step: int) -> None:
                 cases.add(
                     f"{cause} {word} second",
                     {"decode": [other, (at, size)]} | errors,
-                    [maybe, LOST],
+                    [good(FORMATS[1 - k], SHORT[1 - k]), LOST],
                     {cause},
                     **stalls,
                 )
@@ -147,11 +150,12 @@ def add_faults(cases: Cases, count: int) -> None:
             which = rng.randrange(2)
             text = SHORT[which] if n != bad_at else bytes(data)
             descriptors.append(cases.place(text))
-            streams.append(
-                replace(good(FORMATS[which], SHORT[which]), whole=None) if n != bad_at else Stream()
-            )
-            if n == bad_at and kind == 3:
-                streams[-1] = replace(good(FORMATS[k], SHORT[k]), whole=None)
+            # What comes before the bad one comes out whole; what comes behind it may be given up.
+            must = True if n < bad_at else None
+            streams.append(replace(good(FORMATS[which], SHORT[which]), whole=must))
+            if n == bad_at:
+                # Of kind 3 the stream itself is right.
+                streams[-1] = good(FORMATS[k], SHORT[k]) if kind == 3 else Stream()
         causes = {"HEADER", "NETWORK", "CRC", "LENGTH", "TRUNCATED"}
         # The second way starts on after the fault, as software does that has not looked yet.
         way = ("decode", "starts")[number // 10 % 2]
@@ -162,7 +166,7 @@ def add_refused(cases: Cases) -> None:
     """Descriptors that are wrong, and starts while the queue is full: nothing is disturbed."""
     at, size = cases.place(LONG[0])
     whole = good(FORMATS[0], LONG[0])
-    for bad in ((at, 0), (at, size - 1), (at, 2), (at, 3)):
+    for bad in ((at, 0), (at, size - 1), (at, 2), (at, 3), ((1 << 32) - 4, 8)):
         for order in range(3):
             starts = [(at, size), (at, size)]
             starts.insert(order, bad)

@@ -143,11 +143,10 @@ def add_shapes(cases: Cases) -> None:
             then = ([rest + FOLLOW[k]], [Stream()], {"HEADER", "TRUNCATED"})
             cases.add(f"begun after {n}", then, ([data], [whole], {"NONE"}))
         for n in (1, 2, 5, 6, 7, 40):
-            # The stream itself is right; it may be given up for what follows it.
+            # The stream itself is right, so it comes out whole.
             surplus = [data + bytes(4 * n)]
             causes = {"HEADER", "TRUNCATED"}
-            maybe = replace(whole, whole=None)
-            cases.add(f"{n} words more", ([*surplus, FOLLOW[k]], [maybe, AFTER[k]], causes))
+            cases.add(f"{n} words more", ([*surplus, FOLLOW[k]], [whole, AFTER[k]], causes))
         # Between streams of a packet nothing need be said.
         cases.add("streams", ([data + FOLLOW[k] + data], [whole, AFTER[k], whole], {"NONE"}))
 
@@ -252,8 +251,8 @@ def add_combinations(cases: Cases, count: int) -> None:
             if rng.randrange(2):
                 chosen = [rng.choice(rights) for _ in range(rng.randint(1, 3))]
                 packets.append(b"".join(data for _, data in chosen))
-                # A fault takes what is still in the pipeline with it.
-                streams += [good(*pair, must=False) for pair in chosen]
+                # A fault takes nothing with it but the rest of its own packet.
+                streams += [good(*pair) for pair in chosen]
             else:
                 packets.append(rng.choice(bad) + rng.choice([b"", b"", FOLLOW[0]]))
                 streams.append(Stream())

@@ -23,11 +23,14 @@ class BitMonitor(wiring.Component):
 
     ``go`` chooses its word and ``at`` its place there. ``bad``: a chunk has a 1 elsewhere, or
     lacks it, or holds bits that have not gone in; or more bits are inside than can be.
-    ``skips``: chunks that are not taken are taken for taken, which must be found out.
+    ``skips``: chunks that are not taken are taken for taken, which must be found out. ``free``:
+    all chunks are taken, and the gearbox waits at its ``go``.
     """
 
-    def __init__(self, dut: Any, bus: int, unit: int, *, skips: bool = False) -> None:
-        self._dut, self._bus, self._unit, self._skips = dut, bus, unit, skips
+    def __init__(
+        self, dut: Any, bus: int, unit: int, *, skips: bool = False, free: bool = False
+    ) -> None:
+        self._dut, self._bus, self._unit, self._skips, self._free = dut, bus, unit, skips, free
         super().__init__({"valid": In(1), "go": In(1), "ready": In(1), "at": In(4), "bad": Out(1)})
 
     def elaborate(self, _platform: object) -> Module:
@@ -43,7 +46,8 @@ class BitMonitor(wiring.Component):
             marks.eq(self.go & ~sent),
             dut.i.valid.eq(self.valid),
             dut.i.payload.eq(marks << at),
-            dut.o.ready.eq(self.ready),
+            dut.o.ready.eq(self.ready | self._free),
+            dut.go.eq(self.ready | (not self._free)),
             enters.eq(dut.i.valid & dut.i.ready),
             leaves.eq(dut.o.valid & (dut.o.ready | self._skips)),
             fits.eq(inside & (ahead < self._unit)),
@@ -71,6 +75,12 @@ class BitMonitor(wiring.Component):
 def test_gearbox_keeps_every_bit_at_its_place(name: str, tmp_path: Path) -> None:
     bus, unit = SHAPES[name]
     prove(BitMonitor(FixedGearbox(bus_bits=bus, unit_bits=unit), bus, unit), tmp_path)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_free_gearbox_keeps_every_bit_at_its_place(name: str, tmp_path: Path) -> None:
+    bus, unit = SHAPES[name]
+    prove(BitMonitor(FixedGearbox(bus_bits=bus, unit_bits=unit), bus, unit, free=True), tmp_path)
 
 
 def test_gearbox_with_two_stages_keeps_every_bit_at_its_place(

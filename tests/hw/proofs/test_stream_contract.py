@@ -2,6 +2,8 @@
 """The stream contract, proved: an offer stays, unchanged, until it is taken.
 
 Proofs are by temporal induction in Yosys, from any state and for all inputs (reset included).
+Of a window decoder that runs free the parts are proved: its queue in test_stream_units, and that it
+puts no more than the slack into it in test_window.
 """
 
 from collections.abc import Callable
@@ -17,15 +19,15 @@ from xorloom.hw.block.decoder import BlockDecoder
 from xorloom.hw.block.lane import BlockLane
 from xorloom.hw.block.parser import BlockParser
 from xorloom.hw.block.patch_unit import PatchUnit
+from xorloom.hw.block.skid_buffer import SkidBuffer
 from xorloom.hw.block.xor_network import XorNetwork
 from xorloom.hw.direct.decoder import DirectDecoder
 from xorloom.hw.flow.tools import yosys
 from xorloom.hw.index.bitmap import IndexBitmap
+from xorloom.hw.index.decoder import ordinary_core
 from xorloom.hw.index.entropy import IndexEntropy
 from xorloom.hw.index.hashed import IndexHashed
 from xorloom.hw.index.none import IndexNone
-from xorloom.hw.index.trellis import IndexTrellis
-from xorloom.hw.lib.skid_buffer import SkidBuffer
 from xorloom.hw.window.decoder import WindowDecoder
 from xorloom.sw.base.errors import ToolError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
@@ -97,19 +99,23 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
     "block_parser": lambda: BlockParser(CONFIG),
     # One lane: that lanes move in lockstep is not inductive by itself.
     "block_decoder_1_lane": lambda: BlockDecoder(replace(CONFIG, lanes=1)),
-    "window_decoder": lambda: WindowDecoder(WINDOW),
-    "window_decoder_n_in_is_bus": lambda: WindowDecoder(replace(WINDOW, n_in=32)),
-    "window_decoder_n_in_is_2_words": lambda: WindowDecoder(replace(WINDOW, n_in=64)),
+    "window_decoder": lambda: WindowDecoder(WINDOW, pipeline="small"),
+    "window_decoder_n_in_is_bus": lambda: WindowDecoder(replace(WINDOW, n_in=32), pipeline="small"),
+    "window_decoder_n_in_is_2_words": lambda: WindowDecoder(
+        replace(WINDOW, n_in=64), pipeline="small"
+    ),
     "index_entropy": lambda: IndexEntropy(EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)),
     "index_bitmap": lambda: IndexBitmap(BitmapConfig(n_out=9)),
     "index_hashed": lambda: IndexHashed(HashedConfig(n_out=9)),
     "index_none": lambda: IndexNone(NoneConfig(n_out=9)),
-    "index_trellis": lambda: IndexTrellis(TRELLIS),
-    "index_trellis_classes": lambda: IndexTrellis(replace(TRELLIS, classes=4)),
+    "index_trellis": lambda: ordinary_core(TRELLIS, pipeline="small"),
+    "index_trellis_classes": lambda: ordinary_core(replace(TRELLIS, classes=4), pipeline="small"),
     "direct_decoder": lambda: DirectDecoder(DIRECT),
     "direct_decoder_n_in_is_bus": lambda: DirectDecoder(replace(DIRECT, n_in=32)),
     "direct_decoder_levels": lambda: DirectDecoder(DIRECT, levels=True),
-    "window_decoder_patches": lambda: WindowDecoder(replace(WINDOW, n_in=32, patches=1)),
+    "window_decoder_patches": lambda: WindowDecoder(
+        replace(WINDOW, n_in=32, patches=1), pipeline="small"
+    ),
 }
 BROKEN = {unit.__name__: unit for unit in (ForgetfulRegister, FickleRegister, PassThrough)}
 

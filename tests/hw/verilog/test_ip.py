@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ INDEXES = (
     TrellisConfig(n_in=8, n_out=32, window=8, bus_bits=32),
     BitmapConfig(n_out=32, bus_bits=32),
 )
-REGISTERS = ["registers.md", "xorloom_registers.h", "xorloom_registers.py"]
+REGISTERS = ["xorloom_registers.md", "xorloom_registers.py", "xorloom_registers.h"]
+DRIVER = ["xorloom.h", "xorloom.c"]
 
 
 @pytest.mark.parametrize("unit", IP_UNITS)
@@ -33,12 +35,14 @@ def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> Non
     verilog = generate_unit(unit, WINDOW, indexes=INDEXES, planes=2, masked=False, memory=memory)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == IP_UNITS[unit]
-    assert f"module {verilog.name}(" in verilog.text
+    assert f"module {verilog.name} (\n" in verilog.text
     reader = {"address_bits": 32, "outstanding": 2, "max_burst": 256, "align_bytes": 4}
     assert manifest["config"] == WINDOW.to_dict() | {
         "planes": 2,
         "masked": False,
         "reader": unit == "ip",
+        "beats": "packed",
+        "pipeline": "fast",
     } | (reader if memory else {})
     assert manifest["network_id"] == f"{network_id(WINDOW):08x}"
     assert manifest["indexes"] == [
@@ -54,9 +58,17 @@ def test_generate_ip_manifest_tells_planes_codecs_and_networks(unit: str) -> Non
     assert manifest["sha256"] == hashlib.sha256(verilog.text.encode()).hexdigest()
     ports = manifest["ports"]
     assert ports["m_axis_tdata"] == {"direction": "out", "bits": 64 + 32}
+    assert ports["m_axis_tkeep"] == {"direction": "out", "bits": 8 + 4}
     assert ports["irq"] == {"direction": "out", "bits": 1}
     assert ports["s_axil_awaddr"]["direction"] == "in"
     assert ("m_axi_araddr" in ports, "s_axis_tdata" in ports) == (unit == "ip", unit != "ip")
+
+
+def test_generate_ip_with_planar_beats_has_no_tkeep() -> None:
+    verilog = generate_unit("stream-ip", WINDOW, indexes=INDEXES, planes=2, beats="planar")
+    assert verilog.manifest["config"]["beats"] == "planar"
+    assert verilog.manifest["ports"]["m_axis_tdata"]["bits"] == 64 + 32
+    assert "m_axis_tkeep" not in verilog.manifest["ports"]
 
 
 def test_generate_ip_gives_same_bytes_in_any_process() -> None:
@@ -75,24 +87,25 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
     sizes = ("--n-in", 16, "--n-out", 64, "--window", 64, "--bus-bits", 32)
     codecs = ("--index", "entropy", "--index", "trellis", "--index-bits", 0.25)
     out, _ = xorloom(*arguments, *sizes, *codecs)
-    names = ["xorloom_ip.v", "xorloom_ip.json", *REGISTERS]
     listed = [Path(line).name for line in out.split()]
+    top = listed[0].removesuffix(".v")
+    assert re.fullmatch(r"xorloom_ip_[0-9a-f]{6}", top)
+    names = [f"{top}.v", f"{top}.json", f"{top}.toml", *REGISTERS, *DRIVER]
     assert listed[: len(names)] == names  # what else comes, see test_generate.py
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(listed)
-    manifest = json.loads((tmp_path / "xorloom_ip.json").read_text())
+    manifest = json.loads((tmp_path / f"{top}.json").read_text())
     assert manifest["config"]["address_bits"] == 40
     assert [index["codec"] for index in manifest["indexes"]] == ["entropy", "trellis"]
     assert manifest["indexes"][1]["config"]["n_in"] == 8  # 0.25 of 32 weights
-    assert (
-        (tmp_path / "registers.md").read_text().startswith("# Registers of the xorloom decoder\n")
-    )
+    tables = (tmp_path / "xorloom_registers.md").read_text()
+    assert tables.startswith("# Registers of the xorloom decoder\n")
     assert "#define XORLOOM_CONTROL 0x20u\n" in (tmp_path / "xorloom_registers.h").read_text()
     constants: dict[str, int] = {}
     exec((tmp_path / "xorloom_registers.py").read_text(), constants)
     assert constants["CONTROL"] == MAP["CONTROL"].offset
     model = ("generate", "--unit", "stream-ip", "-o", tmp_path / "s", *sizes, "--index", "bitmap")
     xorloom(*model)
-    assert (tmp_path / "s" / "xorloom_stream_ip.v").exists()
+    assert list((tmp_path / "s").glob("xorloom_stream_ip_??????.v"))
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -104,6 +117,8 @@ def test_generate_ip_writes_the_register_map_beside_the_verilog(tmp_path: Path) 
             "--max-burst, --align-bytes goes with --unit ip, which reads memory, not stream-ip",
         ),
         (["--outstanding", 2], "--outstanding goes with --unit ip, which reads memory, not decode"),
+        (["--beats", "planar"], "--beats goes with --unit ip or stream-ip, not decoder"),
+        (["--unit", "ip", "--beats", "wide"], "beats must be packed or planar, not 'wide'"),
         (["--unit", "ip", "--align-bytes", 3], "align_bytes must be a power of two"),
         (["--unit", "ip", "--outstanding", 0], "outstanding must be at least 1, not 0"),
         (

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Signal
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.hw.window.decoder import WindowDecoder, WindowUnit
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.window import window_control
 from xorloom.sw.spec.config import WindowConfig
 
@@ -77,11 +79,13 @@ def golden_steps(config: WindowConfig, stream: WindowStream) -> int:
     return golden_slices(config, stream)[-1][1]
 
 
-def decode(config: WindowConfig, streams: list[WindowStream], **stalls: Any) -> StreamRun:
+def decode(
+    config: WindowConfig, streams: list[WindowStream], *, pipeline: str = "fast", **stalls: Any
+) -> StreamRun:
     """Run streams back to back; compare all slices."""
     words = [word for stream in streams for word in stream.words]
     expected = [item for stream in streams for item in stream.slices]
-    run = drive(WindowDecoder(config), words, len(expected), **stalls)
+    run = drive(WindowDecoder(config, pipeline=pipeline), words, len(expected), **stalls)
     for number, (item, (bits, valid_bits, last)) in enumerate(
         zip(run.items, expected, strict=True)
     ):
@@ -94,8 +98,9 @@ def decode(config: WindowConfig, streams: list[WindowStream], **stalls: Any) -> 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize(("source", "sink"), STALLS)
+@pytest.mark.parametrize("pipeline", ["fast", pytest.param("small", marks=pytest.mark.long)])
 def test_window_decoder_equals_golden_model_under_stalls(
-    name: str, source: float, sink: float
+    name: str, source: float, sink: float, pipeline: str
 ) -> None:
     config = CONFIGS[name]
     slices = 2 * config.frame + 8  # the third frame begins
@@ -108,16 +113,17 @@ def test_window_decoder_equals_golden_model_under_stalls(
         if config.frame == 16:
             gaps = {b - a for a, b in pairwise(streams[0].patched)}
             assert 1 in gaps, "no two neighbours have patches"
-    decode(config, streams, source=source, sink=sink)
+    decode(config, streams, pipeline=pipeline, source=source, sink=sink)
 
 
 @pytest.mark.parametrize("name", ["n_in_is_bus", "n_in_is_wide_bus", "n_in_half_of_bus", "patches"])
-def test_window_decoder_makes_one_step_per_cycle(name: str) -> None:
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_window_decoder_makes_one_step_per_cycle(pipeline: str, name: str) -> None:
     config = CONFIGS[name]
     overheads = set()
     for count in (20, 50, 90):
         stream = window_stream(config, count * config.n_out, count, slow=2)
-        run = decode(config, [stream])
+        run = decode(config, [stream], pipeline=pipeline)
         payload = run.out_at[-1] - run.in_at[len(header_words(config, 0, 0)) - 1]
         # The steps that the golden model makes, not the chunks that fill the last word.
         overheads.add(payload - golden_steps(config, stream))
@@ -130,16 +136,17 @@ def test_window_decoder_makes_one_step_per_cycle(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["n_in_is_bus", "patches"])
 @pytest.mark.parametrize("deframed", [False, True])
-def test_window_decoder_latency_is_what_it_says(name: str, deframed: bool) -> None:
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_window_decoder_latency_is_what_it_says(pipeline: str, name: str, deframed: bool) -> None:
     config = CONFIGS[name]
     assert config.n_in == config.bus_bits
     stream = window_stream(config, 30 * config.n_out, 7)
     head = len(header_words(config, 0, 0))
     if deframed:
-        dut: Any = WindowDecoder(config)
+        dut: Any = WindowDecoder(config, pipeline=pipeline)
         run = drive(dut, stream.words, 30)
     else:
-        dut = WindowUnit(config)
+        dut = WindowUnit(config, pipeline=pipeline)
         count = {"data": 30 * config.n_out << 32 % config.bus_bits, "mark": 1}
         words = [{"data": word, "mark": 0} for word in stream.words[head:-1]]
         run = drive(dut, [count, *words, {"data": 0, "mark": 1}], 30)
@@ -201,3 +208,8 @@ def test_window_decoder_starts_afresh_after_reset_at_any_time(name: str) -> None
             assert bits == [bits for bits, _, _ in stream.slices], f"reset after {after} clocks"
 
         simulate(dut, bench)
+
+
+def test_window_decoder_refuses_an_unknown_pipeline() -> None:
+    with pytest.raises(ConfigError, match="pipeline must be one of fast, small, not slow"):
+        WindowDecoder(small(), pipeline="slow")

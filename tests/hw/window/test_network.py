@@ -39,11 +39,13 @@ def outputs(config: WindowConfig, windows: list[int]) -> list[int]:
             for at in range(0, config.window, config.n_in):
                 ctx.set(dut.chunk, window >> at & ((1 << config.n_in) - 1))
                 ctx.set(dut.step, 1)
+                ctx.set(dut.load, 1)
                 await ctx.tick()
             assert ctx.get(dut.top) == window >> (config.window - config.n_in)
             for step, move in ((0, 0), (1, 0), (0, 0), (0, 1), (0, 0)):  # with pauses
                 ctx.set(dut.chunk, rng.getrandbits(config.n_in))
                 ctx.set(dut.step, step)
+                ctx.set(dut.load, step)
                 ctx.set(dut.move, move)
                 await ctx.tick()
             results.append(ctx.get(dut.bits))

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 from xorloom.hw.flow.targets import TARGETS
-from xorloom.sim.bench.area import CLAIM, DESIGNS, area_rows, ratio_rows
+from xorloom.sim.bench.area import CLAIM, DESIGNS, area_pairs, area_rows, ratio_rows
 from xorloom.sw.base.errors import ConfigError
 
 from tests.helpers.cli import xorloom
@@ -14,7 +14,7 @@ from tests.helpers.cli import xorloom
 
 @pytest.mark.synth
 def test_area_row_is_what_its_command_makes():
-    (row,) = area_rows(["paper network"], ["gates"], seeds=0)
+    (row,) = area_rows([("paper network", "gates")], seeds=0)
     words = shlex.split(row["command"])
     assert words[:2] == ["xorloom", "synth"]
     out, _ = xorloom(*words[1:], "--json")
@@ -49,16 +49,24 @@ def test_ratio_rows_divide_sizes_and_count_what_seeds_carry():
     assert large["sustained_ratio"] == pytest.approx(9.0 * 320 / 1024)
 
 
-def test_area_rows_refuse_unknown_names():
+def test_every_design_has_its_targets_unless_some_are_asked_for():
+    pairs = area_pairs()
+    assert {name for name, _ in pairs} == set(DESIGNS)
+    assert ("paper network", "gates") in pairs
+    assert [t for name, t in pairs if name == "low-rank core"] == ["ecp5"]
+    assert area_pairs(["low-rank core"], ["ice40"]) == [("low-rank core", "ice40")]
+
+
+def test_unknown_designs_and_targets_are_refused():
     with pytest.raises(ConfigError, match=r"design must be one of paper network; .* not 'x'"):
-        area_rows(["x"], ["ecp5"], seeds=0)
+        area_pairs(["x"], ["ecp5"])
     with pytest.raises(ConfigError, match=r"target must be one of ecp5, .*, not 'ecp6'"):
-        area_rows(["paper network"], ["ecp6"], seeds=0)
+        area_pairs(["paper network"], ["ecp6"])
 
 
 @pytest.mark.slow
 def test_area_rows_of_a_design_that_does_not_fit_have_luts_and_no_fmax():
-    (row,) = area_rows(["IpBlock, 256"], ["ice40up"], seeds=1)
+    (row,) = area_rows([("IP block", "ice40up")])
     assert row["fits"] is False
     assert row["fmax_mhz"] is None
     assert row["lut"] > 5280 or "too many" in row["excess"]

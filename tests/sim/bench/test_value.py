@@ -215,7 +215,7 @@ def test_speed_config_is_the_one_that_fits() -> None:
     assert isinstance(block, BlockConfig)
     assert (block.n_in, block.lanes) == (8, 8)
     assert 40 < block.n_out < 120
-    with pytest.raises(ConfigError, match="n_in must be a power of two, not 20"):
+    with pytest.raises(ConfigError, match="n_in must be a power of two between 8 and 256, not 20"):
         speed_config("window", 0.9, 20)
 
 

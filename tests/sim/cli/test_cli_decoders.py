@@ -2,6 +2,7 @@
 """Files with several decoders, as users of ``image``, ``generate`` and ``bandwidth`` see them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +77,22 @@ def test_generate_for_several_value_decoders_takes_tensors(
     refuses("of one", "generate", "-o", tmp_path / "a", *options)
     assert not (tmp_path / "a").exists()
     xorloom("generate", "-o", tmp_path / "b", *options, "--tensor", "w")
+    assert "network-seed = 7" in next((tmp_path / "b").glob("*.toml")).read_text()
+
+
+def test_parameters_of_a_model_need_neither_the_model_nor_their_folder(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(models["indexes"], tmp_path / "model.safetensors"))
+    xorloom("generate", "-o", tmp_path / "b", "--unit", "ip", "--model", model, "--density", 0.2)
     (config,) = (tmp_path / "b").glob("*.toml")
-    assert 'tensor = ["w"]' in config.read_text()
-    xorloom("generate", "-o", tmp_path / "c", "--config", config)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "b").glob("*.v")} == {
-        path.name: path.read_bytes() for path in (tmp_path / "c").glob("*.v")
-    }
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(shutil.move(config, tmp_path / "elsewhere"))
+    model.unlink()
+    xorloom("generate", "-o", tmp_path / "c", "--config", moved)
+    shutil.copy(moved, config)
+    again, first = ({p.name: p.read_bytes() for p in (tmp_path / f).iterdir()} for f in "cb")
+    assert again == first
 
 
 def test_generate_takes_tensors_of_a_model_only(tmp_path: Path) -> None:
@@ -97,7 +108,7 @@ def test_tensors_of_a_model_are_named_by_globs(models: dict[str, Path], tmp_path
         "w",
     ]
     xorloom("generate", "-o", tmp_path / "a", "--model", model, "--tensor", "w*")
-    assert 'tensor = ["w"]' in next((tmp_path / "a").glob("*.toml")).read_text()
+    assert "network-seed = 7" in next((tmp_path / "a").glob("*.toml")).read_text()
     refuses("no compressed tensor 'x*'", "image", model, "-o", out, "-t", "x*")
     refuses("(there is: v, w)", "simulate", model, "-t", "x*")
 

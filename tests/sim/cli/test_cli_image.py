@@ -77,6 +77,8 @@ def test_image_registers_are_those_of_a_decoder_that_fits(compressed: Path) -> N
         bus_bits=32,
         n_out=64,
         planes=1,
+        levels=0,
+        planar=1,
         kinds=1 << 6 | 1 << 1,
         network=network_id(value),
         reader=1,
@@ -96,7 +98,14 @@ def test_image_registers_are_those_of_a_decoder_that_fits(compressed: Path) -> N
 def test_image_refuses(compressed: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights.bin"
     refuses("no compressed tensor 'x' in", "image", compressed, "-o", out, "--tensor", "x")
-    refuses("align_bytes must be a power of two, not 3", "image", compressed, "-o", out, *A3)
+    refuses(
+        "align_bytes must be a power of two between 1 and 1048576, not 3",
+        "image",
+        compressed,
+        "-o",
+        out,
+        *A3,
+    )
     refuses(f"{compressed} is the input", "image", compressed, "-o", compressed)
     same = "are one file: give each output a name of its own"
     refuses(same, "image", compressed, "-o", out, "--table", out)

@@ -99,7 +99,7 @@ def test_every_key_is_a_flag() -> None:
         ("index = [1]", "index must be a list of strings, not [1]"),
         ("planes = 9", "planes must be between 1 and 8, not 9"),
         ("stages = 3", "stages must be between 1 and 2, not 3"),
-        ("n-in = 512", "n_in must be between 8 and 256, not 512"),
+        ("n-in = 512", "n_in must be a power of two between 8 and 256, not 512"),
         ("bus-bits = 48", "bus_bits must be one of 32, 64, 128, 256, 512, not 48"),
         ("value = 'mlw'", "value codec must be block, window, direct, not 'mlw'"),
         ("lanes = 2", "--lanes belongs to --value block, not window"),
@@ -117,7 +117,7 @@ def test_config_errors_name_key_file_and_range(text: str, message: str, tmp_path
 def test_config_is_not_blamed_for_a_flag(tmp_path: Path) -> None:
     path = written(tmp_path, "n-out = 64\n")
     _, err = xorloom("generate", "--config", path, "-o", tmp_path / "no", "--n-in", 512, code=2)
-    assert err.startswith("xorloom: n_in must be between 8 and 256, not 512")
+    assert err.startswith("xorloom: n_in must be a power of two between 8 and 256, not 512")
 
 
 def test_config_that_is_not_there(tmp_path: Path) -> None:

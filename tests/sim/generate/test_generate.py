@@ -24,13 +24,7 @@ UNITS = {
     "stream-ip": ("--unit", "stream-ip", "--planes", 2, "--index", "bitmap", *WINDOW),
     "ip": ("--unit", "ip", "--index", "bitmap", "--index", "entropy", *WINDOW),
 }
-TOPS = {
-    "window": "xorloom_window_decoder",
-    "block": "xorloom_block_decoder",
-    "index": "xorloom_bitmap_index",
-    "stream-ip": "xorloom_stream_ip",
-    "ip": "xorloom_ip",
-}
+TOPS = {name: f"xorloom_{name.replace('-', '_')}" for name in UNITS}
 pytestmark = pytest.mark.long
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="Icarus Verilog is not installed"
@@ -42,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One folder for every kind of unit."""
     base = tmp_path_factory.mktemp("generated")
     for name, options in UNITS.items():
-        xorloom("generate", "-o", base / name, "--clock", 120, *options)
+        xorloom("generate", "-o", base / name, "--name", TOPS[name], "--clock", 120, *options)
     return {name: base / name for name in UNITS}
 
 
@@ -61,9 +55,14 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def readme(folder: Path) -> Path:
+    (path,) = folder.glob("*_README.md")
+    return path
+
+
 def commands(folder: Path, first: str) -> list[str]:
-    """Return lines of shell of the folder's README.md that begin with a word."""
-    text = (folder / "README.md").read_text().replace("\\\n", " ")
+    """Return lines of shell of the folder's README that begin with a word."""
+    text = readme(folder).read_text().replace("\\\n", " ")
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     return [line for line in blocks.splitlines() if line.startswith(f"{first} ")]
 
@@ -185,7 +184,7 @@ def test_testbench_passes_in_verilator_as_the_readme_tells(
     passed = [line for line in done.stdout.splitlines() if line.startswith(("PASS", "FAIL"))]
     assert len(passed) == 1
     assert passed[0].startswith(f"PASS {TOPS[unit]}: ")
-    assert lint in (folder / "README.md").read_text()
+    assert lint in readme(folder).read_text()
     quiet = shell(lint, folder)
     assert (quiet.returncode, quiet.stderr) == (0, "")
     change(folder, TOPS[unit], line=3, at=-1)
@@ -199,8 +198,9 @@ def test_testbench_passes_in_verilator_as_the_readme_tells(
 
 def test_readme_names_every_file_and_no_other(folders: dict[str, Path]) -> None:
     for folder in folders.values():
-        listed = re.findall(r"^\| `(.+?)` \|", (folder / "README.md").read_text(), re.MULTILINE)
-        assert sorted([*listed, "README.md"]) == sorted(path.name for path in folder.iterdir())
+        listed = re.findall(r"^\| `(.+?)` \|", readme(folder).read_text(), re.MULTILINE)
+        found = sorted(path.name for path in folder.iterdir())
+        assert sorted([*listed, readme(folder).name]) == found
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -226,7 +226,7 @@ def test_instantiation_template_connects_every_port(
 
 def test_constraints_ask_for_the_clock(folders: dict[str, Path]) -> None:
     def text(ending: str) -> str:
-        lines = (folders["window"] / f"xorloom_window_decoder{ending}").read_text().splitlines()
+        lines = (folders["window"] / f"xorloom_window{ending}").read_text().splitlines()
         (line,) = [line for line in lines if not line.startswith("#")]
         return line
 
@@ -264,7 +264,7 @@ def test_tcl_runs_with_tools_that_only_print(
 
 def test_fusesoc_lints_the_core(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(folders["window"], tmp_path)
-    done = shell("fusesoc --cores-root . run --target lint xorloom::xorloom_window_decoder", folder)
+    done = shell("fusesoc --cores-root . run --target lint xorloom::xorloom_window", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stdout
     assert (folder / "build").is_dir()
@@ -286,10 +286,10 @@ def test_fusesoc_runs_the_testbench_as_the_readme_tells(
 @pytest.mark.slow
 def test_fusesoc_runs_the_testbench_in_verilator(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(folders["window"], tmp_path)
-    core = "xorloom::xorloom_window_decoder"
+    core = "xorloom::xorloom_window"
     done = shell(f"fusesoc --cores-root . run --target sim_verilator {core}", folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "PASS xorloom_window_decoder: " in done.stdout
+    assert "PASS xorloom_window: " in done.stdout
 
 
 @pytest.mark.slow
@@ -298,7 +298,7 @@ def test_fusesoc_sets_up_every_synthesis_target(
     target: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = copied(folders["window"], tmp_path)
-    core = "xorloom::xorloom_window_decoder"
+    core = "xorloom::xorloom_window"
     done = shell(f"fusesoc --cores-root . run --setup --target {target} {core}", folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -356,6 +356,8 @@ def test_folder_is_the_same_in_any_process(folders: dict[str, Path], tmp_path: P
             tmp_path / seed,
             "--clock",
             "120",
+            "--name",
+            TOPS["stream-ip"],
         ]
         subprocess.run(
             [sys.executable, *command, *map(str, UNITS["stream-ip"])],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xorloom.sim.simulate.bus as simulate_module
+import xorloom.sim.simulate.packets as packets_module
 from xorloom.sim.simulate.ip import simulate_image
 from xorloom.sim.simulate.packets import Packet
 from xorloom.sw.base.errors import ConfigError
@@ -88,7 +88,7 @@ def test_simulate_ip_takes_the_largest_tensor_and_a_slow_memory(model: Path) -> 
 
 @pytest.mark.slow
 def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packet_of = simulate_module.packet_of
+    packet_of = packets_module.packet_of
 
     def corrupted(*given: Any, **how: Any) -> tuple[Packet, int]:
         packet, bits = packet_of(*given, **how)
@@ -96,7 +96,7 @@ def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyP
         wrong[1] ^= 4
         return replace(packet, data=bytes(wrong)), bits
 
-    monkeypatch.setattr(simulate_module, "packet_of", corrupted)
+    monkeypatch.setattr(packets_module, "packet_of", corrupted)
     out, _ = xorloom("simulate", model, "--unit", "ip", "-t", "v", "--json", code=1)
     row = json.loads(out)
     assert not row["bit_exact"]
@@ -105,6 +105,35 @@ def test_simulate_ip_reports_a_mismatch(model: Path, monkeypatch: pytest.MonkeyP
     table, _ = xorloom("simulate", model, "--unit", "ip", "-t", "v", code=1)
     assert "NOT BIT-EXACT" in table
     assert "stream 0: beat 0 bit 10" in table
+
+
+@pytest.mark.slow
+def test_simulate_stream_ip_stores_the_weights_of_a_model(model: Path) -> None:
+    options = ("--unit", "stream-ip", "-t", "w", "-t", "v")
+    out, _ = xorloom("simulate", model, *options, "--json")
+    row = json.loads(out)
+    assert (row["unit"], row["bit_exact"], row["memory"]) == ("stream-ip", True, "ideal")
+    assert (row["weights"], row["beats"]) == (V + W, V // 32 + -(-W // 32))
+    assert row["stall_cycles"]["output"] == 0
+    assert row["model_cycles"] <= row["cycles"] < 1.1 * row["model_cycles"] + 60
+    stalls = ("--source", "random", "--sink", "bursts", "--beats", "planar")
+    table, _ = xorloom("simulate", model, *options, *stalls)
+    text = " ".join(table.split())
+    assert f"all of {V + W:,} weights in {row['beats']} beats, all equal" in text
+    assert "decoder stream-ip, bitmap index" in text
+    slow = simulate_image(model, ["v"], unit="stream-ip", memory="sdr-133", clock_mhz=250)
+    assert slow["bit_exact"], slow["mismatch"]
+    assert slow["stall_cycles"]["source"] > 0.2 * slow["cycles"]
+
+
+@pytest.mark.slow  # a build for each unit
+@pytest.mark.parametrize("unit", ["ip", "stream-ip", "decoder"])
+def test_simulate_puts_out_levels(unit: str, folder: Path) -> None:
+    out = folder / f"direct-{unit}.safetensors"
+    options = ("--value", "direct", "--rate", 2, "--bus-bits", 32, "--min-size", 100)
+    xorloom("compress", folder / "model.npz", "-o", out, *options)
+    text, _ = xorloom("simulate", out, "--unit", unit, "-t", "w", "--levels", "--json")
+    assert json.loads(text)["bit_exact"]
 
 
 @pytest.mark.slow
@@ -137,7 +166,14 @@ def test_simulate_index_checks_the_masks_of_a_model(model: Path) -> None:
         (["--unit", "ip", "-t", "w", "-t", "w"], "tensor 'w' is asked for more than once"),
         (["--unit", "index", "--memory", "ideal"], "--memory does not go with --unit index"),
         (["--unit", "ip", "--timeline"], "--timeline does not go with --unit ip"),
-        (["--unit", "weights"], "unit must be decoder, ip or index, not 'weights'"),
+        (["--unit", "index", "--levels"], "--levels does not go with --unit index"),
+        (["--unit", "index", "--beats", "planar"], "--beats does not go with --unit index"),
+        (["--beats", "planar"], "--beats does not go with --unit decoder"),
+        (["--unit", "ip", "--beats", "wide"], "beats must be packed or planar, not 'wide'"),
+        (["--unit", "ip", "--levels"], "only the direct value codec has levels, not window"),
+        (["--unit", "stream-ip", "--memory", "ideal", "--source", "slow"], "either a memory or a"),
+        (["--unit", "stream-ip", "--timeline"], "--timeline does not go with --unit stream-ip"),
+        (["--unit", "weights"], "unit must be decoder, ip or stream-ip or index, not 'weights'"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )

@@ -22,8 +22,8 @@ BITMAP = BitmapConfig(n_out=32, bus_bits=32)
 def test_generate_unit_makes_index_units(unit: str) -> None:
     verilog = generate_unit(unit, TRELLIS)
     assert verilog.name == verilog.manifest["top"] == f"xorloom_trellis_{unit}"
-    assert f"module {verilog.name}(" in verilog.text
-    assert verilog.manifest["config"] == TRELLIS.to_dict()
+    assert f"module {verilog.name} (\n" in verilog.text
+    assert verilog.manifest["config"] == TRELLIS.to_dict() | {"pipeline": "fast"}
     assert generate_unit(unit, TRELLIS).text == verilog.text
     with pytest.raises(ConfigError, match="unit must be one of index, core, not 'decoder'"):
         generate_unit("decoder", TRELLIS)

@@ -102,7 +102,7 @@ def test_storing_codecs_fit_the_slice():
     value = WindowConfig(n_out=192, window=192, bus_bits=128)
     found = index_config("entropy", value, 2, density=0.09)
     assert found == EntropyConfig(n_out=96, lanes=4, bus_bits=128)
-    text = r"slices of whole 8-weight chunks, not 170 \(with 3 planes, make n_out a multiple of 24"
+    text = r"not 170 \(with 3 planes, make n_out a multiple of 192, at most 2048\)$"
     with pytest.raises(ConfigError, match=text):
         index_config("entropy", WINDOW, 3, density=0.09)
 
@@ -314,7 +314,7 @@ def test_request_of_a_budget_chooses_density_and_codec(model):
         ({"codec": "bitmap", "rate": 0.2}, "the bitmap index has a rate of its own"),
         ({"codec": "entropy", "rate": 0.2}, "the entropy index has a rate"),
         ({"rate": 0.9}, "index bits must be between 0.03 and 0.5"),
-        ({"rate": 0.2, "density": 0.6}, "density must be between 0.016 and 0.469"),
+        ({"rate": 0.2, "density": 0.6}, "density must be between 0.015625 and 0.46875"),
         ({"rate": 0.2, "window": 20}, "window must be between 6 and 16, not 20"),
         ({"rate": 0.2, "classes": 2}, "classes must be 1 or 4, not 2"),
     ],

@@ -310,11 +310,11 @@ def test_bad_arguments_are_named():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"states": 48}, "states must be a power of two, not 48"),
-        ({"states": 512}, "states must be between 16 and 256, not 512"),
+        ({"states": 48}, "states must be a power of two between 16 and 256, not 48"),
+        ({"states": 512}, "states must be a power of two between 16 and 256, not 512"),
         ({"lanes": 65}, "lanes must be between 1 and 64, not 65"),
-        ({"lanes": 3}, "n_out must be a multiple of 24 for 3 lanes of 8-bit chunks, not 512"),
-        ({"n_out": 4096}, "n_out must be between 8 and 2048"),
+        ({"lanes": 3}, "n_out must be a multiple of 24 between 24 and 2040, not 512"),
+        ({"n_out": 4096}, "n_out must be a multiple of 128 between 128 and 2048"),
         ({"bus_bits": 48}, "bus_bits must be one of"),
     ],
 )

@@ -343,6 +343,8 @@ def test_minterms_for_a_density(density, classes, minterms):
 
 @pytest.mark.parametrize("density", [0.0, 0.0156, 0.469, 1.0, float("nan")])
 def test_minterms_for_another_density_is_an_error(density):
-    text = rf"density must be between 0.016 and 0.469 for the trellis index, not {density} \(the"
+    text = (
+        rf"density must be between 0.015625 and 0.46875 for the trellis index, not {density} \(the"
+    )
     with pytest.raises(ConfigError, match=text):
         minterms_for(density)

@@ -247,9 +247,9 @@ def test_memory_image_refuses_what_has_no_weight_streams(tmp_path: Path) -> None
 def test_memory_image_refuses_wrong_arguments(tmp_path: Path) -> None:
     container = model(tmp_path)
     for align, text in (
-        (0, "align_bytes must be between 1 and 1048576, not 0"),
-        (48, "align_bytes must be a power of two, not 48"),
-        (1 << 21, "align_bytes must be between 1 and 1048576, not 2097152"),
+        (0, "align_bytes must be a power of two between 1 and 1048576, not 0"),
+        (48, "align_bytes must be a power of two between 1 and 1048576, not 48"),
+        (1 << 21, "align_bytes must be a power of two between 1 and 1048576, not 2097152"),
     ):
         with pytest.raises(ConfigError, match=text):
             memory_image(container, align_bytes=align)

@@ -175,24 +175,24 @@ PLAIN = {"own_taps": 7, "shared_taps": 0, "shared": 0}
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high", "hint"),
+    ("name", "kind", "low", "high", "hint"),
     [
-        ("n_in", 8, 256, " (more bits per cycle need several decoders)"),
-        ("n_out", 64, 2048, ""),
-        ("window", 64, 2048, ""),
-        ("own_taps", 1, 32, ""),
-        ("parity_taps", 1, 8, ""),
-        ("frame", 16, 1024, ""),
-        ("patches", 0, 1, " (a slice with more conflicts gets more steps)"),
-        ("network_seed", 0, 2**64 - 1, ""),
+        ("n_in", "a power of two ", 8, 256, " (more bits per cycle need several decoders)"),
+        ("n_out", "a multiple of 64 ", 64, 2048, ""),
+        ("window", "a multiple of 64 ", 64, 2048, ""),
+        ("own_taps", "", 1, 32, ""),
+        ("parity_taps", "", 1, 8, ""),
+        ("frame", "a power of two ", 16, 1024, ""),
+        ("patches", "", 0, 1, " (a slice with more conflicts gets more steps)"),
+        ("network_seed", "", 0, 2**64 - 1, ""),
     ],
 )
-def test_window_config_accepts_exactly_its_range(name, low, high, hint):
+def test_window_config_accepts_exactly_its_range(name, kind, low, high, hint):
     base = {"n_in": 64, "frame": 16}
     for value in (low, high):
         assert getattr(WindowConfig(**base | {name: value}), name) == value
     for value in (low - 1, high + 1):
-        text = f"{name} must be between {low} and {high}, not {value}{hint}"
+        text = f"{name} must be {kind}between {low} and {high}, not {value}{hint}"
         with pytest.raises(ConfigError, match=f"^{re.escape(text)}$"):
             WindowConfig(**base | {name: value})
     with pytest.raises(ConfigError, match=f"{name} must be an integer, not 64.0"):
@@ -202,11 +202,18 @@ def test_window_config_accepts_exactly_its_range(name, low, high, hint):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"n_in": 24}, "n_in must be a power of two, not 24"),
-        ({"frame": 48}, "frame must be a power of two, not 48"),
-        ({"n_out": 96}, "n_out must be a multiple of 64, not 96"),
-        ({"window": 96}, "window must be a multiple of 64, not 96"),
-        ({"window": 192, "n_in": 128}, "window must be a multiple of 128, not 192"),
+        (
+            {"n_in": 24},
+            "n_in must be a power of two between 8 and 256, not 24 (more bits per cycle need "
+            "several decoders)",
+        ),
+        ({"frame": 48}, "frame must be a power of two between 16 and 1024, not 48"),
+        ({"n_out": 96}, "n_out must be a multiple of 64 between 64 and 2048, not 96"),
+        ({"window": 96}, "window must be a multiple of 64 between 64 and 2048, not 96"),
+        (
+            {"window": 192, "n_in": 128},
+            "window must be a multiple of 128 between 128 and 2048, not 192",
+        ),
         ({"shared": -1}, "shared must be between 0 and 4096, not -1"),
         ({"shared": 4097}, "shared must be between 0 and 4096, not 4097"),
         ({"shared_taps": -1}, "shared_taps must be between 0 and 8, not -1"),

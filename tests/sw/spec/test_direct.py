@@ -45,7 +45,10 @@ def test_all_window_bits_feed_nearly_equally_many_code_bits():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"n_out": 130}, "n_out must be a multiple of planes 4, not 130"),
+        (
+            {"n_out": 130},
+            "n_out must be a multiple of 4 between 4 and 4096, not 130 .* such as 256",
+        ),
         ({"planes": 7}, "planes must be between 1 and 6, not 7"),
         ({"n_in": 1, "n_out": 256}, "0.015625 bits per weight: it must be between 1/32 and 4"),
         ({"n_in": 160}, "5 bits per weight: it must be between 1/32 and 4"),

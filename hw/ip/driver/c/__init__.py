@@ -2,6 +2,7 @@
 """Driver of the IP block in C: its sources, how to compile it, and calls to it from Python."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,11 +20,12 @@ __all__ = [
     "CDevice",
     "CDriver",
     "compile_driver",
+    "driver_texts",
     "write_sources",
 ]
 
 SOURCES = tuple(Path(__file__).parent / name for name in ("xorloom.h", "xorloom.c"))
-"""Files that a user copies, beside the generated ``xorloom_registers.h``."""
+"""Driver as it stands here; it includes the generated ``xorloom_registers.h``."""
 FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2")
 
 _READ = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
@@ -44,6 +46,8 @@ class CDevice(ctypes.Structure):
         ("bus_bits", ctypes.c_uint32),
         ("n_out", ctypes.c_uint32),
         ("planes", ctypes.c_uint32),
+        ("levels", ctypes.c_uint32),
+        ("planar", ctypes.c_uint32),
         ("kinds", ctypes.c_uint32),
         ("network", ctypes.c_uint32),
         ("reader", ctypes.c_uint32),
@@ -69,12 +73,26 @@ _RESULTS = {
 _RANGE = -3
 
 
+def driver_texts(prefix: str = "xorloom") -> dict[str, str]:
+    """Return the driver and the header of the register map, by file name.
+
+    Files, functions, types and macros have names that begin with ``prefix``, so that drivers of
+    several prefixes can stand in one program.
+    """
+    texts = {f"{prefix}_registers.h": c_header(prefix)}
+    for source in SOURCES:
+        text = source.read_text(encoding="utf-8")
+        text = re.sub(r"\bxorloom(?=_|\.h\b)", prefix, text)
+        text = re.sub(r"\bXORLOOM(?=_)", prefix.upper(), text)
+        texts[prefix + source.suffix] = text
+    return texts
+
+
 def write_sources(folder: Path) -> Path:
     """Write the driver and the generated header to a folder; return the C file."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "xorloom_registers.h").write_text(c_header(), encoding="utf-8")
-    for source in SOURCES:
-        shutil.copyfile(source, folder / source.name)
+    for name, text in driver_texts().items():
+        (folder / name).write_text(text, encoding="utf-8")
     return folder / "xorloom.c"
 
 
@@ -152,7 +170,8 @@ class CDriver:
         self._check(self._library.xorloom_probe(ctypes.byref(device), ctypes.byref(self._bus)))
         names = [field.name for field in fields(DecoderInfo)]
         values = {name: getattr(device, name) for name in names}
-        return DecoderInfo(**values | {"reader": bool(device.reader)})
+        flags = {name: bool(values[name]) for name in ("reader", "levels", "planar")}
+        return DecoderInfo(**values | flags)
 
     def start(self, address: int, length: int) -> None:
         """Queue one memory stream. A refusal shows as an error, in :meth:`wait`."""

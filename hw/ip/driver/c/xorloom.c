@@ -56,6 +56,8 @@ int xorloom_probe(xorloom_device *device, const xorloom_bus *bus)
     device->reader = FIELD(config, CONFIG_READER);
     device->queue = FIELD(config, CONFIG_QUEUE);
     device->n_out = FIELD(shape, SHAPE_N_OUT);
+    device->levels = FIELD(shape, SHAPE_LEVELS);
+    device->planar = FIELD(shape, SHAPE_PLANAR);
     device->align_bytes = FIELD(shape, SHAPE_ALIGN_BYTES);
     device->kinds = get(device, XORLOOM_KINDS);
     device->network = get(device, XORLOOM_NETWORK);
@@ -167,4 +169,71 @@ int xorloom_decode(const xorloom_device *device, const xorloom_descriptor *descr
     }
     /* A decoder that does not stop is the more serious error. */
     return xorloom_abort(device, polls) == XORLOOM_OK ? result : XORLOOM_TIMEOUT;
+}
+
+static uint32_t lanes_of(const xorloom_device *device)
+{
+    return device->n_out / device->planes;
+}
+
+/* Bits that the output has for the code or level of a weight. */
+static uint32_t width_of(const xorloom_device *device)
+{
+    return device->levels ? 8 : device->planes;
+}
+
+/* Bits of the codes or levels of a slice. */
+static uint32_t code_bits_of(const xorloom_device *device)
+{
+    return device->levels ? 8 * lanes_of(device) : device->n_out;
+}
+
+/* Bytes of an output beat. */
+static size_t beat_bytes_of(const xorloom_device *device)
+{
+    uint32_t lanes = lanes_of(device);
+
+    if (device->planar)
+        return (code_bits_of(device) + lanes + 7) / 8;
+    return (size_t)(lanes + 7) / 8 * (width_of(device) + 1);
+}
+
+static uint32_t bits_at(const uint8_t *bytes, size_t at, uint32_t count)
+{
+    uint32_t value = 0;
+    uint32_t k;
+
+    for (k = 0; k < count; k++, at++)
+        value |= (uint32_t)(bytes[at / 8] >> (at % 8) & 1) << k;
+    return value;
+}
+
+size_t xorloom_stored_bytes(const xorloom_device *device, size_t weights)
+{
+    size_t lanes = lanes_of(device);
+    size_t rest = weights % lanes;
+    size_t bytes = weights / lanes * beat_bytes_of(device);
+
+    if (!rest)
+        return bytes;
+    return bytes + (device->planar ? beat_bytes_of(device)
+                                   : (rest + 7) / 8 * (width_of(device) + 1));
+}
+
+int xorloom_weight(const xorloom_device *device, const uint8_t *stored, size_t weight,
+                   int32_t *code)
+{
+    uint32_t lanes = lanes_of(device), width = width_of(device);
+    uint32_t lane = (uint32_t)(weight % lanes), value;
+    const uint8_t *beat = stored + weight / lanes * beat_bytes_of(device);
+    size_t at = (size_t)lane * width, mask = (size_t)code_bits_of(device) + lane;
+
+    if (!device->planar) {
+        beat += (size_t)lane / 8 * (width + 1);
+        at = lane % 8 * width;
+        mask = 8 * width + lane % 8;
+    }
+    value = bits_at(beat, at, width);
+    *code = device->levels ? (int32_t)(value ^ 128) - 128 : (int32_t)value;
+    return (int)bits_at(beat, mask, 1);
 }

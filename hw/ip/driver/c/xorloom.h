@@ -39,6 +39,8 @@ typedef struct {
     uint32_t bus_bits;
     uint32_t n_out;
     uint32_t planes;
+    uint32_t levels;       /* 1: puts out levels, 8 bits for each weight; 0: codes */
+    uint32_t planar;       /* 1: output beats are planar; 0: packed */
     uint32_t kinds;        /* bit k: index kind k is understood */
     uint32_t network;      /* network id of the value codec */
     uint32_t reader;       /* 1: takes descriptors */
@@ -96,6 +98,19 @@ void xorloom_read_counters(const xorloom_device *device, xorloom_counters *count
  */
 int xorloom_decode(const xorloom_device *device, const xorloom_descriptor *descriptors,
                    size_t count, uint32_t polls, size_t *started);
+
+/*
+ * What a DMA engine stores of the output, a stream after the other.
+ *
+ * xorloom_stored_bytes: bytes of a stream of so many weights. A buffer needs one group more, of
+ * up to 9 bytes, since a stream that is given up ends with a group that means nothing; of planar
+ * beats, one beat more.
+ *
+ * xorloom_weight: whether a weight of a stored stream is kept, 1 or 0; *code is its code or level.
+ */
+size_t xorloom_stored_bytes(const xorloom_device *device, size_t weights);
+int xorloom_weight(const xorloom_device *device, const uint8_t *stored, size_t weight,
+                   int32_t *code);
 
 #ifdef __cplusplus
 }

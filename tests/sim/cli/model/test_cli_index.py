@@ -205,7 +205,7 @@ def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) ->
             "index must be one of bitmap, entropy, trellis, lowrank, hashed, none, not 'lz'",
         ),
         (["--index-bits", 0.7], "index bits must be between 0.03 and 0.5 bits per weight"),
-        (["--index-bits", 0.2, "--density", 0.6], "density must be between 0.016 and 0.469"),
+        (["--index-bits", 0.2, "--density", 0.6], "density must be between 0.015625 and 0.46875"),
         (["--density", 0], "density must be in (0, 1], not 0.0"),
         (["--index", "entropy", "--index-bits", 0.2], "has a rate of its own"),
         (["--index", "hashed", "--index-bits", 0.2], "the hashed index has a rate of its own"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Signal, unsigned
 from amaranth.lib import data
-from xorloom.hw.lib.skid_buffer import SkidBuffer
+from xorloom.hw.block.skid_buffer import SkidBuffer
 
 from tests.helpers.rtl import drive, simulate
 

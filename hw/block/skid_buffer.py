@@ -33,7 +33,8 @@ class SkidBuffer(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Build the buffer."""
         m = Module()
-        valid, spare_valid = Signal(), Signal()
+        valid = Signal()
+        spare_valid = Signal()
         held = Signal(self._shape, reset_less=True)
         spare = Signal(self._shape, reset_less=True)
         moves = Signal()
