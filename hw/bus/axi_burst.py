@@ -130,8 +130,7 @@ class AxiBurst(wiring.Component):
             settle.eq(settle << 1 | load),
             first.eq(settle.any() | (first & ~step)),
         ]
-        # What is not valid is loaded, too: that does not wait for the queue.
-        with m.If(idle):
+        with m.If(load):
             m.d.sync += [
                 # Minus a block: constants in the upper bits are resets of the flip-flops.
                 left.eq(Cat(address[word_bits:][:block_bits], Const(-1, len(left) - block_bits))),
