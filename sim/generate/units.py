@@ -18,6 +18,8 @@ __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 
 INDEXED = ("index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
+PIPED = (("decoder", "window"), ("index", "trellis"), ("core", "trellis"))
+"""Units and codecs, beside IP blocks, that have a pipeline to choose."""
 _HASH_DIGITS = 6
 """Hex digits of a name made of the parameters: enough for the few units of a design."""
 
@@ -186,19 +188,20 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
         given = ", ".join("--" + option.replace("_", "-") for option in memory)
         raise ConfigError(f"{given} goes with --unit ip, which reads memory, not {name}")
     config = options.config(unit.planes)
+    indexes, planes = _indexes(options, unit) if name in INDEXED else ((), 1)
+    codec = indexes[0].codec if name in ("index", "core") else config.codec
     pipeline = ""
-    if name in IP_UNITS or (name == "decoder" and config.codec == "window"):
+    if name in IP_UNITS or (name, codec) in PIPED:
         pipeline = check_pipeline(unit.pipeline or PIPELINES[0])
     elif unit.pipeline is not None:
         raise ConfigError(
-            f"--pipeline goes with --unit {', '.join(IP_UNITS)} or the decoder of --value window, "
-            f"not with {name} of {config.codec}"
+            f"--pipeline goes with --unit {', '.join(IP_UNITS)}, the window decoder and the "
+            f"trellis index, not with {name} of {codec}"
         )
     if name not in INDEXED:
         return UnitPlan(
             name, config, stages=options.stages or 1, levels=unit.levels, pipeline=pipeline
         )
-    indexes, planes = _indexes(options, unit)
     if name in ("index", "core") and len(indexes) > 1:
         raise ConfigError(
             f"--unit {name} has one index; --unit ip and stream-ip take several "

@@ -49,7 +49,9 @@ def test_an_edit_of_any_hardware_file_changes_the_key(
     assert key() == before
 
 
-@pytest.mark.parametrize(("unit", "index"), [("decoder", None), ("stream-ip", ["bitmap"])])
+@pytest.mark.parametrize(
+    ("unit", "index"), [("decoder", None), ("stream-ip", ["bitmap"]), ("index", ["trellis"])]
+)
 def test_small_pipeline_has_no_queue_of_slices(unit: str, index: list[str] | None) -> None:
     options = ConfigOptions(n_in=16, n_out=64, window=64, bus_bits=32)
     texts = {
@@ -68,7 +70,7 @@ def test_small_pipeline_has_no_queue_of_slices(unit: str, index: list[str] | Non
     ("unit", "options", "given", "text"),
     [
         ("decoder", {}, "slow", "pipeline must be one of fast, small, not slow"),
-        ("network", {}, "small", "decoder of --value window, not with network of window"),
+        ("network", {}, "small", "the window decoder and the trellis index, not with network of"),
         ("decoder", {"value": "block", "n_out": 41}, "fast", "not with decoder of block"),
     ],
 )
@@ -77,3 +79,5 @@ def test_pipeline_is_refused_where_there_is_none(
 ) -> None:
     with pytest.raises(ConfigError, match=text):
         unit_plan(unit, ConfigOptions(**options), UnitOptions(pipeline=given))
+    with pytest.raises(ConfigError, match="not with index of entropy"):
+        unit_plan("index", ConfigOptions(), UnitOptions(index=["entropy"], pipeline=given))
