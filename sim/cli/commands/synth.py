@@ -13,7 +13,7 @@ from xorloom.sim.cli.console.options import (
     refuse_beside_model,
     unit_options,
 )
-from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar
+from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
 from xorloom.sim.generate.options import OF_MODEL, ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 
@@ -101,6 +101,11 @@ def synth(
             refuse_beside_model(context, *OF_MODEL, "density")
             options = replace(options, tensor=matching(options.model, options.tensor))
         source = unit_source(unit, options, unit_options, cache=cache)
+        fast = source.manifest["config"].get("pipeline") == "fast"
+        if fast and unit_options.pipeline is None and _no_lut_ram(target, bool(libraries)):
+            say("pipeline small, since iCE40 has no LUT RAM; --pipeline or --target choose")
+            small = replace(unit_options, pipeline="small")
+            source = unit_source(unit, options, small, cache=cache)
     if by_unit:
         _print_units(source, as_json)
         return
@@ -121,6 +126,14 @@ def synth(
         print_table("synthesis", SYNTH_COLUMNS, synth_rows(reports[: len(names)]))
     if libraries:
         print_table("standard cells", ASIC_COLUMNS, asic_rows(reports[len(names) :]))
+
+
+def _no_lut_ram(targets: list[str] | None, libraries: bool) -> bool:
+    """Whether one of the targets, those of the default included, has no LUT RAM."""
+    from xorloom.hw.flow.targets import QUICK
+
+    names = targets or ([] if libraries else QUICK)
+    return any(name.startswith("ice40") for name in names)
 
 
 def _libraries(paths: list[Path]) -> "list[Library]":
