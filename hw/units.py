@@ -21,11 +21,11 @@ from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
 from xorloom.hw.flow.verilog.identifiers import check_name
-from xorloom.hw.index.decoder import index_core, ordinary_core
+from xorloom.hw.index.decoder import ordinary_core
 from xorloom.hw.index.shell import IndexShell
 from xorloom.hw.ip.top import IpBlock
 from xorloom.hw.lib.payloads import level_bits
-from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
+from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.hw.window.control import WindowControl
 from xorloom.hw.window.decoder import WindowUnit
 from xorloom.hw.window.network import WindowNetwork
@@ -59,9 +59,7 @@ WINDOW_UNITS = ("decoder", "value", "control", "network")
 DIRECT_UNITS = ("decoder", "value", "network")
 """The same for the direct codec; ``network`` is without deframer and reader."""
 INDEX_UNITS = ("index", "core")
-"""The same for an index codec; ``core`` is without deframer and reader, and that of the trellis, if
-its pipeline is fast, without the queue that has to follow: see
-:func:`xorloom.hw.index.decoder.index_core`."""
+"""The same for an index codec; ``core`` is without deframer and reader."""
 IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
@@ -135,8 +133,7 @@ def _window_unit(unit: str, config: WindowConfig, pipeline: str) -> wiring.Compo
 def _index_unit(unit: str, config: IndexConfig, pipeline: str) -> wiring.Component:
     if unit == "index":
         return IndexShell(config, pipeline=pipeline)
-    free = check_pipeline(pipeline) == "fast"
-    return index_core(config) if free else ordinary_core(config, pipeline=pipeline)
+    return ordinary_core(config, pipeline=pipeline)  # its streams are ordinary ones
 
 
 def _direct_unit(unit: str, config: DirectConfig, levels: bool) -> wiring.Component:

@@ -8,7 +8,7 @@ from amaranth.hdl import EnableInserter, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
-from xorloom.hw.lib.flow_queue import FlowQueue
+from xorloom.hw.lib.flow_queue import connect_buffered, slack_of
 from xorloom.hw.lib.payloads import mask_layout, packet_layout
 from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
 from xorloom.sw.base.errors import ConfigError
@@ -40,11 +40,6 @@ def index_core(config: IndexConfig) -> Any:
     return getattr(module, f"Index{config.codec.capitalize()}")(config)
 
 
-def _slack(core: Any) -> int:
-    """Return how many masks a core may put out after its ``o.ready`` fell; 0: it holds them."""
-    return getattr(core, "slack", 0)
-
-
 def ordinary_core(config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> Any:
     """Build the core of a codec with ordinary streams: full back-pressure.
 
@@ -56,17 +51,7 @@ def ordinary_core(config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> Any:
         If the configuration is not an index codec's, or there is no such pipeline.
     """
     core = index_core(config)
-    return OrdinaryCore(core, check_pipeline(pipeline)) if _slack(core) else core
-
-
-def _buffered(m: Module, unit: Any, o: Any) -> None:
-    """Connect the output of a core or unit; put a queue in between if that runs free."""
-    if not unit.slack:
-        wiring.connect(m, unit.o, wiring.flipped(o))
-        return
-    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack)
-    wiring.connect(m, unit.o, queue.i)
-    wiring.connect(m, queue.o, wiring.flipped(o))
+    return OrdinaryCore(core, check_pipeline(pipeline)) if slack_of(core) else core
 
 
 class OrdinaryCore(wiring.Component):
@@ -114,7 +99,7 @@ class OrdinaryCore(wiring.Component):
         ]
         if self._fast:
             m.submodules.core = core
-            _buffered(m, core, self.o)
+            connect_buffered(m, core, self.o)
             return m
         moves = Signal()
         m.submodules.core = EnableInserter({"sync": moves})(core)
@@ -173,8 +158,8 @@ class IndexUnit(wiring.Component):
             unit=unit or config.n_out,
             chunk_bits=self.core.chunk_bits,
             # What runs free is empty long before the next packet is live.
-            drain_cycles=1 if _slack(self.core) else self.core.latency,
-            free=bool(_slack(self.core)),
+            drain_cycles=1 if slack_of(self.core) else self.core.latency,
+            free=bool(slack_of(self.core)),
         )
         super().__init__(
             {
@@ -187,7 +172,7 @@ class IndexUnit(wiring.Component):
     @property
     def slack(self) -> int:
         """Masks that may be put out after ``o.ready`` fell; 0: none, a mask waits for it."""
-        return self._reader.slack + _slack(self.core) if _slack(self.core) else 0
+        return self._reader.slack + slack_of(self.core) if slack_of(self.core) else 0
 
     def elaborate(self, _platform: object) -> Module:
         """Build reader and core."""
@@ -251,5 +236,5 @@ class IndexDecoder(wiring.Component):
         m.submodules.unit = unit = self._unit
         wiring.connect(m, wiring.flipped(self.i), deframer.i)
         wiring.connect(m, deframer.o, unit.i)
-        _buffered(m, unit, self.o)
+        connect_buffered(m, unit, self.o)
         return m

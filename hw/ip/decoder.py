@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.index.decoder import IndexUnit
-from xorloom.hw.lib.flow_queue import FlowQueue
+from xorloom.hw.lib.flow_queue import FlowQueue, slack_of
 from xorloom.hw.lib.packet_queue import PacketQueue
 from xorloom.hw.lib.payloads import level_bits, packet_layout, weight_layout, word_layout
 from xorloom.hw.lib.slice_pipe import PIPELINES
@@ -58,11 +58,6 @@ def value_unit(value: ValueConfig, *, levels: bool = False, pipeline: str = PIPE
         return unit(value, pipeline=pipeline)
     level_bits(value)
     return unit(value, levels=True, pipeline=pipeline)
-
-
-def _slack(unit: Any) -> int:
-    """Return how much may come from a unit after its ``ready`` fell; most hold what they offer."""
-    return getattr(unit, "slack", 0)
 
 
 class _Kills:
@@ -195,7 +190,7 @@ class WeightDecoder(wiring.Component):
             planes=self._planes,
             masked=self._masked,
             levels=self._levels,
-            slack=(self._unit.slack, _slack(masks[0]) if len(masks) == 1 else 0),
+            slack=(self._unit.slack, slack_of(masks[0]) if len(masks) == 1 else 0),
             pipeline=self._pipeline,
         )
         kills = _Kills(m, parser.fault)
@@ -274,9 +269,9 @@ class WeightDecoder(wiring.Component):
             m.submodules[index.codec] = kills.resets(unit, 3)
             wiring.connect(m, queue.o, unit.i)
             offer = unit.o
-            if several and _slack(unit):
+            if several and slack_of(unit):
                 # It may be on its next packet when its turn is over.
-                held = FlowQueue(unit.o.payload.shape(), slack=_slack(unit))
+                held = FlowQueue(unit.o.payload.shape(), slack=slack_of(unit))
                 m.submodules[f"{index.codec}_masks"] = kills.resets(held, 3)
                 wiring.connect(m, unit.o, held.i)
                 offer = held.o

@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """FIFO behind a pipe that runs free: it tells early that it will be full."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["FlowQueue"]
+__all__ = ["FlowQueue", "connect_buffered", "slack_of"]
 
 _PART_BITS = 272
 """Bits of a payload that share pointers: so many that a pointer's fan-out does not limit Fmax."""
+
+
+def slack_of(unit: Any) -> int:
+    """Return how many items a unit may put out after its ``o.ready`` fell; 0: it holds them."""
+    return getattr(unit, "slack", 0)
+
+
+def connect_buffered(m: Module, unit: Any, o: Any) -> None:
+    """Connect ``o`` of a unit to a port; put a queue in between if the unit runs free."""
+    if not slack_of(unit):
+        wiring.connect(m, unit.o, wiring.flipped(o))
+        return
+    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack)
+    wiring.connect(m, unit.o, queue.i)
+    wiring.connect(m, queue.o, wiring.flipped(o))
 
 
 class FlowQueue(wiring.Component):

@@ -3,7 +3,7 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 from xorloom.sw.base.errors import ConfigError
 
 __all__ = ["PIPELINES", "FreePipe", "SlicePipe", "check_pipeline"]
@@ -24,6 +24,24 @@ def check_pipeline(name: str) -> str:
     if name not in PIPELINES:
         raise ConfigError(f"pipeline must be one of {', '.join(PIPELINES)}, not {name}")
     return name
+
+
+def _members(parts: int) -> dict[str, Member]:
+    """Return the members that both pipes have."""
+    return {
+        "available_next": In(1),
+        "available": Out(1),
+        "token": In(1),
+        "emit": In(1),
+        "step": Out(1),
+        "data_step": Out(parts),
+        "data_free": Out(parts),
+        "full": Out(1),
+        "move": Out(1),
+        "data_move": Out(parts),
+        "valid": Out(1),
+        "ready": In(1),
+    }
 
 
 class SlicePipe(wiring.Component):
@@ -83,24 +101,7 @@ class SlicePipe(wiring.Component):
     def __init__(self, *, stages: int, parts: int = 1) -> None:
         self._stages, self._parts = stages, parts
         self.slices = Signal(1 + stages)
-        super().__init__(
-            {
-                "available_next": In(1),
-                "available": Out(1),
-                "flush": In(1),
-                "token": In(1),
-                "emit": In(1),
-                "step": Out(1),
-                "data_take": Out(parts),
-                "data_step": Out(parts),
-                "data_free": Out(parts),
-                "full": Out(1),
-                "move": Out(1),
-                "data_move": Out(parts),
-                "valid": Out(1),
-                "ready": In(1),
-            }
-        )
+        super().__init__(_members(parts) | {"flush": In(1), "data_take": Out(parts)})
 
     @property
     def latency(self) -> int:
@@ -211,22 +212,7 @@ class FreePipe(wiring.Component):
     def __init__(self, *, stages: int, parts: int = 1) -> None:
         self._stages, self._parts = stages, parts
         self.slices = Signal(2 + stages)
-        super().__init__(
-            {
-                "available_next": In(1),
-                "available": Out(1),
-                "token": In(1),
-                "emit": In(1),
-                "step": Out(1),
-                "data_step": Out(parts),
-                "data_free": Out(parts),
-                "full": Out(1),
-                "move": Out(1),
-                "data_move": Out(parts),
-                "valid": Out(1),
-                "ready": In(1),
-            }
-        )
+        super().__init__(_members(parts))
 
     @property
     def latency(self) -> int:

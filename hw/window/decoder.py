@@ -8,7 +8,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from xorloom.hw.lib.deframer import Deframer
-from xorloom.hw.lib.flow_queue import FlowQueue
+from xorloom.hw.lib.flow_queue import connect_buffered
 from xorloom.hw.lib.payloads import packet_layout, slice_layout
 from xorloom.hw.lib.slice_pipe import PIPELINES, FreePipe, SlicePipe, check_pipeline
 from xorloom.sw.spec.config import WindowConfig
@@ -213,10 +213,5 @@ class WindowDecoder(wiring.Component):
         m.submodules.unit = unit = self.unit
         wiring.connect(m, wiring.flipped(self.i), deframer.i)
         wiring.connect(m, deframer.o, unit.i)
-        offer = unit.o
-        if unit.slack:
-            m.submodules.queue = queue = FlowQueue(self.o.payload.shape(), slack=unit.slack)
-            wiring.connect(m, unit.o, queue.i)
-            offer = queue.o
-        wiring.connect(m, offer, wiring.flipped(self.o))
+        connect_buffered(m, unit, self.o)
         return m
