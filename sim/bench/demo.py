@@ -15,9 +15,9 @@ from xorloom.sim.simulate.ip import simulate_image
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.kept import KeptReport
 from xorloom.sw.model.metrics import TensorBits, loss_row
 from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.reports.kept import KeptReport
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -38,7 +38,8 @@ class DemoResult:
     config, index
         The decoder.
     bits, errors, kept
-        Of every tensor, see :mod:`xorloom.sw.model.metrics` and :mod:`xorloom.sw.model.kept`.
+        Of every tensor, see :mod:`xorloom.sw.model.metrics` and
+        :mod:`xorloom.sw.model.reports.kept`.
     exact : bool
         Whether the fast decoder and the golden model agree on all codes.
     simulation : dict

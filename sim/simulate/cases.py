@@ -10,7 +10,7 @@ from xorloom.sim.datasets import iid, iid_seeds
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.model.container import STREAM, read_container
-from xorloom.sw.model.inspect import tensor_steps
+from xorloom.sw.model.reports.inspect import tensor_steps
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.tensors.orders import slice_count

@@ -9,7 +9,7 @@ from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.inspect import tensor_steps
+from xorloom.sw.model.reports.inspect import tensor_steps
 from xorloom.sw.spec.layout import BEATS
 
 from .bus import BusResult, simulate_bus

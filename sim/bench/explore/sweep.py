@@ -30,8 +30,8 @@ from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import INDEX, STREAM, read_container
-from xorloom.sw.model.inspect import tensor_steps
 from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.reports.inspect import tensor_steps
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import BitmapConfig, IndexConfig, NoneConfig
 from xorloom.sw.tensors.checkpoint import ModelTensor, open_model

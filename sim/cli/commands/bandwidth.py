@@ -30,7 +30,7 @@ def bandwidth(
     from xorloom.sim.bandwidth.presets import bandwidth_rows, baseline_bits
     from xorloom.sw.base.errors import ConfigError, check_range
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.inspect import tensor_bits
+    from xorloom.sw.model.reports.inspect import tensor_bits
     from xorloom.sw.spec.config import check_bus
     from xorloom.sw.tensors.codes import PLANES_MAX
     from xorloom.sw.tensors.prune import check_sparsity

@@ -199,14 +199,14 @@ def compress(
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
-    from xorloom.sw.model.kept import KeptReport
-    from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import make_plans
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
     from xorloom.sw.model.plan.selection import MIN_SIZE, select
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
+    from xorloom.sw.model.reports.kept import KeptReport
+    from xorloom.sw.model.reports.notes import loss_warning, report_notes
     from xorloom.sw.tensors.checkpoint.model import listed
 
     if output.suffix != ".safetensors":
@@ -387,7 +387,7 @@ def _report(
         return
     print_bits(str(output), made.bits, made.errors)
     if kept:
-        from xorloom.sw.model.kept import KEPT_COLUMNS
+        from xorloom.sw.model.reports.kept import KEPT_COLUMNS
 
         rows = [[row[key] for key in KEPT_COLUMNS] for row in kept]
         print_table("chosen masks, beside the bound and N:M at the same bits", KEPT_COLUMNS, rows)

@@ -64,7 +64,7 @@ def demo(
 def _print(result: "DemoResult") -> None:
     """Print the tables of a result."""
     from xorloom.sim.datasets import DEMO_LAYER
-    from xorloom.sw.model.kept import KEPT_COLUMNS
+    from xorloom.sw.model.reports.kept import KEPT_COLUMNS
 
     from .synth import SYNTH_COLUMNS, synth_rows
 

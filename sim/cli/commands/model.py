@@ -87,7 +87,7 @@ def inspect(
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
+    from xorloom.sw.model.reports.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
 
     container = read_container(model, max_weights)
     names = container.matching(tensor or ())

@@ -14,7 +14,7 @@ from xorloom.sim.simulate.packets import Packet
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.inspect import tensor_steps
+from xorloom.sw.model.reports.inspect import tensor_steps
 
 from tests.helpers.cli import refuses, xorloom
 from tests.helpers.weights import clustered_weights

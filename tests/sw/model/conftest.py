@@ -9,8 +9,8 @@ from safetensors.numpy import load_file, save_file
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.inspect import tensor_bits
 from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.reports.inspect import tensor_bits
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.tensors.checkpoint import open_model
 

@@ -12,8 +12,8 @@ from xorloom.sw.model.container import (
     read_container,
 )
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.inspect import tensor_frames, tensor_steps
 from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.reports.inspect import tensor_frames, tensor_steps
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.orders import ORDERS

@@ -12,7 +12,7 @@ from xorloom.sw.model.container import (
     read_container,
     write_container,
 )
-from xorloom.sw.model.inspect import tensor_bits
+from xorloom.sw.model.reports.inspect import tensor_bits
 from xorloom.sw.model.verify import verify_model, verify_tensor
 from xorloom.sw.spec.weight_format import Decoder, index_for
 from xorloom.sw.tensors.quantize import Quantized

@@ -10,10 +10,10 @@ from xorloom.sw.index.masks import choose
 from xorloom.sw.model import codec, compress
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
-from xorloom.sw.model.kept import KeptReport, kept_row
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.model.prepare import PutAside, maker
+from xorloom.sw.model.reports.kept import KeptReport, kept_row
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from xorloom.sw.model.kept import KEPT_COLUMNS
+from xorloom.sw.model.reports.kept import KEPT_COLUMNS
 from xorloom.sw.tensors.checkpoint import open_model
 
 from tests.helpers.cli import refuses, xorloom

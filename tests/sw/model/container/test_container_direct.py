@@ -10,7 +10,7 @@ from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model import verify
 from xorloom.sw.model.container import STREAM, read_container, rotations
-from xorloom.sw.model.inspect import tensor_bits, tensor_frames
+from xorloom.sw.model.reports.inspect import tensor_bits, tensor_frames
 from xorloom.sw.model.verify import golden_levels, plain_weights, verify_model
 from xorloom.sw.tensors.rotation import rotate
 from xorloom.sw.value.plane import encode_value, stream_bits

@@ -17,8 +17,8 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.inspect import tensor_bits, tensor_frames, tensor_steps
 from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.reports.inspect import tensor_bits, tensor_frames, tensor_steps
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.layout import HEADER_BYTES, Header

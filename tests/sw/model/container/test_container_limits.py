@@ -13,7 +13,7 @@ from xorloom.sw.model.container import Container, read_container
 from xorloom.sw.model.container.reader import WEIGHTS_LEAST, WEIGHTS_PER_BYTE
 from xorloom.sw.model.container.seal import seal
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.inspect import tensor_bits, tensor_frames, tensor_steps
+from xorloom.sw.model.reports.inspect import tensor_bits, tensor_frames, tensor_steps
 from xorloom.sw.model.verify import verify_model, verify_tensor
 
 from tests.helpers.hostile import HOSTILE, entropy_file

@@ -9,7 +9,7 @@ from xorloom.sw.model.container import (
     read_container,
 )
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.inspect import tensor_bits, tensor_frames, tensor_steps
+from xorloom.sw.model.reports.inspect import tensor_bits, tensor_frames, tensor_steps
 
 from tests.helpers.containers import BOTH, WINDOW, change_config, change_tensor, read_all, rewrite
 

@@ -12,7 +12,7 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.memory.image import memory_image
 from xorloom.sw.model.container import Container, read_container, write_container
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.inspect import fifo_rows, tensor_bits, tensor_frames, tensor_steps
+from xorloom.sw.model.reports.inspect import fifo_rows, tensor_bits, tensor_frames, tensor_steps
 from xorloom.sw.model.verify import verify_model
 
 from tests.helpers.mutations import MUTATIONS

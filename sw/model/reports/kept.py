@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.index.rate_distortion import kept_share, nm_share, share_bound
+from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized
-
-from .metrics import TensorBits
 
 __all__ = ["KEPT_COLUMNS", "KeptReport", "best_pattern", "kept_row"]
 

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from xorloom.sw.bits.framing import index_overhead
 from xorloom.sw.index.entropy import stream as index_entropy
+from xorloom.sw.model.codec import decode_tensor
+from xorloom.sw.model.container import INDEX, SCALE, STREAM, Container
+from xorloom.sw.model.metrics import TensorBits
+from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.tensors.orders import beats, runs
 from xorloom.sw.value.plane import value_bits, value_frames
-
-from .codec import decode_tensor
-from .container import INDEX, SCALE, STREAM, Container
-from .metrics import TensorBits
-from .verify import verify_tensor
 
 __all__ = ["FIFO_COLUMNS", "SLACKS", "fifo_rows", "tensor_bits", "tensor_frames", "tensor_steps"]
 

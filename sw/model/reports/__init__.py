@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is told of a compressed model beside its bits: parts, kept magnitude, notes."""
