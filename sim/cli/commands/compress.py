@@ -200,9 +200,8 @@ def compress(
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
     from xorloom.sw.model.plan.given import UserArrays
-    from xorloom.sw.model.plan.plans import make_plans
+    from xorloom.sw.model.plan.plans import plan_source
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
-    from xorloom.sw.model.plan.selection import MIN_SIZE, select
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
     from xorloom.sw.model.reports.kept import KeptReport
@@ -241,33 +240,14 @@ def compress(
 
     for text in source.notes:
         note(text)
-    names = select(
-        source.model,
-        wanted.include,
-        MIN_SIZE if wanted.min_size is None else wanted.min_size,
-        exclude=wanted.exclude,
-        preset=wanted.preset,
-        done=source.done,
-        note=note,
-    )
-    settings = wanted.settings(names)
-    plans = make_plans(
-        source.model,
-        settings,
-        given.masks,
-        f"{recipe}: " if recipe else "",
-        calibrated=given.calibration is not None,
-        saliency=given.saliency,
-        note=note,
-    )
-    plans = given.planned(plans)
+    plans, settings = plan_source(source, wanted, given, note=note)
     if save_choices is not None:
         _check_chosen(save_choices, plans)
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     kept = KeptReport(source.model)
     waiting = sum(plan.waits for plan in plans.values())
-    with progress_bar("compress", len(names) + waiting) as step:
+    with progress_bar("compress", len(plans) + waiting) as step:
         made = compress_model(
             source.model,
             output,

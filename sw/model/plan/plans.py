@@ -20,12 +20,16 @@ from xorloom.sw.tensors.quantize import Quantized, Quantizer
 from xorloom.sw.value.plane import choose_value
 
 from .chosen import chosen_plan, next_rate
+from .given import UserArrays
+from .recipe import Recipe
 from .request import budget_cost, sampled
+from .selection import MIN_SIZE, select
 from .settings import Settings
+from .source import Source
 from .spec import TensorPlan
 from .trained import trained_split
 
-__all__ = ["make_plans"]
+__all__ = ["make_plans", "plan_source"]
 
 _TRIAL = 1 << 16
 """Weights of all tensors that a codec is tried on."""
@@ -102,6 +106,51 @@ def make_plans(
             raise ConfigError(f"{where}for {listed(names, 3)}: {error}") from error
         plans |= dict.fromkeys(names, plan)
     return {name: plans[name] for name in settings}
+
+
+def plan_source(
+    source: Source,
+    wanted: Recipe,
+    given: UserArrays,
+    *,
+    note: Callable[[str], None] = lambda text: None,
+) -> tuple[dict[str, TensorPlan], dict[str, Settings]]:
+    """Return plan and settings of every tensor of a source that is to be compressed.
+
+    Parameters
+    ----------
+    source : Source
+    wanted : Recipe
+        All that the user asks for.
+    given : UserArrays
+    note : callable
+        Called with a line for each choice, and for each tensor that is left alone unasked.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is selected, or settings do not fit.
+    """
+    names = select(
+        source.model,
+        wanted.include,
+        MIN_SIZE if wanted.min_size is None else wanted.min_size,
+        exclude=wanted.exclude,
+        preset=wanted.preset,
+        done=source.done,
+        note=note,
+    )
+    settings = wanted.settings(names)
+    plans = make_plans(
+        source.model,
+        settings,
+        given.masks,
+        "" if wanted.path is None else f"{wanted.path}: ",
+        calibrated=given.calibration is not None,
+        saliency=given.saliency,
+        note=note,
+    )
+    return given.planned(plans), settings
 
 
 def _plan(
