@@ -21,12 +21,12 @@ from xorloom.sw.tensors.safetensors_file import DTYPES
 from .calibration.file import Calibration
 from .compress import CompressedModel, compress_model
 from .container import MASK, plain_metadata, read_container
+from .notes import loss_warning, report_notes
 from .plan.given import UserArrays
 from .plan.plans import plan_source
 from .plan.recipe import Recipe, read_recipe
 from .plan.settings import check_settings
 from .plan.source import Source
-from .reports.notes import loss_warning, report_notes
 from .verify import plain_bytes
 
 __all__ = ["CompressedFile", "TensorSlice", "load", "open_file", "save"]
@@ -147,7 +147,10 @@ class CompressedFile(Mapping[str, Any]):
         return TensorSlice(dtype, shape, lambda: self[name])
 
     def metadata(self) -> dict[str, str]:
-        """Return the metadata of the model that was compressed, see :func:`plain_metadata`."""
+        """Return the metadata of the model that was compressed.
+
+        See :func:`xorloom.sw.model.container.plain.plain_metadata`.
+        """
         return plain_metadata(self._container)
 
     def _facts(self, name: str) -> tuple[str, tuple[int, ...]]:

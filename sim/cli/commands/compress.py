@@ -199,13 +199,13 @@ def compress(
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
+    from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import plan_source
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
     from xorloom.sw.model.reports.kept import KeptReport
-    from xorloom.sw.model.reports.notes import loss_warning, report_notes
     from xorloom.sw.tensors.checkpoint.model import listed
 
     if output.suffix != ".safetensors":

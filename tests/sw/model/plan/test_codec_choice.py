@@ -6,10 +6,10 @@ import pytest
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.model.compress import compress_model
+from xorloom.sw.model.notes import loss_warning
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import make_plans
 from xorloom.sw.model.plan.settings import Settings
-from xorloom.sw.model.reports.notes import loss_warning
 from xorloom.sw.spec.config import WindowConfig
 
 from tests.helpers.models import as_model

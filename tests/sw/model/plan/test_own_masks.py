@@ -10,9 +10,9 @@ from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.model.notes import report_notes
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.settings import Settings
-from xorloom.sw.model.reports.notes import report_notes
 from xorloom.sw.spec.index_config import EntropyConfig, LowrankConfig, TrellisConfig
 from xorloom.sw.tensors.quantize import Quantizer
 

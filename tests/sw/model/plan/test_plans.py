@@ -11,10 +11,10 @@ from xorloom.sw.index.masks import choose
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.model.notes import report_notes
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import make_plans
 from xorloom.sw.model.plan.settings import Settings
-from xorloom.sw.model.reports.notes import report_notes
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.index_config import (

@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable, Mapping
 
 from xorloom.sw.base.toml_text import toml_key
-from xorloom.sw.model.metrics import TensorReport, mean_error
-from xorloom.sw.model.plan.settings import Settings
 from xorloom.sw.tensors.checkpoint.model import listed
+
+from .metrics import TensorReport, mean_error
+from .plan.settings import Settings
 
 __all__ = ["loss_warning", "report_notes"]
 
