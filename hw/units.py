@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from xorloom.hw.direct.core import DirectCore
 from xorloom.hw.direct.decoder import DirectUnit
 from xorloom.hw.direct.shell import DirectShell
 from xorloom.hw.flow.export import component_verilog, tool_versions
+from xorloom.hw.flow.kept import kept
 from xorloom.hw.flow.verilog.identifiers import check_name
 from xorloom.hw.index.decoder import ordinary_core
 from xorloom.hw.index.shell import IndexShell
@@ -51,6 +52,7 @@ __all__ = [
     "default_name",
     "generate_unit",
     "has_pipeline",
+    "kept_unit",
 ]
 
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
@@ -304,3 +306,22 @@ def generate_unit(
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     } | more
     return GeneratedVerilog(name, text, manifest)
+
+
+def kept_unit(
+    unit: str,
+    config: ValueConfig | IndexConfig,
+    *,
+    indexes: Sequence[IndexConfig] = (),
+    **options: Any,
+) -> GeneratedVerilog:
+    """Return :func:`generate_unit` of the same parameters from the cache, or generate it.
+
+    Nothing is elaborated to find it: the key is made of the parameters and of all sources.
+    """
+
+    def make() -> dict[str, Any]:
+        return asdict(generate_unit(unit, config, indexes=indexes, **options))
+
+    configs = [(c.codec, c.to_dict()) for c in (config, *indexes)]
+    return GeneratedVerilog(**kept(make, unit, json.dumps([configs, options], sort_keys=True)))

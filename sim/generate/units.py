@@ -227,15 +227,6 @@ class UnitSource:
     manifest: dict[str, Any]
 
 
-def source_folders() -> tuple[Path, ...]:
-    """Return the folders whose Python files decide what Verilog a unit has."""
-    import xorloom.hw
-    import xorloom.sw
-
-    packages = (xorloom.hw.__file__, xorloom.sw.__file__, __file__)
-    return tuple(Path(str(file)).parent for file in packages)
-
-
 def unit_source(
     name: str, options: ConfigOptions, unit: UnitOptions, *, cache: bool = True
 ) -> UnitSource:
@@ -244,19 +235,12 @@ def unit_source(
     The key is made of its options and of the sources that decide it. Units of a compressed model
     are always generated. A unit from the cache imports nothing heavy.
     """
-    from importlib.metadata import version
-
-    from xorloom.sw.base.cache import cached, digest
+    from xorloom.hw.flow.kept import kept
 
     def make() -> dict[str, Any]:
         made = unit_plan(name, options, unit).verilog()
         return {"name": made.name, "text": made.text, "manifest": made.manifest}
 
-    texts = [
-        path.read_text(encoding="utf-8")
-        for folder in source_folders()
-        for path in sorted(folder.rglob("*.py"))
-    ]
-    tools = [version(tool) for tool in ("xorloom", "amaranth", "pyosys")]
-    key = digest(name, asdict(options), asdict(unit), *tools, *texts)
-    return UnitSource(**cached("verilog", key, make, use=cache and options.model is None))
+    facts = (name, asdict(options), asdict(unit))
+    here = (Path(__file__).parent,)
+    return UnitSource(**kept(make, *facts, more=here, use=cache and options.model is None))

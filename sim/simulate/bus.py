@@ -4,12 +4,10 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from xorloom.hw.flow.export import component_verilog
-from xorloom.hw.ip.top import IpBlock
+from xorloom.hw.units import kept_unit
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
@@ -83,7 +81,6 @@ class BusResult:
         }
 
 
-@lru_cache(maxsize=8)
 def decoder_top(
     value: ValueConfig,
     indexes: tuple[IndexConfig, ...],
@@ -93,19 +90,18 @@ def decoder_top(
     outstanding: int = 4,
     max_burst: int = 256,
 ) -> str:
-    """Return the Verilog of an :class:`xorloom.hw.ip.top.IpBlock` with a read master."""
-    decoder = IpBlock(
+    """Return the Verilog of the IP block with a read master, from the cache."""
+    memory = {"outstanding": outstanding, "max_burst": max_burst, "align_bytes": value.bus_bytes}
+    return kept_unit(
+        "ip",
         value,
-        indexes,
+        name=DECODER,
+        indexes=indexes,
         planes=planes,
         levels=levels,
-        reader=True,
         beats=beats,
-        outstanding=outstanding,
-        max_burst=max_burst,
-        align_bytes=value.bus_bytes,
-    )
-    return component_verilog(decoder, DECODER)
+        memory=memory,
+    ).text
 
 
 def simulate_bus(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.hw.lib.payloads import level_bits
-from xorloom.hw.units import GeneratedVerilog, generate_unit
+from xorloom.hw.units import GeneratedVerilog, kept_unit
 from xorloom.sim.bandwidth.presets import memory, model_cycles
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.bus import bus_words
@@ -96,7 +96,7 @@ def simulate_streams(
     ToolError
         If the simulator is missing or crashes.
     """
-    verilog = verilog or generate_unit("decoder", config, stages=stages, levels=levels)
+    verilog = verilog or kept_unit("decoder", config, stages=stages, levels=levels)
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xorloom.hw.units import GeneratedVerilog, generate_unit
+from xorloom.hw.units import GeneratedVerilog, kept_unit
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.golden.bus import bus_words
@@ -81,7 +81,7 @@ def simulate_index(
     ToolError
         If the simulator is missing or crashes.
     """
-    verilog = verilog or generate_unit("index", config)
+    verilog = verilog or kept_unit("index", config)
     beat_bytes = verilog.manifest["ports"]["m_axis_tdata"]["bits"] // 8
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:

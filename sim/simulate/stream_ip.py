@@ -4,10 +4,9 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from xorloom.hw.units import GeneratedVerilog, generate_unit
+from xorloom.hw.units import kept_unit
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import BEATS, BeatLayout
@@ -38,15 +37,6 @@ class StreamIpResult:
     weights: int
     bus_utilisation: float
     stall_cycles: dict[str, int]
-
-
-@lru_cache(maxsize=8)
-def _verilog(
-    value: ValueConfig, indexes: tuple[IndexConfig, ...], planes: int, levels: bool, beats: str
-) -> GeneratedVerilog:
-    return generate_unit(
-        "stream-ip", value, indexes=indexes, planes=planes, levels=levels, beats=beats
-    )
 
 
 def _wait(pattern: str) -> float:
@@ -103,7 +93,9 @@ def simulate_stream_ip(
     """
     layout = BeatLayout(value.n_out, planes, levels, beats)
     packets, payload_bits = packets_of(streams, value, indexes, layout, golden=golden)
-    verilog = _verilog(value, tuple(indexes), planes, levels, beats)
+    verilog = kept_unit(
+        "stream-ip", value, indexes=indexes, planes=planes, levels=levels, beats=beats
+    )
     built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
     words = sum(map(len, streams)) // value.bus_bytes
     beats_due = sum(len(packet.data) for packet in packets) // layout.bytes

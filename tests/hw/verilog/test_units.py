@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from xorloom.hw import units
 from xorloom.hw.flow.export import WAIVERS
 from xorloom.hw.units import (
     BLOCK_UNITS,
@@ -18,11 +19,13 @@ from xorloom.hw.units import (
     WINDOW_UNITS,
     GeneratedVerilog,
     generate_unit,
+    kept_unit,
 )
 from xorloom.sim.simulate.runner import verilator_environment
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
+from xorloom.sw.spec.index_config import BitmapConfig
 from xorloom.sw.spec.layout import network_id
 
 from tests.helpers.paths import ROOT
@@ -301,3 +304,17 @@ def test_generated_verilog_write_is_whole_or_not_at_all(
     assert json.loads((tmp_path / "top.json").read_text()) == {"old": 1}
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["top.json", "top.v"], "half-written files are left behind"
+
+
+def test_kept_unit_is_what_would_be_generated_and_is_generated_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path))
+    index, config = BitmapConfig(n_out=64, bus_bits=32), WINDOW
+    made = kept_unit("stream-ip", config, indexes=[index], beats="planar")
+    assert made == generate_unit("stream-ip", config, indexes=[index], beats="planar")
+    monkeypatch.setattr(units, "generate_unit", None)
+    assert kept_unit("stream-ip", config, indexes=[index], beats="planar") == made
+    for other in ({"beats": "packed"}, {"beats": "planar", "planes": 2}):
+        with pytest.raises(TypeError):  # is to be generated
+            kept_unit("stream-ip", config, indexes=[index], **other)

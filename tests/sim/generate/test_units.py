@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import xorloom.hw
+from xorloom.hw.flow import kept
 from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sim.generate import units
 from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import unit_plan
-from xorloom.sw.base import cache
 from xorloom.sw.base.errors import ConfigError
 
 HW = Path(str(xorloom.hw.__file__)).parent
@@ -21,7 +21,7 @@ HW = Path(str(xorloom.hw.__file__)).parent
 def test_an_edit_of_any_hardware_file_changes_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert HW in units.source_folders()
+    assert HW in kept.source_folders()
     copy = tmp_path / "hw"
     shutil.copytree(HW, copy, ignore=shutil.ignore_patterns("__pycache__"))
     keys: list[str] = []
@@ -34,8 +34,8 @@ def test_an_edit_of_any_hardware_file_changes_the_key(
         units.unit_source("decoder", ConfigOptions(), UnitOptions())
         return keys.pop()
 
-    monkeypatch.setattr(units, "source_folders", lambda: (copy,))
-    monkeypatch.setattr(cache, "cached", cached)
+    monkeypatch.setattr(kept, "source_folders", lambda: (copy,))
+    monkeypatch.setattr(kept, "cached", cached)
     before = key()
     assert key() == before
     files = sorted(copy.rglob("*.py"))
