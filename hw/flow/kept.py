@@ -6,16 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import xorloom.hw
-import xorloom.sw
-from xorloom.sw.base.cache import cached, digest
+from xorloom.sw.base import cache
 
 __all__ = ["kept", "source_folders"]
 
 
 def source_folders() -> tuple[Path, ...]:
     """Return the folders whose Python files decide what Verilog a unit has."""
-    return tuple(Path(str(package.__file__)).parent for package in (xorloom.hw, xorloom.sw))
+    return Path(__file__).parents[1], Path(cache.__file__).parents[1]
 
 
 def kept(
@@ -40,4 +38,4 @@ def kept(
         for path in sorted(folder.rglob("*.py"))
     ]
     tools = [version(tool) for tool in ("xorloom", "amaranth", "pyosys")]
-    return cached("verilog", digest(*facts, *tools, *texts), make, use=use)
+    return cache.cached("verilog", cache.digest(*facts, *tools, *texts), make, use=use)

@@ -35,7 +35,7 @@ def test_an_edit_of_any_hardware_file_changes_the_key(
         return keys.pop()
 
     monkeypatch.setattr(kept, "source_folders", lambda: (copy,))
-    monkeypatch.setattr(kept, "cached", cached)
+    monkeypatch.setattr(kept.cache, "cached", cached)
     before = key()
     assert key() == before
     files = sorted(copy.rglob("*.py"))

@@ -15,8 +15,8 @@ from xorloom.sw.index.choice import (
     top_shares,
 )
 from xorloom.sw.index.rate_distortion import binary_entropy, nm_share, share_bound
-from xorloom.sw.model import kept as kept_module
 from xorloom.sw.model.plan.request import IndexRequest
+from xorloom.sw.model.reports import kept as kept_module
 from xorloom.sw.model.reports.kept import best_pattern, kept_row
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import (
