@@ -287,6 +287,8 @@ def save(
     )
     model = _model(tensors, metadata or {})
     plans, asked = plan_source(Source(model), wanted, given, note=_log.warning)
+    if unused := given.unused(plans):
+        _log.warning(f"calibration not used, as they are not compressed so: {listed(unused, 3)}")
     made = compress_model(model, Path(path), plans, given=given, progress=progress)
     for text in report_notes(made.tensors, asked):
         _log.warning(text)

@@ -12,7 +12,9 @@ import safetensors
 from safetensors.numpy import load_file
 from xorloom.sw import load, open_file, save
 from xorloom.sw.base.errors import ConfigError, FormatError, ToolError
+from xorloom.sw.model.calibration.file import Calibration
 from xorloom.sw.model.decompress import decompress_model
+from xorloom.sw.tensors.moments import Moments
 
 from tests.helpers.cli import xorloom
 
@@ -102,6 +104,18 @@ def test_save_tells_what_it_chooses_and_misses(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         save(ARRAYS, tmp_path / "m.xl.safetensors", bits_per_weight=1.5)
     assert any("direct" in record.message for record in caplog.records)
+
+
+def test_save_tells_of_a_calibration_that_is_not_used(tmp_path, caplog):
+    calibration = Calibration({"a.weight": Moments(np.eye(128)), "b.weight": Moments(np.eye(160))})
+    options = {"value": "direct", "rate": 2, "calibration": calibration}
+    save(ARRAYS, tmp_path / "m.xl.safetensors", include=["b.weight"], **options)
+    assert [r.message for r in caplog.records if "calibration" in r.message] == [
+        "calibration not used, as they are not compressed so: a.weight"
+    ]
+    caplog.clear()
+    save(ARRAYS, tmp_path / "m.xl.safetensors", **options)
+    assert not any("calibration" in r.message for r in caplog.records)
 
 
 @pytest.mark.parametrize(
