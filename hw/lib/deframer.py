@@ -89,7 +89,7 @@ class Deframer(wiring.Component):
     def _hold(self, m: Module, offer: stream.Interface) -> None:
         """Build the output's buffer, if there is one."""
         if self._cut:
-            m.submodules.out = out = PingPong(self.o.payload.shape())
+            m.submodules.out = out = PingPong(self.o.payload.shape(), clears=False)
             wiring.connect(m, offer, out.i)
             wiring.connect(m, out.o, wiring.flipped(self.o))
             return
