@@ -96,7 +96,7 @@ class IndexEntropy(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the step of a lane until the mask that its chunk completes is offered."""
-        return 4
+        return 5
 
     @property
     def chunk_bits(self) -> None:
@@ -218,7 +218,7 @@ class IndexEntropy(wiring.Component):
 
         # Values on their way to the mask. The first step of a lane only reads its first state.
         skip = Signal(2)
-        way = Signal(3)
+        way = Signal(4)
         part = Signal(range(max(2, config.n_out // (8 * self._decoders))))
         last = part == config.n_out // (8 * self._decoders) - 1
         beat = Signal(config.n_out, reset_less=True)
