@@ -35,7 +35,7 @@ from xorloom.sw.base.host import write_all
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
-from xorloom.sw.spec.index_config import IndexConfig, TrellisConfig
+from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import BEATS, KIND_WEIGHTS, network_id, weights_network_id
 
 from .ip import csr
@@ -50,6 +50,7 @@ __all__ = [
     "GeneratedVerilog",
     "default_name",
     "generate_unit",
+    "has_pipeline",
 ]
 
 BLOCK_UNITS = ("decoder", "parser", "lane", "network")
@@ -64,6 +65,8 @@ IP_UNITS = {"ip": "xorloom_ip", "stream-ip": "xorloom_stream_ip"}
 """IP blocks, with a read master or fed by AXI4-Stream, and the names of their top modules."""
 MEMORY_OPTIONS = ("address_bits", "outstanding", "max_burst", "align_bytes")
 """Parameters of the read master."""
+_PIPED = (("decoder", "window"), ("index", "trellis"), ("core", "trellis"))
+"""Units and codecs, beside IP blocks, that have a pipeline to choose."""
 _BURSTS = ("max_burst", "outstanding")
 
 
@@ -175,6 +178,11 @@ def default_name(unit: str, config: ValueConfig | IndexConfig) -> str:
     return f"xorloom_{config.codec}_{unit}"
 
 
+def has_pipeline(unit: str, codec: str) -> bool:
+    """Return whether a unit has a pipeline to choose."""
+    return unit in IP_UNITS or (unit, codec) in _PIPED
+
+
 def generate_unit(
     unit: str,
     config: ValueConfig | IndexConfig,
@@ -187,7 +195,7 @@ def generate_unit(
     levels: bool = False,
     beats: str = BEATS[0],
     memory: Mapping[str, int] | None = None,
-    pipeline: str = PIPELINES[0],
+    pipeline: str | None = None,
 ) -> GeneratedVerilog:
     """Generate a decoder or one of its units.
 
@@ -212,15 +220,16 @@ def generate_unit(
         instead of codes.
     memory : mapping of str to int, optional
         For ``ip``: values of any of :data:`MEMORY_OPTIONS`.
-    pipeline : str
-        Of the window decoder and of IP blocks, one of
-        :data:`xorloom.hw.lib.slice_pipe.PIPELINES`: the small one needs no LUT RAM.
+    pipeline : str, optional
+        Of units that :func:`has_pipeline` names, one of
+        :data:`xorloom.hw.lib.slice_pipe.PIPELINES`: the small one needs no LUT RAM. Default: the
+        first.
 
     Raises
     ------
     ConfigError
-        If the codec has no such unit or no levels, or an index does not fit, or no module can
-        have the name.
+        If the codec has no such unit or no levels, or the unit no pipeline to choose, or an index
+        does not fit, or no module can have the name.
     """
     if name is not None:
         check_name(name)
@@ -229,6 +238,10 @@ def generate_unit(
     more: dict[str, Any] = {}
     if levels:
         level_bits(config)
+    piped = has_pipeline(unit, config.codec)
+    if pipeline is not None and not piped:
+        raise ConfigError(f"unit {unit} of {config.codec} has no pipeline to choose")
+    pipeline = pipeline or PIPELINES[0]
     if unit in IP_UNITS:
         if not (isinstance(config, ValueConfig) and config.has_layouts):
             raise ConfigError(
@@ -255,8 +268,6 @@ def generate_unit(
     elif isinstance(config, WindowConfig):
         _check_unit(unit, WINDOW_UNITS)
         top = _window_unit(unit, config, pipeline)
-        if unit == "decoder":
-            parameters |= {"pipeline": pipeline}
     elif isinstance(config, BlockConfig):
         _check_unit(unit, BLOCK_UNITS)
         top = _block_unit(unit, config, stages)
@@ -265,8 +276,8 @@ def generate_unit(
         assert isinstance(config, IndexConfig)
         _check_unit(unit, INDEX_UNITS)
         top = _index_unit(unit, config, pipeline)
-        if isinstance(config, TrellisConfig):
-            parameters |= {"pipeline": pipeline}
+    if piped:
+        parameters |= {"pipeline": pipeline}
     name = name or default_name(unit, config)
     ports = {
         "__".join(map(str, path)): {

@@ -3,11 +3,12 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xorloom.hw.flow.synth import SynthReport, synthesize_all
 from xorloom.hw.flow.targets import TARGETS, check_target
+from xorloom.hw.units import has_pipeline
 from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
 from xorloom.sw.base.errors import ConfigError
@@ -25,6 +26,15 @@ class AreaDesign:
     options: dict[str, Any] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = tuple(TARGETS)  # if none is asked for
+
+    def for_target(self, target: str) -> "AreaDesign":
+        """Return the design with the small pipeline, if it has one and iCE40 is the target."""
+        codec = self.options.get("value", "window")
+        if self.unit in ("index", "core"):
+            codec = self.index.get("index", ["trellis"])[0]
+        if not (target.startswith("ice40") and has_pipeline(self.unit, codec)):
+            return self
+        return replace(self, index=self.index | {"pipeline": "small"})
 
     def source(self) -> UnitSource:
         """Return its Verilog."""
@@ -143,7 +153,7 @@ def _row(name: str, report: SynthReport, seeds: int) -> dict[str, Any]:
         "seeds": report.seeds,
         "critical_path": report.critical_path,
         "critical_wires": report.critical_wires,
-        "command": design.command(report.target, seeds),
+        "command": design.for_target(report.target).command(report.target, seeds),
     }
 
 
@@ -191,12 +201,13 @@ def area_rows(
     ToolError
         If a tool fails; names the log.
     """
-    sources = {name: DESIGNS[name].source() for name, _ in pairs}
+    designs = {pair: DESIGNS[pair[0]].for_target(pair[1]) for pair in pairs}
+    sources = {pair: design.source() for pair, design in designs.items()}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for harness, count in ((False, seeds), (True, harness_seeds)):
         group = [pair for pair in pairs if TARGETS[pair[1]].harness == harness]
         reports = synthesize_all(
-            [(sources[name].text, sources[name].name, target) for name, target in group],
+            [(sources[pair].text, sources[pair].name, pair[1]) for pair in group],
             seeds=count,
             progress=progress,
             must_fit=False,

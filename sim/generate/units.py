@@ -18,8 +18,6 @@ __all__ = ["UnitPlan", "UnitSource", "unit_plan", "unit_source"]
 
 INDEXED = ("index", "core", "ip", "stream-ip")
 """Units with an index decoder."""
-PIPED = (("decoder", "window"), ("index", "trellis"), ("core", "trellis"))
-"""Units and codecs, beside IP blocks, that have a pipeline to choose."""
 _HASH_DIGITS = 6
 """Hex digits of a name made of the parameters: enough for the few units of a design."""
 
@@ -92,10 +90,8 @@ class UnitPlan:
             If the codec has no such unit, or parameters do not fit together, or no module can
             have the name.
         """
-        from xorloom.hw.lib.slice_pipe import PIPELINES
         from xorloom.hw.units import IP_UNITS, generate_unit
 
-        pipeline = self.pipeline or PIPELINES[0]
         if self.name not in IP_UNITS:
             return generate_unit(
                 self.name,
@@ -103,7 +99,7 @@ class UnitPlan:
                 name=name,
                 stages=self.stages,
                 levels=self.levels,
-                pipeline=pipeline,
+                pipeline=self.pipeline or None,
             )
         return generate_unit(
             self.name,
@@ -114,7 +110,7 @@ class UnitPlan:
             levels=self.levels,
             beats=self.beats,
             memory=self.memory,
-            pipeline=pipeline,
+            pipeline=self.pipeline or None,
         )
 
 
@@ -177,7 +173,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
 
     from xorloom.hw.ip.top import IpBlock
     from xorloom.hw.lib.slice_pipe import PIPELINES, check_pipeline
-    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS
+    from xorloom.hw.units import IP_UNITS, MEMORY_OPTIONS, has_pipeline
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.spec.layout import BEATS
 
@@ -191,7 +187,7 @@ def unit_plan(name: str, options: ConfigOptions, unit: UnitOptions) -> UnitPlan:
     indexes, planes = _indexes(options, unit) if name in INDEXED else ((), 1)
     codec = indexes[0].codec if name in ("index", "core") else config.codec
     pipeline = ""
-    if name in IP_UNITS or (name, codec) in PIPED:
+    if has_pipeline(name, codec):
         pipeline = check_pipeline(unit.pipeline or PIPELINES[0])
     elif unit.pipeline is not None:
         raise ConfigError(

@@ -92,25 +92,29 @@ def synth(
     LUT counts LUTs of logic, LUT RAM the cells of distributed memory, placed what nextpnr makes of
     both. The critical path is that of the slowest seed, as nextpnr reports it.
     """
+    from xorloom.hw.flow.place import check_family
     from xorloom.hw.flow.targets import QUICK, check_target
 
-    placed = [check_target(name).family is not None for name in target or QUICK]
+    names = target or ([] if liberty else list(QUICK))
+    placed = [family for family in (check_target(name).family for name in names) if family]
+    if seeds and not by_unit:
+        for family in placed:
+            check_family(family)
     libraries = _libraries(liberty or [])
     with blame_file(context):
         if options.model is not None:
             refuse_beside_model(context, *OF_MODEL, "density")
             options = replace(options, tensor=matching(options.model, options.tensor))
         source = unit_source(unit, options, unit_options, cache=cache)
-        fast = source.manifest["config"].get("pipeline") == "fast"
-        if fast and unit_options.pipeline is None and _no_lut_ram(target, bool(libraries)):
+        fast = source.manifest["config"].get("pipeline") == "fast" and not by_unit
+        if fast and unit_options.pipeline is None and any(n.startswith("ice40") for n in names):
             say("pipeline small, since iCE40 has no LUT RAM; --pipeline or --target choose")
             small = replace(unit_options, pipeline="small")
             source = unit_source(unit, options, small, cache=cache)
     if by_unit:
         _print_units(source, as_json)
         return
-    names = target or ([] if libraries else list(QUICK))
-    steps = len(names) + len(libraries) + seeds * sum(placed[: len(names)])
+    steps = len(names) + len(libraries) + seeds * len(placed)
     with progress_bar("synth", steps) as step:
         reports = _reports(source, names, libraries, seeds, cache, step)
     if as_json:
@@ -126,14 +130,6 @@ def synth(
         print_table("synthesis", SYNTH_COLUMNS, synth_rows(reports[: len(names)]))
     if libraries:
         print_table("standard cells", ASIC_COLUMNS, asic_rows(reports[len(names) :]))
-
-
-def _no_lut_ram(targets: list[str] | None, libraries: bool) -> bool:
-    """Whether one of the targets, those of the default included, has no LUT RAM."""
-    from xorloom.hw.flow.targets import QUICK
-
-    names = targets or ([] if libraries else QUICK)
-    return any(name.startswith("ice40") for name in names)
 
 
 def _libraries(paths: list[Path]) -> "list[Library]":

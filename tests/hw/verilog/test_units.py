@@ -220,6 +220,17 @@ def test_exported_direct_verilog_lints_without_a_warning(
     assert lint(verilog.text, verilog.name, tmp_path) == set()
 
 
+@pytest.mark.parametrize(
+    ("unit", "config"),
+    [("decoder", BlockConfig()), ("decoder", DirectConfig()), ("value", WindowConfig())],
+)
+def test_pipeline_of_a_unit_that_has_none_is_refused(
+    unit: str, config: BlockConfig | DirectConfig | WindowConfig
+) -> None:
+    with pytest.raises(ConfigError, match=rf"unit {unit} of {config.codec} has no pipeline"):
+        generate_unit(unit, config, pipeline="fast")
+
+
 def test_generate_unit_has_levels_of_the_direct_codec_only() -> None:
     with pytest.raises(ConfigError, match="only the direct value codec has levels, not block"):
         generate_unit("decoder", SMALL, levels=True)

@@ -57,6 +57,17 @@ def test_every_design_has_its_targets_unless_some_are_asked_for():
     assert area_pairs(["low-rank core"], ["ice40"]) == [("low-rank core", "ice40")]
 
 
+@pytest.mark.parametrize(
+    ("design", "small"),
+    [("window 512", True), ("trellis core", True), ("IP block", True), ("low-rank core", False)],
+)
+def test_ice40_gets_the_small_pipeline_of_what_has_one(design, small):
+    assert ("--pipeline small" in DESIGNS[design].for_target("ice40up").command("ice40up", 1)) == (
+        small
+    )
+    assert DESIGNS[design].for_target("ecp5") is DESIGNS[design]
+
+
 def test_unknown_designs_and_targets_are_refused():
     with pytest.raises(ConfigError, match=r"design must be one of paper network; .* not 'x'"):
         area_pairs(["x"], ["ecp5"])
