@@ -157,9 +157,9 @@ class IndexEntropy(wiring.Component):
         ranks = [Signal(shape, name=f"rank_{k}") for k in range(self._decoders)]
         feed_round = Signal(max(1, len(ranks[0]) - slot_bits))
         owed = [Signal(name=f"owed_{k + 1}") for k in range(self._decoders)]  # k + 1 units or more
-        # The round may be served: there will be a word behind the oldest one, whatever is taken now;
-        # or else, as seen while nothing could be taken, as many units as are owed. (A register: it
-        # enables all lanes.)
+        # The round may be served: there will be a word behind the oldest one, whatever is taken;
+        # or else, as seen while nothing could be taken, as many units as are owed. (A register,
+        # for it enables all lanes.)
         may = Signal()
         there = [box.held[1] | (box.held[0] & (box.offset < per_word - k)) for k in range(feeds)]
         enough = Signal()

@@ -148,6 +148,7 @@ class Gearbox(wiring.Component):
                 m.d.sync += word.eq(moved)
         return m
 
+
 def _at_least(value: Value, least: int) -> Value:
     """Return ``value >= least``; a constant where it always holds, which linters ask for."""
     return value >= least if least > 0 else Const(1)
