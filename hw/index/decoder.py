@@ -237,5 +237,5 @@ class IndexDecoder(wiring.Component):
         m.submodules.unit = unit = self._unit
         wiring.connect(m, wiring.flipped(self.i), deframer.i)
         wiring.connect(m, deframer.o, unit.i)
-        connect_buffered(m, unit, self.o)
+        connect_buffered(m, unit, self.o, clears=False)
         return m

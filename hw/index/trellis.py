@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Core of the trellis index: seed bits in, mask bits out, one mask per cycle."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -135,20 +135,19 @@ class IndexTrellis(wiring.Component):
             found.append(Cat(picks == w for w in range(16) if table >> w & 1).any())
         return self._delayed(m, Cat(found), "found")
 
-    def _kind(self, m: Module, enters: Signal) -> Value:
+    def _kind(self, m: Module, enters: Signal) -> Signal:
         """Count chunks; return whether the next one holds classes."""
         config = self._config
-        first = config.class_chunks - 1
-        # Chunks of classes behind the next chunk; of masks that came since, negative: the sign is
-        # the kind. The register behind tells early that the count starts anew, so that the adder
-        # ends in flip-flops.
-        count = Signal(signed(bits_for(max(first, config.period)) + 1), init=first)
-        wraps = Signal()
-        with m.If(self.clear | (enters & wraps)):
-            m.d.sync += [count.eq(first), wraps.eq(0)]
+        # Chunks of this kind that follow, minus one: negative in the last one.
+        most = max(config.class_chunks, config.period)
+        kind = Signal(init=1)
+        left = Signal(signed(bits_for(most) + 1), init=config.class_chunks - 2)
+        turn = Mux(kind, config.period - 2, config.class_chunks - 2)
+        with m.If(self.clear):
+            m.d.sync += [kind.eq(1), left.eq(left.init)]
         with m.Elif(enters):
-            m.d.sync += [count.eq(count - 1), wraps.eq(count == 1 - config.period)]
-        return ~count[-1]
+            m.d.sync += [kind.eq(kind ^ left[-1]), left.eq(Mux(left[-1], turn, left - 1))]
+        return kind
 
     def _classes(
         self, m: Module, enters: Value, newest: Signal, late: Signal, found: Signal

@@ -19,12 +19,15 @@ def slack_of(unit: Any) -> int:
     return getattr(unit, "slack", 0)
 
 
-def connect_buffered(m: Module, unit: Any, o: Any) -> None:
-    """Connect ``o`` of a unit to a port; put a queue in between if the unit runs free."""
+def connect_buffered(m: Module, unit: Any, o: Any, *, clears: bool = True) -> None:
+    """Connect ``o`` of a unit to a port; put a queue in between if the unit runs free.
+
+    ``clears``: see :class:`FlowQueue`. Which way of writing is faster depends on what is in front.
+    """
     if not slack_of(unit):
         wiring.connect(m, unit.o, wiring.flipped(o))
         return
-    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack, clears=False)
+    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack, clears=clears)
     wiring.connect(m, unit.o, queue.i)
     wiring.connect(m, queue.o, wiring.flipped(o))
 
