@@ -221,8 +221,9 @@ class IndexDecoder(wiring.Component):
 
     def __init__(self, config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> None:
         self._unit = IndexUnit(config, pipeline=pipeline)
-        late = self._unit.core.chunk_bits is None or bool(self._unit.slack)
-        self._deframer = Deframer(config.bus_bits, cut=late)
+        free = bool(self._unit.slack)
+        cut = free or self._unit.core.chunk_bits is None
+        self._deframer = Deframer(config.bus_bits, cut=cut, loads=free)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),

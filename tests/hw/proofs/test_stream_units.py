@@ -197,6 +197,7 @@ HELD: dict[str, Callable[[], wiring.Component]] = {
     "flow_queue_not_cleared": lambda: eager(2, 2, flags=1, clears=False),
     "deframer": lambda: Buffered(Deframer(32, cut=False)),
     "deframer_cut": lambda: Deframer(32, cut=True),
+    "deframer_loads": lambda: Deframer(32, cut=True, loads=True),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
     "ping_pong": lambda: PingPong(packet_layout(32)),
     "ping_pong_not_cleared": lambda: PingPong(packet_layout(32), clears=False),
