@@ -165,22 +165,22 @@ class FlowQueue(wiring.Component):
         m.submodules[f"part_{name}"] = words = memory.Memory(
             shape=unsigned(len(bits)), depth=self._depth, init=[]
         )
-        port = words.write_port()
+        writes = words.write_port()
         reads = words.read_port(domain="comb")
         write = Signal(range(self._depth), name=f"write_{name}")
         read = Signal(range(self._depth), name=f"read_{name}", init=ahead)
         m.d.comb += [
-            port.addr.eq(write),
-            port.data.eq(bits),
+            writes.addr.eq(write),
+            writes.data.eq(bits),
             reads.addr.eq(read),
         ]
         if room_next is None:
-            m.d.comb += port.en.eq(push)
+            m.d.comb += writes.en.eq(push)
         else:
             # The parts differ in their reset; otherwise synthesis would make one enable of them.
             room = Signal(init=1, reset_less=name == "1", name=f"room_{name}")
             m.d.sync += room.eq(room_next)
-            m.d.comb += port.en.eq(room)
+            m.d.comb += writes.en.eq(room)
         with m.If(self.clear):
             m.d.sync += write.eq(read - ahead)
         with m.Elif(push):

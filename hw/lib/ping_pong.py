@@ -82,6 +82,6 @@ class PingPong(wiring.Component):
             goes_to.eq(Cat(~next_full & ((next_take_at ^ next_valid) == k) for k in range(2))),
         ]
         for k, item in enumerate(items):
-            with m.If(goes_to[k] & (self.i.valid if self._clears else 1)):
+            with m.If(self.i.valid & goes_to[k] if self._clears else goes_to[k]):
                 m.d.sync += item.eq(self.i.payload)
         return m
