@@ -197,8 +197,8 @@ class IndexUnit(wiring.Component):
 class IndexDecoder(wiring.Component):
     """Index decoder: memory streams of any index codec in, masks out.
 
-    A deframer in front of an :class:`IndexUnit`: one more cycle of latency, the same rate, full
-    back-pressure. Twin: ``sw.golden.codecs.index_decoder``.
+    A deframer in front of an :class:`IndexUnit`, and a queue behind one with a ``slack``: a cycle
+    of latency each, the same rate, full back-pressure. Twin: ``sw.golden.codecs.index_decoder``.
 
     Parameters
     ----------
@@ -221,7 +221,9 @@ class IndexDecoder(wiring.Component):
 
     def __init__(self, config: IndexConfig, *, pipeline: str = PIPELINES[0]) -> None:
         self._unit = IndexUnit(config, pipeline=pipeline)
-        self._deframer = Deframer(config.bus_bits, cut=self._unit.core.chunk_bits is None)
+        free = bool(self._unit.slack)
+        cut = free or self._unit.core.chunk_bits is None
+        self._deframer = Deframer(config.bus_bits, cut=cut, loads=free)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
@@ -236,5 +238,5 @@ class IndexDecoder(wiring.Component):
         m.submodules.unit = unit = self._unit
         wiring.connect(m, wiring.flipped(self.i), deframer.i)
         wiring.connect(m, deframer.o, unit.i)
-        connect_buffered(m, unit, self.o)
+        connect_buffered(m, unit, self.o, clears=False)
         return m

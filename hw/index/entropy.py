@@ -96,7 +96,7 @@ class IndexEntropy(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the step of a lane until the mask that its chunk completes is offered."""
-        return 4
+        return 5
 
     @property
     def chunk_bits(self) -> None:
@@ -129,7 +129,6 @@ class IndexEntropy(wiring.Component):
         for k, lane in enumerate(lanes):
             m.submodules[f"lane_{k}"] = lane
 
-        level = Signal(range(4 * max(per_word, feeds) + 1))
         enter = Signal()
         begun = Signal()
         running = Signal()
@@ -146,7 +145,7 @@ class IndexEntropy(wiring.Component):
             enter.eq(box.i.valid & box.i.ready),
             box.flush.eq(self.clear),
             table.unit.eq(ring[box.offset[:slot_bits]]),
-            table.unit_valid.eq(level != 0),
+            table.unit_valid.eq(box.held[0]),
             table.clear.eq(self.clear),
         ]
 
@@ -158,16 +157,20 @@ class IndexEntropy(wiring.Component):
         ranks = [Signal(shape, name=f"rank_{k}") for k in range(self._decoders)]
         feed_round = Signal(max(1, len(ranks[0]) - slot_bits))
         owed = [Signal(name=f"owed_{k + 1}") for k in range(self._decoders)]  # k + 1 units or more
-        held = [Signal(name=f"held_{k + 1}") for k in range(feeds)]  # `level` is k + 1 or more
-        enough = Signal()  # for this round
+        # The round may be served: there will be a word behind the oldest one, whatever is taken;
+        # or else, as seen while nothing could be taken, as many units as are owed. (A register,
+        # for it enables all lanes.)
+        may = Signal()
+        there = [box.held[1] | (box.held[0] & (box.offset < per_word - k)) for k in range(feeds)]
+        enough = Signal()
         take: Value = Const(1)  # in this round, or by the table
         for k in range(1, feeds):
             take = Mux(owed[k], k + 1, take)
         hungry = [lane.hungry & real for lane in lanes]
         before = _counts_before(m, hungry)
         m.d.comb += [
-            enough.eq(Cat(there | ~asked for there, asked in zip(held, owed, strict=False)).all()),
-            go.eq(owed[0] & enough),
+            enough.eq(Cat(unit | ~asked for unit, asked in zip(there, owed, strict=False)).all()),
+            go.eq(owed[0] & may),
             box.take.eq(take),
             box.go.eq(go | table.take),
         ]
@@ -180,18 +183,17 @@ class IndexEntropy(wiring.Component):
             ]
         with m.Elif(go):
             m.d.sync += [Cat(owed).eq(Cat(owed) >> feeds), feed_round.eq(feed_round + 1)]
-        taken = level - box.take
         with m.If(self.clear):
-            m.d.sync += [signal.eq(0) for signal in (level, *owed, *held)]
+            m.d.sync += [may.eq(0), Cat(owed).eq(0)]
         with m.Else():
-            m.d.sync += level.eq(Mux(box.go, taken, level) + Mux(enter, per_word, 0))
-            for k, there in enumerate(held):
-                m.d.sync += there.eq(enter | Mux(box.go, taken > k, level > k))
+            held = [*box.held, Const(0, 1)]
+            plenty = held[2] | (held[1] & (self.i.valid | ~box.drops))
+            m.d.sync += may.eq((running & enough & ~may) | ((running | begun) & plenty))
         m.d.comb += [
             start.eq(table.done & ~running & ~begun),
             move.eq(~self.o.valid | self.o.ready),
             step.eq(armed & move),
-            turn.eq(running & enough & ~Cat(owed[feeds:]).any() & (~armed | move)),
+            turn.eq(may & ~Cat(owed[feeds : feeds + 1]).any() & (~armed | move)),
         ]
         for k, lane in enumerate(lanes):
             now = ranks[k][slot_bits:] == feed_round
@@ -216,7 +218,7 @@ class IndexEntropy(wiring.Component):
 
         # Values on their way to the mask. The first step of a lane only reads its first state.
         skip = Signal(2)
-        way = Signal(3)
+        way = Signal(4)
         part = Signal(range(max(2, config.n_out // (8 * self._decoders))))
         last = part == config.n_out // (8 * self._decoders) - 1
         beat = Signal(config.n_out, reset_less=True)

@@ -22,7 +22,7 @@ class EntropyLane(wiring.Component):
     The entry of the front's state says how many bits form the next state and how many form the
     number of the value. In the turn the next state addresses the state memory, and what the memory
     read in the turn before, the entry of the other lane, enters the entry register. So the memory
-    has a cycle of its own between two registers. A value follows its step by three moves; one step
+    has a cycle of its own between two registers. A value follows its step by four moves; one step
     per cycle. Twin: ``sw.golden.index.entropy.entropy_decoder`` (its lanes).
 
     Parameters
@@ -46,7 +46,7 @@ class EntropyLane(wiring.Component):
     move : In(1)
         Move the numbers and values one register on.
     value : Out(8)
-        Three moves after the step of the front, of which the first may come before the turn.
+        Four moves after the step of the front, of which the first may come before the turn.
     state_write, state_at, state, value_write, value_at, value_new : In
         Writes of the table; see :class:`xorloom.hw.index.entropy_table.EntropyTable`.
     """
@@ -80,6 +80,7 @@ class EntropyLane(wiring.Component):
         """Build the decoder."""
         m = Module()
         unit = [Signal(UNIT_BITS, name=f"front_unit_{k}") for k in range(2)]
+        near = Signal(UNIT_BITS + 7)  # the front's units from the byte in which it reads
         back_unit = [Signal(UNIT_BITS, name=f"back_unit_{k}") for k in range(2)]
         filled_unit = [Signal(UNIT_BITS, name=f"filled_unit_{k}") for k in range(2)]
         holds = Signal(2)  # which of the front's units are there
@@ -99,7 +100,7 @@ class EntropyLane(wiring.Component):
         lack_after = Signal(5)
         used_after = Signal(5)
         m.d.comb += [
-            look.eq(Cat(unit) >> front_used),
+            look.eq(near >> front_used[:3]),
             bits.eq(Cat(look[k] & (entry.moved > k) for k in range(8))),
             lack_after.eq(front_lack + entry.total),
             used_after.eq(front_used + entry.total),
@@ -126,6 +127,7 @@ class EntropyLane(wiring.Component):
         with m.If(self.turn):
             m.d.sync += [
                 Cat(unit).eq(Cat(filled_unit)),
+                near.eq(Mux(back_used[3], Cat(filled_unit)[8:], Cat(filled_unit))),
                 Cat(back_unit).eq(Cat(unit)),
                 holds.eq(filled_holds),
                 back_holds.eq(holds),
@@ -180,6 +182,8 @@ class EntropyLane(wiring.Component):
             put.data.eq(self.value_new),
             get.en.eq(self.move & ~self.value_write),
             get.addr.eq(Cat(number ^ self.flip.replicate(8), self.listed)),
-            self.value.eq(get.data),
         ]
+        # A memory takes most of a cycle, so a register stands near it.
+        with m.If(self.move):
+            m.d.sync += self.value.eq(get.data)
         return m

@@ -29,6 +29,9 @@ class Deframer(wiring.Component):
     cut : bool
         Whether ``i.ready`` does not depend on ``o.ready``: a LUT for every bit of a word, for
         consumers whose ``ready`` comes late.
+    loads : bool
+        With ``cut``: the buffer loads whatever stands at ``i``, valid or not, so that ``i.valid``
+        enables nothing wide. For consumers that keep nothing of words that are not valid.
 
     Members
     -------
@@ -38,8 +41,8 @@ class Deframer(wiring.Component):
         Packets; see :func:`xorloom.hw.lib.payloads.packet_layout`.
     """
 
-    def __init__(self, bus_bits: int, *, cut: bool) -> None:
-        self._bus_bits, self._cut = bus_bits, cut
+    def __init__(self, bus_bits: int, *, cut: bool, loads: bool = False) -> None:
+        self._bus_bits, self._cut, self._loads = bus_bits, cut, loads
         super().__init__(
             {
                 "i": In(stream.Signature(bus_bits)),
@@ -89,7 +92,7 @@ class Deframer(wiring.Component):
     def _hold(self, m: Module, offer: stream.Interface) -> None:
         """Build the output's buffer, if there is one."""
         if self._cut:
-            m.submodules.out = out = PingPong(self.o.payload.shape())
+            m.submodules.out = out = PingPong(self.o.payload.shape(), clears=not self._loads)
             wiring.connect(m, offer, out.i)
             wiring.connect(m, out.o, wiring.flipped(self.o))
             return

@@ -19,12 +19,15 @@ def slack_of(unit: Any) -> int:
     return getattr(unit, "slack", 0)
 
 
-def connect_buffered(m: Module, unit: Any, o: Any) -> None:
-    """Connect ``o`` of a unit to a port; put a queue in between if the unit runs free."""
+def connect_buffered(m: Module, unit: Any, o: Any, *, clears: bool = True) -> None:
+    """Connect ``o`` of a unit to a port; put a queue in between if the unit runs free.
+
+    ``clears``: see :class:`FlowQueue`. Which way of writing is faster depends on what is in front.
+    """
     if not slack_of(unit):
         wiring.connect(m, unit.o, wiring.flipped(o))
         return
-    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack)
+    m.submodules.queue = queue = FlowQueue(o.payload.shape(), slack=unit.slack, clears=clears)
     wiring.connect(m, unit.o, queue.i)
     wiring.connect(m, queue.o, wiring.flipped(o))
 
@@ -55,6 +58,9 @@ class FlowQueue(wiring.Component):
     pop : bool
         Whether ``o.ready`` is 1 only while ``o.valid``, and not with ``clear``. It then goes
         straight to the pointers.
+    clears : bool
+        Whether ``clear`` is used. If not, the memory is written in every cycle in which it is not
+        full, where the next item will stand: ``i.valid`` then enables nothing wide.
 
     Members
     -------
@@ -84,6 +90,7 @@ class FlowQueue(wiring.Component):
         slack: int = 0,
         flags: int = 0,
         pop: bool = False,
+        clears: bool = True,
     ) -> None:
         if depth & (depth - 1) or not 0 <= slack <= depth - 2:
             raise ConfigError(
@@ -91,7 +98,7 @@ class FlowQueue(wiring.Component):
                 f"{slack}"
             )
         self._shape, self._depth, self._slack = shape, depth, slack
-        self._flags, self._pop = flags, pop
+        self._flags, self._pop, self._clears = flags, pop, clears
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -124,13 +131,14 @@ class FlowQueue(wiring.Component):
             m.d.sync += have.eq(Mux(push, Cat(1, have), Cat(have[1:], 0)))
         item = Value.cast(self.i.payload)
         end = len(item) - self._flags
+        room = None if self._clears else take | ~Mux(push, have[-2], have[-1])
         shown = [
-            self._part(m, str(k), item[at : min(at + _PART_BITS, end)], push, take)
+            self._part(m, str(k), item[at : min(at + _PART_BITS, end)], push, take, room)
             for k, at in enumerate(range(0, end, _PART_BITS))
         ]
         if self._flags:
             flags = Signal(self._flags, reset_less=True)
-            m.d.comb += self.after.eq(self._part(m, "flags", item[end:], push, take, ahead=1))
+            m.d.comb += self.after.eq(self._part(m, "flags", item[end:], push, take, room, 1))
             with m.If(take & have[1]):
                 m.d.sync += flags.eq(self.after)
             with m.Elif(push & (take | ~have[0])):
@@ -140,11 +148,19 @@ class FlowQueue(wiring.Component):
         return m
 
     def _part(
-        self, m: Module, name: str, bits: Value, push: Signal, take: Signal, *, ahead: int = 0
+        self,
+        m: Module,
+        name: str,
+        bits: Value,
+        push: Signal,
+        take: Signal,
+        room_next: Value | None,
+        ahead: int = 0,
     ) -> Value:
         """Return some bits of the item on offer, or of one behind it, from a memory of their own.
 
-        The memory has its own pointers, so that their fan-out does not limit Fmax.
+        The memory has its own pointers, so that their fan-out does not limit Fmax; and its own
+        enable: ``room_next``, if the queue is not full in the next cycle, or ``push``.
         """
         m.submodules[f"part_{name}"] = words = memory.Memory(
             shape=unsigned(len(bits)), depth=self._depth, init=[]
@@ -156,9 +172,15 @@ class FlowQueue(wiring.Component):
         m.d.comb += [
             writes.addr.eq(write),
             writes.data.eq(bits),
-            writes.en.eq(push),
             reads.addr.eq(read),
         ]
+        if room_next is None:
+            m.d.comb += writes.en.eq(push)
+        else:
+            # The parts differ in their reset; otherwise synthesis would make one enable of them.
+            room = Signal(init=1, reset_less=name == "1", name=f"room_{name}")
+            m.d.sync += room.eq(room_next)
+            m.d.comb += writes.en.eq(room)
         with m.If(self.clear):
             m.d.sync += write.eq(read - ahead)
         with m.Elif(push):

@@ -41,6 +41,10 @@ class Gearbox(wiring.Component):
         The oldest whole words, of which ``o`` is cut out. Registers.
     offset : Out
         Where in them ``o`` begins, in units of :py:`self.grain`. A register.
+    held : Out
+        Bit k says whether it holds more than k words, the oldest counted whole. Registers.
+    drops : Out(1)
+        To drop ``take`` drops a word.
     enough : Out(1)
         The queue holds at least ``enough_bits`` bits. A register.
     level : Out
@@ -68,6 +72,8 @@ class Gearbox(wiring.Component):
                 "o": Out(look_bits),
                 "window": Out(span * bus_bits),
                 "offset": Out(max(1, (self._per_word - 1).bit_length())),
+                "held": Out(span + 1),
+                "drops": Out(1),
                 "enough": Out(1),
                 "level": Out(range((span + 1) * self._per_word + 1)),
                 "take": In(range(self.take_max + 1)),
@@ -81,7 +87,7 @@ class Gearbox(wiring.Component):
         m = Module()
         depth, per_word = self._depth, self._per_word
         words = [Signal(self._bus_bits, name=f"word_{k}", reset_less=True) for k in range(depth)]
-        used = Signal(range(depth + 1))
+        held = Signal(depth)  # in unary: neither flags nor enables wait for an adder
         enough = Signal()
         level = Signal.like(self.level)
         offset = Signal.like(self.offset)
@@ -92,29 +98,31 @@ class Gearbox(wiring.Component):
             self.window.eq(Cat(words[: self._window])),
             self.offset.eq(offset),
             self.o.eq(window),
+            self.held.eq(held),
             self.enough.eq(enough),
-            self.i.ready.eq(used != depth),
+            self.i.ready.eq(~held[-1]),
         ]
         # Everything is computed for both values of `go`, which arrives late in the cycle.
         after = Signal(range(per_word + self.take_max + 1))
         shift_bits = per_word.bit_length() - 1
         drop_max = (per_word - 1 + self.take_max) // per_word
         drop = Signal(range(drop_max + 1))
-        left = Signal(range(depth + 1))
+        stay = Signal(depth)
         enter = Signal()
         m.d.comb += [
             after.eq(offset + self.take),
             drop.eq(after >> shift_bits),
-            left.eq(used - drop),
+            stay.eq(Mux(self.go, held >> drop, held)),
             enter.eq(self.i.valid & self.i.ready),
+            self.drops.eq(drop != 0),
             self.level.eq(level),
         ]
         with m.If(self.flush):
-            m.d.sync += [used.eq(0), offset.eq(0), level.eq(0), enough.eq(0)]
+            m.d.sync += [held.eq(0), offset.eq(0), level.eq(0), enough.eq(0)]
         with m.Else():
             lower = level - self.take
             m.d.sync += [
-                used.eq(Mux(self.go, left, used) + enter),
+                held.eq(Mux(enter, Cat(1, stay), stay)),
                 level.eq(Mux(self.go, lower, level) + Mux(enter, per_word, 0)),
                 enough.eq(
                     Mux(
@@ -131,12 +139,12 @@ class Gearbox(wiring.Component):
             with m.If(self.go):
                 m.d.sync += offset.eq(after[:shift_bits])
         for k, word in enumerate(words):
-            # An entering word takes the first free place; the words below move down by `drop`.
+            # An entering word takes the first free place, for it goes to all of them; the words
+            # below move down by `drop`.
             moved = self.i.payload
             for step in range(min(drop_max, depth - 1 - k), 0, -1):
-                moved = Mux((drop == step) & (used > k + step), words[k + step], moved)
-            changes = (left == k) | (drop != 0)
-            with m.If(Mux(self.go, changes, used == k)):
+                moved = Mux((drop == step) & held[k + step], words[k + step], moved)
+            with m.If((self.go & self.drops) | ~held[k]):
                 m.d.sync += word.eq(moved)
         return m
 

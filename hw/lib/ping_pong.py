@@ -20,6 +20,9 @@ class PingPong(wiring.Component):
     ----------
     shape : Layout or Shape
         Payload.
+    clears : bool
+        Whether ``clear`` is used. If not, the entry to fill next loads in every cycle, whatever
+        ``i.valid``: that then enables nothing wide.
 
     Members
     -------
@@ -36,8 +39,8 @@ class PingPong(wiring.Component):
         That item.
     """
 
-    def __init__(self, shape: data.Layout | Shape) -> None:
-        self._shape = shape
+    def __init__(self, shape: data.Layout | Shape, *, clears: bool = True) -> None:
+        self._shape, self._clears = shape, clears
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -79,6 +82,6 @@ class PingPong(wiring.Component):
             goes_to.eq(Cat(~next_full & ((next_take_at ^ next_valid) == k) for k in range(2))),
         ]
         for k, item in enumerate(items):
-            with m.If(self.i.valid & goes_to[k]):
+            with m.If(self.i.valid & goes_to[k] if self._clears else goes_to[k]):
                 m.d.sync += item.eq(self.i.payload)
         return m

@@ -96,17 +96,20 @@ def join(**options: Any) -> WeightJoin:
     return WeightJoin(VALUE, planes=1, masked=False, **options)
 
 
-def eager(slack: int, late: int, flags: int = 0) -> Eager:
-    return Eager(FlowQueue(unsigned(BITS), depth=4, slack=slack, flags=flags), late)
+def eager(slack: int, late: int, **options: Any) -> Eager:
+    return Eager(FlowQueue(unsigned(BITS), depth=4, slack=slack, **options), late)
 
 
 ORDERED: dict[str, Callable[[], wiring.Component]] = {
     "flow_queue": lambda: FlowQueue(unsigned(BITS), depth=4),
     "flow_queue_slack_1": lambda: eager(1, 1),
     "flow_queue_slack_2": lambda: eager(2, 2),
-    "flow_queue_flags": lambda: eager(1, 1, 2),
+    "flow_queue_flags": lambda: eager(1, 1, flags=2),
+    "flow_queue_not_cleared": lambda: FlowQueue(unsigned(BITS), depth=4, clears=False),
+    "flow_queue_not_cleared_slack": lambda: eager(1, 1, flags=2, clears=False),
     "packet_queue": lambda: PacketQueue(unsigned(BITS), 5),
     "ping_pong": lambda: PingPong(unsigned(BITS)),
+    "ping_pong_not_cleared": lambda: PingPong(unsigned(BITS), clears=False),
     "skid_buffer": lambda: SkidBuffer(unsigned(BITS)),
 }
 
@@ -190,11 +193,14 @@ def test_join_proof_fails_for_a_broken_join(change: str, tmp_path: Path) -> None
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.
 HELD: dict[str, Callable[[], wiring.Component]] = {
-    "flow_queue": lambda: eager(2, 2, 1),
+    "flow_queue": lambda: eager(2, 2, flags=1),
+    "flow_queue_not_cleared": lambda: eager(2, 2, flags=1, clears=False),
     "deframer": lambda: Buffered(Deframer(32, cut=False)),
     "deframer_cut": lambda: Deframer(32, cut=True),
+    "deframer_loads": lambda: Deframer(32, cut=True, loads=True),
     "packet_queue": lambda: PacketQueue(packet_layout(32), 5),
     "ping_pong": lambda: PingPong(packet_layout(32)),
+    "ping_pong_not_cleared": lambda: PingPong(packet_layout(32), clears=False),
     "window_unit": lambda: WindowUnit(VALUE, pipeline="small"),
     "window_unit_patches": lambda: WindowUnit(replace(VALUE, n_in=32, patches=1), pipeline="small"),
     "direct_unit": lambda: DirectUnit(DIRECT),
