@@ -120,7 +120,10 @@ class EntropyLane(wiring.Component):
         filled_holds = Mux(self.feed, Cat(1, kept), Cat(kept, back_holds[1] & ~passed))
         m.d.comb += [
             kept.eq(Mux(passed, back_holds[1], back_holds[0])),
-            filled_unit[0].eq(Mux(kept, Mux(passed, back_unit[1], back_unit[0]), self.unit)),
+            # Only what is fed enters, so nothing that the reset knows is X before the first word.
+            filled_unit[0].eq(
+                Mux(self.feed & ~kept, self.unit, Mux(passed, back_unit[1], back_unit[0]))
+            ),
             filled_unit[1].eq(Mux(self.feed, self.unit, back_unit[1])),
         ]
         m.d.sync += passed.eq(self.turn & used_after[-1])
