@@ -193,7 +193,7 @@ class WindowDecoder(wiring.Component):
 
     def __init__(self, config: WindowConfig, *, pipeline: str = PIPELINES[0]) -> None:
         self.unit = WindowUnit(config, pipeline=pipeline)
-        self._deframer = Deframer(config.bus_bits, cut=True)
+        self._deframer = Deframer(config.bus_bits, cut=True, loads=self.unit.slack > 0)
         super().__init__(
             {
                 "i": In(stream.Signature(config.bus_bits)),
