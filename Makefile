@@ -75,9 +75,9 @@ $(REPORT)/%.json: $(DEMO_FILES) $(REPORT)/minilm.safetensors
 	mv $@.partial $@
 
 # Area and clock of all units on all targets, in one run, and the tables of docs/results.md; goes on
-# where it was stopped.
+# where it was stopped. `make area AREA="--target ecp5"` measures some.
 area: $(READY)-dev
-	$(BIN)/xorloom bench area --json > docs/results/area.json.partial
+	$(BIN)/xorloom bench area $(AREA) --json > docs/results/area.json.partial
 	mv docs/results/area.json.partial docs/results/area.json
 	$(BIN)/python -m tests.project.test_area_tables
 
