@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
 
-.PHONY: setup demo boards report docs quick test test-all test-torch lint format stock lock clean
+.PHONY: setup demo boards report area docs quick test test-all test-torch lint format stock lock clean
 .PRECIOUS: $(READY)-%
 
 # `make setup EXTRAS="plot torch"` adds extras of pyproject.toml, `make setup-plot` one.
@@ -73,6 +73,13 @@ $(REPORT)/minilm.safetensors: $(READY)
 $(REPORT)/%.json: $(DEMO_FILES) $(REPORT)/minilm.safetensors
 	$(BIN)/xorloom $(REPORT_$*) --json > $@.partial
 	mv $@.partial $@
+
+# Area and clock of all units on all targets, in one run, and the tables of docs/results.md; goes on
+# where it was stopped. `make area AREA="--target ecp5"` measures some.
+area: $(READY)-dev
+	$(BIN)/xorloom bench area $(AREA) --json > docs/results/area.json.partial
+	mv docs/results/area.json.partial docs/results/area.json
+	$(BIN)/python -m tests.project.test_area_tables
 
 # The manual as a site. Warnings are errors, dead links among them.
 docs: $(READY)-docs
