@@ -19,13 +19,22 @@ __all__ = ["CLAIM", "DESIGNS", "AreaDesign", "area_pairs", "area_rows", "ratio_r
 
 @dataclass(frozen=True)
 class AreaDesign:
-    """Unit with its options, and the most weight bits that it yields per cycle."""
+    """Unit with its options, and the most weight bits that it yields per cycle.
+
+    ``placed`` tells whether it is placed where others are: a network over 1,024 bits keeps
+    nextpnr's router busy for more than ten minutes per seed.
+    """
 
     unit: str
     bits: int
     options: dict[str, Any] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = tuple(TARGETS)  # if none is asked for
+    placed: bool = True
+
+    def seeds(self, target: str, seeds: int, harness_seeds: int) -> int:
+        """Return how many placement seeds it gets on the target."""
+        return (harness_seeds if TARGETS[target].harness else seeds) if self.placed else 0
 
     def for_target(self, target: str) -> "AreaDesign":
         """Return the design with the small pipeline, if it has one and iCE40 is the target."""
@@ -58,8 +67,8 @@ def _paper(patches: int) -> AreaDesign:
 
 
 def _window(n_out: int, patches: int = 0, unit: str = "decoder") -> AreaDesign:
-    n_in = {"n_in": 32} if patches else {}
-    return AreaDesign(unit, n_out, {**n_in, "n_out": n_out} | ({"patches": 1} if patches else {}))
+    options = {"n_in": 32, "n_out": n_out, "patches": 1} if patches else {"n_out": n_out}
+    return AreaDesign(unit, n_out, options, placed=n_out <= 512)
 
 
 _IP = {"n_out": 256, "n_in": 16, "window": 256}
@@ -204,8 +213,11 @@ def area_rows(
     designs = {pair: DESIGNS[pair[0]].for_target(pair[1]) for pair in pairs}
     sources = {pair: design.source() for pair, design in designs.items()}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for harness, count in ((False, seeds), (True, harness_seeds)):
-        group = [pair for pair in pairs if TARGETS[pair[1]].harness == harness]
+    counts = {
+        (name, target): DESIGNS[name].seeds(target, seeds, harness_seeds) for name, target in pairs
+    }
+    for count in sorted(set(counts.values())):
+        group = [pair for pair in pairs if counts[pair] == count]
         reports = synthesize_all(
             [(sources[pair].text, sources[pair].name, pair[1]) for pair in group],
             seeds=count,

@@ -32,11 +32,12 @@ def area(
 ) -> None:
     """LUTs, flip-flops and Fmax of every decoder on every target; resumes where it was stopped."""
     from xorloom.hw.flow.targets import TARGETS
-    from xorloom.sim.bench.area import area_pairs, area_rows, ratio_rows
+    from xorloom.sim.bench.area import DESIGNS, area_pairs, area_rows, ratio_rows
 
     pairs = area_pairs(design, target)
-    placed = [TARGETS[name] for _, name in pairs if TARGETS[name].family is not None]
-    steps = len(pairs) + sum(harness_seeds if t.harness else seeds for t in placed)
+    placed = [(name, where) for name, where in pairs if TARGETS[where].family is not None]
+    seeded = (DESIGNS[name].seeds(where, seeds, harness_seeds) for name, where in placed)
+    steps = len(pairs) + sum(seeded)
     with progress_bar("bench", steps) as step:
         rows = area_rows(pairs, seeds=seeds, harness_seeds=harness_seeds, progress=step)
     if ratio:

@@ -68,6 +68,12 @@ def test_ice40_gets_the_small_pipeline_of_what_has_one(design, small):
     assert DESIGNS[design].for_target("ecp5") is DESIGNS[design]
 
 
+def test_what_the_router_cannot_do_in_minutes_is_mapped_only():
+    assert DESIGNS["window 512"].seeds("ecp5", 5, 1) == 5
+    assert DESIGNS["window 512"].seeds("gowin", 5, 1) == 1
+    assert {DESIGNS["window 1024"].seeds(name, 5, 1) for name in TARGETS} == {0}
+
+
 def test_unknown_designs_and_targets_are_refused():
     with pytest.raises(ConfigError, match=r"design must be one of paper network; .* not 'x'"):
         area_pairs(["x"], ["ecp5"])
