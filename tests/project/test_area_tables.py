@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 def stored_rows() -> dict[tuple[str, str], Row]:
-    rows = json.loads(STORED.read_text(encoding="utf-8"))["rows"]
+    rows = json.loads(STORED.read_text(encoding="utf-8"))
     return {(row["design"], row["target"]): row for row in rows}
 
 
