@@ -229,7 +229,8 @@ def plot_scale(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 _STAGES = (
-    ("encode", "cut slices out of the tensor", window_codec, "gather"),
+    ("encode", "pack mask and codes", window_codec, "pack_planes"),
+    ("encode", "cut slices out of the tensor", window_codec, "cut_slices"),
     ("encode", "elimination and rate control", window_codec, "encode_stream"),
     ("encode", "back-substitution", window_codec, "solve"),
     ("encode", "bytes, CRC", window_stream, "pack_window"),

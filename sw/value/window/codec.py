@@ -21,7 +21,6 @@ from xorloom.sw.tensors.orders import (
     ORDERS,
     check_order,
     flatten,
-    gather,
     lanes,
     needs_transpose,
     slice_count,
@@ -29,6 +28,7 @@ from xorloom.sw.tensors.orders import (
 )
 
 from . import decoding as kernels
+from .cutting import cut_slices, pack_planes
 from .elimination import Basis, solve
 from .geometry import geometry
 from .order_choice import IndexBits, OrderCost, default_targets, rank_orders, worth_trying
@@ -119,25 +119,43 @@ def stream_slices(
 
 @lru_cache(maxsize=4)
 def _taps(config: WindowConfig) -> np.ndarray:
-    """Network rows as words, shifted to every place that a window can begin at in a word."""
-    n_bytes = config.window // 8 + 8
+    """Network rows as words, shifted to every place that a window can begin at in a word.
+
+    A row is its first word, then the n = window / 64 others, then the first n - 1 of these again:
+    so they can be loaded in any rotation.
+    """
+    n = config.window // 64
     shifts = range(0, 64, min(64, config.n_in))
     data = [
-        b"".join((row << shift).to_bytes(n_bytes, "little") for row in config.network.rows)
+        b"".join((row << shift).to_bytes(8 * (n + 1), "little") for row in config.network.rows)
         for shift in shifts
     ]
-    return np.frombuffer(b"".join(data), "<u8").reshape(len(data), -1)
+    words = np.frombuffer(b"".join(data), "<u8").reshape(len(data), config.n_out, n + 1)
+    return np.concatenate([words, words[:, :, 1:n]], axis=2).reshape(len(data), -1)
+
+
+def _aligned(words: int) -> np.ndarray:
+    """Make an array of words, not set, that begins at a cache line: a row is one line or two."""
+    data = np.empty(words + 8, np.uint64)
+    return data[-(data.ctypes.data // 8) % 8 :][:words]
 
 
 def _basis(config: WindowConfig, n_bits: int) -> Basis:
     n = config.window // 64
+    n_words = n_bits // 64 + n + 2
     return Basis(
-        np.empty(n_bits, np.uint64),
-        np.empty((n_bits + 1) * n, np.uint64),
-        np.zeros(n_bits // 64 + n + 2, np.uint64),
-        np.zeros(n_bits, np.uint64),
-        np.empty((_frame_bits(config), 2), np.uint64),
-        np.zeros(2 * n + 2, np.uint64),
+        _aligned(64 * n_words),
+        _aligned(64 * n_words),
+        _aligned(64 * n_words * n),
+        np.zeros(n_words, np.uint64),
+        np.zeros(n_words, np.uint64),
+        np.zeros(n_words, np.uint64),
+        _aligned((n + 1) * 256 * n),
+        np.empty((n + 1) * (3 + 64 * (n + 2)), np.uint64),
+        np.empty(config.n_out, np.uint64),
+        np.empty(config.n_out, np.uint64),
+        _aligned(config.n_out * n),
+        np.empty(config.n_out, np.int64),
         (0,) * n,
     )
 
@@ -231,16 +249,15 @@ def encode(
     size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
     counts = stream_counts(mask.size, planes, config.n_out, size)
     flat_mask: dict[bool, np.ndarray] = {}
-    flat_codes: dict[bool, np.ndarray] = {}
+    packed: dict[bool, np.ndarray] = {}
     _taps(config)  # once, not in every thread
 
     def run(name: str, k: int) -> SeedStream:
         slices = min(size, total - k * size)
-        care = np.zeros((slices, config.n_out // 64), np.uint64)
-        value = np.zeros_like(care)
+        care = np.empty((slices, config.n_out // 64), np.uint64)
+        value = np.empty_like(care)
         where = lanes(name, mask.size, lane_count)
-        turned = needs_transpose(name)
-        gather(flat_mask[turned], flat_codes[turned], where, planes, k * size, care, value)
+        cut_slices(packed[needs_transpose(name)], where, k * size, care, value)
         return _encode_one(care, value, counts[k], config, target)
 
     names = [order]
@@ -259,8 +276,10 @@ def encode(
         for place, cost in enumerate(ranked):
             if best and place >= worth_trying(ranked, kept):
                 break
-            if needs_transpose(cost.order) not in flat_codes:
-                flat_codes[needs_transpose(cost.order)] = flatten(codes, cost.order)
+            turned = needs_transpose(cost.order)
+            if turned not in packed:
+                flat = flatten(codes, cost.order)
+                packed[turned] = pack_planes(flat_mask[turned], flat, planes, config.n_out)
             try:
                 streams = tuple(pool.map(partial(run, cost.order), range(len(counts))))
             except CapacityError as error:  # the next order may spread the mask better

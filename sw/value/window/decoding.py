@@ -4,6 +4,7 @@
 import numpy as np
 from xorloom.sw.bits.gf2 import get_bits, put_bits
 from xorloom.sw.bits.jit import njit
+from xorloom.sw.bits.transpose import transpose
 from xorloom.sw.tensors.orders import Lanes
 
 from .geometry import Geometry
@@ -14,25 +15,6 @@ OK, BAD_RATE, BAD_PATCH = 0, 1, 2
 """Outcome of :func:`walk`."""
 _ONE = np.uint64(1)
 _BLOCK = 64
-
-
-@njit(nogil=True, cache=True)
-def _transpose(block: np.ndarray, at: int) -> None:
-    """Transpose the 64 x 64 bits of ``block[at : at + 64]`` in place.
-
-    Source: Warren, "Hacker's Delight", section "Transposing a bit matrix".
-    """
-    width = 32
-    low = np.uint64(0xFFFFFFFF)
-    while width:
-        shift = np.uint64(width)
-        for base in range(at, at + 64, 2 * width):
-            for k in range(base, base + width):
-                swap = ((block[k] >> shift) ^ block[k + width]) & low
-                block[k] ^= swap << shift
-                block[k + width] ^= swap
-        width >>= 1
-        low ^= low << np.uint64(width)
 
 
 @njit(nogil=True, cache=True)
@@ -101,7 +83,7 @@ def _deposit_slices(
             n = min(_BLOCK, per_slice - group)
             for k in range(_BLOCK):
                 turned[k] = outputs[(group + k) * planes + b] if k < n else np.uint64(0)
-            _transpose(turned, 0)
+            transpose(turned, np.uint64(0))
             for k in range(count):
                 start = np.uint64((first + k) * per_slice + group)
                 put_bits(out[b], start, turned[k])
@@ -221,7 +203,7 @@ def decode_slices(
             for w in range(n_words):
                 inputs[w * _BLOCK + k] = get_bits(seeds, np.uint64(start + _BLOCK * w))
         for w in range(n_words):
-            _transpose(inputs, w * _BLOCK)
+            transpose(inputs, np.uint64(w * _BLOCK))
         _evaluate(inputs, parities, own, picks, shared, outputs)
         for k in range(count):
             if flips[base + k] >= 0:
