@@ -96,6 +96,9 @@ class ValueCodec:
         Write chosen streams.
     stream_bits : (weights, config) -> StreamBits, optional
         What the streams of a tensor will take.
+    words : (encoded, shape, planes, config, where) -> (planes, words) uint64, optional
+        Bits of all weights, packed in row-major order, of a codec that decodes to such; those of
+        pruned weights are anything.
     """
 
     encode: Callable[..., tuple[bytes, StreamBits, str, int]] | None
@@ -109,6 +112,7 @@ class ValueCodec:
     choose: Callable[..., Any] | None = None
     pack: Callable[[Any, Any], tuple[bytes, StreamBits, str, int]] | None = None
     stream_bits: Callable[[int, Any], StreamBits] | None = None
+    words: Callable[[Any, tuple[int, ...], int, Any, str], np.ndarray] | None = None
 
 
 def index_codec(name: str) -> IndexCodec:

@@ -144,7 +144,7 @@ def _decode(
     table, at = read_table(units, config, where)
     widths = np.array(table.widths, np.int64)
     classes, x = states_of(table, config)
-    moved = np.array([config.states.bit_length() - int(v).bit_length() for v in x], np.int64)
+    moved = config.states.bit_length() - np.frexp(x)[1].astype(np.int64)  # less x's bit length
     offset = np.cumsum(1 << widths) - (1 << widths)
     chunks = np.empty((beats * config.steps, config.lanes), np.uint8)
     ends = np.empty(beats, np.int64)

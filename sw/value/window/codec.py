@@ -15,6 +15,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
 from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
+from xorloom.sw.bits.slices import cut_slices, pack_planes, turned_bits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.tensors.orders import (
@@ -28,7 +29,6 @@ from xorloom.sw.tensors.orders import (
 )
 
 from . import decoding as kernels
-from .cutting import cut_slices, pack_planes
 from .elimination import Basis, solve
 from .geometry import geometry
 from .order_choice import IndexBits, OrderCost, default_targets, rank_orders, worth_trying
@@ -39,6 +39,7 @@ __all__ = [
     "SeedStream",
     "WindowStreams",
     "decode",
+    "decode_planes",
     "encode",
     "per_slice",
     "read_stream",
@@ -250,6 +251,7 @@ def encode(
     counts = stream_counts(mask.size, planes, config.n_out, size)
     flat_mask: dict[bool, np.ndarray] = {}
     packed: dict[bool, np.ndarray] = {}
+    rows = pack_planes(mask.reshape(-1), codes.reshape(-1), planes, config.n_out)
     _taps(config)  # once, not in every thread
 
     def run(name: str, k: int) -> SeedStream:
@@ -264,11 +266,11 @@ def encode(
     if order == "auto":
         names = [name for name in ORDERS if mask.ndim > 1 or not needs_transpose(name)]
     with ThreadPoolExecutor(threads or threads_default()) as pool:
-        for name in names:
-            if needs_transpose(name) not in flat_mask:
-                flat_mask[needs_transpose(name)] = flatten(mask, name)
         ranked = [OrderCost(name) for name in names]
         if len(names) > 1:
+            for name in names:
+                if needs_transpose(name) not in flat_mask:
+                    flat_mask[needs_transpose(name)] = flatten(mask, name)
             targets = (target, default_targets(config)[1])
             ranked = rank_orders(names, flat_mask, planes, config, size, targets, index_bits, pool)
         best: tuple[float, WindowStreams] | None = None
@@ -278,8 +280,9 @@ def encode(
                 break
             turned = needs_transpose(cost.order)
             if turned not in packed:
-                flat = flatten(codes, cost.order)
-                packed[turned] = pack_planes(flat_mask[turned], flat, planes, config.n_out)
+                packed[turned] = rows
+                if turned and mask.ndim > 1 and mask.size:
+                    packed[turned] = turned_bits(rows, mask.shape[0], mask.size // mask.shape[0])
             try:
                 streams = tuple(pool.map(partial(run, cost.order), range(len(counts))))
             except CapacityError as error:  # the next order may spread the mask better
@@ -356,23 +359,29 @@ def slice_ends(stream: SeedStream, config: WindowConfig) -> np.ndarray:
     return _walk(stream.seeds, stream.chunks, stream.count, config, "stream")[0]
 
 
-def decode(
+def decode_planes(
     encoded: WindowStreams,
-    mask: np.ndarray,
+    shape: tuple[int, ...],
     planes: int,
     config: WindowConfig,
     where: str = "stream",
 ) -> np.ndarray:
-    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does.
+    """Return packed bits of all weights, those of pruned ones as the network makes them.
+
+    Returns
+    -------
+    (planes, words) uint64
+        Plane b of the codes, in row-major order, at least ceil(weights / 64) words.
 
     Raises
     ------
     FormatError
         If rate words, patches and stream lengths do not fit together; ``where`` names the tensor.
     """
+    weights = math.prod(shape)
     lane_count = per_slice(config, planes)
-    places = lanes(check_order(encoded.order), mask.size, lane_count)
-    total = slice_count(mask.size, lane_count)
+    places = lanes(check_order(encoded.order), weights, lane_count)
+    total = slice_count(weights, lane_count)
     words = np.zeros((planes, -(-total * lane_count // 64) + 2), np.uint64)
     first = 0
     for k, stream in enumerate(encoded.streams):
@@ -389,8 +398,25 @@ def decode(
             words,
         )
         first += ends.size
-    care = pack_bool(flatten(mask, encoded.order), spare_words=0)
-    codes = unpack_planes(words[:, : care.size] & care, mask.size)
-    if needs_transpose(encoded.order) and mask.ndim > 1 and mask.size:
-        codes = codes.reshape(-1, mask.shape[0]).T
-    return np.ascontiguousarray(codes).reshape(mask.shape)
+    if needs_transpose(encoded.order) and len(shape) > 1 and weights:
+        return turned_bits(words, weights // shape[0], shape[0])
+    return words
+
+
+def decode(
+    encoded: WindowStreams,
+    mask: np.ndarray,
+    planes: int,
+    config: WindowConfig,
+    where: str = "stream",
+) -> np.ndarray:
+    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does.
+
+    Raises
+    ------
+    FormatError
+        As :func:`decode_planes`.
+    """
+    words = decode_planes(encoded, mask.shape, planes, config, where)
+    care = pack_bool(np.ascontiguousarray(mask), spare_words=0)
+    return unpack_planes(words[:, : care.size] & care, mask.size).reshape(mask.shape)

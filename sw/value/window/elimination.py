@@ -214,7 +214,7 @@ def _read(
             if np.int64(lane) == flip:
                 rights[k] ^= _ONE
             k += _ONE
-    return k
+    return int(k)
 
 
 @njit(nogil=True, cache=True)
