@@ -25,8 +25,8 @@ class IndexCodec:
 
     Parameters
     ----------
-    unpack : (data, count, config, where) -> (slices, n_out) bool
-        Read one stream of ``count`` weights.
+    unpack : (data, count, config, where) -> (slices, ceil(n_out / 64)) uint64
+        Read one stream of ``count`` weights: the mask, packed slice by slice.
     due : (data, header, config, where) -> (words,) int64
         Beat with which every payload word of a stream falls due; checks the number of words.
     configure : (n_out, bus_bits, **wishes) -> config

@@ -12,7 +12,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.bits.framing import split_streams
-from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
+from xorloom.sw.bits.gf2 import unpack_bool
 from xorloom.sw.bits.slices import put_slices, turned_bits
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
@@ -202,26 +202,17 @@ def decode_index_words(
     unpack = index_codec(config.codec).unpack
     places = lanes(order, size, config.n_out)
     words = np.zeros(-(-slices * config.n_out // 64) + 2, np.uint64)
-    parts = []
-    for k, (stream, run) in enumerate(
-        zip(streams, runs(size, config.n_out, slices_per_stream), strict=True)
-    ):
-        first, _, count = run
+    parts = runs(size, config.n_out, slices_per_stream)
+    for k, (stream, (first, _, count)) in enumerate(zip(streams, parts, strict=True)):
         part = unpack(stream, count, config, f"{where}: index stream {k}")
-        if places.step > 1:  # slices are runs of the tensor
-            parts.append(part.reshape(-1)[:count])
+        if places.step > 1 and config.n_out % 64 == 0:  # slices are whole words of the tensor
+            at = first * config.n_out // 64
+            words[at : at + part.size] = part.reshape(-1)
         else:
-            put_slices(_packed(part), places, first, words[np.newaxis])
-    if parts:
-        words = pack_bool(np.concatenate(parts))
+            put_slices(part, places, first, words[np.newaxis])
+    if size % 64:  # what a codec gives for lanes without a weight
+        words[size // 64] &= np.uint64((1 << size % 64) - 1)
+    words[-(-size // 64) :] = 0
     if needs_transpose(order) and len(shape) > 1 and size:
         words = turned_bits(words[np.newaxis], size // shape[0], shape[0])[0]
-    return words
-
-
-def _packed(slices: np.ndarray) -> np.ndarray:
-    """Pack slices (slices, n_out) bool, each in words of its own."""
-    words = np.zeros((slices.shape[0], -(-slices.shape[1] // 64)), "<u8")
-    packed = np.packbits(slices, axis=1, bitorder="little")
-    words.view(np.uint8)[:, : packed.shape[1]] = packed
     return words

@@ -21,7 +21,7 @@ from xorloom.sw.spec.layout import Header, network_id
 from . import kernels
 from .table import UNIT_BITS, EntropyTable, choose_table, read_table, states_of
 
-__all__ = ["EntropyCode", "encode", "fifo_bits", "pack", "unit_ends", "unpack"]
+__all__ = ["EntropyCode", "encode", "fifo_bits", "pack", "unit_ends", "unpack", "unpack_words"]
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,22 @@ def _decode(
     if words != header.words:
         raise FormatError(f"{where}: words must be {words}, found {header.words}")
     return chunks, ends
+
+
+def unpack_words(
+    data: bytes, count: int, config: EntropyConfig, where: str = "index"
+) -> np.ndarray:
+    """Read a memory stream as a packed mask, (beats, ceil(n_out / 64)) uint64.
+
+    Raises
+    ------
+    FormatError
+        As :func:`unpack`.
+    """
+    chunks = _decode(data, count, config, where)[0]
+    words = np.zeros((chunks.shape[0] // config.steps, -(-config.n_out // 64)), "<u8")
+    words.view(np.uint8)[:, : config.n_out // 8] = chunks.reshape(-1, config.n_out // 8)
+    return words
 
 
 def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index") -> np.ndarray:
