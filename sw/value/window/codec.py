@@ -29,7 +29,8 @@ from xorloom.sw.tensors.orders import (
 )
 
 from . import decoding as kernels
-from .elimination import Basis, solve
+from .arrays import frame_bits, network_taps, new_basis
+from .elimination import solve
 from .geometry import geometry
 from .order_choice import IndexBits, OrderCost, default_targets, rank_orders, worth_trying
 from .rate_control import FULL, STUCK, encode_stream
@@ -118,49 +119,6 @@ def stream_slices(
     return -(-max(1, -(-total // n_streams)) // step) * step
 
 
-@lru_cache(maxsize=4)
-def _taps(config: WindowConfig) -> np.ndarray:
-    """Network rows as words, shifted to every place that a window can begin at in a word.
-
-    A row is its first word, then the n = window / 64 others, then the first n - 1 of these again:
-    so they can be loaded in any rotation.
-    """
-    n = config.window // 64
-    shifts = range(0, 64, min(64, config.n_in))
-    data = [
-        b"".join((row << shift).to_bytes(8 * (n + 1), "little") for row in config.network.rows)
-        for shift in shifts
-    ]
-    words = np.frombuffer(b"".join(data), "<u8").reshape(len(data), config.n_out, n + 1)
-    return np.concatenate([words, words[:, :, 1:n]], axis=2).reshape(len(data), -1)
-
-
-def _aligned(words: int) -> np.ndarray:
-    """Make an array of words, not set, that begins at a cache line: a row is one line or two."""
-    data = np.empty(words + 8, np.uint64)
-    return data[-(data.ctypes.data // 8) % 8 :][:words]
-
-
-def _basis(config: WindowConfig, n_bits: int) -> Basis:
-    n = config.window // 64
-    n_words = n_bits // 64 + n + 2
-    return Basis(
-        _aligned(64 * n_words),
-        _aligned(64 * n_words),
-        _aligned(64 * n_words * n),
-        np.zeros(n_words, np.uint64),
-        np.zeros(n_words, np.uint64),
-        np.zeros(n_words, np.uint64),
-        _aligned((n + 1) * 256 * n),
-        np.empty((n + 1) * (3 + 64 * (n + 2)), np.uint64),
-        np.empty(config.n_out, np.uint64),
-        np.empty(config.n_out, np.uint64),
-        _aligned(config.n_out * n),
-        np.empty(config.n_out, np.int64),
-        (0,) * n,
-    )
-
-
 def _encode_one(
     care: np.ndarray, value: np.ndarray, count: int, config: WindowConfig, target: int
 ) -> SeedStream:
@@ -169,11 +127,18 @@ def _encode_one(
     slices = care.shape[0]
     facts = np.zeros((-(-slices // config.frame), 3), np.int64)
     kept = int(np.bitwise_count(care).sum())
-    n_bits = max(kept + kept // 16, slices * config.n_in) + 2 * _frame_bits(config)
+    n_bits = max(kept + kept // 16, slices * config.n_in) + 2 * frame_bits(config)
     while True:
-        basis = _basis(config, n_bits)
+        basis = new_basis(config, n_bits)
         status, place = encode_stream(
-            care, value, _taps(config), shape, target, default_targets(config)[1], basis, facts
+            care,
+            value,
+            network_taps(config),
+            shape,
+            target,
+            default_targets(config)[1],
+            basis,
+            facts,
         )
         if status != FULL:
             break
@@ -189,11 +154,6 @@ def _encode_one(
     solve(basis, n_bits, words)
     seeds = words[: -(-n_bits // 64) + 2]
     return SeedStream(seeds, place, count, facts[:, :2].copy(), int(facts[:, 2].sum()))
-
-
-def _frame_bits(config: WindowConfig) -> int:
-    """Bound on the unknowns, and so the rows, of one frame."""
-    return config.frame_steps_max * config.n_in + 2 * config.window
 
 
 def encode(
@@ -252,7 +212,7 @@ def encode(
     flat_mask: dict[bool, np.ndarray] = {}
     packed: dict[bool, np.ndarray] = {}
     rows = pack_planes(mask.reshape(-1), codes.reshape(-1), planes, config.n_out)
-    _taps(config)  # once, not in every thread
+    network_taps(config)  # once, not in every thread
 
     def run(name: str, k: int) -> SeedStream:
         slices = min(size, total - k * size)

@@ -166,8 +166,8 @@ class Frame:
         where = lanes("row", mask.size, config.n_out)
         packed = window_codec.pack_planes(mask.reshape(-1), codes.reshape(-1), 1, config.n_out)
         window_codec.cut_slices(packed, where, 0, self.care, self.value)
-        self.taps = window_codec._taps(config)
-        self.basis = window_codec._basis(config, 3 * window_codec._frame_bits(config))
+        self.taps = window_codec.network_taps(config)
+        self.basis = window_codec.new_basis(config, 3 * window_codec.frame_bits(config))
 
     def encode(self, frame, chunk, rate, flips=()):
         """Return (chunks, slice of the frame, output)."""
@@ -237,7 +237,7 @@ def test_encode_frame_flips_patched_outputs(seed, rate, n):
 def test_encode_stream_asks_for_larger_arrays(rng):
     mask, codes = random_case(rng, (40, 64), 0.5, 1)
     frame = Frame(mask, codes, CONFIG)
-    short = window_codec._basis(CONFIG, 640)
+    short = window_codec.new_basis(CONFIG, 640)
     facts = np.zeros((3, 3), np.int64)
     arguments = (frame.care, frame.value, frame.taps, frame.shape, 36, 2)
     status, place = rate_control.encode_stream(*arguments, short, facts)
@@ -249,13 +249,13 @@ def test_encode_stream_asks_for_larger_arrays(rng):
 def test_encode_starts_again_when_its_arrays_are_full(rng, monkeypatch):
     mask, codes = random_case(rng, (100, 64), 0.9, 1)
     plain = encode(mask, codes, 1, CONFIG, order="row").streams[0]
-    sizes, real = [], window_codec._basis
+    sizes, real = [], window_codec.new_basis
 
     def tight(config, n_bits):
         sizes.append(n_bits // 64)
         return real(config, n_bits // 64)
 
-    monkeypatch.setattr(window_codec, "_basis", tight)
+    monkeypatch.setattr(window_codec, "new_basis", tight)
     again = encode(mask, codes, 1, CONFIG, order="row").streams[0]
     assert len(sizes) > 2
     assert again.seeds.tolist() == plain.seeds.tolist()
