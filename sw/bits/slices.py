@@ -131,22 +131,23 @@ def _put_runs(
 ) -> None:
     """Store ``count`` slices of an order whose lanes are runs."""
     starts, lengths, turns = where.start, where.length, where.turn
-    for lane in range(starts.size):
-        start, length = starts[lane], lengths[lane]
-        n = min(count, length - first)
-        if n <= 0:
-            break
-        at = first + turns[lane]
-        if at >= length:
-            at -= length
-        head = min(n, length - at)  # the rest has come round to the run's beginning
-        for b in range(planes):
+    for b in range(planes):
+        plane = out[b]  # a view is counted: not one per lane
+        for lane in range(starts.size):
+            start, length = starts[lane], lengths[lane]
+            n = min(count, length - first)
+            if n <= 0:
+                break
+            at = first + turns[lane]
+            if at >= length:
+                at -= length
+            head = min(n, length - at)  # the rest has come round to the run's beginning
             word = outputs[lane * planes + b] & _low(n)
             if head < n:
-                put_bits(out[b], np.uint64(start + at), word & _low(head))
-                put_bits(out[b], np.uint64(start), word >> np.uint64(head))
+                put_bits(plane, np.uint64(start + at), word & _low(head))
+                put_bits(plane, np.uint64(start), word >> np.uint64(head))
             else:
-                put_bits(out[b], np.uint64(start + at), word)
+                put_bits(plane, np.uint64(start + at), word)
 
 
 @njit(nogil=True, cache=True)
@@ -161,6 +162,7 @@ def _put_rows(
 ) -> None:
     """Store ``count`` slices of an order whose slices are runs."""
     for b in range(planes):
+        plane = out[b]
         for group in range(0, per_slice, _BLOCK):
             n = min(_BLOCK, per_slice - group)
             for k in range(_BLOCK):
@@ -168,7 +170,7 @@ def _put_rows(
             transpose(turned, np.uint64(0))
             for k in range(count):
                 start = np.uint64((first + k) * per_slice + group)
-                put_bits(out[b], start, turned[k])
+                put_bits(plane, start, turned[k])
 
 
 @njit(nogil=True, cache=True)
