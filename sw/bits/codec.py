@@ -25,8 +25,8 @@ class IndexCodec:
 
     Parameters
     ----------
-    unpack : (data, count, config, where) -> (slices, n_out) bool
-        Read one stream of ``count`` weights.
+    unpack : (data, count, config, where) -> (slices, ceil(n_out / 64)) uint64
+        Read one stream of ``count`` weights: the mask, packed slice by slice.
     due : (data, header, config, where) -> (words,) int64
         Beat with which every payload word of a stream falls due; checks the number of words.
     configure : (n_out, bus_bits, **wishes) -> config
@@ -96,6 +96,9 @@ class ValueCodec:
         Write chosen streams.
     stream_bits : (weights, config) -> StreamBits, optional
         What the streams of a tensor will take.
+    words : (encoded, shape, planes, config, where) -> (planes, words) uint64, optional
+        Bits of all weights, packed in row-major order, of a codec that decodes to such; those of
+        pruned weights are anything.
     """
 
     encode: Callable[..., tuple[bytes, StreamBits, str, int]] | None
@@ -109,6 +112,7 @@ class ValueCodec:
     choose: Callable[..., Any] | None = None
     pack: Callable[[Any, Any], tuple[bytes, StreamBits, str, int]] | None = None
     stream_bits: Callable[[int, Any], StreamBits] | None = None
+    words: Callable[[Any, tuple[int, ...], int, Any, str], np.ndarray] | None = None
 
 
 def index_codec(name: str) -> IndexCodec:

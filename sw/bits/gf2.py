@@ -20,6 +20,7 @@ __all__ = [
     "lowest_bit",
     "pack_bool",
     "pack_fields",
+    "pack_rows",
     "parity",
     "put_bits",
     "unpack_bool",
@@ -130,6 +131,14 @@ def pack_bool(bits: np.ndarray, spare_words: int = 2) -> np.ndarray:
     packed = np.packbits(bits.reshape(-1), bitorder="little")
     out[: packed.size] = packed
     return out.view("<u8")
+
+
+def pack_rows(bits: np.ndarray) -> np.ndarray:
+    """Pack a boolean array (rows, n) into (rows, ceil(n / 64)) uint64 words, row by row."""
+    words = np.zeros((bits.shape[0], -(-bits.shape[1] // 64)), "<u8")
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    words.view(np.uint8)[:, : packed.shape[1]] = packed
+    return words
 
 
 def unpack_bool(words: np.ndarray, count: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words, frame_payload, unframe_payload
-from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
+from xorloom.sw.bits.gf2 import pack_bool, pack_rows, unpack_bool
 from xorloom.sw.spec.index_config import BitmapConfig
 from xorloom.sw.spec.layout import Header
 
@@ -66,6 +66,10 @@ def _stream_bits(count: int, _density: float, _config: BitmapConfig) -> float:
     return count
 
 
+def _unpack(data: bytes, count: int, config: BitmapConfig, where: str) -> np.ndarray:
+    return pack_rows(unpack(data, count, config, where))
+
+
 CODEC = IndexCodec(
-    pack=pack, unpack=unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+    pack=pack, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
 )

@@ -8,6 +8,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words, frame_payload, unframe_payload
+from xorloom.sw.bits.gf2 import pack_rows
 from xorloom.sw.spec.index_config import NoneConfig
 from xorloom.sw.spec.layout import Header
 
@@ -82,6 +83,10 @@ def _stream_bits(count: int, _density: float, config: NoneConfig) -> float:
     return _payload_bits(count, config)
 
 
+def _unpack(data: bytes, count: int, config: NoneConfig, where: str) -> np.ndarray:
+    return pack_rows(unpack(data, count, config, where))
+
+
 CODEC = IndexCodec(
-    pack=pack, unpack=unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+    pack=pack, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
 )

@@ -12,15 +12,25 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.bits.framing import split_streams
+from xorloom.sw.bits.gf2 import unpack_bool
+from xorloom.sw.bits.slices import put_slices, turned_bits
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
-from xorloom.sw.tensors.orders import beats, runs, slice_count, tensor_of
+from xorloom.sw.tensors.orders import (
+    beats,
+    lanes,
+    needs_transpose,
+    runs,
+    slice_count,
+    tensor_of,
+)
 
 __all__ = [
     "ChosenIndex",
     "EncodedIndex",
     "choose_index",
     "decode_index",
+    "decode_index_words",
     "encode_index",
     "order_bits",
     "overhead_bits",
@@ -155,6 +165,30 @@ def decode_index(
     Raises
     ------
     FormatError
+        As :func:`decode_index_words`.
+    """
+    words = decode_index_words(data, shape, config, order, slices_per_stream, where)
+    return unpack_bool(words, math.prod(shape)).reshape(shape)
+
+
+def decode_index_words(
+    data: bytes,
+    shape: tuple[int, ...],
+    config: IndexConfig,
+    order: str,
+    slices_per_stream: int,
+    where: str,
+) -> np.ndarray:
+    """Return the mask of a tensor of ``shape``, packed in row-major order.
+
+    Returns
+    -------
+    (words,) uint64
+        At least ceil(weights / 64) words; bits behind the last weight are 0.
+
+    Raises
+    ------
+    FormatError
         If a stream is truncated, damaged or does not fit the tensor; ``where`` names it.
     """
     size = math.prod(shape)
@@ -166,8 +200,19 @@ def decode_index(
             f"{where}: {size} weights must be {expected} index streams, found {len(streams)}"
         )
     unpack = index_codec(config.codec).unpack
-    parts = [np.zeros((0, config.n_out), np.bool_)]
-    parts_of = runs(size, config.n_out, slices_per_stream)
-    for k, (stream, (_, _, count)) in enumerate(zip(streams, parts_of, strict=True)):
-        parts.append(unpack(stream, count, config, f"{where}: index stream {k}"))
-    return tensor_of(np.concatenate(parts), order, shape)
+    places = lanes(order, size, config.n_out)
+    words = np.zeros(-(-slices * config.n_out // 64) + 2, np.uint64)
+    parts = runs(size, config.n_out, slices_per_stream)
+    for k, (stream, (first, _, count)) in enumerate(zip(streams, parts, strict=True)):
+        part = unpack(stream, count, config, f"{where}: index stream {k}")
+        if places.step > 1 and config.n_out % 64 == 0:  # slices are whole words of the tensor
+            at = first * config.n_out // 64
+            words[at : at + part.size] = part.reshape(-1)
+        else:
+            put_slices(part, places, first, words[np.newaxis])
+    if size % 64:  # what a codec gives for lanes without a weight
+        words[size // 64] &= np.uint64((1 << size % 64) - 1)
+    words[-(-size // 64) :] = 0
+    if needs_transpose(order) and len(shape) > 1 and size:
+        words = turned_bits(words[np.newaxis], size // shape[0], shape[0])[0]
+    return words

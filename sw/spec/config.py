@@ -2,7 +2,7 @@
 """Parameters of the value decoders, shared by encoder, golden model and RTL; frozen."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from xorloom.sw.base.errors import ConfigError, check_range
@@ -70,7 +70,8 @@ class DecoderConfig:
 
     def to_dict(self) -> dict[str, int]:
         """Return the parameters as plain integers, for JSON."""
-        return asdict(self)  # type: ignore[call-overload]
+        names = (f.name for f in fields(self))  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in names}
 
     @property
     def identity(self) -> str:

@@ -2,6 +2,7 @@
 """Parameters of the index decoders, shared by encoder, golden model and RTL; frozen."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from xorloom.sw.base.errors import ConfigError
@@ -301,6 +302,16 @@ class LowrankConfig(IndexConfig):
         return self.preamble_chunks + slices if slices else 0
 
 
+_SYMBOL_ORDER = tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))
+
+
+@lru_cache(maxsize=8)
+def _spread(states: int) -> tuple[int, ...]:
+    stride = (states >> 1) + (states >> 3) + 3
+    inverse = pow(stride, -1, states)
+    return tuple(s * inverse % states for s in range(states))
+
+
 @dataclass(frozen=True)
 class EntropyConfig(IndexConfig):
     """Entropy index: any mask near its entropy, as 8-bit chunks in table-driven ANS.
@@ -352,11 +363,9 @@ class EntropyConfig(IndexConfig):
 
         The multiplier is odd, so this is a permutation; it deals each class's states evenly.
         """
-        stride = (self.states >> 1) + (self.states >> 3) + 3
-        inverse = pow(stride, -1, self.states)
-        return tuple(s * inverse % self.states for s in range(self.states))
+        return _spread(self.states)
 
     @property
     def symbol_order(self) -> tuple[int, ...]:
         """All chunk values by their number of ones, then by value."""
-        return tuple(sorted(range(256), key=lambda value: (value.bit_count(), value)))
+        return _SYMBOL_ORDER

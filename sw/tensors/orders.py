@@ -22,7 +22,6 @@ __all__ = [
     "beats_of",
     "check_order",
     "flatten",
-    "gather",
     "lanes",
     "needs_transpose",
     "packed_beats",
@@ -107,45 +106,6 @@ def _weight(where: Lanes, lane: int, e: int) -> int:
     if at >= where.length[lane]:
         at -= where.length[lane]
     return where.start[lane] + where.step * at
-
-
-@njit(nogil=True, cache=True)
-def gather(
-    mask: np.ndarray,
-    codes: np.ndarray,
-    where: Lanes,
-    planes: int,
-    first: int,
-    care: np.ndarray,
-    value: np.ndarray,
-) -> None:
-    """Cut slices out of a tensor; plane ``b`` of lane ``l`` is output ``l * planes + b``.
-
-    Parameters
-    ----------
-    mask, codes : (weights,) bool, uint8
-    first : int
-        Number of the first slice.
-    care, value : (slices, n_out / 64) uint64, out, zeroed
-        Packed care mask and values, zero where not kept.
-    """
-    every = np.uint64((1 << planes) - 1)
-    for k in range(care.shape[0]):
-        e = first + k
-        for lane in range(where.start.size):
-            if e >= where.length[lane]:
-                break
-            weight = _weight(where, lane, e)
-            kept = every * np.uint64(mask[weight])  # no branch: a mask is hard to predict
-            code = np.uint64(codes[weight]) & kept
-            bit = np.uint64(lane * planes)
-            word, shift = bit >> np.uint64(6), bit & np.uint64(63)
-            care[k, word] |= kept << shift
-            value[k, word] |= code << shift
-            if shift + np.uint64(planes) > np.uint64(64):
-                over = np.uint64(64) - shift
-                care[k, word + np.uint64(1)] |= kept >> over
-                value[k, word + np.uint64(1)] |= code >> over
 
 
 @njit(nogil=True, cache=True)

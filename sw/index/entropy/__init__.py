@@ -11,7 +11,7 @@ from xorloom.sw.spec.index_config import N_OUT_MAX, EntropyConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.tensors.orders import runs
 
-from .stream import encode, pack, unit_ends, unpack
+from .stream import encode, pack, unit_ends, unpack_words
 from .table import UNIT_BITS
 
 __all__ = ["CODEC"]
@@ -78,7 +78,7 @@ def _stream_bits(count: int, density: float, config: EntropyConfig) -> float:
 
 CODEC = IndexCodec(
     pack=_pack,
-    unpack=unpack,
+    unpack=unpack_words,
     due=_due,
     configure=_configure,
     stream_bits=_stream_bits,

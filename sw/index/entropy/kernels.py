@@ -227,20 +227,22 @@ def decode(
             level[lane] = 16 - state_bits
     for t in range(chunks.shape[0]):
         for lane in range(lanes):
-            if level[lane] < need:
-                if at == units.size:
+            bits, have = held[lane], level[lane]
+            short = have < need  # no branch while units last: it is hard to predict
+            if at == units.size:
+                if short:
                     return TOO_SHORT, at
-                held[lane] |= np.uint64(units[at]) << np.uint64(level[lane])
-                level[lane] += 16
-                at += 1
+            else:
+                bits |= np.uint64(units[at]) * np.uint64(short) << np.uint64(have)
+                have += 16 * short
+                at += short
             s = state[lane]
-            n = size[s]
-            value = held[lane] & ((one << np.uint64(n)) - one)
-            held[lane] >>= np.uint64(n)
-            level[lane] -= n
-            low = value & ((one << np.uint64(moved[s])) - one)
-            state[lane] = base[s] + np.int64(low)
-            chunks[t, lane] = symbols[(first[s] + np.int64(value >> np.uint64(moved[s]))) & 255]
+            n, low = size[s], np.uint64(moved[s])
+            value = bits & ((one << np.uint64(n)) - one)
+            held[lane] = bits >> np.uint64(n)
+            level[lane] = have - n
+            state[lane] = base[s] + np.int64(value & ((one << low) - one))
+            chunks[t, lane] = symbols[(first[s] + np.int64(value >> low)) & 255]
         ends[t // steps] = at
     for lane in range(lanes):
         if state[lane]:

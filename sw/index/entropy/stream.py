@@ -21,7 +21,7 @@ from xorloom.sw.spec.layout import Header, network_id
 from . import kernels
 from .table import UNIT_BITS, EntropyTable, choose_table, read_table, states_of
 
-__all__ = ["EntropyCode", "encode", "fifo_bits", "pack", "unit_ends", "unpack"]
+__all__ = ["EntropyCode", "encode", "fifo_bits", "pack", "unit_ends", "unpack", "unpack_words"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _decode(
     table, at = read_table(units, config, where)
     widths = np.array(table.widths, np.int64)
     classes, x = states_of(table, config)
-    moved = np.array([config.states.bit_length() - int(v).bit_length() for v in x], np.int64)
+    moved = config.states.bit_length() - np.frexp(x)[1].astype(np.int64)  # less x's bit length
     offset = np.cumsum(1 << widths) - (1 << widths)
     chunks = np.empty((beats * config.steps, config.lanes), np.uint8)
     ends = np.empty(beats, np.int64)
@@ -171,6 +171,22 @@ def _decode(
     if words != header.words:
         raise FormatError(f"{where}: words must be {words}, found {header.words}")
     return chunks, ends
+
+
+def unpack_words(
+    data: bytes, count: int, config: EntropyConfig, where: str = "index"
+) -> np.ndarray:
+    """Read a memory stream as a packed mask, (beats, ceil(n_out / 64)) uint64.
+
+    Raises
+    ------
+    FormatError
+        As :func:`unpack`.
+    """
+    chunks = _decode(data, count, config, where)[0]
+    words = np.zeros((chunks.shape[0] // config.steps, -(-config.n_out // 64)), "<u8")
+    words.view(np.uint8)[:, : config.n_out // 8] = chunks.reshape(-1, config.n_out // 8)
+    return words
 
 
 def unpack(data: bytes, count: int, config: EntropyConfig, where: str = "index") -> np.ndarray:

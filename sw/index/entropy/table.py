@@ -121,11 +121,11 @@ def choose_table(counts: np.ndarray, config: EntropyConfig) -> EntropyTable:
 
 def states_of(table: EntropyTable, config: EntropyConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return class and x of every state, (states,) int64."""
-    edges = np.cumsum(table.freqs)
-    classes = np.searchsorted(edges, np.array(config.spread), side="right")
-    x = np.zeros(config.states, np.int64)
-    for c, freq in enumerate(table.freqs):
-        x[classes == c] = freq + np.arange(freq)
+    freqs = np.array(table.freqs, np.int64)
+    classes = np.repeat(np.arange(freqs.size), freqs)[np.array(config.spread)]
+    order = np.argsort(classes, kind="stable")  # state by state, class after class
+    x = np.empty(config.states, np.int64)
+    x[order] = np.arange(config.states) - np.repeat(np.cumsum(freqs) - 2 * freqs, freqs)
     return classes, x
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words, frame_payload, unframe_payload
+from xorloom.sw.bits.gf2 import pack_rows
 from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.layout import Header, network_id
 
@@ -114,9 +115,13 @@ def _stream_bits(count: int, _density: float, config: HashedConfig) -> float:
     return _payload_bits(count, config)
 
 
+def _unpack(data: bytes, count: int, config: HashedConfig, where: str) -> np.ndarray:
+    return pack_rows(unpack(data, count, config, where))
+
+
 CODEC = IndexCodec(
     choose=choose,
-    unpack=unpack,
+    unpack=_unpack,
     due=_due,
     configure=_configure,
     stream_bits=_stream_bits,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words
+from xorloom.sw.bits.gf2 import pack_rows
 from xorloom.sw.spec.index_config import LowrankConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.tensors.orders import beats, slice_count
@@ -64,6 +65,10 @@ def _stream_bits(count: int, _density: float, config: LowrankConfig) -> float:
     return config.chunks(slice_count(count, config.n_out)) * config.chunk_bits
 
 
+def _unpack(data: bytes, count: int, config: LowrankConfig, where: str) -> np.ndarray:
+    return pack_rows(unpack(data, count, config, where))
+
+
 CODEC = IndexCodec(
-    choose=_choose, unpack=unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+    choose=_choose, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
 )

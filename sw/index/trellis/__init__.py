@@ -9,6 +9,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words
+from xorloom.sw.bits.gf2 import pack_rows
 from xorloom.sw.spec.index_config import TRELLIS_RATES, TrellisConfig
 from xorloom.sw.spec.layout import Header
 
@@ -114,9 +115,13 @@ def _stream_bits(count: int, _density: float, config: TrellisConfig) -> float:
     return payload_bits(-(-count // config.n_out), config)
 
 
+def _unpack(data: bytes, count: int, config: TrellisConfig, where: str) -> np.ndarray:
+    return pack_rows(unpack(data, count, config, where))
+
+
 CODEC = IndexCodec(
     choose=_choose,
-    unpack=unpack,
+    unpack=_unpack,
     due=_due,
     configure=_configure,
     stream_bits=_stream_bits,

@@ -9,7 +9,7 @@ from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.orders import arrange_codes, slice_count
 
-from .codec import WindowStreams, decode, encode, per_slice
+from .codec import WindowStreams, decode, decode_planes, encode, per_slice
 from .order_choice import IndexBits
 from .stream import pack_window, unpack_window, window_bits, window_due
 
@@ -88,4 +88,5 @@ CODEC = ValueCodec(
     due=window_due,
     frames=_frames,
     arrange=_arrange,
+    words=decode_planes,
 )

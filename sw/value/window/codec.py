@@ -15,13 +15,13 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
 from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
+from xorloom.sw.bits.slices import cut_slices, pack_planes, turned_bits
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.tensors.orders import (
     ORDERS,
     check_order,
     flatten,
-    gather,
     lanes,
     needs_transpose,
     slice_count,
@@ -29,7 +29,8 @@ from xorloom.sw.tensors.orders import (
 )
 
 from . import decoding as kernels
-from .elimination import Basis, solve
+from .arrays import frame_bits, network_taps, new_basis
+from .elimination import solve
 from .geometry import geometry
 from .order_choice import IndexBits, OrderCost, default_targets, rank_orders, worth_trying
 from .rate_control import FULL, STUCK, encode_stream
@@ -39,6 +40,7 @@ __all__ = [
     "SeedStream",
     "WindowStreams",
     "decode",
+    "decode_planes",
     "encode",
     "per_slice",
     "read_stream",
@@ -117,31 +119,6 @@ def stream_slices(
     return -(-max(1, -(-total // n_streams)) // step) * step
 
 
-@lru_cache(maxsize=4)
-def _taps(config: WindowConfig) -> np.ndarray:
-    """Network rows as words, shifted to every place that a window can begin at in a word."""
-    n_bytes = config.window // 8 + 8
-    shifts = range(0, 64, min(64, config.n_in))
-    data = [
-        b"".join((row << shift).to_bytes(n_bytes, "little") for row in config.network.rows)
-        for shift in shifts
-    ]
-    return np.frombuffer(b"".join(data), "<u8").reshape(len(data), -1)
-
-
-def _basis(config: WindowConfig, n_bits: int) -> Basis:
-    n = config.window // 64
-    return Basis(
-        np.empty(n_bits, np.uint64),
-        np.empty((n_bits + 1) * n, np.uint64),
-        np.zeros(n_bits // 64 + n + 2, np.uint64),
-        np.zeros(n_bits, np.uint64),
-        np.empty((_frame_bits(config), 2), np.uint64),
-        np.zeros(2 * n + 2, np.uint64),
-        (0,) * n,
-    )
-
-
 def _encode_one(
     care: np.ndarray, value: np.ndarray, count: int, config: WindowConfig, target: int
 ) -> SeedStream:
@@ -150,11 +127,18 @@ def _encode_one(
     slices = care.shape[0]
     facts = np.zeros((-(-slices // config.frame), 3), np.int64)
     kept = int(np.bitwise_count(care).sum())
-    n_bits = max(kept + kept // 16, slices * config.n_in) + 2 * _frame_bits(config)
+    n_bits = max(kept + kept // 16, slices * config.n_in) + 2 * frame_bits(config)
     while True:
-        basis = _basis(config, n_bits)
+        basis = new_basis(config, n_bits)
         status, place = encode_stream(
-            care, value, _taps(config), shape, target, default_targets(config)[1], basis, facts
+            care,
+            value,
+            network_taps(config),
+            shape,
+            target,
+            default_targets(config)[1],
+            basis,
+            facts,
         )
         if status != FULL:
             break
@@ -170,11 +154,6 @@ def _encode_one(
     solve(basis, n_bits, words)
     seeds = words[: -(-n_bits // 64) + 2]
     return SeedStream(seeds, place, count, facts[:, :2].copy(), int(facts[:, 2].sum()))
-
-
-def _frame_bits(config: WindowConfig) -> int:
-    """Bound on the unknowns, and so the rows, of one frame."""
-    return config.frame_steps_max * config.n_in + 2 * config.window
 
 
 def encode(
@@ -231,27 +210,27 @@ def encode(
     size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
     counts = stream_counts(mask.size, planes, config.n_out, size)
     flat_mask: dict[bool, np.ndarray] = {}
-    flat_codes: dict[bool, np.ndarray] = {}
-    _taps(config)  # once, not in every thread
+    packed: dict[bool, np.ndarray] = {}
+    rows = pack_planes(mask.reshape(-1), codes.reshape(-1), planes, config.n_out)
+    network_taps(config)  # once, not in every thread
 
     def run(name: str, k: int) -> SeedStream:
         slices = min(size, total - k * size)
-        care = np.zeros((slices, config.n_out // 64), np.uint64)
-        value = np.zeros_like(care)
+        care = np.empty((slices, config.n_out // 64), np.uint64)
+        value = np.empty_like(care)
         where = lanes(name, mask.size, lane_count)
-        turned = needs_transpose(name)
-        gather(flat_mask[turned], flat_codes[turned], where, planes, k * size, care, value)
+        cut_slices(packed[needs_transpose(name)], where, k * size, care, value)
         return _encode_one(care, value, counts[k], config, target)
 
     names = [order]
     if order == "auto":
         names = [name for name in ORDERS if mask.ndim > 1 or not needs_transpose(name)]
     with ThreadPoolExecutor(threads or threads_default()) as pool:
-        for name in names:
-            if needs_transpose(name) not in flat_mask:
-                flat_mask[needs_transpose(name)] = flatten(mask, name)
         ranked = [OrderCost(name) for name in names]
         if len(names) > 1:
+            for name in names:
+                if needs_transpose(name) not in flat_mask:
+                    flat_mask[needs_transpose(name)] = flatten(mask, name)
             targets = (target, default_targets(config)[1])
             ranked = rank_orders(names, flat_mask, planes, config, size, targets, index_bits, pool)
         best: tuple[float, WindowStreams] | None = None
@@ -259,8 +238,11 @@ def encode(
         for place, cost in enumerate(ranked):
             if best and place >= worth_trying(ranked, kept):
                 break
-            if needs_transpose(cost.order) not in flat_codes:
-                flat_codes[needs_transpose(cost.order)] = flatten(codes, cost.order)
+            turned = needs_transpose(cost.order)
+            if turned not in packed:
+                packed[turned] = rows
+                if turned and mask.ndim > 1 and mask.size:
+                    packed[turned] = turned_bits(rows, mask.shape[0], mask.size // mask.shape[0])
             try:
                 streams = tuple(pool.map(partial(run, cost.order), range(len(counts))))
             except CapacityError as error:  # the next order may spread the mask better
@@ -337,23 +319,29 @@ def slice_ends(stream: SeedStream, config: WindowConfig) -> np.ndarray:
     return _walk(stream.seeds, stream.chunks, stream.count, config, "stream")[0]
 
 
-def decode(
+def decode_planes(
     encoded: WindowStreams,
-    mask: np.ndarray,
+    shape: tuple[int, ...],
     planes: int,
     config: WindowConfig,
     where: str = "stream",
 ) -> np.ndarray:
-    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does.
+    """Return packed bits of all weights, those of pruned ones as the network makes them.
+
+    Returns
+    -------
+    (planes, words) uint64
+        Plane b of the codes, in row-major order, at least ceil(weights / 64) words.
 
     Raises
     ------
     FormatError
         If rate words, patches and stream lengths do not fit together; ``where`` names the tensor.
     """
+    weights = math.prod(shape)
     lane_count = per_slice(config, planes)
-    places = lanes(check_order(encoded.order), mask.size, lane_count)
-    total = slice_count(mask.size, lane_count)
+    places = lanes(check_order(encoded.order), weights, lane_count)
+    total = slice_count(weights, lane_count)
     words = np.zeros((planes, -(-total * lane_count // 64) + 2), np.uint64)
     first = 0
     for k, stream in enumerate(encoded.streams):
@@ -370,8 +358,25 @@ def decode(
             words,
         )
         first += ends.size
-    care = pack_bool(flatten(mask, encoded.order), spare_words=0)
-    codes = unpack_planes(words[:, : care.size] & care, mask.size)
-    if needs_transpose(encoded.order) and mask.ndim > 1 and mask.size:
-        codes = codes.reshape(-1, mask.shape[0]).T
-    return np.ascontiguousarray(codes).reshape(mask.shape)
+    if needs_transpose(encoded.order) and len(shape) > 1 and weights:
+        return turned_bits(words, weights // shape[0], shape[0])
+    return words
+
+
+def decode(
+    encoded: WindowStreams,
+    mask: np.ndarray,
+    planes: int,
+    config: WindowConfig,
+    where: str = "stream",
+) -> np.ndarray:
+    """Return the codes, uint8 of ``mask``'s shape, 0 where pruned, as the golden model does.
+
+    Raises
+    ------
+    FormatError
+        As :func:`decode_planes`.
+    """
+    words = decode_planes(encoded, mask.shape, planes, config, where)
+    care = pack_bool(np.ascontiguousarray(mask), spare_words=0)
+    return unpack_planes(words[:, : care.size] & care, mask.size).reshape(mask.shape)

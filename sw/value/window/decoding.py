@@ -2,8 +2,10 @@
 """Numba kernels of the window decoder: 64 slices at once, one machine word per output."""
 
 import numpy as np
-from xorloom.sw.bits.gf2 import get_bits, put_bits
+from xorloom.sw.bits.gf2 import get_bits
 from xorloom.sw.bits.jit import njit
+from xorloom.sw.bits.slices import put_lanes
+from xorloom.sw.bits.transpose import transpose
 from xorloom.sw.tensors.orders import Lanes
 
 from .geometry import Geometry
@@ -14,25 +16,6 @@ OK, BAD_RATE, BAD_PATCH = 0, 1, 2
 """Outcome of :func:`walk`."""
 _ONE = np.uint64(1)
 _BLOCK = 64
-
-
-@njit(nogil=True, cache=True)
-def _transpose(block: np.ndarray, at: int) -> None:
-    """Transpose the 64 x 64 bits of ``block[at : at + 64]`` in place.
-
-    Source: Warren, "Hacker's Delight", section "Transposing a bit matrix".
-    """
-    width = 32
-    low = np.uint64(0xFFFFFFFF)
-    while width:
-        shift = np.uint64(width)
-        for base in range(at, at + 64, 2 * width):
-            for k in range(base, base + width):
-                swap = ((block[k] >> shift) ^ block[k + width]) & low
-                block[k] ^= swap << shift
-                block[k + width] ^= swap
-        width >>= 1
-        low ^= low << np.uint64(width)
 
 
 @njit(nogil=True, cache=True)
@@ -57,54 +40,6 @@ def _evaluate(
         for p in range(picks.shape[1]):
             word ^= shared[picks[j, p]]
         outputs[j] = word
-
-
-@njit(nogil=True, cache=True)
-def _deposit_lanes(
-    outputs: np.ndarray, where: Lanes, planes: int, first: int, count: int, out: np.ndarray
-) -> None:
-    """Store ``count`` slices of an order whose lanes are runs."""
-    for lane in range(where.start.size):
-        length = where.length[lane]
-        n = min(count, length - first)
-        if n <= 0:
-            break
-        at = first + where.turn[lane]
-        if at >= length:
-            at -= length
-        head = min(n, length - at)  # the rest has come round to the run's beginning
-        for b in range(planes):
-            word = outputs[lane * planes + b]
-            if n < _BLOCK:
-                word &= (_ONE << np.uint64(n)) - _ONE
-            if head < n:
-                low = word & ((_ONE << np.uint64(head)) - _ONE)
-                put_bits(out[b], np.uint64(where.start[lane] + at), low)
-                put_bits(out[b], np.uint64(where.start[lane]), word >> np.uint64(head))
-            else:
-                put_bits(out[b], np.uint64(where.start[lane] + at), word)
-
-
-@njit(nogil=True, cache=True)
-def _deposit_slices(
-    outputs: np.ndarray,
-    per_slice: int,
-    planes: int,
-    first: int,
-    count: int,
-    turned: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Store ``count`` slices of an order whose slices are runs."""
-    for b in range(planes):
-        for group in range(0, per_slice, _BLOCK):
-            n = min(_BLOCK, per_slice - group)
-            for k in range(_BLOCK):
-                turned[k] = outputs[(group + k) * planes + b] if k < n else np.uint64(0)
-            _transpose(turned, 0)
-            for k in range(count):
-                start = np.uint64((first + k) * per_slice + group)
-                put_bits(out[b], start, turned[k])
 
 
 @njit(nogil=True, cache=True)
@@ -221,12 +156,9 @@ def decode_slices(
             for w in range(n_words):
                 inputs[w * _BLOCK + k] = get_bits(seeds, np.uint64(start + _BLOCK * w))
         for w in range(n_words):
-            _transpose(inputs, w * _BLOCK)
+            transpose(inputs, np.uint64(w * _BLOCK))
         _evaluate(inputs, parities, own, picks, shared, outputs)
         for k in range(count):
             if flips[base + k] >= 0:
                 outputs[flips[base + k]] ^= _ONE << np.uint64(k)
-        if where.step == 1:
-            _deposit_lanes(outputs, where, planes, first + base, count, out)
-        else:
-            _deposit_slices(outputs, where.start.size, planes, first + base, count, turned, out)
+        put_lanes(outputs, where, planes, first + base, count, turned, out)

@@ -2,161 +2,293 @@
 """Numba kernels of the window encoder: banded elimination over GF(2), and back-substitution.
 
 Unknown ``a`` is bit ``a`` of the seed stream. A row with pivot ``a``, its oldest unknown, is a
-*head*, the 64 unknowns of the machine word that ``a`` lies in, and a *tail*, the words after it.
-The top bit of the tail's last word, which no unknown in reach needs, is the right-hand side.
-The heads of a word are kept fully reduced against each other: which rows an equation needs is
-then one AND, and their tails are added without waiting for each other. A row never reaches
-beyond the window that made it, so time and memory are linear.
+*head*, the 64 unknowns of the machine word that ``a`` lies in, and a *tail*, the n words after it,
+word ``w`` in place ``w % n``, so that all rows and equations lie alike. A row never reaches beyond
+the window that made it, so time and memory are linear.
+
+While a word is *open* its rows' tails stay as they came. What would make the heads of the word
+fully reduced is kept as sets of rows (*combos*, one word each), and these decide what an equation
+becomes. A word is *finished* when no pivot can come any more: then all tails are reduced at once,
+and sums of them are tabulated by fours, so an equation leaves the word with 16 look-ups.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from xorloom.sw.bits.gf2 import count_bits, get_bits, highest_bit, lowest_bit, parity
+from xorloom.sw.bits.gf2 import count_bits, get_bits, lowest_bit, parity
 from xorloom.sw.bits.jit import njit
 
-from .rows import add_rows, and_parity, copy_row, xor_row
+from .rows import add_rows, and_parity, choose, copy_row, eliminate, look_up, sum_rows
 
-__all__ = ["Basis", "add_slice", "fix_unknowns", "live_unknowns", "solve", "undo"]
+__all__ = ["Basis", "add_slice", "fix_unknowns", "live_unknowns", "save", "solve", "undo"]
 
-_ONE = np.uint64(1)
-_ALL = ~np.uint64(0)
-_TOP = np.uint64(63)
-_SIX = np.uint64(6)
+_NONE, _ONE, _SIX, _TOP = np.uint64(0), np.uint64(1), np.uint64(6), np.uint64(63)
+_ALL = ~_NONE
+_WORD = np.uint64(64)
+_TABLE_ROWS = np.uint64(256)
 
 
 class Basis(NamedTuple):
-    """The rows found so far, n = window / 64 words a tail.
+    """The rows found so far, n = window / 64 words a tail; all arrays but ``lanes`` uint64.
 
-    ``heads`` (m,), ``tails`` (m * n,), ``has`` (m / 64,): bit ``a`` if there is a row; ``users``
-    (m,): bit ``b`` of ``users[c]`` if the head of row ``b`` of that word holds unknown ``c``;
-    ``log`` (l, 2): pivot, and rows of its word that were changed, for every row of this frame;
-    ``row`` (2 n + 2,): the equation at work; all uint64. ``has`` and ``users`` start zeroed.
+    Of every unknown: ``heads``, ``combos`` (m,), ``tails`` (m * n,). Of every word: ``has``, bit
+    ``b`` if there is a row; ``right``, the right-hand sides; ``done``, 1 if the word is finished
+    (m / 64 + n + 2,), all three zeroed at the start. Of the finished words in the window:
+    ``tables`` ((n + 1) * 256 * n,), word ``w`` in place ``w % (n + 1)``. ``kept``
+    ((n + 1) * (3 + 64 * (n + 2)),): what :func:`undo` puts back. Of the equations at work:
+    ``fronts``, ``rights`` (n_out,), ``rows`` (n_out * n,), ``lanes`` (n_out,) int64.
     ``span`` has length n, known when compiling.
     """
 
     heads: np.ndarray
+    combos: np.ndarray
     tails: np.ndarray
     has: np.ndarray
-    users: np.ndarray
-    log: np.ndarray
-    row: np.ndarray
+    right: np.ndarray
+    done: np.ndarray
+    tables: np.ndarray
+    kept: np.ndarray
+    fronts: np.ndarray
+    rights: np.ndarray
+    rows: np.ndarray
+    lanes: np.ndarray
     span: tuple[int, ...]
 
 
 @njit(nogil=True, cache=True)
-def _toggle(basis: Basis, pivot: np.uint64, changed: np.uint64) -> None:
-    """Add row ``pivot`` to the rows ``changed`` of its word, or take it away again."""
-    n = np.uint64(len(basis.span))
-    base = pivot & ~_TOP
-    head = basis.heads[pivot]
-    rest = changed
-    while rest:
-        other = base + lowest_bit(rest)
-        rest &= rest - _ONE
-        basis.heads[other] ^= head
-        xor_row(basis.tails, other * n, basis.tails, pivot * n, basis.span)
-    rest = head
-    touched = changed | (_ONE << (pivot & _TOP))
-    while rest:
-        basis.users[base + lowest_bit(rest)] ^= touched
-        rest &= rest - _ONE
+def _tabulate(basis: Basis, word: np.uint64) -> np.uint64:
+    """Tabulate the sums of a word's tails by fours; return where the table begins."""
+    tables, tails, span = basis.tables, basis.tails, basis.span
+    n = np.uint64(len(span))
+    table = word % (n + _ONE) * _TABLE_ROWS * n
+    at, tail = table, word * _WORD * n
+    present = basis.has[word]
+    for _ in range(16):
+        for i in range(len(span)):
+            tables[at + np.uint64(i)] = _NONE
+        half = n
+        for _ in range(4):
+            for other in range(at, at + half, n):
+                if present & _ONE:
+                    sum_rows(tables, other + half, tables, other, tails, tail, span)
+                else:
+                    copy_row(tables, other + half, tables, other, span)
+            present >>= _ONE
+            tail += n
+            half += half
+        at += half
+    return table
 
 
 @njit(nogil=True, cache=True)
+def _finish(basis: Basis, word: np.uint64) -> None:
+    """Reduce all tails of a word that gets no more pivots."""
+    tables, tails, combos, span = basis.tables, basis.tails, basis.combos, basis.span
+    n = np.uint64(len(span))
+    table = _tabulate(basis, word)
+    old, right = basis.right[word], _NONE
+    rest = basis.has[word]
+    while rest:
+        bit = lowest_bit(rest)
+        rest &= rest - _ONE
+        a = word * _WORD + bit
+        combo = combos[a]
+        look_up(tails, a * n, tables, table, combo ^ (_ONE << bit), span)
+        right |= parity(combo & old) << bit
+    basis.right[word] = right
+    basis.done[word] = _ONE
+    _tabulate(basis, word)
+
+
+@njit(inline="always")
 def _insert(
-    basis: Basis, logged: int, pivot: np.uint64, head: np.uint64, tail_at: int, visible: np.uint64
-) -> None:
-    """Make a row of the equation at work; its pivot leaves the ``visible`` heads of its word."""
-    changed = basis.users[pivot] & visible
-    basis.has[pivot >> _SIX] |= _ONE << (pivot & _TOP)
-    basis.heads[pivot] = head
+    heads: np.ndarray, combos: np.ndarray, tails: np.ndarray, has: np.ndarray, right: np.ndarray,
+    a: np.uint64, head: np.uint64, combo: np.uint64, bit: np.uint64,
+    row: np.ndarray, row_at: np.uint64, span: tuple[int, ...],
+) -> None:  # fmt: skip
+    """Make a row with pivot ``a`` of the equation ``row[row_at:]`` with right-hand side ``bit``.
+
+    ``head`` is what is left of its head without the rows ``combo``.
+    """
+    word, pivot = a >> _SIX, _ONE << (a & _TOP)
+    base = a & ~_TOP
+    if not has[word]:
+        for i in range(64):
+            heads[base + np.uint64(i)] = _NONE
+            combos[base + np.uint64(i)] = _NONE
+    combo |= pivot
+    eliminate(heads, combos, base, pivot, head, combo)
+    heads[a] = head
+    combos[a] = combo
+    copy_row(tails, a * np.uint64(len(span)), row, row_at, span)
+    right[word] |= bit << (a & _TOP)
+    has[word] |= pivot
+
+
+@njit(nogil=True, cache=True)
+def save(basis: Basis, first: int) -> None:
+    """Remember the rows from unknown ``first`` on, one window of them; see :func:`undo`."""
     n = np.uint64(len(basis.span))
-    copy_row(basis.tails, pivot * n, basis.row, np.uint64(tail_at), basis.span)
-    basis.log[logged, 0] = pivot
-    basis.log[logged, 1] = changed
-    _toggle(basis, pivot, changed)
+    size = np.uint64(3) + _WORD * (n + np.uint64(2))
+    for i in range(n + _ONE):
+        word, at = (np.uint64(first) >> _SIX) + np.uint64(i), np.uint64(i) * size
+        has = basis.has[word]
+        basis.kept[at] = has
+        basis.kept[at + _ONE] = basis.right[word]
+        basis.kept[at + np.uint64(2)] = basis.done[word]
+        if has and not basis.done[word]:
+            at += np.uint64(3)
+            a = word * _WORD
+            basis.kept[at : at + _WORD] = basis.heads[a : a + _WORD]
+            at += _WORD
+            basis.kept[at : at + _WORD] = basis.combos[a : a + _WORD]
+            at += _WORD
+            basis.kept[at : at + _WORD * n] = basis.tails[a * n : (a + _WORD) * n]
 
 
 @njit(nogil=True, cache=True)
-def undo(basis: Basis, logged: int) -> None:
-    """Take back all rows of the log, newest first."""
-    for k in range(logged - 1, -1, -1):
-        pivot = basis.log[k, 0]
-        _toggle(basis, pivot, basis.log[k, 1])
-        basis.has[pivot >> _SIX] &= ~(_ONE << (pivot & _TOP))
+def undo(basis: Basis, first: int, end: int) -> None:
+    """Put back what :func:`save` saw from unknown ``first`` on; forget all rows to ``end``."""
+    n = np.uint64(len(basis.span))
+    size = np.uint64(3) + _WORD * (n + np.uint64(2))
+    for i in range(n + _ONE):
+        word, at = (np.uint64(first) >> _SIX) + np.uint64(i), np.uint64(i) * size
+        has = basis.kept[at]
+        basis.has[word] = has
+        basis.right[word] = basis.kept[at + _ONE]
+        basis.done[word] = basis.kept[at + np.uint64(2)]
+        if basis.done[word]:
+            _tabulate(basis, word)
+        elif has:
+            at += np.uint64(3)
+            a = word * _WORD
+            basis.heads[a : a + _WORD] = basis.kept[at : at + _WORD]
+            at += _WORD
+            basis.combos[a : a + _WORD] = basis.kept[at : at + _WORD]
+            at += _WORD
+            basis.tails[a * n : (a + _WORD) * n] = basis.kept[at : at + _WORD * n]
+    after = (first >> 6) + len(basis.span) + 1
+    for later in range(after, (end >> 6) + 1):
+        basis.has[later] = basis.right[later] = basis.done[later] = _NONE
 
 
 @njit(nogil=True, cache=True)
-def fix_unknowns(basis: Basis, logged: int, first: int, bits: int, value: int) -> int:
-    """Give unknowns that no equation has met a value; return the new length of the log."""
-    n = len(basis.span)
-    for k in range(n):
-        basis.row[k] = np.uint64(0)
+def fix_unknowns(basis: Basis, first: int, bits: int, value: int) -> None:
+    """Give unknowns that no equation has met a value."""
+    for i in range(len(basis.span)):
+        basis.rows[i] = _NONE
     for i in range(bits):
         a = np.uint64(first + i)
-        basis.row[n - 1] = np.uint64((value >> i) & 1) << _TOP
-        _insert(basis, logged, a, _ONE << (a & _TOP), 0, np.uint64(0))
-        logged += 1
-    return logged
+        bit = np.uint64((value >> i) & 1)
+        _insert(
+            basis.heads, basis.combos, basis.tails, basis.has, basis.right, a,
+            _ONE << (a & _TOP), _NONE, bit, basis.rows, _NONE, basis.span,
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _read(
+    care: np.ndarray, value: np.ndarray, taps: np.ndarray, base_word: np.uint64, flip: int,
+    basis: Basis,
+) -> int:  # fmt: skip
+    """Write down the equations of a slice; return how many there are."""
+    fronts, rights, rows, lanes = basis.fronts, basis.rights, basis.rows, basis.lanes
+    span = basis.span
+    n = np.uint64(len(span))
+    size = np.uint64(2) * n
+    turn = n - (base_word + _ONE) % n
+    if turn == n:
+        turn = _NONE
+    k = _NONE
+    for w in range(care.size):
+        rest, values = care[w], value[w]
+        while rest:
+            bit = lowest_bit(rest)
+            rest &= rest - _ONE
+            lane = np.uint64(w * 64) + bit
+            at = lane * size
+            fronts[k] = taps[at]
+            copy_row(rows, k * n, taps, at + _ONE + turn, span)
+            rights[k] = (values >> bit) & _ONE
+            lanes[k] = np.int64(lane)
+            if np.int64(lane) == flip:
+                rights[k] ^= _ONE
+            k += _ONE
+    return int(k)
 
 
 @njit(nogil=True, cache=True)
 def add_slice(
-    care: np.ndarray,
-    value: np.ndarray,
-    taps: np.ndarray,
-    start: np.uint64,
-    flip: int,
+    care: np.ndarray, value: np.ndarray, taps: np.ndarray, start: np.uint64, flip: int,
     basis: Basis,
-    logged: int,
-) -> tuple[int, int]:
+) -> int:  # fmt: skip
     """Add the equations of one slice, whose window begins at unknown ``start``.
 
-    Output ``flip`` is patched, so its value is inverted. Returns the new length of the log, and
-    the output whose equation contradicts the others or -1.
+    Output ``flip`` is patched, so its value is inverted. Returns the output whose equation
+    contradicts the others or -1.
     """
-    span, row = basis.span, basis.row
+    span, rows, fronts, rights = basis.span, basis.rows, basis.fronts, basis.rights
+    # Arrays by themselves: Numba counts references of all arrays of a tuple that it passes on.
+    heads, combos, tails, has = basis.heads, basis.combos, basis.tails, basis.has
+    right, done, tables = basis.right, basis.done, basis.tables
     n = np.uint64(len(span))
     base_word = start >> _SIX
-    oldest = _ALL << (start & _TOP)
-    for w in range(care.size):
-        rest = care[w]
-        values = value[w]
-        while rest:
-            bit = lowest_bit(rest)
-            rest &= rest - _ONE
-            j = np.uint64(w * 64) + bit
-            right = (values >> bit) & _ONE
-            if np.int64(j) == flip:
-                right ^= _ONE
-            at = j * (n + _ONE)
-            head = taps[at]
-            copy_row(row, _ONE, taps, at + _ONE, span)
-            row[n] |= right << _TOP
-            i = np.uint64(0)
-            while True:
-                word = base_word + i
-                chosen = head & basis.has[word]
+    hidden = ~(_ALL << (start & _TOP))
+    if not done[base_word] and has[base_word] | hidden == _ALL:
+        _finish(basis, base_word)
+    count = _read(care, value, taps, base_word, flip, basis)
+    # All equations leave the finished words side by side.
+    first = _NONE
+    slot = base_word % n
+    while first < n and done[base_word + first]:
+        word = base_word + first
+        table = word % (n + _ONE) * _TABLE_ROWS * n
+        known = right[word]
+        slot = slot + _ONE if slot + _ONE < n else _NONE
+        for k in range(count):
+            at = np.uint64(k) * n
+            front = fronts[k]
+            look_up(rows, at, tables, table, front, span)
+            rights[k] ^= parity(front & known)
+            fronts[k] = rows[at + slot]
+            rows[at + slot] = _NONE
+        first += _ONE
+    first_slot = slot
+    for k in range(count):
+        at = np.uint64(k) * n
+        i, slot, front = first, first_slot, fronts[k]
+        bit = rights[k]
+        while True:
+            word = base_word + i
+            if done[word]:
+                look_up(rows, at, tables, word % (n + _ONE) * _TABLE_ROWS * n, front, span)
+                bit ^= parity(front & right[word])
+            elif front:
+                base = word * _WORD
+                chosen = front & has[word]
+                combo = _NONE
                 if chosen:
-                    base = word << _SIX
-                    head ^= add_rows(row, i + _ONE, basis.heads, basis.tails, base, chosen, span)
-                if head:
-                    pivot = (word << _SIX) + lowest_bit(head)
-                    visible = _ALL if i else oldest
-                    _insert(basis, logged, pivot, head, i + _ONE, visible)
-                    logged += 1
+                    front ^= choose(heads, base, chosen)
+                    combo = choose(combos, base, chosen)
+                if front:
+                    _insert(
+                        heads, combos, tails, has, right, base + lowest_bit(front), front, combo,
+                        bit, rows, at, span,
+                    )  # fmt: skip
+                    if has[word] | (_NONE if i else hidden) == _ALL:
+                        _finish(basis, word)
                     break
-                last = row[i + n]
-                if i == n:
-                    if last >> _TOP:
-                        return logged, int(j)
-                    break
-                row[i + n] = last & ~(_ONE << _TOP)  # the right-hand side moves on with the tail
-                i += _ONE
-                row[i + n] = last & (_ONE << _TOP)
-                head = row[i]
-    return logged, -1
+                add_rows(rows, at, tails, base, combo, span)
+                bit ^= parity(combo & right[word])
+            if i == n:
+                if bit:
+                    return int(basis.lanes[k])
+                break
+            i += _ONE
+            slot = slot + _ONE if slot + _ONE < n else _NONE
+            front = rows[at + slot]
+            rows[at + slot] = _NONE
+    return -1
 
 
 @njit(nogil=True, cache=True)
@@ -176,19 +308,25 @@ def solve(basis: Basis, n_bits: int, words: np.ndarray) -> None:
     ----------
     n_bits : int
         Unknowns of the stream.
-    words : (n_bits / 64 + window / 64 + 1,) uint64, out, zeroed
+    words : (n_bits / 64 + 1,) uint64, out, zeroed
         The seed stream.
     """
-    n = np.uint64(len(basis.span))
+    tails, has, right, span = basis.tails, basis.has, basis.right, basis.span
+    n = np.uint64(len(span))
+    after = basis.rows  # the words behind the one at work, each in its place of a tail
+    for i in range(n):
+        after[i] = _NONE
     for w in range((n_bits + 63) // 64 - 1, -1, -1):
-        place = np.uint64(w)
-        rest = basis.has[place]
+        word = np.uint64(w)
+        rest = has[word]
+        if rest and not basis.done[word]:
+            _finish(basis, word)
+        found = right[word]
         while rest:
-            off = highest_bit(rest)
-            rest ^= _ONE << off
-            a = (place << _SIX) + off
-            last = basis.tails[a * n + n - _ONE]
-            bits = basis.heads[a] & words[place]
-            bits ^= and_parity(basis.tails, a * n, words, place + _ONE, basis.span)
-            known = parity(bits) ^ ((last & words[place + n]) >> _TOP)
-            words[place] |= (known ^ (last >> _TOP)) << off
+            bit = lowest_bit(rest)
+            rest &= rest - _ONE
+            at = (word * _WORD + bit) * n
+            # Other pivots are gone from a reduced head, and unknowns without a row are 0.
+            found ^= parity(and_parity(tails, at, after, _NONE, span)) << bit
+        words[word] = found
+        after[word % n] = found

@@ -9,7 +9,7 @@ import numpy as np
 from xorloom.sw.bits.gf2 import count_bits
 from xorloom.sw.bits.jit import njit
 
-from .elimination import Basis, add_slice, fix_unknowns, live_unknowns, undo
+from .elimination import Basis, add_slice, fix_unknowns, live_unknowns, save, undo
 from .geometry import Geometry
 from .rates import first_rate, next_rate
 
@@ -17,6 +17,18 @@ __all__ = ["FULL", "OK", "STUCK", "encode_stream"]
 
 OK, FULL, STUCK = 0, 1, 2
 """Outcome of :func:`encode_stream`: done, arrays too small, no number of steps is enough."""
+
+
+@njit(nogil=True, cache=True)
+def _oldest(shape: Geometry, chunk: int) -> int:
+    """Oldest unknown that equations hold after ``chunk`` chunks."""
+    return max(0, chunk * shape.n_in - shape.window)
+
+
+@njit(nogil=True, cache=True)
+def _undo(basis: Basis, shape: Geometry, chunk: int, used: int) -> None:
+    """Take a frame back that began at ``chunk`` and came to ``used`` chunks."""
+    undo(basis, _oldest(shape, chunk), (used + 1) * shape.n_in)
 
 
 @njit(nogil=True, cache=True)
@@ -30,15 +42,15 @@ def _encode_frame(
     rate: int,
     patches: np.ndarray,
     n_patches: int,
-) -> tuple[int, int, int, int]:
+) -> tuple[int, int, int]:
     """Encode the slices of one frame with a given rate word and given patches.
 
-    ``chunk`` chunks were used before. Returns (chunks used, length of the log, contradicting slice
-    of the frame or -1, its output).
+    ``chunk`` chunks were used before. Returns (chunks used, contradicting slice of the frame or -1,
+    its output).
     """
     credit = 0 if chunk else -shape.preload_steps * shape.frame
     opening = chunk * shape.n_in
-    logged = fix_unknowns(basis, 0, opening, shape.rate_bits, rate)
+    fix_unknowns(basis, opening, shape.rate_bits, rate)
     opening += shape.rate_bits
     steps = shape.frame + (rate << shape.rate_shift)
     due = shape.patch_bits > 0
@@ -50,7 +62,7 @@ def _encode_frame(
                 if k < n_patches:
                     entry = 1 | (patches[k, 0] << 1) | (patches[k, 1] << (1 + shape.index_bits))
                     size = shape.patch_bits
-                logged = fix_unknowns(basis, logged, opening, size, entry)
+                fix_unknowns(basis, opening, size, entry)
                 due = False
             chunk += 1
             opening = chunk * shape.n_in
@@ -65,10 +77,10 @@ def _encode_frame(
             due = True
         start = opening - shape.window
         network = taps[(start & 63) // shape.n_in]
-        logged, lane = add_slice(care[e], value[e], network, np.uint64(start), flip, basis, logged)
+        lane = add_slice(care[e], value[e], network, np.uint64(start), flip, basis)
         if lane >= 0:
-            return chunk, logged, e, lane
-    return chunk, logged, -1, -1
+            return chunk, e, lane
+    return chunk, -1, -1
 
 
 @njit(nogil=True, cache=True)
@@ -82,24 +94,22 @@ def _with_patches(
     rate: int,
     patches: np.ndarray,
     most: int,
-) -> tuple[int, int, int]:
+) -> tuple[int, int]:
     """Encode a frame with at most ``most`` patches, one per slice; every conflict adds one.
 
-    Returns (chunks used, length of the log, patches or -1 if they do not suffice).
+    Returns (chunks used, patches or -1 if they do not suffice).
     """
     n = 0
     while True:
-        used, logged, at, lane = _encode_frame(
-            care, value, taps, shape, basis, chunk, rate, patches, n
-        )
+        used, at, lane = _encode_frame(care, value, taps, shape, basis, chunk, rate, patches, n)
         if at < 0:
-            return used, logged, n
-        undo(basis, logged)
+            return used, n
+        _undo(basis, shape, chunk, used)
         place = n
         while place > 0 and patches[place - 1, 0] >= at:
             place -= 1
         if n == most or (place < n and patches[place, 0] == at):
-            return used, 0, -1
+            return used, -1
         for m in range(n, place, -1):
             patches[m] = patches[m - 1]
         patches[place, 0] = at
@@ -166,14 +176,15 @@ def encode_stream(
         rate = first_rate(shape, slices, count, live, left, n_slices - last, target, end_target)
         lowest = rate
         tries = 0
+        save(basis, _oldest(shape, chunk))
         while True:
-            used, logged, at, _ = _encode_frame(
+            used, at, _ = _encode_frame(
                 care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
             )
             tries += 1
             if at < 0:
                 break
-            undo(basis, logged)
+            _undo(basis, shape, chunk, used)
             if rate == rate_max:
                 break
             rate = next_rate(shape, slices, rate, tries)
@@ -183,12 +194,12 @@ def encode_stream(
             spent = (used - chunk) * n_in
             if fits:
                 spent -= min(target, live_unknowns(basis, used * n_in - shape.window, shape.window))
-                undo(basis, logged)
+                _undo(basis, shape, chunk, used)
             plain = rate
             rate = lowest
             while True:
                 most = min(slices, (plain - rate) * unit * n_in // shape.patch_bits)
-                used, logged, n_patches = _with_patches(
+                used, n_patches = _with_patches(
                     care[first:last],
                     value[first:last],
                     taps,
@@ -208,12 +219,12 @@ def encode_stream(
                 cost = (used - chunk) * n_in
                 cost -= min(target, live_unknowns(basis, used * n_in - shape.window, shape.window))
                 if cost >= spent:
-                    undo(basis, logged)
+                    _undo(basis, shape, chunk, used)
                     n_patches = -1
             if fits and n_patches < 0:
                 rate = plain
                 n_patches = 0
-                used, logged, at, _ = _encode_frame(
+                used, at, _ = _encode_frame(
                     care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
                 )
         if at >= 0:

@@ -2,7 +2,8 @@
 """Row operations of the banded elimination as LLVM vectors.
 
 A row of ``n`` words is one vector value, so a chain of XORs stays in registers; compiled from
-array expressions the same chain goes through memory and is three times slower.
+array expressions the same chain goes through memory and is three times slower. All arrays are
+uint64, ``span`` is a tuple of length n, known when compiling.
 """
 
 from typing import Any
@@ -11,9 +12,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["add_rows", "and_parity", "copy_row", "xor_row"]
+__all__ = ["add_rows", "and_parity", "choose", "copy_row", "eliminate", "look_up", "sum_rows"]
 
-_I64 = ir.IntType(64)
+_I1, _I64 = ir.IntType(1), ir.IntType(64)
+_WORD = types.uint64
+_LANES = 8
+"""Words of a vector where 64 words, one for every row of a word of unknowns, are at work."""
+_NIBBLES = 16
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, at: Any, n: int) -> Any:
@@ -33,37 +38,83 @@ def _store(builder: Any, value: Any, pointer: Any) -> None:
     builder.store(value, pointer).align = 8
 
 
-def _row_move(add: bool) -> Any:
-    @intrinsic
-    def move(_typing: Any, to: Any, to_at: Any, row: Any, row_at: Any, span: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            n, kinds = span.count, signature.args
-            target = _address(context, builder, kinds[0], args[0], args[1], n)
-            value = _load(builder, _address(context, builder, kinds[2], args[2], args[3], n))
-            if add:
-                value = builder.xor(value, _load(builder, target))
-            _store(builder, value, target)
-            return context.get_dummy_value()
-
-        return types.void(to, types.uint64, row, types.uint64, span), codegen
-
-    return move
+def _plus(builder: Any, at: Any, words: int) -> Any:
+    return builder.add(at, ir.Constant(_I64, words))
 
 
-copy_row = _row_move(add=False)
-"""``copy_row(to, to_at, row, row_at, span)``: ``len(span)`` words."""
-xor_row = _row_move(add=True)
-"""``xor_row(to, to_at, row, row_at, span)``: likewise, XOR into ``to``."""
+def _fold(builder: Any, vector: Any) -> Any:
+    """XOR of a vector's words."""
+    parts = [
+        builder.extract_element(vector, ir.Constant(ir.IntType(32), k))
+        for k in range(vector.type.count)
+    ]
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        parts = [builder.xor(a, b) for a, b in pairs] + parts[len(parts) & ~1 :]
+    return parts[0]
 
 
 @intrinsic
-def add_rows(
-    _typing: Any, to: Any, at: Any, heads: Any, tails: Any, base: Any, chosen: Any, span: Any
-) -> Any:
-    """``add_rows(to, at, heads, tails, base, chosen, span)``: add up chosen rows.
+def copy_row(_typing: Any, to: Any, to_at: Any, row: Any, row_at: Any, span: Any) -> Any:
+    """``copy_row(to, to_at, row, row_at, span)``: n words."""
 
-    XORs into ``to[at:]`` the tails (``len(span)`` words each) of the rows ``base + b`` for all set
-    bits ``b`` of the non-zero word ``chosen``; returns the XOR of their heads.
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        n, kinds = span.count, signature.args
+        value = _load(builder, _address(context, builder, kinds[2], args[2], args[3], n))
+        _store(builder, value, _address(context, builder, kinds[0], args[0], args[1], n))
+        return context.get_dummy_value()
+
+    return types.void(to, _WORD, row, _WORD, span), codegen
+
+
+@intrinsic
+def sum_rows(
+    _typing: Any, to: Any, to_at: Any, a: Any, a_at: Any, b: Any, b_at: Any, span: Any
+) -> Any:
+    """``sum_rows(to, to_at, a, a_at, b, b_at, span)``: n words of ``a ^ b``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        n, kinds = span.count, signature.args
+        x = _load(builder, _address(context, builder, kinds[2], args[2], args[3], n))
+        y = _load(builder, _address(context, builder, kinds[4], args[4], args[5], n))
+        target = _address(context, builder, kinds[0], args[0], args[1], n)
+        _store(builder, builder.xor(x, y), target)
+        return context.get_dummy_value()
+
+    return types.void(to, _WORD, a, _WORD, b, _WORD, span), codegen
+
+
+@intrinsic
+def look_up(_typing: Any, to: Any, at: Any, table: Any, base: Any, chosen: Any, span: Any) -> Any:
+    """``look_up(to, at, table, base, chosen, span)``: add up chosen rows, by fours.
+
+    XORs into ``to[at:]`` the sum of the rows that the set bits of ``chosen`` name. Row
+    ``16 * k + v`` of ``table[base:]`` is the sum of those for the four bits ``v`` from bit
+    ``4 * k`` on.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        n, kinds = span.count, signature.args
+        target = _address(context, builder, kinds[0], args[0], args[1], n)
+        totals = [_load(builder, target)]
+        for k in range(_NIBBLES):
+            nibble = builder.lshr(args[4], ir.Constant(_I64, 4 * k))
+            place = builder.mul(builder.and_(nibble, ir.Constant(_I64, 15)), ir.Constant(_I64, n))
+            place = builder.add(_plus(builder, args[3], 16 * k * n), place)
+            row = _load(builder, _address(context, builder, kinds[2], args[2], place, n))
+            totals[-1] = builder.xor(totals[-1], row)
+        _store(builder, totals[0], target)
+        return context.get_dummy_value()
+
+    return types.void(to, _WORD, table, _WORD, _WORD, span), codegen
+
+
+@intrinsic
+def add_rows(_typing: Any, to: Any, at: Any, rows: Any, base: Any, chosen: Any, span: Any) -> Any:
+    """``add_rows(to, at, rows, base, chosen, span)``: add up chosen rows, one by one.
+
+    XORs into ``to[at:]`` the rows ``base + b`` for all set bits ``b`` of the non-zero word
+    ``chosen``.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -71,7 +122,7 @@ def add_rows(
         target = _address(context, builder, kinds[0], args[0], args[1], n)
         first = _load(builder, target)
         scan = builder.module.declare_intrinsic(
-            "llvm.cttz", [_I64], ir.FunctionType(_I64, [_I64, ir.IntType(1)])
+            "llvm.cttz", [_I64], ir.FunctionType(_I64, [_I64, _I1])
         )
         before = builder.block
         loop = builder.append_basic_block("rows")
@@ -79,31 +130,79 @@ def add_rows(
         builder.branch(loop)
         builder.position_at_end(loop)
         left, total = builder.phi(_I64), builder.phi(first.type)
-        head = builder.phi(_I64)
-        bit = builder.call(scan, [left, ir.Constant(ir.IntType(1), 1)])
-        row = builder.add(args[4], bit)
-        next_head = builder.xor(
-            head, _load(builder, _address(context, builder, kinds[2], args[2], row, 0))
-        )
-        place = builder.mul(row, ir.Constant(_I64, n))
-        tail = _load(builder, _address(context, builder, kinds[3], args[3], place, n))
-        next_total = builder.xor(total, tail)
+        bit = builder.call(scan, [left, ir.Constant(_I1, 1)])
+        place = builder.mul(builder.add(args[3], bit), ir.Constant(_I64, n))
+        row = _load(builder, _address(context, builder, kinds[2], args[2], place, n))
+        next_total = builder.xor(total, row)
         next_left = builder.and_(left, builder.sub(left, ir.Constant(_I64, 1)))
-        for phi, start, following in (
-            (left, args[5], next_left),
-            (total, first, next_total),
-            (head, ir.Constant(_I64, 0), next_head),
-        ):
+        for phi, start, following in ((left, args[4], next_left), (total, first, next_total)):
             phi.add_incoming(start, before)
             phi.add_incoming(following, loop)
         more = builder.icmp_unsigned("!=", next_left, ir.Constant(_I64, 0))
         builder.cbranch(more, loop, done)
         builder.position_at_end(done)
         _store(builder, next_total, target)
-        return next_head
+        return context.get_dummy_value()
 
-    word = types.uint64
-    return word(to, word, heads, tails, word, word, span), codegen
+    return types.void(to, _WORD, rows, _WORD, _WORD, span), codegen
+
+
+@intrinsic
+def choose(_typing: Any, words: Any, base: Any, chosen: Any) -> Any:
+    """``choose(words, base, chosen)``: XOR of the ``words[base + b]``, set bits b of ``chosen``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        picks = builder.bitcast(args[2], ir.VectorType(_I1, 64))
+        kind = ir.VectorType(_I64, _LANES)
+        total = ir.Constant(kind, None)
+        for k in range(0, 64, _LANES):
+            at = _plus(builder, args[1], k)
+            part = _load(
+                builder, _address(context, builder, signature.args[0], args[0], at, _LANES)
+            )
+            places = [ir.Constant(ir.IntType(32), k + i) for i in range(_LANES)]
+            chosen_here = builder.shuffle_vector(
+                picks, picks, ir.Constant(ir.VectorType(ir.IntType(32), _LANES), places)
+            )
+            part = builder.select(chosen_here, part, ir.Constant(kind, None))
+            total = builder.xor(total, part)
+        return _fold(builder, total)
+
+    return _WORD(words, _WORD, _WORD), codegen
+
+
+@intrinsic
+def eliminate(
+    _typing: Any, heads: Any, combos: Any, base: Any, pivot: Any, head: Any, combo: Any
+) -> Any:
+    """``eliminate(heads, combos, base, pivot, head, combo)``: take a pivot out of 64 rows.
+
+    Where ``heads[base + b]`` has the bit ``pivot``, a power of two, XORs ``head`` into it and
+    ``combo`` into ``combos[base + b]``.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds, kind = signature.args, ir.VectorType(_I64, _LANES)
+
+        def spread(word: Any) -> Any:
+            one = builder.insert_element(
+                ir.Constant(kind, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
+            )
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+            return builder.shuffle_vector(one, one, zeros)
+
+        pivots, head, combo = (spread(word) for word in args[3:])
+        none = ir.Constant(kind, None)
+        for k in range(0, 64, _LANES):
+            at = _plus(builder, args[2], k)
+            places = [_address(context, builder, kinds[i], args[i], at, _LANES) for i in (0, 1)]
+            old = [_load(builder, place) for place in places]
+            hit = builder.icmp_unsigned("!=", builder.and_(old[0], pivots), none)
+            for place, value, change in zip(places, old, (head, combo), strict=True):
+                _store(builder, builder.xor(value, builder.select(hit, change, none)), place)
+        return context.get_dummy_value()
+
+    return types.void(heads, combos, _WORD, _WORD, _WORD, _WORD), codegen
 
 
 @intrinsic
@@ -114,11 +213,6 @@ def and_parity(_typing: Any, a: Any, a_at: Any, b: Any, b_at: Any, span: Any) ->
         n, kinds = span.count, signature.args
         x = _load(builder, _address(context, builder, kinds[0], args[0], args[1], n))
         y = _load(builder, _address(context, builder, kinds[2], args[2], args[3], n))
-        both = builder.and_(x, y)
-        words = [builder.extract_element(both, ir.Constant(ir.IntType(32), k)) for k in range(n)]
-        total = words[0]
-        for word in words[1:]:
-            total = builder.xor(total, word)
-        return total
+        return _fold(builder, builder.and_(x, y))
 
-    return types.uint64(a, types.uint64, b, types.uint64, span), codegen
+    return _WORD(a, _WORD, b, _WORD, span), codegen

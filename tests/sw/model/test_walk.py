@@ -92,7 +92,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
         raise AssertionError("decoded")
 
     monkeypatch.setattr(codec, "read_value", refuse)
-    monkeypatch.setattr(codec, "decode_index", refuse)
+    monkeypatch.setattr(codec, "decode_index_words", refuse)
     for module in (block_codec, decoding):
         monkeypatch.setattr(module, "decode_slices", refuse)
     report = KeptReport(as_model(arrays))

@@ -161,15 +161,17 @@ class Frame:
     def __init__(self, mask, codes, config):
         self.config, self.shape = config, geometry(config)
         slices = -(-mask.size // config.n_out)
-        self.care = np.zeros((slices, config.n_out // 64), np.uint64)
-        self.value = np.zeros_like(self.care)
+        self.care = np.empty((slices, config.n_out // 64), np.uint64)
+        self.value = np.empty_like(self.care)
         where = lanes("row", mask.size, config.n_out)
-        window_codec.gather(mask.reshape(-1), codes.reshape(-1), where, 1, 0, self.care, self.value)
-        self.taps = window_codec._taps(config)
-        self.basis = window_codec._basis(config, 3 * window_codec._frame_bits(config))
+        packed = window_codec.pack_planes(mask.reshape(-1), codes.reshape(-1), 1, config.n_out)
+        window_codec.cut_slices(packed, where, 0, self.care, self.value)
+        self.taps = window_codec.network_taps(config)
+        self.basis = window_codec.new_basis(config, 3 * window_codec.frame_bits(config))
 
     def encode(self, frame, chunk, rate, flips=()):
-        """Return (chunks, length of the log, slice of the frame, output)."""
+        """Return (chunks, slice of the frame, output)."""
+        elimination.save(self.basis, rate_control._oldest(self.shape, chunk))
         part = slice(frame * self.config.frame, (frame + 1) * self.config.frame)
         patches = np.array([*flips, (0, 0)], np.int64)
         return rate_control._encode_frame(
@@ -177,11 +179,20 @@ class Frame:
             patches, len(flips)
         )  # fmt: skip
 
-    def undo(self, logged):
-        elimination.undo(self.basis, logged)
+    def undo(self, chunk, used):
+        rate_control._undo(self.basis, self.shape, chunk, used)
 
     def state(self):
-        return self.basis.has.tolist(), self.basis.users.tolist()
+        """All that later equations see of the rows, the open words' included."""
+        basis, n = self.basis, len(self.basis.span)
+        rows = []
+        for word in np.flatnonzero((basis.has != 0) & (basis.done == 0)):
+            for bit in range(64):
+                a = int(word) * 64 + bit
+                if int(basis.has[word]) >> bit & 1:
+                    rows.append((a, int(basis.heads[a]), int(basis.combos[a])))
+                    rows.append(basis.tails[a * n : a * n + n].tolist())
+        return basis.has.tolist(), basis.right.tolist(), basis.done.tolist(), rows
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.floats(0, 1), st.sampled_from([8, 16, 64]))
@@ -198,14 +209,14 @@ def test_encode_frame_stops_at_the_first_contradiction(seed, rate, sparsity, n_i
         before = frame.state()
         system, chunks = equations(config, [*rates, rate], part)
         expected = contradiction(system)
-        used, logged, e, j = frame.encode(f, chunk, rate)
+        used, e, j = frame.encode(f, chunk, rate)
         assert ((16 * f + e, j) if e >= 0 else None) == expected
         if expected is None:
             assert used == chunks
-        frame.undo(logged)
+        frame.undo(chunk, used)
         assert frame.state() == before
         rates.append((1 << config.rate_bits) - 1)  # enough for any mask
-        chunk, _, e, _ = frame.encode(f, chunk, rates[-1])
+        chunk, e, _ = frame.encode(f, chunk, rates[-1])
         assert e == -1
 
 
@@ -219,14 +230,14 @@ def test_encode_frame_flips_patched_outputs(seed, rate, n):
     }
     frame = Frame(mask, codes, PATCHED)
     expected = contradiction(equations(PATCHED, [rate], sliced(mask, codes, PATCHED), flips)[0])
-    _, _, e, j = frame.encode(0, 0, rate, sorted(flips.items()))
+    _, e, j = frame.encode(0, 0, rate, sorted(flips.items()))
     assert ((e, j) if e >= 0 else None) == expected
 
 
 def test_encode_stream_asks_for_larger_arrays(rng):
     mask, codes = random_case(rng, (40, 64), 0.5, 1)
     frame = Frame(mask, codes, CONFIG)
-    short = window_codec._basis(CONFIG, 640)
+    short = window_codec.new_basis(CONFIG, 640)
     facts = np.zeros((3, 3), np.int64)
     arguments = (frame.care, frame.value, frame.taps, frame.shape, 36, 2)
     status, place = rate_control.encode_stream(*arguments, short, facts)
@@ -238,13 +249,13 @@ def test_encode_stream_asks_for_larger_arrays(rng):
 def test_encode_starts_again_when_its_arrays_are_full(rng, monkeypatch):
     mask, codes = random_case(rng, (100, 64), 0.9, 1)
     plain = encode(mask, codes, 1, CONFIG, order="row").streams[0]
-    sizes, real = [], window_codec._basis
+    sizes, real = [], window_codec.new_basis
 
     def tight(config, n_bits):
         sizes.append(n_bits // 64)
         return real(config, n_bits // 64)
 
-    monkeypatch.setattr(window_codec, "_basis", tight)
+    monkeypatch.setattr(window_codec, "new_basis", tight)
     again = encode(mask, codes, 1, CONFIG, order="row").streams[0]
     assert len(sizes) > 2
     assert again.seeds.tolist() == plain.seeds.tolist()

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numba kernels between packed tensors and packed slices, 64 slices at once.
+
+``where`` is what :func:`xorloom.sw.tensors.orders.lanes` gives.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .gf2 import get_bits, put_bits
+from .jit import njit
+from .transpose import transpose
+
+__all__ = ["cut_slices", "pack_planes", "put_lanes", "put_slices", "turned_bits"]
+
+_BLOCK = 64
+
+
+def pack_planes(mask: np.ndarray, codes: np.ndarray, planes: int, n_out: int) -> np.ndarray:
+    """Pack a flat mask and the codes of kept weights, for :func:`cut_slices`.
+
+    Parameters
+    ----------
+    mask, codes : (weights,) bool, uint8
+    n_out : int
+        Bits of a slice: the last one may be read whole.
+
+    Returns
+    -------
+    (1 + planes, words) uint64
+        The mask, and each bit of the codes, 0 where not kept and behind the last weight.
+    """
+    packed = np.zeros((1 + planes, -(-mask.size // 64) + n_out // 64 + 1), np.uint64)
+    n_bytes = -(-mask.size // 8)
+    packed.view(np.uint8)[0, :n_bytes] = np.packbits(mask, bitorder="little")
+    for b in range(planes):
+        plane = codes if planes == 1 else codes & np.uint8(1 << b)
+        packed.view(np.uint8)[1 + b, :n_bytes] = np.packbits(plane, bitorder="little")
+    packed[1:] &= packed[0]
+    return packed
+
+
+@njit(inline="always")
+def _low(count: int) -> np.uint64:
+    """Word with ``count`` bits set, at least one."""
+    return ~np.uint64(0) >> np.uint64(_BLOCK - count)
+
+
+@njit(nogil=True, cache=True)
+def _cut_runs(bits: np.ndarray, where: Any, first: int, count: int, lanes: np.ndarray) -> None:
+    """Set ``lanes[l]`` to the bits of lane l, a run, in ``count`` slices from ``first`` on."""
+    starts, lengths, turns = where.start, where.length, where.turn
+    for lane in range(starts.size):
+        start, length = starts[lane], lengths[lane]
+        n = min(count, length - first)
+        if n <= 0:
+            lanes[lane] = np.uint64(0)
+            continue
+        at = first + turns[lane]
+        if at >= length:
+            at -= length
+        word = get_bits(bits, np.uint64(start + at))
+        head = length - at
+        if head < n:  # the rest has come round to the run's beginning
+            word = word & _low(head) | get_bits(bits, np.uint64(start)) << np.uint64(head)
+        lanes[lane] = word & _low(n)
+
+
+@njit(nogil=True, cache=True)
+def _cut_rows(
+    bits: np.ndarray, per_slice: int, first: int, count: int, turned: np.ndarray, lanes: np.ndarray
+) -> None:
+    """Likewise where slices are runs."""
+    for group in range(0, per_slice, _BLOCK):
+        n = min(_BLOCK, per_slice - group)
+        turned[:] = 0
+        for k in range(count):
+            turned[k] = get_bits(bits, np.uint64((first + k) * per_slice + group)) & _low(n)
+        transpose(turned, np.uint64(0))
+        lanes[group : group + n] = turned[:n]
+
+
+@njit(nogil=True, cache=True)
+def cut_slices(
+    packed: np.ndarray, where: Any, first: int, care: np.ndarray, value: np.ndarray
+) -> None:
+    """Cut slices out of a tensor; plane ``b`` of lane ``l`` is output ``l * planes + b``.
+
+    Parameters
+    ----------
+    packed : (1 + planes, words) uint64
+        See :func:`pack_planes`.
+    where
+        Places of the lanes.
+    first : int
+        Number of the first slice.
+    care, value : (slices, n_out / 64) uint64, out
+        Packed care mask and values, zero where not kept.
+    """
+    planes, per_slice, n_words = packed.shape[0] - 1, where.start.size, care.shape[1]
+    turned = np.empty(_BLOCK, np.uint64)
+    lanes = np.empty(per_slice, np.uint64)
+    kept, codes = np.zeros(_BLOCK * n_words, np.uint64), np.zeros(_BLOCK * n_words, np.uint64)
+    for base in range(0, care.shape[0], _BLOCK):
+        count = min(_BLOCK, care.shape[0] - base)
+        kept[per_slice * planes :] = codes[per_slice * planes :] = 0
+        for p in range(1 + planes):
+            if where.step == 1:
+                _cut_runs(packed[p], where, first + base, count, lanes)
+            else:
+                _cut_rows(packed[p], per_slice, first + base, count, turned, lanes)
+            for lane in range(per_slice):
+                if p:
+                    codes[lane * planes + p - 1] = lanes[lane]
+                else:
+                    for b in range(planes):
+                        kept[lane * planes + b] = lanes[lane]
+        for w in range(n_words):
+            at = _BLOCK * w
+            transpose(kept, np.uint64(at))
+            transpose(codes, np.uint64(at))
+            for k in range(count):
+                care[base + k, w] = kept[at + k]
+                value[base + k, w] = codes[at + k]
+
+
+@njit(nogil=True, cache=True)
+def _put_runs(
+    outputs: np.ndarray, where: Any, planes: int, first: int, count: int, out: np.ndarray
+) -> None:
+    """Store ``count`` slices of an order whose lanes are runs."""
+    starts, lengths, turns = where.start, where.length, where.turn
+    for b in range(planes):
+        plane = out[b]  # a view is counted: not one per lane
+        for lane in range(starts.size):
+            start, length = starts[lane], lengths[lane]
+            n = min(count, length - first)
+            if n <= 0:
+                break
+            at = first + turns[lane]
+            if at >= length:
+                at -= length
+            head = min(n, length - at)  # the rest has come round to the run's beginning
+            word = outputs[lane * planes + b] & _low(n)
+            if head < n:
+                put_bits(plane, np.uint64(start + at), word & _low(head))
+                put_bits(plane, np.uint64(start), word >> np.uint64(head))
+            else:
+                put_bits(plane, np.uint64(start + at), word)
+
+
+@njit(nogil=True, cache=True)
+def _put_rows(
+    outputs: np.ndarray,
+    per_slice: int,
+    planes: int,
+    first: int,
+    count: int,
+    turned: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Store ``count`` slices of an order whose slices are runs."""
+    for b in range(planes):
+        plane = out[b]
+        for group in range(0, per_slice, _BLOCK):
+            n = min(_BLOCK, per_slice - group)
+            for k in range(_BLOCK):
+                turned[k] = outputs[(group + k) * planes + b] if k < n else np.uint64(0)
+            transpose(turned, np.uint64(0))
+            for k in range(count):
+                start = np.uint64((first + k) * per_slice + group)
+                put_bits(plane, start, turned[k])
+
+
+@njit(nogil=True, cache=True)
+def put_lanes(
+    outputs: np.ndarray,
+    where: Any,
+    planes: int,
+    first: int,
+    count: int,
+    turned: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Put up to 64 slices into packed planes of a tensor.
+
+    Parameters
+    ----------
+    outputs : (lanes * planes or more,) uint64
+        Bit ``k`` of word ``l * planes + b``: plane b of lane l in slice ``first + k``.
+    where
+        Places of the lanes.
+    first, count : int
+        Number of the first slice, and how many there are.
+    turned : (64,) uint64
+        Room to work in.
+    out : (planes, ceil(slices of the tensor * lanes / 64) + 2) uint64, out
+        Bits in the order's own sequence of weights; zero where nothing has been put yet.
+    """
+    if where.step == 1:
+        _put_runs(outputs, where, planes, first, count, out)
+    else:
+        _put_rows(outputs, where.start.size, planes, first, count, turned, out)
+
+
+@njit(nogil=True, cache=True)
+def put_slices(packed: np.ndarray, where: Any, first: int, out: np.ndarray) -> None:
+    """Put packed slices of one plane into a packed tensor.
+
+    Parameters
+    ----------
+    packed : (slices, ceil(lanes / 64)) uint64
+    where
+        Places of the lanes.
+    first : int
+        Number of the first slice.
+    out : (1, words) uint64, out
+        As for :func:`put_lanes`.
+    """
+    n_words = packed.shape[1]
+    turned = np.empty(_BLOCK, np.uint64)
+    outputs = np.empty(_BLOCK * n_words, np.uint64)
+    for base in range(0, packed.shape[0], _BLOCK):
+        count = min(_BLOCK, packed.shape[0] - base)
+        for w in range(n_words):
+            at = _BLOCK * w
+            for k in range(_BLOCK):
+                outputs[at + k] = packed[base + k, w] if k < count else np.uint64(0)
+            transpose(outputs, np.uint64(at))
+        put_lanes(outputs, where, 1, first + base, count, turned, out)
+
+
+@njit(nogil=True, cache=True)
+def _turn(words: np.ndarray, rows: int, columns: int, out: np.ndarray) -> None:
+    """Transpose one packed matrix; ``out`` is zeroed."""
+    block = np.empty(_BLOCK, np.uint64)
+    for row in range(0, rows, _BLOCK):
+        high = min(_BLOCK, rows - row)
+        for column in range(0, columns, _BLOCK):
+            wide = min(_BLOCK, columns - column)
+            for k in range(_BLOCK):
+                if k < high:
+                    word = get_bits(words, np.uint64((row + k) * columns + column))
+                    block[k] = word & _low(wide)
+                else:
+                    block[k] = 0
+            transpose(block, np.uint64(0))
+            for k in range(wide):
+                put_bits(out, np.uint64((column + k) * rows + row), block[k])
+
+
+def turned_bits(words: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Transpose packed matrices of (rows, columns) bits.
+
+    Parameters
+    ----------
+    words : (planes, ceil(rows * columns / 64) + 1 or more) uint64
+
+    Returns
+    -------
+    uint64 array of the same shape
+    """
+    out = np.zeros_like(words)
+    for plane, turned in zip(words, out, strict=True):
+        _turn(plane, rows, columns, turned)
+    return out
