@@ -3,13 +3,14 @@
 
 Several threads do so, each with a tensor of its own, and the tensors are written in the model's
 order. Memory holds one tensor for each thread, a few that are encoded and wait for their turn, and
-the sample of a search. Nothing is decoded.
+the sample of a search; what passes through is copied piece by piece. Nothing is decoded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, check_range
@@ -195,11 +196,12 @@ def compress_model(
 
 def _shares(sizes: Sequence[int], jobs: int) -> list[int]:
     """Return the threads of every tensor: its share of those at work beside it or after it."""
-    shares = []
-    for at, size in enumerate(sizes):
-        beside = sum(sizes[max(0, at - jobs + 1) :])
-        shares.append(max(1, round(jobs * size / max(1, beside))))
-    return shares
+    before = list(accumulate(sizes, initial=0))
+    beside = [before[-1] - before[max(0, at - jobs + 1)] for at in range(len(sizes))]
+    return [
+        max(1, round(jobs * size / max(1, total)))
+        for size, total in zip(sizes, beside, strict=True)
+    ]
 
 
 def _decoders(
@@ -303,9 +305,9 @@ def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:
 
 def _untouched(tensor: ModelTensor) -> StoredTensor:
     """Return a tensor that passes through."""
-    data = tensor.raw()
     if not tensor.foreign:
-        return StoredTensor(tensor.name, {"": (tensor.dtype, tensor.shape, data)})
+        return StoredTensor(tensor.name, {"": (tensor.dtype, tensor.shape, tensor.pieces())})
+    data = tensor.raw()
     facts = ForeignTensor(tensor.dtype, tensor.shape, tensor.foreign)
     return StoredTensor(tensor.name, {"": ("U8", (len(data),), data)}, facts)
 
