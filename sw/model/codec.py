@@ -44,6 +44,7 @@ def encode_tensor(
     chosen: EncodedIndex | None = None,
     values: Any = None,
     has_scales: bool = True,
+    threads: int | None = None,
 ) -> EncodedTensor:
     """Encode one quantized tensor.
 
@@ -58,6 +59,8 @@ def encode_tensor(
     values : optional
         Streams of chosen values, see :func:`xorloom.sw.value.plane.choose_value`; made from mask
         and codes by default.
+    threads : int, optional
+        All available cores by default; the result is the same.
 
     Raises
     ------
@@ -76,6 +79,7 @@ def encode_tensor(
             planes,
             decoder.value,
             order,
+            threads,
             slices_per_stream=slices_per_stream,
             index_bits=order_bits(decoder.index),
         )

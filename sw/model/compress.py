@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole models: one walk over the tensors that prunes, quantizes, encodes and writes each.
 
-Memory holds one tensor at a time, and the sample of a search. Nothing is decoded.
+Several threads do so, each with a tensor of its own, and the tensors are written in the model's
+order. Memory holds one tensor for each thread, a few that are encoded and wait for their turn, and
+the sample of a search; what passes through is copied piece by piece. Nothing is decoded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
-from xorloom.sw.base.errors import CapacityError, ConfigError
-from xorloom.sw.base.host import spool_beside
+from xorloom.sw.base.errors import CapacityError, ConfigError, check_range
+from xorloom.sw.base.host import spool_beside, threads_default
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.base.progress import Progress, no_progress
+from xorloom.sw.base.workers import in_order
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
@@ -39,6 +44,9 @@ from .plan.spec import CompressSpec, TensorPlan
 from .prepare import Part, PutAside, bias_of, corrected, part_maker, wanted_count
 
 __all__ = ["CompressedModel", "compress_model"]
+
+_JOBS_MAX = 1 << 10
+_Stored = dict[str, StoredTensor]
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ def compress_model(
     *,
     given: UserArrays | None = None,
     base: Container | None = None,
+    jobs: int | None = None,
     progress: Progress = no_progress,
     done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
 ) -> CompressedModel:
@@ -109,10 +118,14 @@ def compress_model(
     base : Container, optional
         Compressed file that ``model`` is the rest of, see
         :func:`xorloom.sw.model.plan.source.open_source`: what it holds compressed is copied.
+    jobs : int, optional
+        Threads, at most one for each tensor; what is left of them goes to work within large
+        tensors. All available cores by default; the file is the same.
     progress : callable
         Called with a stage, ``search`` or ``encode``, and a name for every tensor in it.
     done : callable
-        Called with every encoded tensor and its bits, for reports that need mask or codes.
+        Called with every encoded tensor and its bits, for reports that need mask or codes: by the
+        thread that encoded it, so in any order but with one job.
 
     Raises
     ------
@@ -122,6 +135,7 @@ def compress_model(
         If the file cannot be written, which is looked at before the work; nothing is left behind.
     """
     check_outputs([out])
+    jobs = check_range("jobs", threads_default() if jobs is None else jobs, 1, _JOBS_MAX)
     given = given or UserArrays()
     if isinstance(plans, CompressSpec):
         names = select(model, plans.include, plans.min_size, exclude=plans.exclude)
@@ -129,31 +143,33 @@ def compress_model(
     plans = given.planned(plans)
     given.check(model, plans)
     part_of = part_maker(model, plans, given)
+    biases = _biases(model, plans, given)
+    order = list(base.order if base else model)
+    owners = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in plans]
+    threads = _shares([model[name].size for name in owners], jobs)
     reports: dict[str, TensorReport] = {}
 
-    biases = _biases(model, plans, given)
-
-    def made(name: str, decoder: Decoder) -> dict[str, StoredTensor]:
+    def made(name: str, decoder: Decoder, threads: int) -> tuple[str, TensorReport, _Stored]:
         """Encode a tensor; return it, and its bias if that changes."""
         dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
         with _naming(model[name]):
-            part = part_of(name)
-            stored, reports[name] = _encode(model[name], part, plans[name], decoder, dtype)
+            part = part_of(name, threads)
+            stored, report = _encode(model[name], part, plans[name], decoder, dtype, threads)
             found = {name: stored}
             for bias in (bias for bias, owner in biases.items() if owner == name):
                 found[bias] = _corrected(model, name, bias, part.quantized, plans[name], given)
                 note = "its bias takes up the mean of the outputs' error"
-                reports[name] = replace(reports[name], notes=(*reports[name].notes, note))
-        done(name, part.quantized, reports[name].bits)
-        return found
+                report = replace(report, notes=(*report.notes, note))
+        done(name, part.quantized, report.bits)
+        return name, report, found
 
-    def tensors(decoders: Mapping[str, Decoder]) -> Iterator[StoredTensor]:
-        ready: dict[str, StoredTensor] = {}  # a matrix waits if its bias comes first
-        for name in base.order if base else model:
-            owner = biases.get(name, name)
-            if owner in decoders:
+    def tensors(encoded: Iterator[tuple[str, TensorReport, _Stored]]) -> Iterator[StoredTensor]:
+        ready: _Stored = {}  # a matrix waits if its bias comes first
+        for name in order:
+            if biases.get(name, name) in plans:
                 if name not in ready:
-                    ready |= made(owner, decoders[owner])
+                    owner, reports[owner], found = next(encoded)
+                    ready |= found
                     progress("encode", owner)
                 yield ready.pop(name)
             elif base is not None:
@@ -162,16 +178,30 @@ def compress_model(
                 yield _untouched(model[name])
 
     with ExitStack() as stack:
+        aside = None
         if any(plan.waits for plan in plans.values()):
             aside = PutAside(part_of, stack.enter_context(spool_beside(out)))
             part_of = aside.take
-            decoders = _decoders(model, plans, given, aside, progress)
-        else:
-            decoders = _decoders(model, plans, given, None, progress)
+        decoders = _decoders(model, plans, given, aside, jobs, progress)
+        tasks = [
+            partial(made, name, decoders[name], share)
+            for name, share in zip(owners, threads, strict=True)
+        ]
+        encoded = stack.enter_context(in_order(tasks, min(jobs, max(1, len(tasks)))))
         metadata = getattr(base or model, "metadata", {})
         ties = getattr(base or model, "ties", {})
-        write_container(out, tensors(decoders), metadata=metadata, ties=ties)
+        write_container(out, tensors(encoded), metadata=metadata, ties=ties)
     return CompressedModel(reports)
+
+
+def _shares(sizes: Sequence[int], jobs: int) -> list[int]:
+    """Return the threads of every tensor: its share of those at work beside it or after it."""
+    before = list(accumulate(sizes, initial=0))
+    beside = [before[-1] - before[max(0, at - jobs + 1)] for at in range(len(sizes))]
+    return [
+        max(1, round(jobs * size / max(1, total)))
+        for size, total in zip(sizes, beside, strict=True)
+    ]
 
 
 def _decoders(
@@ -179,6 +209,7 @@ def _decoders(
     plans: Mapping[str, TensorPlan],
     given: UserArrays,
     aside: PutAside | None,
+    jobs: int,
     progress: Progress,
 ) -> dict[str, Decoder]:
     """Return the decoder of every tensor: one for all whose plans ask for the same codecs."""
@@ -191,23 +222,38 @@ def _decoders(
         total = sum(model[name].size for name in names)
         value = config
         if search and not plans[names[0]].waits:
-            kept = sum(wanted_count(model[name], plans[name], given) for name in names)
             assert isinstance(config, WindowConfig)
-            value = window_for(kept / max(1, total), config)
+            counts = [partial(wanted_count, model[n], plans[n], given) for n in names]
+            with in_order(counts, jobs) as found:
+                value = window_for(sum(found) / max(1, total), config)
         elif search:
             assert aside is not None
+            cut = partial(_cut, model, given, aside, planes, total)
             sample: list[Plane] = []
-            for name in names:
-                with _naming(model[name]):
-                    here = name in given.codes or name in given.quantized
-                    q = (aside.take if here else aside.put)(name).quantized
-                sample += cut_sample((q.mask, q.codes, planes), total)
-                progress("search", name)
+            with in_order([partial(cut, name) for name in names], jobs) as cuts:
+                for name, planes_of in zip(names, cuts, strict=True):
+                    sample += planes_of
+                    progress("search", name)
             value = _search(sample, config)
-            del q, sample
+            del sample
         decoder = Decoder(value, index or index_for(value, planes))
         decoders |= dict.fromkeys(names, decoder)
     return decoders
+
+
+def _cut(
+    model: Mapping[str, ModelTensor],
+    given: UserArrays,
+    aside: PutAside,
+    planes: int,
+    total: int,
+    name: str,
+) -> list[Plane]:
+    """Make a tensor and put it aside, but for the user's own; return its part of the sample."""
+    with _naming(model[name]):
+        here = name in given.codes or name in given.quantized
+        q = (aside.take if here else aside.put)(name).quantized
+    return cut_sample((q.mask, q.codes, planes), total)
 
 
 def _biases(
@@ -259,15 +305,20 @@ def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:
 
 def _untouched(tensor: ModelTensor) -> StoredTensor:
     """Return a tensor that passes through."""
-    data = tensor.raw()
     if not tensor.foreign:
-        return StoredTensor(tensor.name, {"": (tensor.dtype, tensor.shape, data)})
+        return StoredTensor(tensor.name, {"": (tensor.dtype, tensor.shape, tensor.pieces())})
+    data = tensor.raw()
     facts = ForeignTensor(tensor.dtype, tensor.shape, tensor.foreign)
     return StoredTensor(tensor.name, {"": ("U8", (len(data),), data)}, facts)
 
 
 def _encode(
-    tensor: ModelTensor, part: Part, plan: TensorPlan, decoder: Decoder, codes: str | None
+    tensor: ModelTensor,
+    part: Part,
+    plan: TensorPlan,
+    decoder: Decoder,
+    codes: str | None,
+    threads: int,
 ) -> tuple[StoredTensor, TensorReport]:
     """Encode a tensor; the user's own codes, of dtype ``codes``, have no scales."""
     planes, quantized = plan.quantizer.planes, part.quantized
@@ -281,6 +332,7 @@ def _encode(
         chosen=part.chosen,
         values=part.values,
         has_scales=codes is None,
+        threads=threads,
     )
     stored = {
         STREAM: ("U8", (len(encoded.stream),), encoded.stream),

@@ -240,6 +240,7 @@ def save(
     saliency: Mapping[str, np.ndarray] | None = None,
     calibration: Calibration | None = None,
     metadata: Mapping[str, str] | None = None,
+    jobs: int | None = None,
     progress: Progress = no_progress,
     **settings: Any,
 ) -> CompressedModel:
@@ -261,6 +262,8 @@ def save(
         The user's own, see :class:`xorloom.sw.model.plan.given.UserArrays`.
     metadata : mapping of str to str, optional
         Goes into the file.
+    jobs : int, optional
+        Threads; all available cores by default.
     progress : callable
     **settings
         The options of ``xorloom compress`` with underscores, see
@@ -289,7 +292,7 @@ def save(
     plans, asked = plan_source(Source(model), wanted, given, note=_log.warning)
     if unused := given.unused(plans):
         _log.warning(f"calibration not used, as they are not compressed so: {listed(unused, 3)}")
-    made = compress_model(model, Path(path), plans, given=given, progress=progress)
+    made = compress_model(model, Path(path), plans, given=given, jobs=jobs, progress=progress)
     for text in report_notes(made.tensors, asked):
         _log.warning(text)
     if text := loss_warning(made.tensors, asked):

@@ -108,6 +108,7 @@ def choose_value(
     moments: Moments | None = None,
     has_bias: bool = False,
     rotation: int | None = None,
+    threads: int | None = None,
     name: str = "weights",
 ) -> Any:
     """Let a codec choose the values of a tensor.
@@ -127,6 +128,8 @@ def choose_value(
         A bias takes up the error of the inputs' mean.
     rotation : int, optional
         Seed of the rotation that the weights get first.
+    threads : int, optional
+        All available cores by default; the result is the same.
     name : str
         Of the tensor, for messages.
 
@@ -153,6 +156,7 @@ def choose_value(
         moments=moments,
         has_bias=has_bias,
         rotation=rotation,
+        threads=threads,
     )
 
 

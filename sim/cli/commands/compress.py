@@ -190,6 +190,13 @@ def compress(
             "skewed-column."
         ),
     ] = "auto",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads, each with a tensor of its own: fewer take less memory.",
+            show_default="all cores",
+        ),
+    ] = None,
     *,
     options: ConfigOptions,
     as_json: Json = False,
@@ -254,6 +261,7 @@ def compress(
             plans,
             given=given,
             base=source.base,
+            jobs=jobs,
             progress=step,
             done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
         )
@@ -264,9 +272,9 @@ def compress(
     if text := loss_warning(made.tensors, settings):
         note(text)
     verdicts = verified(output, golden=False, max_weights=sys.maxsize) if verify else []
-    _report(
-        output, made, {"recipe": wanted.to_dict(), "notes": notes}, kept.rows, verdicts, as_json
-    )
+    places = {name: place for place, name in enumerate(made.tensors)}
+    rows = sorted(kept.rows, key=lambda row: places[row["tensor"]])
+    _report(output, made, {"recipe": wanted.to_dict(), "notes": notes}, rows, verdicts, as_json)
     exit_if_failed(verdicts)
 
 

@@ -4,7 +4,17 @@
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-__all__ = ["BAD_PADDING", "BAD_STATE", "OK", "TOO_SHORT", "best_classes", "code", "decode", "order"]
+__all__ = [
+    "BAD_PADDING",
+    "BAD_STATE",
+    "OK",
+    "TOO_SHORT",
+    "best_classes",
+    "code",
+    "decode",
+    "order",
+    "share_states",
+]
 
 OK, TOO_SHORT, BAD_STATE, BAD_PADDING = range(4)
 """What :func:`decode` can say."""
@@ -253,3 +263,28 @@ def decode(
         if units[k]:
             return BAD_PADDING, lanes
     return OK, at
+
+
+@njit(nogil=True, cache=True)
+def share_states(weights: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Share ``gains.size`` states out, one after another to the class that gains most by it.
+
+    Parameters
+    ----------
+    weights : (classes,) float64
+        How often values of a class occur; at most as many classes as states.
+    gains : (states,) float64
+        Bits that one more state saves a value of a class that has 1, 2, ... states; falling.
+
+    Returns
+    -------
+    (classes,) int64, each at least 1. Of classes that gain the same, the first one goes first.
+    """
+    freqs = np.ones(weights.size, np.int64)
+    for _ in range(gains.size - weights.size):
+        best = 0
+        for c in range(1, weights.size):
+            if weights[c] * gains[freqs[c] - 1] > weights[best] * gains[freqs[best] - 1]:
+                best = c
+        freqs[best] += 1
+    return freqs

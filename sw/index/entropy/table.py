@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table of the entropy index: the order of chunk values, their classes and the classes' states."""
 
-import heapq
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
@@ -67,17 +67,16 @@ class EntropyTable:
         return config.state_bits if len(self.widths) > 1 else 0
 
 
+@lru_cache(maxsize=8)
+def _gains(states: int) -> np.ndarray:
+    """Bits that one more state saves a value of a class that has 1, 2, ... of them."""
+    return np.array([float(np.log2((f + 1) / f)) for f in range(1, states + 1)])
+
+
 def _share_states(counts: np.ndarray, states: int) -> list[int]:
     """Give every class its share of the states, at least one, at the least information."""
-    freqs = [1] * counts.size
-    weight = [max(float(n), 1e-9) for n in counts]
-    gain = [(-n, c) for c, n in enumerate(weight)]
-    heapq.heapify(gain)
-    for _ in range(states - counts.size):
-        _, c = heapq.heappop(gain)
-        freqs[c] += 1
-        heapq.heappush(gain, (-weight[c] * float(np.log2((freqs[c] + 1) / freqs[c])), c))
-    return freqs
+    weights = np.maximum(counts.astype(np.float64), 1e-9)
+    return [int(n) for n in kernels.share_states(weights, _gains(states))]
 
 
 def _best_table(

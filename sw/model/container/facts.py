@@ -2,7 +2,7 @@
 """Facts of the tensors in a compressed model, and the names under which their parts stand."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,15 +102,15 @@ class StoredTensor:
     Parameters
     ----------
     name : str
-    parts : mapping of str to (dtype name, shape, bytes)
+    parts : mapping of str to (dtype name, shape, bytes or iterator of bytes)
         What is stored, by suffix of the name: ``STREAM``, ``INDEX`` and perhaps ``SCALE`` of a
-        compressed tensor, the empty suffix of one that passes through.
+        compressed tensor, the empty suffix of one that passes through, which may come in pieces.
     facts : CompressedTensor or ForeignTensor, optional
         Of a tensor that is compressed, or of a dtype that safetensors does not have.
     """
 
     name: str
-    parts: Mapping[str, tuple[str, tuple[int, ...], bytes]]
+    parts: Mapping[str, tuple[str, tuple[int, ...], bytes | Iterator[bytes]]]
     facts: CompressedTensor | ForeignTensor | None = None
 
 

@@ -3,7 +3,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -13,7 +13,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
-from xorloom.sw.tensors.checkpoint.model import listed
+from xorloom.sw.tensors.checkpoint.model import Span, listed
 from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
 
 from .facts import CompressedTensor, ForeignTensor, StoredTensor
@@ -170,12 +170,24 @@ class Container:
         with self.path.open("rb") as file:
             file.seek(entry.start)
             data = file.read(entry.size)
-        if zlib.crc32(data) != entry.crc32:
-            raise FormatError(
-                f"{self.path}: tensor {name!r} is damaged: CRC-32 must be "
-                f"{entry.crc32:08x}, found {zlib.crc32(data):08x}"
-            )
+        self._check_crc(name, zlib.crc32(data))
         return data
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        """Read a tensor's bytes a piece at a time; damage is told after the last one."""
+        entry, crc = self._entries[name], 0
+        for piece in Span(self.path, entry.start, entry.size).pieces():
+            crc = zlib.crc32(piece, crc)
+            yield piece
+        self._check_crc(name, crc)
+
+    def _check_crc(self, name: str, found: int) -> None:
+        wanted = self._entries[name].crc32
+        if found != wanted:
+            raise FormatError(
+                f"{self.path}: tensor {name!r} is damaged: CRC-32 must be {wanted:08x}, found "
+                f"{found:08x}"
+            )
 
     def array(self, name: str) -> np.ndarray:
         """Read a tensor of the file as an array."""
@@ -183,16 +195,13 @@ class Container:
         return np.frombuffer(self.raw(name), DTYPES[dtype]).reshape(shape)
 
     def stored(self, name: str) -> StoredTensor:
-        """Read a tensor of the original as it is stored, to put it into another file.
+        """Return a tensor of the original as it is stored, to put it into another file.
 
-        Raises
-        ------
-        FormatError
-            If its bytes are damaged.
+        Its bytes come in pieces. The last one raises FormatError if they are damaged.
         """
         info = self.tensors.get(name)
         parts = {
-            suffix: (*self.entry(name + suffix)[:2], self.raw(name + suffix))
+            suffix: (*self.entry(name + suffix)[:2], self._pieces(name + suffix))
             for suffix in (info.parts if info else ("",))
         }
         return StoredTensor(name, parts, info or self.foreign.get(name))

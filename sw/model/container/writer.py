@@ -29,7 +29,7 @@ def write_container(
     """Write a compressed model; the file appears whole or not at all.
 
     The header goes first and holds sizes and CRCs of all that follows, so the data wait in an
-    unnamed file until all are known: memory holds one tensor at a time.
+    unnamed file until all are known: memory holds one tensor at a time, or a piece of it.
 
     Parameters
     ----------
@@ -63,9 +63,12 @@ def write_container(
                 name = tensor.name + suffix
                 if name in entries:
                     raise ConfigError(f"{path}: tensor {name!r} comes twice: rename one")
-                entries[name] = (dtype, shape, len(data))
-                crcs[name] = zlib.crc32(data)
-                spool.write(data)
+                size = crc = 0
+                for piece in (data,) if isinstance(data, bytes) else data:
+                    size += len(piece)
+                    crc = zlib.crc32(piece, crc)
+                    spool.write(piece)
+                entries[name], crcs[name] = (dtype, shape, size), crc
             if isinstance(tensor.facts, CompressedTensor):
                 facts[tensor.name] = tensor.facts
             elif tensor.facts is not None:

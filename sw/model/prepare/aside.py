@@ -2,14 +2,14 @@
 """Quantized tensors that wait until a search has seen a sample of all."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import IO
 
 import numpy as np
 from xorloom.sw.tensors.quantize import Quantized
 
-from .part import Part
+from .part import MakePart, Part
 
 __all__ = ["PutAside"]
 
@@ -35,7 +35,7 @@ class PutAside:
 
     A search must see a sample of all tensors before the first one is encoded. Until then they lie
     here, in a fraction of their size, so that none is pruned and quantized twice and memory never
-    holds more than one.
+    holds more than one for each thread.
 
     Parameters
     ----------
@@ -46,41 +46,45 @@ class PutAside:
         Open to be written and read.
     """
 
-    def __init__(self, make: Callable[[str], Part], file: IO[bytes]) -> None:
+    def __init__(self, make: MakePart, file: IO[bytes]) -> None:
         self._make, self._file = make, file
         self._places: dict[str, _Place] = {}
+        self._lock = Lock()  # of the file's position
 
     def put(self, name: str) -> Part:
         """Make a tensor, and put it aside."""
         part = self._make(name)
         mask, codes, scales = part.quantized.mask, part.quantized.codes, part.quantized.scales
-        kept = codes[mask]
-        self._places[name] = _Place(
-            self._file.seek(0, 2),
-            replace(part, quantized=replace(_NOTHING, notes=part.quantized.notes)),
-            mask.shape,
-            kept.size,
-            codes.dtype,
-            scales.shape,
-            scales.dtype,
-        )
-        for array in (np.packbits(mask), kept, scales):
-            self._file.write(array.tobytes())
+        packed, kept = np.packbits(mask), codes[mask]
+        with self._lock:
+            self._places[name] = _Place(
+                self._file.seek(0, 2),
+                replace(part, quantized=replace(_NOTHING, notes=part.quantized.notes)),
+                mask.shape,
+                kept.size,
+                codes.dtype,
+                scales.shape,
+                scales.dtype,
+            )
+            for array in (packed, kept, scales):
+                self._file.write(array.tobytes())
         return part
 
-    def take(self, name: str) -> Part:
-        """Return a tensor; it is made if it was not put aside."""
+    def take(self, name: str, threads: int | None = None) -> Part:
+        """Return a tensor; if it was not put aside, it is made with so many threads."""
         place = self._places.get(name)
-        return self._make(name) if place is None else self._read(place)
+        return self._make(name, threads) if place is None else self._read(place)
 
     def _read(self, place: _Place) -> Part:
         size = math.prod(place.shape)
-        self._file.seek(place.start)
-        packed = self._array(-(-size // 8), np.dtype(np.uint8))
+        with self._lock:
+            self._file.seek(place.start)
+            packed = self._array(-(-size // 8), np.dtype(np.uint8))
+            kept = self._array(place.kept, place.codes)
+            scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
         mask = np.unpackbits(packed, count=size).astype(np.bool_).reshape(place.shape)
         codes = np.zeros(place.shape, place.codes)
-        codes[mask] = self._array(place.kept, place.codes)
-        scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
+        codes[mask] = kept
         quantized = replace(place.part.quantized, mask=mask, codes=codes, scales=scales)
         return replace(place.part, quantized=quantized)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maker of parts: prunes and quantizes a tensor, or lets codecs choose its mask or its values."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from xorloom.sw.tensors.codes import unsigned_codes
 from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
 
-from .part import Part
+from .part import MakePart, Part
 from .values import bias_of, valued
 
 __all__ = ["part_maker", "wanted_count"]
@@ -26,8 +26,8 @@ _NO_SCALES = np.zeros((0, 0), np.float16)
 
 def part_maker(
     model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
-) -> Callable[[str], Part]:
-    """Return the function that prunes and quantizes the tensor of a name.
+) -> MakePart:
+    """Return the function that prunes and quantizes the tensor of a name, with so many threads.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def part_maker(
     """
     cuts = _global_cuts(model, plans, given)
 
-    def part(name: str) -> Part:
+    def part(name: str, threads: int | None = None) -> Part:
         plan = plans[name]
         own_mask, choice = given.mask(name), given.choice(name)
         if name in given.codes:
@@ -50,7 +50,9 @@ def part_maker(
             mask = _own_mask(tensor, weights)
             zeros = 0 if mask is None else mask.size - int(np.count_nonzero(mask))
             has_bias = bias_of(model, plans, name) is not None
-            return valued(tensor, weights, plan, given, zeros=zeros, has_bias=has_bias)
+            return valued(
+                tensor, weights, plan, given, zeros=zeros, has_bias=has_bias, threads=threads
+            )
         if choice is not None:
             return _with_choice(tensor, weights, choice, plan, "choice")
         free = plan.sparsity is None and own_mask is None and name not in given.saliency
@@ -59,7 +61,7 @@ def part_maker(
             why = f"the {plan.index and plan.index.codec} index cannot keep it"
             return _stored(tensor, weights, own, plan, "own", why)
         if plan.chooses:
-            return _choose(tensor, weights, given.saliency.get(name), plan)
+            return _choose(tensor, weights, given.saliency.get(name), plan, threads)
         dense = plan.index is not None and plan.index.keeps_all
         if own_mask is not None:
             mask, origin = own_mask, "given"
@@ -150,7 +152,11 @@ def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:
 
 
 def _choose(
-    tensor: ModelTensor, weights: np.ndarray, saliency: np.ndarray | None, plan: TensorPlan
+    tensor: ModelTensor,
+    weights: np.ndarray,
+    saliency: np.ndarray | None,
+    plan: TensorPlan,
+    threads: int | None,
 ) -> Part:
     """Let the index choose a tensor's mask, then quantize what is kept."""
     index = plan.index
@@ -167,6 +173,7 @@ def _choose(
             plan.config,
             plan.quantizer.planes,
             order=plan.order,
+            threads=threads,
             name=tensor.label,
         )
     except DensityError as error:

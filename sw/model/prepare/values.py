@@ -64,6 +64,7 @@ def valued(
     *,
     zeros: int,
     has_bias: bool,
+    threads: int | None = None,
 ) -> Part:
     """Let the codec choose all values of a tensor, rotated if the plan says so.
 
@@ -77,6 +78,8 @@ def valued(
         Those that are a mask of the tensor's own, which is lost.
     has_bias : bool
         Whether a bias takes up the error of the inputs' mean.
+    threads : int, optional
+        All available cores by default; the result is the same.
     """
     notes = []
     if zeros:
@@ -96,6 +99,7 @@ def valued(
         moments=moments,
         has_bias=has_bias,
         rotation=plan.rotation,
+        threads=threads,
         name=tensor.label,
     )
     quantized = Quantized(

@@ -93,7 +93,7 @@ def _write_safetensors(source: Path, out: Path, arrays: Arrays) -> None:
             if name in homes:
                 yield _new(model, name, arrays[homes[name]]).tobytes()
             else:
-                yield model[name].raw()
+                yield from model[name].pieces()
 
     write_tensors(out, header_bytes(sizes, metadata), buffers())
 

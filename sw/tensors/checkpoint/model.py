@@ -14,6 +14,7 @@ __all__ = [
     "WEIGHT_DTYPES",
     "Checkpoint",
     "ModelTensor",
+    "Span",
     "from_arrays",
     "is_told",
     "listed",
@@ -26,6 +27,46 @@ WEIGHT_DTYPES = (
 )
 """Dtypes of weights that can be quantized. ``F8_E8M0`` holds powers of two: it has no zero."""
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where the bytes of a tensor stand in a file.
+
+    Parameters
+    ----------
+    path : Path
+    start, size : int
+        In bytes.
+    """
+
+    path: Path
+    start: int
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read the bytes, a piece at a time: mapped memory would count as this process's own.
+
+        Raises
+        ------
+        FormatError
+            If the file has become shorter.
+        """
+        left = self.size
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            while left:
+                piece = file.read(min(left, _PIECE_BYTES))
+                if not piece:
+                    raise FormatError(
+                        f"{self.path}: ends {left:,} bytes early: something has cut it off since "
+                        "it was opened"
+                    )
+                left -= len(piece)
+                yield piece
 
 
 @dataclass(frozen=True)
@@ -49,6 +90,8 @@ class ModelTensor:
         ``safetensors`` (as in the source, whose safetensors is newer than this).
     source : str
         The file it was read from, for errors.
+    span : Span, optional
+        Where its bytes stand in a file just as :meth:`raw` returns them.
     """
 
     name: str
@@ -58,6 +101,7 @@ class ModelTensor:
     pruned: bool = False
     foreign: str = ""
     source: str = ""
+    span: Span | None = None
 
     @property
     def label(self) -> str:
@@ -104,6 +148,22 @@ class ModelTensor:
     def raw(self) -> bytes:
         """Return the bytes as safetensors stores them; of a foreign tensor its encoding."""
         return self.load().tobytes()
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of :meth:`raw`, a piece at a time where they stand in a file so.
+
+        Raises
+        ------
+        FormatError
+            If the file has become shorter; names file and tensor.
+        """
+        if self.span is None:
+            yield self.raw()
+            return
+        try:
+            yield from self.span.pieces()
+        except FormatError as error:
+            raise FormatError(f"{self.label}: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,4 +79,4 @@ def _joined(name: str, original: ModelTensor, mask: ModelTensor) -> ModelTensor:
         return np.where(kept != 0, scaled, values.dtype.type(0))
 
     load: Callable[[], np.ndarray] = reader(f"{original.source}: tensor {name!r}", product)
-    return replace(original, name=name, load=load, pruned=True)
+    return replace(original, name=name, load=load, pruned=True, span=None)

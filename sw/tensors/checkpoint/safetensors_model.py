@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
 
-from .model import Checkpoint, ModelTensor, reader
+from .model import Checkpoint, ModelTensor, Span, reader
 
 __all__ = ["open_safetensors"]
 
@@ -41,6 +41,15 @@ def open_safetensors(path: Path) -> Checkpoint:
         load = reader(f"{path}: tensor {name!r}", read(entry))
         foreign = "" if entry["dtype"] in DTYPE_NAMES else "safetensors"
         shape = tuple(entry["shape"])
-        return ModelTensor(name, entry["dtype"], shape, load, foreign=foreign, source=str(path))
+        low, high = entry["data_offsets"]
+        return ModelTensor(
+            name,
+            entry["dtype"],
+            shape,
+            load,
+            foreign=foreign,
+            source=str(path),
+            span=Span(path, start + low, high - low),
+        )
 
     return Checkpoint({n: tensor(n, entry) for n, entry in entries.items()}, path, metadata)

@@ -73,6 +73,7 @@ def _choose(
     moments: Moments | None,
     has_bias: bool,
     rotation: int | None,
+    threads: int | None,
 ) -> DirectChoice:
     if moments is not None:
         return compensated(
@@ -80,11 +81,23 @@ def _choose(
         )
     if rotation is None:
         return nearest_values(
-            weights, config, quantizer, order=order, importance=importance, name=name
+            weights,
+            config,
+            quantizer,
+            order=order,
+            importance=importance,
+            threads=threads,
+            name=name,
         )
     turned = turning.rotate(weights, rotation, name=name)
     choice = nearest_values(
-        turned, config, quantizer, order=order, importance=importance, name=name
+        turned,
+        config,
+        quantizer,
+        order=order,
+        importance=importance,
+        threads=threads,
+        name=name,
     )
     note = turning.note(weights.shape)
     return replace(choice, notes=(note, *choice.notes)) if note else choice

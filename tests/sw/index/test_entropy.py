@@ -154,7 +154,7 @@ def test_states_are_a_bijection_that_loses_nothing(freqs):
 def test_fast_kernels_equal_their_python(density, monkeypatch):
     mask = beats(density, 20, SMALL)
     data = stream(mask, SMALL)
-    for name in ("best_classes", "code", "order", "decode"):
+    for name in ("best_classes", "share_states", "code", "order", "decode"):
         monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
     assert stream(mask, SMALL) == data
     assert (unpack(data, mask.size, SMALL) == mask).all()

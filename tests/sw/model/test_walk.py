@@ -96,7 +96,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
     for module in (block_codec, decoding):
         monkeypatch.setattr(module, "decode_slices", refuse)
     report = KeptReport(as_model(arrays))
-    compress_model(as_model(arrays), tmp_path / "c", options, done=report)
+    compress_model(as_model(arrays), tmp_path / "c", options, jobs=1, done=report)
     assert [row["tensor"] for row in report.rows] == ["enc.weight", "dec.weight"]
     with pytest.raises(AssertionError, match="decoded"):
         verify_tensor(read_container(tmp_path / "c"), "enc.weight")
@@ -105,7 +105,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
 @WALKS
 def test_what_is_kept_is_told_of_the_masks_that_the_file_holds(options, arrays, tmp_path):
     model, report = as_model(arrays), KeptReport(as_model(arrays))
-    bits = compress_model(model, tmp_path / "c", options, done=report).bits
+    bits = compress_model(model, tmp_path / "c", options, jobs=1, done=report).bits
     container, rows = read_container(tmp_path / "c"), []
     for name, info in container.tensors.items():
         mask = verify_tensor(container, name).mask
@@ -126,7 +126,7 @@ def test_what_was_put_aside_comes_back(shape, own, planes, rng, tmp_path):
     options = spec(quantizer=Quantizer(planes=planes), order="row")
     part = maker.part_maker(model, {"w": options}, given)("w")
     with (tmp_path / "aside").open("wb+") as file:
-        aside = PutAside(lambda _: part, file)
+        aside = PutAside(lambda *_: part, file)
         assert aside.take("w") is part
         for name in "abw":
             assert aside.put(name) is part
@@ -163,7 +163,7 @@ def test_memory_holds_a_tensor_at_a_time(config, scope, tmp_path, monkeypatch):
         options = CompressSpec(config=config, scope=scope, include=include)
         tracemalloc.start()
         try:
-            compress_model(model, tmp_path / "c", options)
+            compress_model(model, tmp_path / "c", options, jobs=2)
             peaks[count] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -26,6 +26,7 @@ def test_pruned_pair_is_one_tensor_with_its_mask(save, ending, tmp_path):
     assert tensor.pruned
     assert not model["fc.bias"].pruned
     assert np.array_equal(tensor.load(), WEIGHT * MASK)
+    assert b"".join(tensor.pieces()) == tensor.raw()
     assert model.notes == (NOTE + "fc.weight",)
 
 
