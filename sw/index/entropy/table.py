@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table of the entropy index: the order of chunk values, their classes and the classes' states."""
 
-import heapq
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
@@ -67,17 +67,11 @@ class EntropyTable:
         return config.state_bits if len(self.widths) > 1 else 0
 
 
-def _share_states(counts: np.ndarray, states: int) -> list[int]:
-    """Give every class its share of the states, at least one, at the least information."""
-    freqs = [1] * counts.size
-    weight = [max(float(n), 1e-9) for n in counts]
-    gain = [(-n, c) for c, n in enumerate(weight)]
-    heapq.heapify(gain)
-    for _ in range(states - counts.size):
-        _, c = heapq.heappop(gain)
-        freqs[c] += 1
-        heapq.heappush(gain, (-weight[c] * float(np.log2((freqs[c] + 1) / freqs[c])), c))
-    return freqs
+@cache
+def _gains(states: int) -> np.ndarray:
+    """Bits that a chunk of a class of 1, 2, .. states saves by one more, (states,) float64."""
+    freqs = np.arange(1, states + 1)
+    return np.log2((freqs + 1) / freqs)
 
 
 def _best_table(
@@ -93,12 +87,14 @@ def _best_table(
         q = [int(w) for w in widths[k, : k + 1]]
         edges = np.cumsum([0] + [1 << w for w in q])
         parts = np.add.reduceat(counts, edges[:-1])
-        freqs = _share_states(parts, config.states)
+        freqs = np.zeros(parts.size, np.int64)
+        weights = np.maximum(parts.astype(np.float64), 1e-9)
+        kernels.share_states(weights, _gains(config.states), freqs)
         values: tuple[int, ...] = ()
         if listed:
             values = (*listed, *(0,) * int(edges[-1]))[: int(edges[-1])]
-        table = EntropyTable(tuple(q), tuple(freqs), invert, values)
-        cost = float(np.dot(parts, q + np.log2(config.states / np.array(freqs))))
+        table = EntropyTable(tuple(q), tuple(int(f) for f in freqs), invert, values)
+        cost = float(np.dot(parts, q + np.log2(config.states / freqs)))
         cost += UNIT_BITS * table.units().size
         cost += config.lanes * (table.state_bits(config) + table.need(config) / 2)
         if best is None or cost < best[0]:
