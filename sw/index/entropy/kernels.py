@@ -44,6 +44,16 @@ def best_classes(counts: np.ndarray, last: int, classes: int, widths: np.ndarray
     total = np.zeros(257, np.float64)
     for i in range(256):
         total[i + 1] = total[i] + counts[i]
+    # A run's information is the same however many classes stand before it.
+    information = np.zeros((last, 9), np.float64)
+    for i in range(last):
+        for q in range(9):
+            j = i + (1 << q)
+            if j > 256:
+                break
+            n = total[j] - total[i]
+            if n > 0:
+                information[i, q] = n * np.log2(total[256] / n)
     cost = np.full((classes + 1, 257), np.inf)
     choice = np.zeros((classes + 1, 257), np.uint8)
     cost[0, 0] = 0.0
@@ -56,10 +66,7 @@ def best_classes(counts: np.ndarray, last: int, classes: int, widths: np.ndarray
                 j = i + (1 << q)
                 if j > 256:
                     break
-                n = total[j] - total[i]
-                value = before + n * q
-                if n > 0:
-                    value += n * np.log2(total[256] / n)
+                value = before + (total[j] - total[i]) * q + information[i, q]
                 if value < cost[k + 1, j]:
                     cost[k + 1, j] = value
                     choice[k + 1, j] = q
@@ -73,6 +80,31 @@ def best_classes(counts: np.ndarray, last: int, classes: int, widths: np.ndarray
             widths[k - 1, at - 1] = choice[at, end]
             end -= 1 << int(choice[at, end])
     return found
+
+
+@njit(nogil=True, cache=True)
+def share_states(weights: np.ndarray, gains: np.ndarray, freqs: np.ndarray) -> None:
+    """Give every class its share of the states, at least one, at the least information.
+
+    Each further state goes where it saves most, to the first class of equal ones.
+
+    Parameters
+    ----------
+    weights : (classes,) float64
+        Chunks of every class, above 0.
+    gains : (states,) float64
+        ``gains[f - 1]``: bits that a chunk of a class of f states saves by one more.
+    freqs : (classes,) int64, out
+    """
+    freqs[:] = 1
+    saved = weights * gains[0]
+    for _ in range(gains.size - weights.size):
+        c = 0
+        for other in range(1, weights.size):
+            if saved[other] > saved[c]:
+                c = other
+        freqs[c] += 1
+        saved[c] = weights[c] * gains[freqs[c] - 1]
 
 
 @njit(nogil=True, cache=True)
@@ -263,28 +295,3 @@ def decode(
         if units[k]:
             return BAD_PADDING, lanes
     return OK, at
-
-
-@njit(nogil=True, cache=True)
-def share_states(weights: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """Share ``gains.size`` states out, one after another to the class that gains most by it.
-
-    Parameters
-    ----------
-    weights : (classes,) float64
-        How often values of a class occur; at most as many classes as states.
-    gains : (states,) float64
-        Bits that one more state saves a value of a class that has 1, 2, ... states; falling.
-
-    Returns
-    -------
-    (classes,) int64, each at least 1. Of classes that gain the same, the first one goes first.
-    """
-    freqs = np.ones(weights.size, np.int64)
-    for _ in range(gains.size - weights.size):
-        best = 0
-        for c in range(1, weights.size):
-            if weights[c] * gains[freqs[c] - 1] > weights[best] * gains[freqs[best] - 1]:
-                best = c
-        freqs[best] += 1
-    return freqs

@@ -2,7 +2,7 @@
 """Table of the entropy index: the order of chunk values, their classes and the classes' states."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from xorloom.sw.base.errors import FormatError
@@ -67,16 +67,10 @@ class EntropyTable:
         return config.state_bits if len(self.widths) > 1 else 0
 
 
-@lru_cache(maxsize=8)
+@cache
 def _gains(states: int) -> np.ndarray:
-    """Bits that one more state saves a value of a class that has 1, 2, ... of them."""
+    """Bits that a chunk of a class of 1, 2, .. states saves by one more, (states,) float64."""
     return np.array([float(np.log2((f + 1) / f)) for f in range(1, states + 1)])
-
-
-def _share_states(counts: np.ndarray, states: int) -> list[int]:
-    """Give every class its share of the states, at least one, at the least information."""
-    weights = np.maximum(counts.astype(np.float64), 1e-9)
-    return [int(n) for n in kernels.share_states(weights, _gains(states))]
 
 
 def _best_table(
@@ -92,12 +86,14 @@ def _best_table(
         q = [int(w) for w in widths[k, : k + 1]]
         edges = np.cumsum([0] + [1 << w for w in q])
         parts = np.add.reduceat(counts, edges[:-1])
-        freqs = _share_states(parts, config.states)
+        freqs = np.zeros(parts.size, np.int64)
+        weights = np.maximum(parts.astype(np.float64), 1e-9)
+        kernels.share_states(weights, _gains(config.states), freqs)
         values: tuple[int, ...] = ()
         if listed:
             values = (*listed, *(0,) * int(edges[-1]))[: int(edges[-1])]
-        table = EntropyTable(tuple(q), tuple(freqs), invert, values)
-        cost = float(np.dot(parts, q + np.log2(config.states / np.array(freqs))))
+        table = EntropyTable(tuple(q), tuple(int(f) for f in freqs), invert, values)
+        cost = float(np.dot(parts, q + np.log2(config.states / freqs)))
         cost += UNIT_BITS * table.units().size
         cost += config.lanes * (table.state_bits(config) + table.need(config) / 2)
         if best is None or cost < best[0]:

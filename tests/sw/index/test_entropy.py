@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entropy index codec: round trips, bounds, literal bytes, damage."""
 
+import heapq
 import zlib
 from dataclasses import replace
 from math import log2
@@ -148,6 +149,26 @@ def test_states_are_a_bijection_that_loses_nothing(freqs):
             base + low for moved, base, _, first in table if first == c for low in range(1 << moved)
         )
         assert reached == list(range(16)), freq
+
+
+@pytest.mark.parametrize("states", [16, 64, 1024])
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=16))
+@settings(max_examples=30, deadline=None)
+def test_share_states_equals_greedy_choice_on_a_heap(states, counts):
+    weights = [max(float(n), 1e-9) for n in counts]
+    expected = [1] * len(counts)
+    heap = [(-weight, c) for c, weight in enumerate(weights)]
+    heapq.heapify(heap)
+    for _ in range(states - len(counts)):
+        _, c = heapq.heappop(heap)
+        expected[c] += 1
+        gain = weights[c] * float(np.log2((expected[c] + 1) / expected[c]))
+        heapq.heappush(heap, (-gain, c))
+    freqs = np.zeros(len(counts), np.int64)
+    states_by_one = np.arange(1, states + 1)
+    gains = np.log2((states_by_one + 1) / states_by_one)
+    kernels.share_states(np.array(weights), gains, freqs)
+    assert freqs.tolist() == expected
 
 
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.3, 0.5])
