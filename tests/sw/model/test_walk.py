@@ -153,7 +153,10 @@ def many(count, shape, dtype):
 @pytest.mark.parametrize("scope", ["tensor", "global"])
 @pytest.mark.parametrize("config", [BlockConfig(), WindowConfig()], ids=["block", "window"])
 def test_memory_holds_a_tensor_at_a_time(config, scope, tmp_path, monkeypatch):
-    """Eight times the tensors take hardly more memory: encoded, searched or passed through."""
+    """Eight times the tensors take hardly more memory: encoded, searched or passed through.
+
+    One job, so that it is exact; how many tensors several jobs hold, ``test_workers`` tells.
+    """
     monkeypatch.setattr("xorloom.sw.value.search.SAMPLE_WEIGHTS", 1 << 15)
     peaks = {}
     # The first run compiles kernels and fills caches.
@@ -163,7 +166,7 @@ def test_memory_holds_a_tensor_at_a_time(config, scope, tmp_path, monkeypatch):
         options = CompressSpec(config=config, scope=scope, include=include)
         tracemalloc.start()
         try:
-            compress_model(model, tmp_path / "c", options, jobs=2)
+            compress_model(model, tmp_path / "c", options, jobs=1)
             peaks[count] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
