@@ -8,7 +8,7 @@ from xorloom.sw.base.errors import CapacityError, ConfigError
 
 from .devices import DEVICES, Cells, Device, Resources
 
-__all__ = ["NAND2_WEIGHTS", "QUICK", "TARGETS", "Target", "check_target"]
+__all__ = ["NAND2_WEIGHTS", "QUICK", "TARGETS", "WITHOUT_LUT_RAM", "Target", "check_target"]
 
 NAND2_WEIGHTS = {
     # Ref: Nangate45 open cell library, typical corner: cell area / area of NAND2_X1
@@ -153,6 +153,9 @@ TARGETS = {
 }
 """Known targets. Placed: ecp5 out of context; ice40, ice40up, nexus, gowin and gowin9 in a
 harness. Of the others, the cells that Yosys leaves are all that is reported."""
+WITHOUT_LUT_RAM = ("ice40", "ice40up", "gates")
+"""Targets on which a memory of an asynchronous read port becomes flip-flops: there the pipelines
+are small unless one is chosen."""
 QUICK = ("ecp5", "ice40", "xilinx7", "gates")
 """Targets if none is named: one of each kind."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xorloom.hw.flow.synth import SynthReport, synthesize_all
-from xorloom.hw.flow.targets import TARGETS, check_target
+from xorloom.hw.flow.targets import TARGETS, WITHOUT_LUT_RAM, check_target
 from xorloom.hw.units import has_pipeline
 from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import UnitSource, unit_source
@@ -37,11 +37,11 @@ class AreaDesign:
         return (harness_seeds if TARGETS[target].harness else seeds) if self.placed else 0
 
     def for_target(self, target: str) -> "AreaDesign":
-        """Return the design with the small pipeline, if it has one and iCE40 is the target."""
+        """Return the design with the small pipeline, if it has one and the target no LUT RAM."""
         codec = self.options.get("value", "window")
         if self.unit in ("index", "core"):
             codec = self.index.get("index", ["trellis"])[0]
-        if not (target.startswith("ice40") and has_pipeline(self.unit, codec)):
+        if not (target in WITHOUT_LUT_RAM and has_pipeline(self.unit, codec)):
             return self
         return replace(self, index=self.index | {"pipeline": "small"})
 

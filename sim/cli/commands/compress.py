@@ -272,9 +272,8 @@ def compress(
     if text := loss_warning(made.tensors, settings):
         note(text)
     verdicts = verified(output, golden=False, max_weights=sys.maxsize) if verify else []
-    places = {name: place for place, name in enumerate(made.tensors)}
-    rows = sorted(kept.rows, key=lambda row: places[row["tensor"]])
-    _report(output, made, {"recipe": wanted.to_dict(), "notes": notes}, rows, verdicts, as_json)
+    facts = {"recipe": wanted.to_dict(), "notes": notes}
+    _report(output, made, facts, kept.rows, verdicts, as_json)
     exit_if_failed(verdicts)
 
 

@@ -93,7 +93,7 @@ def synth(
     both. The critical path is that of the slowest seed, as nextpnr reports it.
     """
     from xorloom.hw.flow.place import check_family
-    from xorloom.hw.flow.targets import QUICK, check_target
+    from xorloom.hw.flow.targets import QUICK, WITHOUT_LUT_RAM, check_target
 
     names = target or ([] if liberty else list(QUICK))
     placed = [family for family in (check_target(name).family for name in names) if family]
@@ -107,8 +107,9 @@ def synth(
             options = replace(options, tensor=matching(options.model, options.tensor))
         source = unit_source(unit, options, unit_options, cache=cache)
         fast = source.manifest["config"].get("pipeline") == "fast" and not by_unit
-        if fast and unit_options.pipeline is None and any(n.startswith("ice40") for n in names):
-            say("pipeline small, since iCE40 has no LUT RAM; --pipeline or --target choose")
+        bare = [check_target(name).title for name in names if name in WITHOUT_LUT_RAM]
+        if fast and unit_options.pipeline is None and bare:
+            say(f"pipeline small: no LUT RAM in {'; '.join(bare)}; --pipeline or --target choose")
             small = replace(unit_options, pipeline="small")
             source = unit_source(unit, options, small, cache=cache)
     if by_unit:

@@ -82,15 +82,20 @@ class KeptReport:
     Members
     -------
     rows : list of dict
-        See :func:`kept_row`.
+        See :func:`kept_row`; in the order of ``source``, whatever was done first.
     """
 
     def __init__(self, source: Mapping[str, ModelTensor]) -> None:
         self._source = source
-        self.rows: list[dict[str, Any]] = []
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far."""
+        return [self._rows[name] for name in self._source if name in self._rows]
 
     def __call__(self, name: str, quantized: Quantized, bits: TensorBits) -> None:
         """Add a tensor's row."""
         index = bits.index / max(1, bits.weights)
         weights = self._source[name].weights()
-        self.rows.append(kept_row(name, weights, quantized.mask, index, bits.planes))
+        self._rows[name] = kept_row(name, weights, quantized.mask, index, bits.planes)

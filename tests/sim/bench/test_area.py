@@ -61,10 +61,10 @@ def test_every_design_has_its_targets_unless_some_are_asked_for():
     ("design", "small"),
     [("window 512", True), ("trellis core", True), ("IP block", True), ("low-rank core", False)],
 )
-def test_ice40_gets_the_small_pipeline_of_what_has_one(design, small):
-    assert ("--pipeline small" in DESIGNS[design].for_target("ice40up").command("ice40up", 1)) == (
-        small
-    )
+def test_a_target_without_lut_ram_gets_the_small_pipeline_of_what_has_one(design, small):
+    for target in ("ice40up", "gates"):
+        command = DESIGNS[design].for_target(target).command(target, 1)
+        assert ("--pipeline small" in command) == small
     assert DESIGNS[design].for_target("ecp5") is DESIGNS[design]
 
 

@@ -96,7 +96,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
     for module in (block_codec, decoding):
         monkeypatch.setattr(module, "decode_slices", refuse)
     report = KeptReport(as_model(arrays))
-    compress_model(as_model(arrays), tmp_path / "c", options, jobs=1, done=report)
+    compress_model(as_model(arrays), tmp_path / "c", options, done=report)
     assert [row["tensor"] for row in report.rows] == ["enc.weight", "dec.weight"]
     with pytest.raises(AssertionError, match="decoded"):
         verify_tensor(read_container(tmp_path / "c"), "enc.weight")
@@ -105,7 +105,7 @@ def test_nothing_is_decoded_that_was_just_encoded(options, arrays, tmp_path, mon
 @WALKS
 def test_what_is_kept_is_told_of_the_masks_that_the_file_holds(options, arrays, tmp_path):
     model, report = as_model(arrays), KeptReport(as_model(arrays))
-    bits = compress_model(model, tmp_path / "c", options, jobs=1, done=report).bits
+    bits = compress_model(model, tmp_path / "c", options, done=report).bits
     container, rows = read_container(tmp_path / "c"), []
     for name, info in container.tensors.items():
         mask = verify_tensor(container, name).mask
