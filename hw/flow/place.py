@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
+from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, UnroutedError
 from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import write_whole
 
@@ -166,6 +166,10 @@ def _read_report(text: str, seed: int) -> Placement:
     return Placement(seed, fmax, use, _critical_path(report, min(fmax, key=lambda c: fmax[c])))
 
 
+_UNROUTED = "Failed to route"
+"""What nextpnr says of a placement that it cannot route."""
+
+
 def _overfull(log: str) -> str:
     """Return which resources are short, from a log, as ``needs 9,120 of 7,680 LUT4, ...``."""
     rows = re.findall(r"(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log)
@@ -223,6 +227,8 @@ def place(
         If the family is unknown, or needs pins.
     CapacityError
         If the design does not fit the part; says by how much.
+    UnroutedError
+        If it does not route.
     ToolError
         If nextpnr is missing or fails; names the extra or the log.
     """
@@ -256,6 +262,8 @@ def place(
                     f"{' '.join(device)}: {excess} (with the harness, if any): "
                     "take a smaller --n-out, or a larger part"
                 ) from error
+            if _UNROUTED in str(error):
+                raise UnroutedError(str(error)) from error
             raise
         if log is not None:
             _publish(own_log, log)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.sw.base.cache import cache_folder, cached, digest, read_text, write_text
-from xorloom.sw.base.errors import CapacityError, ToolError
+from xorloom.sw.base.errors import CapacityError, ToolError, UnroutedError
 from xorloom.sw.base.progress import Progress, no_progress
 
 from .critical_path import path_text, wire_share
@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 _RECIPE = 1  # part of the cache key: raise it when harness or report change
+_ATTEMPTS = 3
+"""Seeds tried in place of one whose placement nextpnr does not route: its router for Nexus gives up
+on the clock of one in a few."""
 _GOAL_MHZ = 400.0
 """Clock that the placer aims for: more than any design reaches."""
 
@@ -51,7 +54,9 @@ class SynthReport:
     ``fmax_mhz`` is the median over placement seeds, ``fmax_min_mhz`` the minimum: out of context
     on ``ecp5``, on the other placed targets in a harness, whose cells are not counted.
     ``critical_path`` is that of the slowest seed, ``critical_wires`` the share of wires in it.
-    ``fits`` says whether the part is large enough, ``excess`` by how much it is not.
+    ``fits`` says whether the part is large enough, ``excess`` by how much it is not. A seed that
+    nextpnr does not route is replaced by the next one; if none is routed, there is no Fmax, and
+    ``excess`` says so.
 
     With a Liberty file, ``area``, in the unit of the library, and its ``sequential`` share are of
     a mapping for small area; ``delay_ns`` and ``fast_area`` are of a mapping for speed.
@@ -240,7 +245,7 @@ def synthesize_all(
         return cells
 
     def run_seed(job: _Job, seed: int) -> Placement:
-        placed = job.place(seed)
+        placed = _routed(job, seed, seeds)
         progress("nextpnr", f"seed {seed}")
         return placed
 
@@ -263,9 +268,24 @@ def synthesize_all(
                     raise
                 report = job.report(cells.result(), ())
                 reports.append(replace(report, fits=False, excess=str(error)))
+            except UnroutedError as error:
+                if must_fit:
+                    raise
+                reports.append(replace(job.report(cells.result(), ()), excess=str(error)))
         return reports
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _routed(job: _Job, seed: int, seeds: int) -> Placement:
+    """Place with a seed; with one of the next that nobody else has, where the router gives up."""
+    *others, last = range(seed, seed + _ATTEMPTS * seeds, seeds)
+    for number in others:
+        try:
+            return job.place(number)
+        except UnroutedError:
+            continue
+    return job.place(last)
 
 
 def synthesize(

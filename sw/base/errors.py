@@ -8,6 +8,7 @@ __all__ = [
     "DivergedError",
     "FormatError",
     "ToolError",
+    "UnroutedError",
     "XorloomError",
     "check_range",
 ]
@@ -61,6 +62,10 @@ class DivergedError(XorloomError, ArithmeticError):
 
 class ToolError(XorloomError, RuntimeError):
     """An external tool is missing or failed: command and log path."""
+
+
+class UnroutedError(ToolError):
+    """A router has given up on a placement; that of another seed may do."""
 
 
 def check_range(
