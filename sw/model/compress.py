@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole models: one walk over the tensors that prunes, quantizes, encodes and writes each.
 
-Several threads do so, each with a tensor of its own, and the tensors are written in the model's
-order. Memory holds one tensor for each thread, a few that are encoded and wait for their turn, and
-the sample of a search; what passes through is copied piece by piece. Nothing is decoded.
+Several threads do so, each with a tensor of its own, or a block of a large one, and what they make
+is written in the model's order. Memory holds one tensor or block for each thread, a few that are
+encoded and wait for their turn, and the sample of a search; what passes through is copied piece by
+piece. Nothing is decoded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, check_range
 from xorloom.sw.base.host import spool_beside, threads_default
 from xorloom.sw.base.outputs import check_outputs
@@ -41,7 +43,17 @@ from .metrics import TensorBits, TensorReport
 from .plan.given import UserArrays
 from .plan.selection import select
 from .plan.spec import CompressSpec, TensorPlan
-from .prepare import Part, PutAside, bias_of, corrected, part_maker, wanted_count
+from .prepare import (
+    BLOCK_WEIGHTS,
+    Part,
+    PutAside,
+    bias_of,
+    corrected,
+    cut_model,
+    part_maker,
+    wanted_count,
+)
+from .reports.joined import joined_reports
 
 __all__ = ["CompressedModel", "compress_model"]
 
@@ -99,6 +111,7 @@ def compress_model(
     given: UserArrays | None = None,
     base: Container | None = None,
     jobs: int | None = None,
+    block_weights: int = BLOCK_WEIGHTS,
     progress: Progress = no_progress,
     done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
 ) -> CompressedModel:
@@ -119,13 +132,16 @@ def compress_model(
         Compressed file that ``model`` is the rest of, see
         :func:`xorloom.sw.model.plan.source.open_source`: what it holds compressed is copied.
     jobs : int, optional
-        Threads, at most one for each tensor; what is left of them goes to work within large
-        tensors. All available cores by default; the file is the same.
+        Threads, at most one for each tensor or block; what is left of them goes to work within
+        large tensors. All available cores by default; the file is the same.
+    block_weights : int
+        Most weights of a row block: tensors of much more are cut, see
+        :func:`xorloom.sw.model.prepare.blocks.block_names`. 0: none is.
     progress : callable
-        Called with a stage, ``search`` or ``encode``, and a name for every tensor in it.
+        Called with a stage, ``search`` or ``encode``, and a name for every tensor or block in it.
     done : callable
-        Called with every encoded tensor and its bits, for reports that need mask or codes: by the
-        thread that encoded it, so in any order but with one job.
+        Called with every encoded tensor or block and its bits, for reports that need mask or codes:
+        by the thread that encoded it, so in any order but with one job.
 
     Raises
     ------
@@ -142,12 +158,20 @@ def compress_model(
         plans = dict.fromkeys(names, plans)
     plans = given.planned(plans)
     given.check(model, plans)
-    part_of = part_maker(model, plans, given)
+    whole = plans
+    cut = cut_model(model, plans, given, check_range("block_weights", block_weights, 0, 1 << 32))
+    plans, given = cut.plans, cut.given
+    metadata, ties = (getattr(base or model, key, {}) for key in ("metadata", "ties"))
+    order = [block for name in (base.order if base else model) for block in cut.names(name)]
+    model = cut.model
+    part_of = part_maker(model, plans, given, cut.cuts)
     biases = _biases(model, plans, given)
-    order = list(base.order if base else model)
-    owners = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in plans]
-    threads = _shares([model[name].size for name in owners], jobs)
+    units = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in plans]
+    threads = _shares([model[name].size for name in units], jobs)
+    owners = cut.owners
     reports: dict[str, TensorReport] = {}
+    found_reports: dict[str, TensorReport] = {}
+    joined = dict(base.joined) if base else {}
 
     def made(name: str, decoder: Decoder, threads: int) -> tuple[str, TensorReport, _Stored]:
         """Encode a tensor; return it, and its bias if that changes."""
@@ -160,6 +184,9 @@ def compress_model(
                 found[bias] = _corrected(model, name, bias, part.quantized, plans[name], given)
                 note = "its bias takes up the mean of the outputs' error"
                 report = replace(report, notes=(*report.notes, note))
+            if name in owners and report.error is not None:
+                squares = np.square(model[name].weights(), dtype=np.float64)
+                report = replace(report, energy=float(squares.sum()))
         done(name, part.quantized, report.bits)
         return name, report, found
 
@@ -168,14 +195,17 @@ def compress_model(
         for name in order:
             if biases.get(name, name) in plans:
                 if name not in ready:
-                    owner, reports[owner], found = next(encoded)
+                    unit, reports[unit], found = next(encoded)
                     ready |= found
-                    progress("encode", owner)
+                    progress("encode", unit)
                 yield ready.pop(name)
             elif base is not None:
-                yield base.stored(name)
+                yield from map(base.stored, base.blocks(name) or (name,))
             else:
                 yield _untouched(model[name])
+        found_reports.update(joined_reports(cut, whole, reports))
+        for name, info in cut.joined.items():
+            joined[name] = replace(info, error=found_reports[name].error)
 
     with ExitStack() as stack:
         aside = None
@@ -185,13 +215,11 @@ def compress_model(
         decoders = _decoders(model, plans, given, aside, jobs, progress)
         tasks = [
             partial(made, name, decoders[name], share)
-            for name, share in zip(owners, threads, strict=True)
+            for name, share in zip(units, threads, strict=True)
         ]
         encoded = stack.enter_context(in_order(tasks, min(jobs, max(1, len(tasks)))))
-        metadata = getattr(base or model, "metadata", {})
-        ties = getattr(base or model, "ties", {})
-        write_container(out, tensors(encoded), metadata=metadata, ties=ties)
-    return CompressedModel(reports)
+        write_container(out, tensors(encoded), metadata=metadata, ties=ties, joined=joined)
+    return CompressedModel(found_reports)
 
 
 def _shares(sizes: Sequence[int], jobs: int) -> list[int]:

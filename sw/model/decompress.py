@@ -12,7 +12,7 @@ from xorloom.sw.tensors.checkpoint import into_model
 from xorloom.sw.tensors.safetensors_file import write_tensors
 
 from .container import Container, plain_header, read_container
-from .verify import plain_bytes, plain_weights
+from .verify import plain_pieces, plain_weights
 
 __all__ = ["decompress_into", "decompress_model"]
 
@@ -59,12 +59,14 @@ def decompress_model(
 
     def buffers() -> Iterator[bytes | memoryview]:
         for name in container.order:
-            yield from plain_bytes(container, name, keep_rotation=keep_rotation)
-            if name in container.tensors:
+            for pieces in plain_pieces(container, name, keep_rotation=keep_rotation):
+                yield from pieces
+            if container.blocks(name):
                 progress("decode", name)
 
     write_tensors(out, plain_header(container, keep_rotation=keep_rotation), buffers())
-    return {name: info.shape for name, info in container.tensors.items()}
+    names = [name for name in container.order if container.blocks(name)]
+    return {name: container.outputs(name)[""][1] for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +83,10 @@ class _Decoded(Mapping[str, np.ndarray]):
         return weights
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.container.tensors)
+        return (name for name in self.container.order if self.container.blocks(name))
 
     def __len__(self) -> int:
-        return len(self.container.tensors)
+        return sum(1 for _ in self)
 
 
 def decompress_into(
@@ -136,5 +138,6 @@ def decompress_into(
                 f"{path}: tensor {name!r} holds your own codes, which are no weights: decompress "
                 "without --into"
             )
-    into_model(source, out, _Decoded(container, progress, keep_rotation))
-    return len(container.tensors)
+    decoded = _Decoded(container, progress, keep_rotation)
+    into_model(source, out, decoded)
+    return len(decoded)

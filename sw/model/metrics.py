@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bits and bounds: what a tensor costs, and what information theory allows."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from xorloom.sw.tensors.quantize import Quantizer
 
 from .plan.spec import TensorPlan
 
-__all__ = ["TensorBits", "TensorReport", "loss_row", "mean_error"]
+__all__ = ["TensorBits", "TensorReport", "loss_row", "mean_error", "note_kind"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,10 @@ class TensorReport:
         Quantizer of fewer planes that has less error.
     notes : tuple of str
         What was dropped or changed, a line each, without the tensor's name.
+    energy : float
+        Sum of the squared weights, of a row block.
+    blocks : int
+        Row blocks that it was cut into.
     """
 
     bits: TensorBits
@@ -174,6 +179,8 @@ class TensorReport:
     error: float | None
     better: Suggestion | None = None
     notes: tuple[str, ...] = ()
+    energy: float = 0.0
+    blocks: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but what was asked for, for JSON."""
@@ -182,5 +189,11 @@ class TensorReport:
             "zeros": self.zeros,
             "better": None if self.better is None else str(self.better),
             "notes": list(self.notes),
+            "blocks": self.blocks,
             "quantizer": asdict(self.quantizer) if self.quantizer else None,
         }
+
+
+def note_kind(note: str) -> str:
+    """Return a note without its numbers."""
+    return re.sub(r"[\d.e+-]+", "#", note)

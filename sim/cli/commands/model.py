@@ -87,27 +87,39 @@ def inspect(
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.reports.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
+    from xorloom.sw.model.reports.inspect import (
+        FIFO_COLUMNS,
+        by_original,
+        fifo_rows,
+        joined_frames,
+        tensor_bits,
+        tensor_frames,
+    )
 
     container = read_container(model, max_weights)
     names = container.matching(tensor or ())
+    groups = by_original(container, names)
     with progress_bar("inspect", len(names)) as step:
         bits, frames = {}, {}
-        for name in names:
-            bits[name] = tensor_bits(container, name)
-            rates = tensor_frames(container, name)
-            if rates is not None:
-                frames[name] = rates
-            step(name)
+        for name, blocks in groups.items():
+            counts, rates = [], []
+            for block in blocks:
+                counts.append(tensor_bits(container, block))
+                rates.append(tensor_frames(container, block))
+                step(block)
+            bits[name] = sum(counts[1:], start=counts[0])
+            if found := [facts for facts in rates if facts is not None]:
+                frames[name] = joined_frames(found)
     fifos = fifo_rows(container, names)
-    infos = {name: container.tensor(name) for name in names}
-    errors = {name: info.error for name, info in infos.items()}
+    infos = {name: container.tensor(blocks[0]) for name, blocks in groups.items()}
+    errors = {name: container.error(name) for name in groups}
     if as_json:
         decoders = list(dict.fromkeys(info.decoder for info in infos.values()))
         more = {
             name: {
                 "quantizer": asdict(info.quantizer) if info.quantizer else None,
                 "decoder": decoders.index(info.decoder),
+                "blocks": len(groups[name]),
             }
             | ({"rotation": info.rotation} if info.decoder.value.chooses_values else {})
             for name, info in infos.items()

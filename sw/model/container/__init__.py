@@ -13,6 +13,7 @@ from .facts import (
     STREAM,
     CompressedTensor,
     ForeignTensor,
+    JoinedTensor,
     StoredTensor,
     content_crc32,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "CompressedTensor",
     "Container",
     "ForeignTensor",
+    "JoinedTensor",
     "StoredTensor",
     "content_crc32",
     "plain_header",

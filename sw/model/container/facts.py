@@ -19,6 +19,7 @@ __all__ = [
     "STREAM",
     "CompressedTensor",
     "ForeignTensor",
+    "JoinedTensor",
     "StoredTensor",
     "content_crc32",
 ]
@@ -75,6 +76,25 @@ class CompressedTensor:
     def parts(self) -> tuple[str, ...]:
         """Suffixes of the tensors that hold it."""
         return (STREAM, INDEX, SCALE) if self.quantizer else (STREAM, INDEX)
+
+
+@dataclass(frozen=True)
+class JoinedTensor:
+    """Tensor of the original that is compressed in blocks, each a tensor of its own.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    blocks : tuple of str
+        Names of compressed tensors, whose weights in row-major order are its own, one block after
+        the other.
+    error : float, optional
+        Squared error of the whole tensor, as that of :class:`CompressedTensor`.
+    """
+
+    shape: tuple[int, ...]
+    blocks: tuple[str, ...]
+    error: float | None = None
 
 
 @dataclass(frozen=True)

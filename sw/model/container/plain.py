@@ -8,7 +8,7 @@ from dataclasses import asdict
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.tensors.safetensors_file import DTYPES, header_bytes
 
-from .facts import FOREIGN_KEY, MASK, ROTATION_KEY
+from .facts import FOREIGN_KEY, ROTATION_KEY
 from .reader import Container
 
 __all__ = ["plain_header", "plain_metadata", "rotations"]
@@ -27,14 +27,11 @@ def plain_header(container: Container, *, keep_rotation: bool = False) -> bytes:
     """
     entries: dict[str, tuple[str, tuple[int, ...], int]] = {}
     for name in container.order:
-        info = container.tensors.get(name)
-        if info is None:
+        if not container.blocks(name):
             entries[name] = container.entry(name)
             continue
-        size = math.prod(info.shape)
-        entries[name] = (info.dtype, info.shape, size * DTYPES[info.dtype].itemsize)
-        if info.quantizer is None:
-            entries[name + MASK] = ("BOOL", info.shape, size)
+        for suffix, (dtype, shape) in container.outputs(name).items():
+            entries[name + suffix] = (dtype, shape, math.prod(shape) * DTYPES[dtype].itemsize)
     metadata = plain_metadata(container)
     seeds = rotations(container) if keep_rotation else {}
     if seeds and ROTATION_KEY in metadata:
@@ -47,9 +44,13 @@ def plain_header(container: Container, *, keep_rotation: bool = False) -> bytes:
 
 def rotations(container: Container) -> dict[str, int]:
     """Return the seeds of all tensors that are rotated."""
-    return {
-        name: info.rotation for name, info in container.tensors.items() if info.rotation is not None
-    }
+    found = {}
+    for name in container.order:
+        for block in container.blocks(name)[:1]:
+            rotation = container.tensors[block].rotation
+            if rotation is not None:
+                found[name] = rotation
+    return found
 
 
 def plain_metadata(container: Container) -> dict[str, str]:

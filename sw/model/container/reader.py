@@ -16,7 +16,7 @@ from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint.model import Span, listed
 from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
 
-from .facts import CompressedTensor, ForeignTensor, StoredTensor
+from .facts import MASK, CompressedTensor, ForeignTensor, JoinedTensor, StoredTensor
 from .manifest import MANIFEST_KEY, VERSIONS, Manifest, VersionError
 from .seal import SEAL_KEY, find_seal
 
@@ -56,6 +56,8 @@ class Container:
         The original's.
     max_weights : int
         Most weights, in all, of a file that is decoded.
+    joined : dict
+        Tensors of the original that are compressed in blocks; each block is one of ``tensors``.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Container:
     metadata: Mapping[str, str]
     max_weights: int
     _entries: Mapping[str, _Entry] = field(repr=False)
+    joined: Mapping[str, JoinedTensor] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -76,12 +79,39 @@ class Container:
         """Tensors of the original, compressed or not, in file order."""
         owner = {name + info.parts[0]: name for name, info in self.tensors.items()}
         rest = {name + part for name, info in self.tensors.items() for part in info.parts[1:]}
-        return [owner.get(name, name) for name in self._entries if name not in rest]
+        whole = {block: name for name, info in self.joined.items() for block in info.blocks}
+        found = [owner.get(name, name) for name in self._entries if name not in rest]
+        return list(dict.fromkeys(whole.get(name, name) for name in found))
 
     @property
     def untouched(self) -> list[str]:
         """Tensors that were passed through."""
-        return [name for name in self.order if name not in self.tensors]
+        return [name for name in self.order if not self.blocks(name)]
+
+    def blocks(self, name: str) -> tuple[str, ...]:
+        """Return the compressed tensors that a tensor of the original is made of.
+
+        Itself, if it is compressed in one; none, if it was passed through.
+        """
+        if name in self.joined:
+            return self.joined[name].blocks
+        return (name,) if name in self.tensors else ()
+
+    def error(self, name: str) -> float | None:
+        """Return the squared error of a compressed tensor of the original, or of a block."""
+        if name in self.joined:
+            return self.joined[name].error
+        return self.tensor(name).error
+
+    def outputs(self, name: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Return what a tensor of the original comes back as: dtype and shape by suffix."""
+        blocks = self.blocks(name)
+        if not blocks:
+            return {"": self.entry(name)[:2]}
+        info = self.tensors[blocks[0]]
+        shape = self.joined[name].shape if name in self.joined else info.shape
+        dtypes = {"": info.dtype, MASK: "BOOL"}
+        return {suffix: (dtypes[suffix], shape) for suffix in info.outputs}
 
     @property
     def decoders(self) -> list[Decoder]:
@@ -99,19 +129,25 @@ class Container:
         Parameters
         ----------
         patterns : sequence of str
-            Names, or globs; the names come in this order, those of a glob in the model's.
+            Names, or globs; the names come in this order, those of a glob in the model's. That of
+            a tensor in blocks stands for all of them.
 
         Raises
         ------
         ConfigError
             If one matches nothing.
         """
+        if not patterns:
+            return list(self.tensors)
         found: list[str] = []
-        for pattern in patterns or self.tensors:
-            if pattern in self.tensors:
-                some = [pattern]
-            else:
-                some = [name for name in self.tensors if fnmatchcase(name, pattern)]
+        compressed = [name for name in self.order if self.blocks(name)]
+        for pattern in patterns:
+            some = list(self.blocks(pattern)) or [
+                block
+                for name in compressed
+                if fnmatchcase(name, pattern)
+                for block in self.blocks(name)
+            ]
             if not some:
                 self.tensor(pattern)  # raises
             found += some
@@ -173,8 +209,14 @@ class Container:
         self._check_crc(name, zlib.crc32(data))
         return data
 
-    def _pieces(self, name: str) -> Iterator[bytes]:
-        """Read a tensor's bytes a piece at a time; damage is told after the last one."""
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Read the bytes of a tensor of the file a piece at a time.
+
+        Raises
+        ------
+        FormatError
+            After the last piece, if they do not have the CRC-32 that the manifest gives.
+        """
         entry, crc = self._entries[name], 0
         for piece in Span(self.path, entry.start, entry.size).pieces():
             crc = zlib.crc32(piece, crc)
@@ -201,7 +243,7 @@ class Container:
         """
         info = self.tensors.get(name)
         parts = {
-            suffix: (*self.entry(name + suffix)[:2], self._pieces(name + suffix))
+            suffix: (*self.entry(name + suffix)[:2], self.pieces(name + suffix))
             for suffix in (info.parts if info else ("",))
         }
         return StoredTensor(name, parts, info or self.foreign.get(name))
@@ -230,7 +272,7 @@ class Container:
             If there is none of that name.
         """
         if name not in self.tensors:
-            known = listed(self.tensors) or "none"
+            known = listed(name for name in self.order if self.blocks(name)) or "none"
             raise ConfigError(f"no compressed tensor {name!r} in {self.path} (there is: {known})")
         return self.tensors[name]
 
@@ -273,7 +315,8 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
     try:
         manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes, own)
     except VersionError as error:
-        known = " and ".join(map(str, VERSIONS))
+        *most, last = VERSIONS
+        known = f"{', '.join(map(str, most))} and {last}"
         raise FormatError(
             f"{path}: file version {error.args[0]!r} is not supported (there are {known}): "
             "compress the model again, or use the xorloom that wrote it"
@@ -287,5 +330,12 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
     if max_weights is None:
         max_weights = max(WEIGHTS_LEAST, WEIGHTS_PER_BYTE * path.stat().st_size)
     return Container(
-        path, manifest.tensors, manifest.foreign, manifest.ties, own, max_weights, entries
+        path,
+        manifest.tensors,
+        manifest.foreign,
+        manifest.ties,
+        own,
+        max_weights,
+        entries,
+        manifest.joined,
     )

@@ -10,7 +10,7 @@ from xorloom.sw.base.errors import CapacityError, ConfigError
 from xorloom.sw.base.host import spool_beside
 from xorloom.sw.tensors.safetensors_file import header_bytes, write_tensors
 
-from .facts import CompressedTensor, ForeignTensor, StoredTensor
+from .facts import CompressedTensor, ForeignTensor, JoinedTensor, StoredTensor
 from .manifest import MANIFEST_KEY, Manifest
 from .seal import SEAL_BLANK, SEAL_KEY, seal
 
@@ -25,6 +25,7 @@ def write_container(
     *,
     metadata: Mapping[str, str] | None = None,
     ties: Mapping[str, str] | None = None,
+    joined: Mapping[str, JoinedTensor] | None = None,
 ) -> None:
     """Write a compressed model; the file appears whole or not at all.
 
@@ -39,6 +40,8 @@ def write_container(
         The original's, kept as it is.
     ties : mapping of name to name, optional
         Other names of tensors, each with the name under which the tensor stands.
+    joined : mapping of name to JoinedTensor, optional
+        Tensors whose blocks are among ``tensors``; read after the last of these.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def write_container(
                 facts[tensor.name] = tensor.facts
             elif tensor.facts is not None:
                 foreign[tensor.name] = tensor.facts
-        manifest = Manifest(facts, foreign, dict(ties or {}), crcs)
+        manifest = Manifest(facts, foreign, dict(ties or {}), crcs, dict(joined or {}))
         text = json.dumps(manifest.to_dict(), separators=(",", ":"))
         ours = {MANIFEST_KEY: text, SEAL_KEY: SEAL_BLANK}
         try:

@@ -25,16 +25,21 @@ _NO_SCALES = np.zeros((0, 0), np.float16)
 
 
 def part_maker(
-    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
+    model: Mapping[str, ModelTensor],
+    plans: Mapping[str, TensorPlan],
+    given: UserArrays,
+    cuts: Mapping[str, prune.Cut] | None = None,
 ) -> MakePart:
     """Return the function that prunes and quantizes the tensor of a name, with so many threads.
+
+    ``cuts`` are those of blocks that are pruned together.
 
     Raises
     ------
     ConfigError
         If a weight is not finite (also what is returned raises it).
     """
-    cuts = _global_cuts(model, plans, given)
+    cuts = {**(cuts or {}), **_global_cuts(model, plans, given)}
 
     def part(name: str, threads: int | None = None) -> Part:
         plan = plans[name]
