@@ -208,6 +208,14 @@ def compress(
             "by itself; 0: none."
         ),
     ] = 1 << 22,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep what is done in OUTPUT.resume until all is; go on from there if a run ended "
+            "early.",
+        ),
+    ] = False,
     *,
     options: ConfigOptions,
     as_json: Json = False,
@@ -223,7 +231,7 @@ def compress(
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
-    from xorloom.sw.model.prepare import block_names
+    from xorloom.sw.model.prepare import UnitStore, block_names
     from xorloom.sw.model.reports.kept import KeptReport
     from xorloom.sw.tensors.checkpoint.model import listed
 
@@ -270,6 +278,7 @@ def compress(
         block_weights = 0
     blocks = block_names(source.model, plans, given, block_weights)
     steps = sum(len(blocks.get(n, (n,))) * (1 + plan.waits) for n, plan in plans.items())
+    store = UnitStore.beside(output) if resume else None
     kept = KeptReport(source.model)
     with progress_bar("compress", steps) as step:
         made = compress_model(
@@ -280,9 +289,12 @@ def compress(
             base=source.base,
             jobs=jobs,
             block_weights=block_weights,
+            store=store,
             progress=step,
             done=lambda n, q, bits: kept(n, q, bits) if n in plans and plans[n].chooses else None,
         )
+    if store is not None and store.found:
+        note(f"{store.folder}: {len(store.found)} of its tensors and blocks were done already")
     if save_choices is not None:
         note(write_choices(output, save_choices, plans))
     for text in report_notes(made.tensors, settings):

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
+from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.loss import Suggestion, share_of_dense_bound
 from xorloom.sw.tensors.quantize import Quantizer
-
-from .plan.spec import TensorPlan
 
 __all__ = ["TensorBits", "TensorReport", "loss_row", "mean_error", "note_kind"]
 
@@ -181,6 +180,25 @@ class TensorReport:
     notes: tuple[str, ...] = ()
     energy: float = 0.0
     blocks: int = 1
+
+    def to_facts(self) -> dict[str, Any]:
+        """Return all but plan and decoder, for JSON and :meth:`from_facts`."""
+        facts = asdict(self)
+        return {key: value for key, value in facts.items() if key not in ("plan", "decoder")}
+
+    @classmethod
+    def from_facts(
+        cls, facts: Mapping[str, Any], plan: TensorPlan, decoder: Decoder
+    ) -> "TensorReport":
+        """Undo :meth:`to_facts`."""
+        quantizer, better = facts["quantizer"], facts["better"]
+        own = {
+            "bits": TensorBits(**facts["bits"]),
+            "quantizer": None if quantizer is None else Quantizer(**quantizer),
+            "better": None if better is None else Suggestion.from_dict(better),
+            "notes": tuple(facts["notes"]),
+        }
+        return cls(**{**facts, **own}, plan=plan, decoder=decoder)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but what was asked for, for JSON."""
