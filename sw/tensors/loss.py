@@ -114,7 +114,7 @@ class Suggestion:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "Suggestion":
-        """Undo :func:`dataclasses.asdict`."""
+        """Return the one that ``dataclasses.asdict`` was given."""
         quantizers = {key: Quantizer(**facts[key]) for key in ("used", "better")}
         return cls(**{**facts, **quantizers})
 
