@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--resume``: what a killed run has done is used, and the file is that of a run without a break."""
+"""``--resume``: what a killed run has done is used, and the bytes are those of one run."""
 
 import json
 import os
