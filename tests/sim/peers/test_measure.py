@@ -34,6 +34,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "source", lambda name, weights, quick: found)
 
 
+@pytest.mark.long
 def test_rows_have_a_method_each_of_every_case(few: None) -> None:
     steps: list[tuple[str, ...]] = []
     methods = ["xorloom-fixed-order", "xorloom-trellis-10"]
@@ -107,6 +108,7 @@ def test_command_prints_a_table_for_each_case():
     assert table.count("xorloom-fixed-order") == 2
 
 
+@pytest.mark.long
 def test_every_method_runs_on_the_same_data():
     for module in {method.module for method in METHODS.values()} - {"xorloom"}:
         pytest.importorskip(module, reason="make setup EXTRAS=peers")
