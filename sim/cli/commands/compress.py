@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     import numpy as np
     from xorloom.sw.index.masks import Choice
     from xorloom.sw.model.compress import CompressedModel
+    from xorloom.sw.model.metrics import TensorBits
     from xorloom.sw.model.plan.spec import TensorPlan
     from xorloom.sw.model.verify import Verdict
+    from xorloom.sw.tensors.quantize import Quantized
 
 __all__ = ["COMMANDS", "compress"]
 
@@ -183,6 +185,10 @@ def compress(
     verify: Annotated[
         bool, typer.Option("--verify", help="Then decode the file and check it, as verify does.")
     ] = False,
+    tell_kept: Annotated[
+        bool,
+        typer.Option("--kept", help="Tell what chosen masks keep, beside bound and N:M patterns."),
+    ] = False,
     order: Annotated[
         str,
         typer.Option(
@@ -253,6 +259,11 @@ def compress(
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     kept = KeptReport(source.model)
+
+    def done(name: str, quantized: "Quantized", bits: "TensorBits") -> None:
+        if tell_kept and plans[name].chooses:
+            kept(name, quantized, bits)
+
     waiting = sum(plan.waits for plan in plans.values())
     with progress_bar("compress", len(plans) + waiting) as step:
         made = compress_model(
@@ -263,7 +274,7 @@ def compress(
             base=source.base,
             jobs=jobs,
             progress=step,
-            done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
+            done=done,
         )
     if save_choices is not None:
         note(_save_choices(output, save_choices, plans))
