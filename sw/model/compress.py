@@ -99,6 +99,7 @@ def compress_model(
     given: UserArrays | None = None,
     base: Container | None = None,
     jobs: int | None = None,
+    shard_bytes: int | None = None,
     progress: Progress = no_progress,
     done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
 ) -> CompressedModel:
@@ -121,6 +122,8 @@ def compress_model(
     jobs : int, optional
         Threads, at most one for each tensor; what is left of them goes to work within large
         tensors. All available cores by default; the file is the same.
+    shard_bytes : int, optional
+        See :func:`xorloom.sw.model.container.writer.write_container`; one file by default.
     progress : callable
         Called with a stage, ``search`` or ``encode``, and a name for every tensor in it.
     done : callable
@@ -190,7 +193,9 @@ def compress_model(
         encoded = stack.enter_context(in_order(tasks, min(jobs, max(1, len(tasks)))))
         metadata = getattr(base or model, "metadata", {})
         ties = getattr(base or model, "ties", {})
-        write_container(out, tensors(encoded), metadata=metadata, ties=ties)
+        write_container(
+            out, tensors(encoded), metadata=metadata, ties=ties, shard_bytes=shard_bytes
+        )
     return CompressedModel(reports)
 
 

@@ -200,7 +200,7 @@ def _tensor(container: Container, name: str) -> Any:
     info = container.tensors.get(name)
     if info is not None:
         if info.quantizer is None:
-            raise ConfigError(f"{container.path}: {name} holds codes, which are no weights")
+            raise ConfigError(f"{container.label(name)} holds codes, which are no weights")
         return tensor_of(info.dtype, info.shape, _bytes(container, name), torch)
     foreign = container.foreign.get(name)
     data = container.raw(name)

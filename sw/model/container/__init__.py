@@ -17,7 +17,7 @@ from .facts import (
     content_crc32,
 )
 from .manifest import MANIFEST_KEY
-from .plain import plain_header, plain_metadata, rotations
+from .plain import plain_entries, plain_header, plain_metadata, rotations
 from .reader import Container, read_container
 from .writer import write_container
 
@@ -34,6 +34,7 @@ __all__ = [
     "ForeignTensor",
     "StoredTensor",
     "content_crc32",
+    "plain_entries",
     "plain_header",
     "plain_metadata",
     "read_container",
