@@ -17,11 +17,36 @@ from .host import replaced
 from .outputs import folder_target
 from .partial import lock, named, new_name, sweep
 
-__all__ = ["copied", "new_folder"]
+__all__ = ["check_new_folder", "copied", "new_folder"]
 
 _CHUNK_BYTES = 1 << 20
 _TOLD = 3
 """Entries of a folder that an error names."""
+
+
+def check_new_folder(path: Path) -> Path:
+    """Return the folder that :func:`new_folder` makes or fills for ``path``, if it can.
+
+    What a killed writer left there is removed.
+
+    Raises
+    ------
+    ConfigError
+        If it is there and not empty.
+    OSError
+        If it cannot be made or written to.
+    """
+    target = folder_target(path)
+    there = target.is_dir()
+    sweep(target if there else target.parent)
+    found = sorted(entry.name for entry in target.iterdir()) if there else []
+    if found:
+        more = f" and {len(found) - _TOLD:,} more" if len(found) > _TOLD else ""
+        raise ConfigError(
+            f"{path}: is a folder that holds {', '.join(found[:_TOLD])}{more}: name another one, "
+            "or empty it"
+        )
+    return target
 
 
 @contextmanager
@@ -38,12 +63,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     OSError
         If it cannot be made; nothing is left behind.
     """
-    target = folder_target(path)
+    target = check_new_folder(path)
     there = target.is_dir()
     home = target if there else target.parent
-    sweep(home)
-    if there:
-        _check_empty(path, target)
     with named(path):
         partial, handle = _create(home)
     try:
@@ -76,16 +98,6 @@ def copied(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as file, replaced(target) as new:
         shutil.copyfileobj(file, new, _CHUNK_BYTES)
-
-
-def _check_empty(path: Path, target: Path) -> None:
-    found = sorted(entry.name for entry in target.iterdir())
-    if found:
-        more = f" and {len(found) - _TOLD:,} more" if len(found) > _TOLD else ""
-        raise ConfigError(
-            f"{path}: is a folder that holds {', '.join(found[:_TOLD])}{more}: name another one, "
-            "or empty it"
-        )
 
 
 def _create(home: Path) -> tuple[Path, int]:

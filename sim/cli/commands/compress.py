@@ -2,10 +2,12 @@
 """Command ``compress``: a checkpoint to a compressed model."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from xorloom.sim.cli.console.given import as_bytes, read_arrays, read_masks
 from xorloom.sim.cli.console.model_report import (
     bits_json,
     decoder_lines,
@@ -16,15 +18,13 @@ from xorloom.sim.cli.console.model_report import (
     verdicts_json,
     verified,
 )
-from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.options import MaxShardSize, config_options
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
 from xorloom.sim.generate.options import ConfigOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    from xorloom.sw.index.masks import Choice
     from xorloom.sw.model.compress import CompressedModel
     from xorloom.sw.model.plan.spec import TensorPlan
     from xorloom.sw.model.verify import Verdict
@@ -42,7 +42,12 @@ def compress(
             "compressed model, to which more tensors are added."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Compressed .safetensors file; of a folder, a new folder."
+        ),
+    ],
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -197,15 +202,16 @@ def compress(
             show_default="all cores",
         ),
     ] = None,
+    max_shard_size: MaxShardSize = None,
     *,
     options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
-    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
+    from xorloom.sw.model.folders import beside_notes, folder_bytes, in_folder
     from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import plan_source
@@ -215,8 +221,7 @@ def compress(
     from xorloom.sw.model.reports.kept import KeptReport
     from xorloom.sw.tensors.checkpoint.model import listed
 
-    if output.suffix != ".safetensors":
-        raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
+    shard_bytes = folder_bytes(model, output, max_shard_size)
 
     def is_given(name: str) -> bool:
         source = context.get_parameter_source(name)
@@ -230,14 +235,15 @@ def compress(
         min_size=min_size,
     )
     given = UserArrays(
-        masks=_masks(masks, choices),
-        codes=_bytes(_arrays(codes, "codes")),
-        saliency=_arrays(saliency, "saliency", "f"),
+        masks=read_masks(masks, choices),
+        codes=as_bytes(read_arrays(codes, "codes")),
+        saliency=read_arrays(saliency, "saliency", "f"),
         calibration=None if calibration is None else load(calibration),
     )
     source = open_source(model)
     read = [path for path in (calibration, choices) if path is not None]
-    written = [output] if save_choices is None else [output, save_choices]
+    written = [output] if shard_bytes is None else []
+    written += [] if save_choices is None else [save_choices]
     check_outputs(written, [*source.model.files, *read])
     notes: list[str] = []
 
@@ -245,7 +251,7 @@ def compress(
         notes.append(text)
         say(text)
 
-    for text in source.notes:
+    for text in (*source.notes, *(beside_notes(model) if shard_bytes is not None else ())):
         note(text)
     plans, settings = plan_source(source, wanted, given, note=note)
     if save_choices is not None:
@@ -253,15 +259,20 @@ def compress(
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     kept = KeptReport(source.model)
-    waiting = sum(plan.waits for plan in plans.values())
-    with progress_bar("compress", len(plans) + waiting) as step:
+    place: AbstractContextManager[Path] = nullcontext(output)
+    if shard_bytes is not None:
+        place = in_folder(model, source.model.files, output, compressed=True)
+    sizes = {name: source.model[name].size for name in plans}
+    waiting = {name: size for name, size in sizes.items() if plans[name].waits}
+    with place as out, progress_bar("compress", weights=[waiting, sizes]) as step:
         made = compress_model(
             source.model,
-            output,
+            out,
             plans,
             given=given,
             base=source.base,
             jobs=jobs,
+            shard_bytes=shard_bytes,
             progress=step,
             done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
         )
@@ -275,18 +286,6 @@ def compress(
     facts = {"recipe": wanted.to_dict(), "notes": notes}
     _report(output, made, facts, kept.rows, verdicts, as_json)
     exit_if_failed(verdicts)
-
-
-def _masks(masks: Path | None, choices: Path | None) -> "dict[str, np.ndarray | Choice]":
-    """Read the user's masks and choices."""
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.index.masks import load_choices
-
-    plain = _arrays(masks, "mask")
-    chosen = {} if choices is None else load_choices(choices)
-    if both := sorted(set(plain) & set(chosen)):
-        raise ConfigError(f"{both[0]!r} has a mask in {masks} and in {choices}: leave one out")
-    return {**plain, **chosen}
 
 
 def _check_chosen(path: Path, plans: "Mapping[str, TensorPlan]") -> None:
@@ -316,42 +315,6 @@ def _save_choices(output: Path, path: Path, plans: "Mapping[str, TensorPlan]") -
         return f"{path} is not written: {without.removeprefix('; ')}"
     save_choices(path, found)
     return f"{path}: choices of {listed(list(found), 3)}{without if missing else ''}"
-
-
-def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
-    """Read a file of the user's own masks, codes or saliencies."""
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.model.plan.source import open_plain
-
-    if path is None:
-        return {}
-    arrays = {}
-    for name, tensor in open_plain(path).items():
-        arrays[name] = tensor.load()
-        fits = not tensor.foreign and arrays[name].dtype.kind in kinds
-        if not (tensor.is_float if kinds == "f" else fits):
-            found = tensor.dtype if tensor.foreign else arrays[name].dtype
-            wanted = "floating point" if kinds == "f" else "bool or integer"
-            raise ConfigError(f"{path}: {what} of {name!r} is {found}, not {wanted}")
-    return arrays
-
-
-def _bytes(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
-    """Return codes of any integer type as int8 or uint8; refuse those that need more bits."""
-    import numpy as np
-    from xorloom.sw.base.errors import ConfigError
-
-    found = {}
-    for name, array in codes.items():
-        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        if low < -128 or high > (127 if low < 0 else 255):
-            raise ConfigError(
-                f"codes of {name!r} must be between 0 and 255, or between -128 and 127, not "
-                f"{low} to {high}"
-            )
-        signed = low < 0 or array.dtype == np.int8
-        found[name] = array.astype(np.int8 if signed else np.uint8, copy=False)
-    return found
 
 
 def _report(

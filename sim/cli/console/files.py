@@ -3,11 +3,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from xorloom.sw.base.folders import check_new_folder
 from xorloom.sw.base.outputs import check_outputs
+from xorloom.sw.tensors.shards import is_index
 
 __all__ = ["checked", "file_parameters"]
 
@@ -57,6 +59,8 @@ OUTPUTS: dict[str, _Files] = {
 """Parameters that name what is written."""
 _INTO_FOLDERS = ("boards", "demo", "generate")
 """Commands whose ``output`` is a folder. What they write in it they check themselves."""
+_OF_FOLDERS = ("compress", "decompress")
+"""Commands whose ``output`` is a new folder where the model is one."""
 _MADE = {("explore", "output"), ("report", "output")}
 """Commands and parameters that make the folder of a file if it is missing; so do plots and
 waveforms."""
@@ -72,6 +76,14 @@ def _has_path(annotation: Any) -> bool:
     return annotation is Path or any(map(_has_path, get_args(annotation)))
 
 
+def _makes_folder(command: str, given: Mapping[str, Any]) -> bool:
+    """Whether a command makes a folder of a model."""
+    if command not in _OF_FOLDERS or given["output"].suffix == ".safetensors":
+        return False
+    whole = given.get("into") or given["model"]
+    return bool(given["max_shard_size"]) or whole.is_dir() or is_index(whole)
+
+
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command that first checks its files.
 
@@ -83,7 +95,7 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(**given: Any) -> Any:
         files: dict[str, list[Path]] = {"read": [], "write": [], "folder": []}
-        folder = command.__name__ in _INTO_FOLDERS
+        folder = command.__name__ in _INTO_FOLDERS or _makes_folder(command.__name__, given)
         for name in file_parameters(command):
             value = given[name]
             paths = value if isinstance(value, list) else [] if value is None else [value]
@@ -97,6 +109,8 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
                 if name in ("plot", "waves") or (command.__name__, name) in _MADE:
                     files["folder"] += [path.parent for path in paths]
         check_outputs(files["write"], files["read"], files["folder"])
+        if folder and command.__name__ in _OF_FOLDERS:
+            check_new_folder(given["output"])
         return command(**given)
 
     return run

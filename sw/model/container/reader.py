@@ -73,6 +73,13 @@ class Container:
         return [owner.get(name, name) for name in self._entries if name not in rest]
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Elements of every tensor of the original."""
+        shapes = {name: self._entries[name].shape for name in self.untouched}
+        shapes |= {name: info.shape for name, info in self.tensors.items()}
+        return {name: math.prod(shapes[name]) for name in self.order}
+
+    @property
     def untouched(self) -> list[str]:
         """Tensors that were passed through."""
         return [name for name in self.order if name not in self.tensors]
@@ -180,11 +187,11 @@ class Container:
         self._check_crc(name, crc)
 
     def _check_crc(self, name: str, found: int) -> None:
-        wanted = self._entries[name].crc32
-        if found != wanted:
+        entry = self._entries[name]
+        if found != entry.crc32:
             raise FormatError(
-                f"{self._entries[name].path}: tensor {name!r} is damaged: CRC-32 must be {wanted:08x}, found "
-                f"{found:08x}"
+                f"{entry.path}: tensor {name!r} is damaged: CRC-32 must be {entry.crc32:08x}, "
+                f"found {found:08x}"
             )
 
     def array(self, name: str) -> np.ndarray:

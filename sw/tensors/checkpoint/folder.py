@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders that hold one checkpoint in parts, as Hugging Face lays them out."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,24 @@ from xorloom.sw.tensors.shards import INDEX_ENDING, check_numbers, check_parts, 
 
 from .model import Checkpoint, ModelTensor, listed
 
-__all__ = ["open_folder", "open_index"]
+__all__ = ["files_beside", "open_folder", "open_index"]
 
 Opener = Callable[[Path], Checkpoint]
 _KINDS = (".safetensors", ".bin")
 """Endings of parts; the first that a folder has is taken."""
 _NO_PARTS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "openvino")
 """How files begin that trainers and converters leave beside the weights."""
+
+_OTHER_FORMS = (".pt", ".pth", ".ckpt")
+"""Endings of checkpoints that are not taken from a folder."""
+_TOLD = (*_KINDS, *(kind + INDEX_ENDING for kind in _KINDS), *_OTHER_FORMS)
+_FOREIGN = (
+    *(".onnx", ".onnx_data", ".onnx.data", ".gguf", ".ggml", ".h5", ".msgpack", ".tflite", ".ot"),
+    *(".keras", ".pb", ".pdparams", ".mlmodel", ".ort", ".npz", ".pkl", ".engine", ".trt"),
+)
+"""Endings of the same weights in the forms of other frameworks."""
+_COPIED_BYTES_MAX = 100_000_000
+"""Largest file that is copied: the largest tokenizers that were met have 35 MB."""
 
 
 def open_folder(path: Path, opener: Opener) -> Checkpoint:
@@ -53,7 +65,7 @@ def open_folder(path: Path, opener: Opener) -> Checkpoint:
     else:
         check_numbers(path, [file.name for file in parts])
         model = _joined(path, {file.name: opener(file) for file in parts})
-    others = [f.name for f in files if f.suffix.lower() in (*_KINDS, ".pt", ".pth", ".ckpt")]
+    others = [f.name for f in files if f.suffix.lower() in (*_KINDS, *_OTHER_FORMS)]
     others = [name for name in others if name not in {f.name for f in model.files}]
     note = f"left out, other files of this folder: {listed(others)}"
     return replace(model, path=path, notes=(*model.notes, *([note] if others else [])))
@@ -123,3 +135,34 @@ def _joined(
         notes.append(f"left out, metadata that differ from the first part's: {listed(conflicts)}")
     files = tuple(file for model in parts.values() for file in model.files)
     return Checkpoint(tensors, path, metadata, ties, tuple(notes), files)
+
+
+def files_beside(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return what a folder holds beside its weights: configuration, tokenizer and the like.
+
+    Files in its own folders count, hidden ones do not.
+
+    Returns
+    -------
+    (files, left)
+        Files that belong to the model, by their place in the folder; and those that are left
+        behind, as they are weights in another form, or large.
+    """
+    files: list[Path] = []
+    left: list[str] = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(here, name)
+            place = path.relative_to(folder)
+            if not path.is_file():
+                continue
+            if path.parent == folder and path.name.lower().endswith(_TOLD):
+                continue  # read, or told of when the folder was opened
+            # A folder's own weights are those of a module that is kept apart.
+            other = name.lower().endswith((*_OTHER_FORMS, *_FOREIGN)) or name.startswith(_NO_PARTS)
+            if other or path.stat().st_size > _COPIED_BYTES_MAX:
+                left.append(str(place))
+            else:
+                files.append(place)
+    return files, left
