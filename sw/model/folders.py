@@ -2,7 +2,7 @@
 """Folders that a model comes out as: its files, and beside them what the source's folder held."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from xorloom.sw.base.errors import ConfigError
@@ -11,7 +11,7 @@ from xorloom.sw.tensors.checkpoint import files_beside
 from xorloom.sw.tensors.checkpoint.model import listed
 from xorloom.sw.tensors.shards import SHARD_BYTES, is_index, size_of, stem_of
 
-__all__ = ["beside_notes", "folder_bytes", "in_folder"]
+__all__ = ["beside_notes", "folder_bytes", "place_of"]
 
 _ENDING = ".safetensors"
 _COMPRESSED = ".xl"
@@ -20,7 +20,9 @@ _NAMES = {"pytorch_model": "model"}
 """What Transformers calls safetensors files in the place of others."""
 
 
-def folder_bytes(source: Path, out: Path, max_shard_size: str | None) -> int | None:
+def folder_bytes(
+    source: Path | None, out: Path, max_shard_size: str | None, hint: str = ""
+) -> int | None:
     """Return the most bytes of a file if a model comes out as a folder, else ``None``.
 
     A folder comes out as a folder, unless a ``.safetensors`` file is named; anything else if a size
@@ -28,9 +30,12 @@ def folder_bytes(source: Path, out: Path, max_shard_size: str | None) -> int | N
 
     Parameters
     ----------
-    source, out : Path
+    source : Path, optional
+    out : Path
     max_shard_size : str, optional
         Such as ``5GB``; that by default.
+    hint : str
+        What else one may do where neither fits.
 
     Raises
     ------
@@ -40,13 +45,14 @@ def folder_bytes(source: Path, out: Path, max_shard_size: str | None) -> int | N
     if out.suffix == _ENDING:
         if max_shard_size is not None:
             raise ConfigError(
-                f"--max-shard-size makes a folder, and {out.name!r} is a file: leave one out"
+                f"a shard size makes a folder, and {out.name!r} is a file: name a folder, or leave "
+                "--max-shard-size out"
             )
         return None
     if _folder_of(source) is None and max_shard_size is None:
         raise ConfigError(
-            f"output must end in {_ENDING}, not {out.name!r} (or give --max-shard-size for a "
-            "folder)"
+            f"output must end in {_ENDING}, not {out.name!r}; {hint}with --max-shard-size it is a "
+            "folder"
         )
     return size_of(SHARD_BYTES if max_shard_size is None else max_shard_size)
 
@@ -59,22 +65,29 @@ def beside_notes(source: Path) -> list[str]:
     return [f"{folder}: {more}: {listed(left)}"] if left else []
 
 
-@contextmanager
-def in_folder(
-    source: Path, files: Sequence[Path], out: Path, *, compressed: bool
-) -> Iterator[Path]:
-    """Make a folder; yield the name in it under which the model is to be written.
+def place_of(
+    source: Path | None,
+    files: Sequence[Path],
+    out: Path,
+    shard_bytes: int | None,
+    *,
+    compressed: bool,
+) -> AbstractContextManager[Path]:
+    """Return a context of the name under which a model is to be written.
 
-    It appears whole or not at all, see :func:`xorloom.sw.base.folders.new_folder`, and holds what
-    the source's folder has beside its weights.
+    That is ``out``, or in a folder ``out`` that appears whole or not at all, see
+    :func:`xorloom.sw.base.folders.new_folder`, and holds what the source's folder has beside its
+    weights.
 
     Parameters
     ----------
-    source : Path
-        A file, an index, or a folder.
+    source : Path, optional
+        A file, an index, or a folder; none for arrays in memory.
     files : sequence of Path
         All that are read of it.
     out : Path
+    shard_bytes : int, optional
+        Of :func:`folder_bytes`: ``out`` is a folder.
     compressed : bool
         Whether the model is written compressed, under another name than plain files have.
 
@@ -85,24 +98,33 @@ def in_folder(
     OSError
         If something cannot be read or written; nothing is left behind.
     """
+    if shard_bytes is None:
+        return nullcontext(out)
+    stem = _stem(source, files) + (_COMPRESSED if compressed else "")
+    return _in_folder(source, out, stem + _ENDING)
+
+
+@contextmanager
+def _in_folder(source: Path | None, out: Path, name: str) -> Iterator[Path]:
     folder = _folder_of(source)
     with new_folder(out) as made:
         if folder is not None:
-            for name in files_beside(folder)[0]:
-                copied(folder / name, made / name)
-        stem = _stem(source, files) + (_COMPRESSED if compressed else "")
-        yield made / (stem + _ENDING)
+            for file in files_beside(folder)[0]:
+                copied(folder / file, made / file)
+        yield made / name
 
 
-def _folder_of(source: Path) -> Path | None:
+def _folder_of(source: Path | None) -> Path | None:
+    if source is None:
+        return None
     if source.is_dir():
         return source
     return source.parent if is_index(source) else None
 
 
-def _stem(source: Path, files: Sequence[Path]) -> str:
+def _stem(source: Path | None, files: Sequence[Path]) -> str:
     """Return what the model's files are called, without what says that they are compressed."""
-    if source.is_dir():
+    if source is None or source.is_dir():
         stems = {stem_of(file.name) for file in files}
         stem = stems.pop() if len(stems) == 1 else "model"
     else:

@@ -2,7 +2,6 @@
 """Command ``compress``: a checkpoint to a compressed model."""
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -211,7 +210,7 @@ def compress(
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
-    from xorloom.sw.model.folders import beside_notes, folder_bytes, in_folder
+    from xorloom.sw.model.folders import beside_notes, folder_bytes, place_of
     from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import plan_source
@@ -259,9 +258,7 @@ def compress(
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     kept = KeptReport(source.model)
-    place: AbstractContextManager[Path] = nullcontext(output)
-    if shard_bytes is not None:
-        place = in_folder(model, source.model.files, output, compressed=True)
+    place = place_of(model, source.model.files, output, shard_bytes, compressed=True)
     sizes = {name: source.model[name].size for name in plans}
     waiting = {name: size for name, size in sizes.items() if plans[name].waits}
     with place as out, progress_bar("compress", weights=[waiting, sizes]) as step:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands on compressed models: decompress, inspect, verify."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,17 +60,19 @@ def decompress(
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.container import read_container, rotations
     from xorloom.sw.model.decompress import decompress_into, decompress_model
-    from xorloom.sw.model.folders import folder_bytes, in_folder
+    from xorloom.sw.model.folders import beside_notes, folder_bytes, place_of
 
     if into is not None and max_shard_size is not None:
         raise ConfigError("--max-shard-size does not go with --into, which keeps the model's files")
-    shard_bytes = None if into is not None else folder_bytes(model, output, max_shard_size)
+    hint = "with --into MODEL it is of the model's type; "
+    shard_bytes = None if into else folder_bytes(model, output, max_shard_size, hint)
     container = read_container(model)
     seeds = rotations(container)
     how: dict[str, Any] = {"keep_rotation": keep_rotation, "max_weights": max_weights}
-    place: AbstractContextManager[Path] = nullcontext(output)
-    if shard_bytes is not None:
-        place = in_folder(model, container.files, output, compressed=False)
+    place = place_of(model, container.files, output, shard_bytes, compressed=False)
+    if output.suffix != ".safetensors":
+        for text in beside_notes(into or model):
+            say(text)
     sizes = {name: size for name, size in container.sizes.items() if name in container.tensors}
     with place as out, progress_bar("decompress", weights=[sizes]) as step:
         if into is None:

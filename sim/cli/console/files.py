@@ -76,12 +76,12 @@ def _has_path(annotation: Any) -> bool:
     return annotation is Path or any(map(_has_path, get_args(annotation)))
 
 
-def _makes_folder(command: str, given: Mapping[str, Any]) -> bool:
-    """Whether a command makes a folder of a model."""
+def _model_of(command: str, given: Mapping[str, Any]) -> Path | None:
+    """Return the model that a command makes a folder of, if it does."""
     if command not in _OF_FOLDERS or given["output"].suffix == ".safetensors":
-        return False
-    whole = given.get("into") or given["model"]
-    return bool(given["max_shard_size"]) or whole.is_dir() or is_index(whole)
+        return None
+    model: Path = given.get("into") or given["model"]
+    return model if given["max_shard_size"] or model.is_dir() or is_index(model) else None
 
 
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +95,8 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(**given: Any) -> Any:
         files: dict[str, list[Path]] = {"read": [], "write": [], "folder": []}
-        folder = command.__name__ in _INTO_FOLDERS or _makes_folder(command.__name__, given)
+        model = _model_of(command.__name__, given)
+        folder = command.__name__ in _INTO_FOLDERS or model is not None
         for name in file_parameters(command):
             value = given[name]
             paths = value if isinstance(value, list) else [] if value is None else [value]
@@ -108,8 +109,10 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
                 files["write"] += [file for path in paths for file in OUTPUTS[name](path)]
                 if name in ("plot", "waves") or (command.__name__, name) in _MADE:
                     files["folder"] += [path.parent for path in paths]
+        if model is not None and is_index(model):
+            files["read"].append(model.parent)  # all of it is read
         check_outputs(files["write"], files["read"], files["folder"])
-        if folder and command.__name__ in _OF_FOLDERS:
+        if model is not None:
             check_new_folder(given["output"])
         return command(**given)
 
