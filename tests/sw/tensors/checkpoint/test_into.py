@@ -278,7 +278,7 @@ def test_folder_keeps_its_files_but_for_the_weights(by_index, tmp_path):
         with safe_open(out / name, "np") as file, safe_open(source / name, "np") as before:
             held = list(file.keys())
             assert held == list(before.keys())
-            assert (file.metadata() or None) == before.metadata()
+            assert file.metadata() == before.metadata()
             found |= {key: file.get_tensor(key) for key in held}
     expected = {"a": new["a"], "b": old["b"], "c_orig": new["c"], "d": old["d"]} | mask
     assert all(np.array_equal(found[name], array) for name, array in expected.items())
