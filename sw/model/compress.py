@@ -38,7 +38,7 @@ from .container import (
     write_container,
 )
 from .metrics import TensorBits, TensorReport
-from .metrics.joined import joined_reports
+from .metrics.joined import joined_report
 from .plan.given import UserArrays
 from .plan.selection import select
 from .plan.spec import CompressSpec, TensorPlan
@@ -115,6 +115,7 @@ def compress_model(
     jobs: int | None = None,
     block_weights: int = BLOCK_WEIGHTS,
     store: UnitStore | None = None,
+    shard_bytes: int | None = None,
     progress: Progress = no_progress,
     done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
 ) -> CompressedModel:
@@ -139,10 +140,12 @@ def compress_model(
         large tensors. All available cores by default; the file is the same.
     block_weights : int
         Most weights of a row block: tensors of much more are cut, see
-        :func:`xorloom.sw.model.prepare.blocks.block_names`. 0: none is.
+        :func:`xorloom.sw.model.prepare.blocks.block_places`. 0: none is.
     store : UnitStore, optional
-        Where encoded tensors and blocks are kept until all are; those that are there are taken.
-        It is removed when the file is whole.
+        Where encoded tensors and blocks are kept; those that are there are taken. To be removed
+        when the output is where it should be.
+    shard_bytes : int, optional
+        See :func:`xorloom.sw.model.container.writer.write_container`; one file by default.
     progress : callable
         Called with a stage, ``search`` or ``encode``, and a name for every tensor or block in it.
     done : callable
@@ -178,7 +181,7 @@ def compress_model(
     owners = cut.owners
     reports: dict[str, TensorReport] = {}
     found_reports: dict[str, TensorReport] = {}
-    joined = dict(base.joined) if base else {}
+    joined = {**(base.joined if base else {}), **cut.joined}
 
     def made(name: str, decoder: Decoder, threads: int) -> _Encoded:
         """Encode a tensor, or take it out of the store; with its bias, if that changes."""
@@ -221,14 +224,18 @@ def compress_model(
                     owner, reports[owner], found = next(encoded)
                     ready |= found
                     progress("encode", owner)
+                if name in cut.last:
+                    owner = cut.last[name]
+                    blocks = [reports[block] for block in cut.names(owner)]
+                    found_reports[owner] = joined_report(cut, owner, whole[owner], blocks)
+                    joined[owner] = replace(cut.joined[owner], error=found_reports[owner].error)
+                elif name in reports and name not in owners:
+                    found_reports[name] = reports[name]
                 yield ready.pop(name)
             elif base is not None:
                 yield from map(base.stored, base.blocks(name) or (name,))
             else:
                 yield _untouched(model[name])
-        found_reports.update(joined_reports(cut, whole, reports))
-        for name, info in cut.joined.items():
-            joined[name] = replace(info, error=found_reports[name].error)
 
     with ExitStack() as stack:
         aside = None
@@ -241,9 +248,14 @@ def compress_model(
             for name, share in zip(units, threads, strict=True)
         ]
         encoded = stack.enter_context(in_order(tasks, min(jobs, max(1, len(tasks)))))
-        write_container(out, tensors(encoded), metadata=metadata, ties=ties, joined=joined)
-    if store is not None:
-        store.remove()
+        write_container(
+            out,
+            tensors(encoded),
+            metadata=metadata,
+            ties=ties,
+            joined=joined,
+            shard_bytes=shard_bytes,
+        )
     return CompressedModel(found_reports)
 
 

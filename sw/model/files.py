@@ -21,6 +21,7 @@ from xorloom.sw.tensors.safetensors_file import DTYPES
 from .calibration.file import Calibration
 from .compress import CompressedModel, compress_model
 from .container import plain_metadata, read_container
+from .folders import folder_bytes, place_of
 from .notes import loss_warning, report_notes
 from .plan.given import UserArrays
 from .plan.plans import plan_source
@@ -46,6 +47,7 @@ class CompressedFile(Mapping[str, Any]):
     Parameters
     ----------
     path : Path or str
+        A file; or a model in several, by its folder or its index.
     framework : str
         ``np`` (or ``numpy``): arrays that may be written to, bfloat16 and float8 of ml_dtypes.
         ``pt`` (or ``torch``): tensors of torch, on the CPU.
@@ -242,6 +244,7 @@ def save(
     metadata: Mapping[str, str] | None = None,
     jobs: int | None = None,
     block_weights: int = BLOCK_WEIGHTS,
+    max_shard_size: str | None = None,
     progress: Progress = no_progress,
     **settings: Any,
 ) -> CompressedModel:
@@ -267,6 +270,8 @@ def save(
         Threads; all available cores by default.
     block_weights : int
         Tensors of much more weights are cut into row blocks; 0: none.
+    max_shard_size : str, optional
+        Such as ``5GB``: ``path`` becomes a folder, its files of at most so many bytes of tensors.
     progress : callable
     **settings
         The options of ``xorloom compress`` with underscores, see
@@ -295,15 +300,19 @@ def save(
     plans, asked = plan_source(Source(model), wanted, given, note=_log.warning)
     if unused := given.unused(plans):
         _log.warning(f"calibration not used, as they are not compressed so: {listed(unused, 3)}")
-    made = compress_model(
-        model,
-        Path(path),
-        plans,
-        given=given,
-        jobs=jobs,
-        block_weights=block_weights,
-        progress=progress,
-    )
+    path = Path(path)
+    shard_bytes = None if max_shard_size is None else folder_bytes(None, path, max_shard_size)
+    with place_of(None, (), path, shard_bytes, compressed=True) as out:
+        made = compress_model(
+            model,
+            out,
+            plans,
+            given=given,
+            jobs=jobs,
+            block_weights=block_weights,
+            shard_bytes=shard_bytes,
+            progress=progress,
+        )
     for text in report_notes(made.tensors, asked):
         _log.warning(text)
     if text := loss_warning(made.tensors, asked):

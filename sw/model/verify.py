@@ -58,11 +58,11 @@ def verify_tensor(container: Container, name: str) -> Quantized:
     )
     if found != expected:
         raise FormatError(
-            f"{container.path}: {name}: mask and codes must have CRC-32 {expected:08x}, "
+            f"{container.label(name)}: mask and codes must have CRC-32 {expected:08x}, "
             f"decoded {found:08x}"
         )
     if not np.isfinite(decoded.scales).all():
-        raise FormatError(f"{container.path}: {name}: scales must be finite")
+        raise FormatError(f"{container.label(name)}: scales must be finite")
     return decoded
 
 
@@ -206,7 +206,7 @@ def _check_golden(container: Container, name: str) -> None:
     for levels in golden_levels(container, name):
         if decoded.levels is None or levels != decoded.levels.tolist():
             raise FormatError(
-                f"{container.path}: {name}: levels of fast decoder and golden model differ"
+                f"{container.label(name)}: levels of fast decoder and golden model differ"
             )
     for what, found, expected in (
         ("masks", golden_mask(container, name), decoded.mask),
@@ -214,7 +214,7 @@ def _check_golden(container: Container, name: str) -> None:
     ):
         if (found != expected).any():
             raise FormatError(
-                f"{container.path}: {name}: {what} of fast decoder and golden model differ"
+                f"{container.label(name)}: {what} of fast decoder and golden model differ"
             )
 
 

@@ -200,7 +200,7 @@ def _tensor(container: Container, name: str) -> Any:
     outputs = container.outputs(name)
     if container.blocks(name):
         if len(outputs) > 1:
-            raise ConfigError(f"{container.path}: {name} holds codes, which are no weights")
+            raise ConfigError(f"{container.label(name)} holds codes, which are no weights")
         return tensor_of(*outputs[""], _bytes(container, name), torch)
     foreign = container.foreign.get(name)
     data = container.raw(name)

@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from xorloom.sim.cli.console.arrays import (
-    as_bytes,
-    check_chosen,
-    read_arrays,
-    read_masks,
-    write_choices,
-)
+from xorloom.sim.cli.console.choices import check_chosen, write_choices
+from xorloom.sim.cli.console.given import as_bytes, read_arrays, read_masks
 from xorloom.sim.cli.console.model_report import (
     bits_json,
     decoder_lines,
@@ -23,7 +18,7 @@ from xorloom.sim.cli.console.model_report import (
     verdicts_json,
     verified,
 )
-from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.options import MaxShardSize, config_options
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
 from xorloom.sim.generate.options import ConfigOptions
 
@@ -48,7 +43,12 @@ def compress(
             "compressed model, to which more tensors are added."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Compressed .safetensors file; of a folder, a new folder."
+        ),
+    ],
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -222,27 +222,27 @@ def compress(
             "early.",
         ),
     ] = False,
+    max_shard_size: MaxShardSize = None,
     *,
     options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
-    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
+    from xorloom.sw.model.folders import beside_notes, folder_bytes, place_of
     from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import plan_source
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
-    from xorloom.sw.model.prepare import UnitStore, block_names
+    from xorloom.sw.model.prepare import UnitStore, block_sizes
     from xorloom.sw.model.reports.kept import KeptReport
     from xorloom.sw.tensors.checkpoint.model import listed
 
-    if output.suffix != ".safetensors":
-        raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
+    shard_bytes = folder_bytes(model, output, max_shard_size)
 
     def is_given(name: str) -> bool:
         source = context.get_parameter_source(name)
@@ -263,7 +263,8 @@ def compress(
     )
     source = open_source(model)
     read = [path for path in (calibration, choices) if path is not None]
-    written = [output] if save_choices is None else [output, save_choices]
+    written = [output] if shard_bytes is None else []
+    written += [] if save_choices is None else [save_choices]
     check_outputs(written, [*source.model.files, *read])
     notes: list[str] = []
 
@@ -271,7 +272,7 @@ def compress(
         notes.append(text)
         say(text)
 
-    for text in source.notes:
+    for text in (*source.notes, *(beside_notes(model) if shard_bytes is not None else ())):
         note(text)
     plans, settings = plan_source(source, wanted, given, note=note)
     if save_choices is not None:
@@ -279,11 +280,10 @@ def compress(
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
     if save_choices is not None and block_weights:
-        if whole := block_names(source.model, plans, given, block_weights):
+        if whole := block_sizes(source.model, plans, given, block_weights):
             note(f"--save-choices writes whole masks, so these are not cut: {listed(whole, 3)}")
         block_weights = 0
-    blocks = block_names(source.model, plans, given, block_weights)
-    steps = sum(len(blocks.get(n, (n,))) * (1 + plan.waits) for n, plan in plans.items())
+    blocks = block_sizes(source.model, plans, given, block_weights)
     store = UnitStore.beside(output) if resume else None
     kept = KeptReport(source.model)
     if tell_kept and (cut := [name for name in blocks if plans[name].chooses]):
@@ -293,19 +293,30 @@ def compress(
         if tell_kept and name in plans and plans[name].chooses:
             kept(name, quantized, bits)
 
-    with progress_bar("compress", steps) as step:
+    place = place_of(model, source.model.files, output, shard_bytes, compressed=True)
+    sizes = {
+        unit: n
+        for name in plans
+        for unit, n in blocks.get(name, {name: source.model[name].size}).items()
+    }
+    waits = {unit for name in plans if plans[name].waits for unit in blocks.get(name, (name,))}
+    waiting = {unit: n for unit, n in sizes.items() if unit in waits}
+    with place as out, progress_bar("compress", weights=[waiting, sizes]) as step:
         made = compress_model(
             source.model,
-            output,
+            out,
             plans,
             given=given,
             base=source.base,
             jobs=jobs,
             block_weights=block_weights,
             store=store,
+            shard_bytes=shard_bytes,
             progress=step,
             done=done,
         )
+    if store is not None:
+        store.remove()
     if store is not None and store.found:
         more = ": --kept does not tell of them" if tell_kept else ""
         note(f"{store.folder}: {len(store.found)} tensors and blocks were done already{more}")

@@ -18,7 +18,7 @@ from .facts import (
     content_crc32,
 )
 from .manifest import MANIFEST_KEY
-from .plain import plain_header, plain_metadata, rotations
+from .plain import plain_entries, plain_header, plain_metadata, rotations
 from .reader import Container, read_container
 from .writer import write_container
 
@@ -36,6 +36,7 @@ __all__ = [
     "JoinedTensor",
     "StoredTensor",
     "content_crc32",
+    "plain_entries",
     "plain_header",
     "plain_metadata",
     "read_container",

@@ -14,11 +14,12 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint.model import Span, listed
-from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
+from xorloom.sw.tensors.safetensors_file import DTYPES
+from xorloom.sw.tensors.shards import is_index
 
-from .facts import MASK, CompressedTensor, ForeignTensor, JoinedTensor, StoredTensor
-from .manifest import MANIFEST_KEY, VERSIONS, Manifest, VersionError
-from .seal import SEAL_KEY, find_seal
+from .facts import MASK, STREAM, CompressedTensor, ForeignTensor, JoinedTensor, StoredTensor
+from .one_file import Entry, read_file
+from .shards import found_in, read_shards
 
 __all__ = ["WEIGHTS_LEAST", "WEIGHTS_PER_BYTE", "Container", "read_container"]
 
@@ -29,23 +30,13 @@ WEIGHTS_LEAST = 1 << 22
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """Tensor of the file: what it is, where it lies, and its checksum."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    size: int
-    crc32: int
-
-
-@dataclass(frozen=True)
 class Container:
     """An opened compressed model.
 
     Parameters
     ----------
     path : Path
+        As it was opened: a file, an index or a folder.
     tensors : dict
         Compressed tensors by original name.
     foreign : dict
@@ -56,6 +47,8 @@ class Container:
         The original's.
     max_weights : int
         Most weights, in all, of a file that is decoded.
+    files : tuple of Path
+        All that are read: one, or an index and its parts.
     joined : dict
         Tensors of the original that are compressed in blocks; each block is one of ``tensors``.
     """
@@ -66,7 +59,8 @@ class Container:
     ties: Mapping[str, str]
     metadata: Mapping[str, str]
     max_weights: int
-    _entries: Mapping[str, _Entry] = field(repr=False)
+    files: tuple[Path, ...]
+    _entries: Mapping[str, Entry] = field(repr=False)
     joined: Mapping[str, JoinedTensor] = field(default_factory=dict)
 
     @property
@@ -82,6 +76,12 @@ class Container:
         whole = {block: name for name, info in self.joined.items() for block in info.blocks}
         found = [owner.get(name, name) for name in self._entries if name not in rest]
         return list(dict.fromkeys(whole.get(name, name) for name in found))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Elements of every tensor of the original, and of every block."""
+        found = {name: math.prod(self.outputs(name)[""][1]) for name in self.order}
+        return found | {name: math.prod(info.shape) for name, info in self.tensors.items()}
 
     @property
     def untouched(self) -> list[str]:
@@ -194,6 +194,11 @@ class Container:
         entry = self._entries[name]
         return entry.dtype, entry.shape, entry.size
 
+    def label(self, name: str) -> str:
+        """Return what an error calls a compressed tensor: its file and name."""
+        first = (self.blocks(name) or (name,))[0]
+        return f"{self._entries[first + STREAM].path}: {name}"
+
     def raw(self, name: str) -> bytes:
         """Read a tensor's bytes.
 
@@ -203,7 +208,7 @@ class Container:
             If they do not have the CRC-32 that the manifest gives.
         """
         entry = self._entries[name]
-        with self.path.open("rb") as file:
+        with entry.path.open("rb") as file:
             file.seek(entry.start)
             data = file.read(entry.size)
         self._check_crc(name, zlib.crc32(data))
@@ -218,17 +223,17 @@ class Container:
             After the last piece, if they do not have the CRC-32 that the manifest gives.
         """
         entry, crc = self._entries[name], 0
-        for piece in Span(self.path, entry.start, entry.size).pieces():
+        for piece in Span(entry.path, entry.start, entry.size).pieces():
             crc = zlib.crc32(piece, crc)
             yield piece
         self._check_crc(name, crc)
 
     def _check_crc(self, name: str, found: int) -> None:
-        wanted = self._entries[name].crc32
-        if found != wanted:
+        entry = self._entries[name]
+        if found != entry.crc32:
             raise FormatError(
-                f"{self.path}: tensor {name!r} is damaged: CRC-32 must be {wanted:08x}, found "
-                f"{found:08x}"
+                f"{entry.path}: tensor {name!r} is damaged: CRC-32 must be {entry.crc32:08x}, "
+                f"found {found:08x}"
             )
 
     def array(self, name: str) -> np.ndarray:
@@ -257,9 +262,10 @@ class Container:
             If the file has more weights than ``max_weights``.
         """
         if self.weights > self.max_weights:
+            size = sum(file.stat().st_size for file in self.files)
             raise CapacityError(
                 f"{self.path}: decoding its {self.weights:,} weights takes much memory for a file "
-                f"of {self.path.stat().st_size:,} bytes, so it is not done unasked (limit: "
+                f"of {size:,} bytes, so it is not done unasked (limit: "
                 f"{self.max_weights:,}): give --max-weights {self.weights} if you trust the file"
             )
 
@@ -283,6 +289,7 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
     Parameters
     ----------
     path : Path
+        A file; or a model in several, by its index or its folder.
     max_weights : int, optional
         Most weights, in all, of a file that is decoded; by default :data:`WEIGHTS_PER_BYTE` a byte
         of the file, or :data:`WEIGHTS_LEAST` if that is more.
@@ -290,52 +297,23 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
     Raises
     ------
     ConfigError
-        If the file does not exist.
+        If the file does not exist, or the folder holds none, or more than one.
     FormatError
-        If it is damaged, not ours, or of another version.
+        If it is damaged, not ours, or of another version; or files and index do not fit.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    header, metadata, raw, start = read_header(path)
-    found = find_seal(raw)
-    if MANIFEST_KEY not in metadata or SEAL_KEY not in metadata or found is None:
-        raise FormatError(
-            f"{path}: not a xorloom file (no {MANIFEST_KEY!r} metadata); compress it first"
-        )
-    if found[0] != found[1]:
-        raise FormatError(f"{path}: header is damaged: CRC-32 must be {found[1]}, found {found[0]}")
-    sizes = {
-        name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])
-        for name, e in header.items()
-    }
-    for name, (dtype, _, _) in sizes.items():
-        if dtype not in DTYPE_NAMES:
-            raise FormatError(f"{path}: tensor {name!r} has no dtype of safetensors: {dtype}")
-    own = {key: text for key, text in metadata.items() if key not in (MANIFEST_KEY, SEAL_KEY)}
-    try:
-        manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes, own)
-    except VersionError as error:
-        *most, last = VERSIONS
-        known = f"{', '.join(map(str, most))} and {last}"
-        raise FormatError(
-            f"{path}: file version {error.args[0]!r} is not supported (there are {known}): "
-            "compress the model again, or use the xorloom that wrote it"
-        ) from None
-    except ValueError as error:
-        raise FormatError(f"{path}: manifest does not fit: {error}") from error
-    entries = {
-        name: _Entry(*sizes[name][:2], start + e["data_offsets"][0], sizes[name][2], crc)
-        for (name, e), crc in zip(header.items(), manifest.crcs.values(), strict=True)
-    }
+    where = found_in(path) if path.is_dir() else path
+    found = read_shards(where) if is_index(where) else read_file(where)
     if max_weights is None:
-        max_weights = max(WEIGHTS_LEAST, WEIGHTS_PER_BYTE * path.stat().st_size)
+        max_weights = max(WEIGHTS_LEAST, WEIGHTS_PER_BYTE * found.size)
+    manifest = found.manifest
     return Container(
         path,
         manifest.tensors,
         manifest.foreign,
         manifest.ties,
-        own,
+        found.metadata,
         max_weights,
-        entries,
+        found.files,
+        found.entries,
         manifest.joined,
     )

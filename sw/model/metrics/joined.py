@@ -1,42 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports of tensors that are compressed in row blocks, out of those of the blocks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from xorloom.sw.model.metrics import TensorReport, note_kind
 from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.model.prepare import CutModel
 
-__all__ = ["joined_reports"]
+__all__ = ["joined_report"]
 
 
-def joined_reports(
-    cut: CutModel, plans: Mapping[str, TensorPlan], reports: Mapping[str, TensorReport]
-) -> dict[str, TensorReport]:
-    """Return the reports of the original's tensors, in its order, out of those of blocks.
+def joined_report(
+    cut: CutModel, name: str, plan: TensorPlan, reports: Sequence[TensorReport]
+) -> TensorReport:
+    """Return the report of a tensor that was cut; say so if it has scales as it would not whole.
 
     Parameters
     ----------
     cut : CutModel
-    plans : mapping of name to TensorPlan
-        Of the original's tensors.
-    reports : mapping of name to TensorReport
-        Of all tensors and blocks.
+    name : str
+    plan : TensorPlan
+        Of the tensor.
+    reports : sequence of TensorReport
+        Of its blocks.
     """
-    order = dict.fromkeys(cut.owners.get(name, name) for name in reports)
-    return {
-        name: _joined_one(cut, name, plans[name], [reports[block] for block in cut.names(name)])
-        if name in cut.joined
-        else reports[name]
-        for name in order
-    }
-
-
-def _joined_one(
-    cut: CutModel, name: str, plan: TensorPlan, reports: Sequence[TensorReport]
-) -> TensorReport:
-    """Return the report of a tensor that was cut; say so if it has scales as it would not whole."""
     report = _sum(reports, plan)
     if report.quantizer is None:
         return report

@@ -20,7 +20,7 @@ from xorloom.sw.tensors.checkpoint import ModelTensor
 
 from .values import bias_of
 
-__all__ = ["BLOCK_WEIGHTS", "CutModel", "block_names", "cut_model"]
+__all__ = ["BLOCK_WEIGHTS", "CutModel", "block_places", "block_sizes", "cut_model"]
 
 BLOCK_WEIGHTS = 1 << 22
 """Most weights of a block by default."""
@@ -54,12 +54,30 @@ class CutModel:
         return self.joined[name].blocks if name in self.joined else (name,)
 
     @property
+    def last(self) -> dict[str, str]:
+        """The last block of every tensor that is cut, and the tensor."""
+        return {info.blocks[-1]: name for name, info in self.joined.items()}
+
+    @property
     def owners(self) -> dict[str, str]:
         """Every block's tensor."""
         return {block: name for name, info in self.joined.items() for block in info.blocks}
 
 
-def block_names(
+def block_sizes(
+    model: Mapping[str, ModelTensor],
+    plans: Mapping[str, TensorPlan],
+    given: UserArrays,
+    most: int,
+) -> dict[str, dict[str, int]]:
+    """Return the tensors that are cut, as :func:`block_places`, with the weights of each block."""
+    return {
+        name: {block: math.prod(_shape(place, model[name].shape)) for block, place in found.items()}
+        for name, found in block_places(model, plans, given, most).items()
+    }
+
+
+def block_places(
     model: Mapping[str, ModelTensor],
     plans: Mapping[str, TensorPlan],
     given: UserArrays,
@@ -119,14 +137,14 @@ def cut_model(
     given: UserArrays,
     most: int = BLOCK_WEIGHTS,
 ) -> CutModel:
-    """Cut large tensors into row blocks, see :func:`block_names`.
+    """Cut large tensors into row blocks, see :func:`block_places`.
 
     Raises
     ------
     ConfigError
         If a weight is not finite.
     """
-    cut = block_names(model, plans, given, most)
+    cut = block_places(model, plans, given, most)
     if not cut:
         return CutModel(model, plans, given)
     tensors: dict[str, ModelTensor] = {}
@@ -163,14 +181,21 @@ def cut_model(
     return CutModel(tensors, new_plans, given, cuts, joined)
 
 
-def _block(tensor: ModelTensor, name: str, place: _Place) -> ModelTensor:
-    """Return a block as a tensor."""
+def _shape(place: _Place, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a block."""
     run = place[-1]
     assert isinstance(run, slice)
-    before = len(place) - 1
-    shape = (1,) * before + (run.stop - run.start,) + tensor.shape[before + 1 :]
+    return (1,) * (len(place) - 1) + (run.stop - run.start,) + shape[len(place) :]
+
+
+def _block(tensor: ModelTensor, name: str, place: _Place) -> ModelTensor:
+    """Return a block as a tensor."""
     return replace(
-        tensor, name=name, shape=shape, span=None, load=lambda: _part(tensor.load(), place)
+        tensor,
+        name=name,
+        shape=_shape(place, tensor.shape),
+        span=None,
+        load=lambda: _part(tensor.load(), place),
     )
 
 

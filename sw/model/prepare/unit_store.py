@@ -6,6 +6,7 @@ again only if it is intact and was made of the same weights, in the same way.
 """
 
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 from xorloom.sw.base.cache import digest
 from xorloom.sw.base.errors import ConfigError, XorloomError
-from xorloom.sw.base.outputs import target_of
 from xorloom.sw.model.container import StoredTensor, read_container, write_container
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import TensorPlan
@@ -100,8 +100,7 @@ class UnitStore:
         OSError
             If it cannot be made.
         """
-        target = target_of(output)
-        folder = target.with_name(target.name + _SUFFIX)
+        folder = Path(os.path.realpath(output.parent)) / (output.name + _SUFFIX)
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise ConfigError(
                 f"{folder} is in the way of the folder that --resume keeps what is done in: "

@@ -58,7 +58,7 @@ def tensor_bits(container: Container, name: str) -> TensorBits:
     config = info.decoder.value
     decoded = verify_tensor(container, name)
     data = container.raw(name + STREAM)
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, where)
     index_bits = container.entry(name + INDEX)[2] * 8
     headers = index_overhead(container.raw(name + INDEX), config.bus_bytes, where)
@@ -73,7 +73,7 @@ def tensor_steps(container: Container, name: str) -> int:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     return value_bits(data, weights, info.planes, info.decoder.value, info.layout, where).steps
 
 
@@ -82,7 +82,7 @@ def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     return value_frames(data, weights, info.planes, info.decoder.value, info.layout, where)
 
 

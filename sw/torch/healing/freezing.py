@@ -68,12 +68,12 @@ def _coded(container: Container, name: str) -> Coded:
     """Return what a file holds of a weight."""
     info = container.tensor(name)
     if info.quantizer is None:
-        raise ConfigError(f"{container.path}: {name} holds codes without scales: leave it out")
+        raise ConfigError(f"{container.label(name)} holds codes without scales: leave it out")
     quantized = decode_tensor(container, name)
     value, index, layout = info.decoder.value, info.decoder.index, info.layout
     choice = seeds = None
     if value.chooses_values:
-        where, size = f"{container.path}: {name}", quantized.mask.size
+        where, size = container.label(name), quantized.mask.size
         data = container.raw(name + STREAM)
         seeds = read_value(data, size, info.planes, value, layout, where)
     elif index.chooses_mask:

@@ -15,7 +15,7 @@ from xorloom.sw.model.files import open_file
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.source import open_source
 from xorloom.sw.model.plan.spec import TensorPlan
-from xorloom.sw.model.prepare import block_names
+from xorloom.sw.model.prepare import block_sizes
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig
@@ -162,7 +162,7 @@ def test_the_file_comes_back_as_the_model(arrays, tmp_path):
     save_file(arrays, tmp_path / "m.safetensors", {"format": "pt"})
     model, cut = open_model(tmp_path / "m.safetensors"), tmp_path / "c.safetensors"
     plans = dict.fromkeys(("a", "experts"), STORED)
-    names = block_names(model, plans, UserArrays(), MOST)
+    names = block_sizes(model, plans, UserArrays(), MOST)
     assert list(names["a"]) == ["a[0:26]", "a[26:52]", "a[52:78]", "a[78:104]", "a[104:130]"]
     assert list(names["experts"])[:4] == [
         "experts[0,0:22]",
@@ -211,10 +211,10 @@ def test_what_holds_a_tensor_together_leaves_it_whole(arrays, rng):
     model = from_arrays({"a": arrays["a"]})
     plans = {"a": STORED}
     saliency = UserArrays(saliency={"a": np.abs(arrays["a"])})
-    assert block_names(model, plans, UserArrays(), MOST)
-    assert not block_names(model, plans, saliency, MOST)
-    assert not block_names(model, plans, UserArrays(), 0)
-    assert not block_names(model, plans, UserArrays(), arrays["a"].size // 3 + 1)
+    assert block_sizes(model, plans, UserArrays(), MOST)
+    assert not block_sizes(model, plans, saliency, MOST)
+    assert not block_sizes(model, plans, UserArrays(), 0)
+    assert not block_sizes(model, plans, UserArrays(), arrays["a"].size // 3 + 1)
 
 
 def test_a_weight_that_is_not_finite_is_named(arrays, tmp_path):

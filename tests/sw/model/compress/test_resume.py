@@ -71,6 +71,8 @@ def compressed(arrays, path, plan, *, stop=None, given=None, resume=True):
         made = compress_model(model, path, plans, store=store, **options)
     except _BreakError:
         return None, store
+    if store is not None:
+        store.remove()
     return made.tensors, store
 
 
