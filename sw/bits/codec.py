@@ -32,7 +32,8 @@ class IndexCodec:
     configure : (n_out, bus_bits, **wishes) -> config
         Parameters for what a user asks for, see :func:`xorloom.sw.index.choice.index_config`.
     pack : (mask, count, config) -> bytes, optional
-        Write the slices of a given mask as one stream of ``count`` weights.
+        Write the slices of a given mask, packed as ``unpack`` returns them, as one stream of
+        ``count`` weights.
     choose : (importance, counts, density, config, slices_per_stream, threads), optional
         Choose a mask for slices of importance: return it, and a stream for every count. A codec
         has either ``pack`` or ``choose``.

@@ -12,7 +12,7 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.bits.framing import split_streams
-from xorloom.sw.bits.gf2 import unpack_bool
+from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
 from xorloom.sw.bits.slices import put_slices, turned_bits
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
@@ -20,6 +20,7 @@ from xorloom.sw.tensors.orders import (
     beats,
     lanes,
     needs_transpose,
+    packed_beats,
     runs,
     slice_count,
     tensor_of,
@@ -92,7 +93,10 @@ def encode_index(
             f"the {config.codec} index chooses the mask and cannot keep a given one exactly: "
             "use the bitmap or entropy index"
         )
-    slices = beats(mask, order, config.n_out)
+    rows = pack_bool(mask, config.n_out // 64 + 2)[np.newaxis]
+    if needs_transpose(order) and mask.ndim > 1 and mask.size:
+        rows = turned_bits(rows, mask.shape[0], mask.size // mask.shape[0])
+    slices = packed_beats(rows[0], mask.size, order, config.n_out)
     parts = [
         pack(slices[first:end], count, config)
         for first, end, count in runs(mask.size, config.n_out, slices_per_stream)

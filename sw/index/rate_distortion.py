@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.byte_arrays import count_bytes, kept_bytes
 
 __all__ = [
     "Kept",
@@ -244,6 +245,6 @@ def binary_entropy(p: float) -> float:
 
 def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
     """Zero-order entropy of the kept codes, bits a kept weight."""
-    counts = np.bincount(codes[mask].reshape(-1), minlength=1)
+    counts = count_bytes(kept_bytes(codes, mask))
     p = counts[counts > 0] / max(1, counts.sum())
     return float(-(p * np.log2(p)).sum()) + 0.0

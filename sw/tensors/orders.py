@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.jit import njit
+from xorloom.sw.bits.slices import cut_plane
 
 __all__ = [
     "ORDERS",
@@ -147,42 +148,28 @@ def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
     return slices
 
 
-@njit(nogil=True, cache=True)
-def _pack_lanes(flat: np.ndarray, where: Lanes, packed: np.ndarray) -> None:
-    """Add the lanes of a strided order, which are runs of ``flat``, to :func:`packed_beats`."""
-    for lane in range(where.start.size):
-        start, length, turn = where.start[lane], where.length[lane], where.turn[lane]
-        bit = np.uint8(lane & 7)
-        run, to = flat[start : start + length], packed[lane >> 3]
-        for e in range(length - turn):
-            to[e] |= run[e + turn] << bit
-        for e in range(length - turn, length):
-            to[e] |= run[e + turn - length] << bit
-
-
-def packed_beats(flat: np.ndarray, order: str, n_out: int) -> np.ndarray:
-    """Cut a mask into slices, eight lanes to a byte.
+def packed_beats(bits: np.ndarray, weights: int, order: str, n_out: int) -> np.ndarray:
+    """Cut a packed mask into slices.
 
     Parameters
     ----------
-    flat : (weights,) bool
-        The mask as :func:`flatten` gives it for this order.
+    bits : (ceil(weights / 64) + ceil(n_out / 64) + 1 or more,) uint64
+        The mask in the order's own sequence, see :func:`flatten`; 0 behind the last weight.
+    weights : int
     order : str
     n_out : int
         Weights of a slice.
 
     Returns
     -------
-    (ceil(n_out / 8), slices) uint8
-        Bit b of ``[i, e]`` is lane 8 i + b of slice e; 0 where there is no weight.
+    (slices, ceil(n_out / 64)) uint64
+        0 where there is no weight.
     """
-    slices = slice_count(flat.size, n_out)
-    if order in ("row", "column"):
-        rows = np.zeros(slices * n_out, np.bool_)
-        rows[: flat.size] = flat
-        return np.packbits(rows.reshape(slices, n_out), axis=1, bitorder="little").T
-    packed = np.zeros((-(-n_out // 8), slices), np.uint8)
-    _pack_lanes(flat.view(np.uint8), lanes(order, flat.size, n_out), packed)
+    slices = slice_count(weights, n_out)
+    if order in ("row", "column") and n_out % 64 == 0:  # slices are whole words
+        return bits[: slices * n_out // 64].reshape(slices, n_out // 64)
+    packed = np.empty((slices, -(-n_out // 64)), np.uint64)
+    cut_plane(bits, lanes(order, weights, n_out), 0, packed)
     return packed
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from xorloom.sw.bits.byte_arrays import kept_bytes
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import ValueLayout
@@ -141,5 +142,5 @@ def content_crc32(mask: np.ndarray, codes: np.ndarray, levels: np.ndarray | None
     stream holds them: a tensor without weights has no stream.
     """
     packed = np.packbits(mask.reshape(-1), bitorder="little")
-    crc = zlib.crc32(codes[mask].tobytes(), zlib.crc32(packed.tobytes()))
+    crc = zlib.crc32(kept_bytes(codes, mask), zlib.crc32(packed))
     return crc if levels is None or not codes.size else zlib.crc32(levels.tobytes(), crc)
