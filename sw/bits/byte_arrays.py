@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from .gf2 import lowest_bit, pack_bool
 from .jit import njit
 
 __all__ = ["count_bytes", "kept_bytes"]
@@ -27,13 +28,15 @@ def count_bytes(data: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _take(data: np.ndarray, mask: np.ndarray, out: np.ndarray) -> int:
-    """Write the bytes that are kept, and count them; ``out`` has room for one more."""
+def _take(data: np.ndarray, words: np.ndarray, out: np.ndarray) -> None:
+    """Write the bytes whose bits are set in ``words``."""
     k = 0
-    for i in range(data.size):
-        out[k] = data[i]  # no branch: masks are hard to predict
-        k += np.int64(mask[i])
-    return k
+    for w in range(words.size):
+        rest = words[w]
+        while rest:
+            out[k] = data[np.uint64(w * 64) + lowest_bit(rest)]
+            rest &= rest - np.uint64(1)
+            k += 1
 
 
 def kept_bytes(data: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -48,6 +51,7 @@ def kept_bytes(data: np.ndarray, mask: np.ndarray) -> np.ndarray:
     -------
     (kept,) uint8
     """
-    out = np.empty(int(np.count_nonzero(mask)) + 1, np.uint8)
-    flat = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
-    return out[: _take(np.ascontiguousarray(data).reshape(-1), flat, out)]
+    words = pack_bool(mask, spare_words=0)
+    out = np.empty(int(np.bitwise_count(words).sum()), np.uint8)
+    _take(np.ascontiguousarray(data).reshape(-1), words, out)
+    return out
