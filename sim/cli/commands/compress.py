@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xorloom.sw.model.compress import CompressedModel
+    from xorloom.sw.model.metrics import TensorBits
     from xorloom.sw.model.verify import Verdict
+    from xorloom.sw.tensors.quantize import Quantized
 
 __all__ = ["COMMANDS", "compress"]
 
@@ -187,6 +189,10 @@ def compress(
     verify: Annotated[
         bool, typer.Option("--verify", help="Then decode the file and check it, as verify does.")
     ] = False,
+    tell_kept: Annotated[
+        bool,
+        typer.Option("--kept", help="Tell what chosen masks keep, beside bound and N:M patterns."),
+    ] = False,
     order: Annotated[
         str,
         typer.Option(
@@ -280,6 +286,11 @@ def compress(
     steps = sum(len(blocks.get(n, (n,))) * (1 + plan.waits) for n, plan in plans.items())
     store = UnitStore.beside(output) if resume else None
     kept = KeptReport(source.model)
+
+    def done(name: str, quantized: "Quantized", bits: "TensorBits") -> None:
+        if tell_kept and name in plans and plans[name].chooses:
+            kept(name, quantized, bits)
+
     with progress_bar("compress", steps) as step:
         made = compress_model(
             source.model,
@@ -291,7 +302,7 @@ def compress(
             block_weights=block_weights,
             store=store,
             progress=step,
-            done=lambda n, q, bits: kept(n, q, bits) if n in plans and plans[n].chooses else None,
+            done=done,
         )
     if store is not None and store.found:
         note(f"{store.folder}: {len(store.found)} of its tensors and blocks were done already")
