@@ -54,7 +54,7 @@ def found(config, gains, lanes, segment=4096, classes=None):
     slices = gains.shape[0]
     seeds = np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64)
     period = config.period if classes is not None else 0
-    search(gains, trellis, bits, NONE if classes is None else classes, period, segment, seeds)
+    search(gains, trellis, bits, NONE if classes is None else classes, period, segment, seeds, 0)
     return seeds
 
 
