@@ -143,14 +143,16 @@ def best_table(
             weights[c] = max(float(total), 1e-9)
         share_states(weights[:k], gains, shares[:k])
         cost = float(fixed + (UNIT_BITS * ((at + 1) // 2) if is_listed else 0))
-        need = 0
+        need = np.int64(0)
         for c in range(k):
-            moved, f = 0, shares[c]
-            while f << moved < states:
-                moved += 1
-            need = max(need, moved + np.int64(found[k - 1, c]))
+            size, f = np.int64(found[k - 1, c]), shares[c]
+            while f < states:
+                f <<= 1
+                size += 1
+            if size > need:
+                need = size
             if weights[c] >= 1:
-                cost += weights[c] * (found[k - 1, c] + np.log2(states / f))
+                cost += weights[c] * (found[k - 1, c] + np.log2(states / shares[c]))
         cost += lanes * need / 2
         if cost < best:
             best, chosen = cost, k

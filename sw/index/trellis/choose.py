@@ -151,9 +151,7 @@ class _Search:
             part = worth[first : first + self.size]
             rows = slice(first // config.period, -(-(first + len(part)) // config.period))
             own = max(0, min(part.size, self.live - first * config.n_out))
-            begin = max(0, min(int(len(part) * (1 - share)), len(part) - config.window))
-            if config.classes > 1:
-                begin -= begin % config.period
+            begin = self.begin(len(part), share)
             before = streams[first // self.size] if begin else None
             return search_stream(part, own, price, config, self.classes[rows], before, begin)
 
@@ -164,6 +162,11 @@ class _Search:
         if self.mask is None or miss < abs(self.found - self.wanted):
             self.streams, self.mask = tuple(stream for stream, _ in done), mask
         return mask
+
+    def begin(self, slices: int, share: float) -> int:
+        """Return where the last ``share`` of a stream begins, and at least a window's steps."""
+        begin = max(0, min(int(slices * (1 - share)), slices - self.config.window))
+        return begin - begin % self.config.period if self.config.classes > 1 else begin
 
     def classify(self, mask: np.ndarray) -> None:
         """Choose the lanes' classes for a mask; what was found with others does not count."""
@@ -189,19 +192,18 @@ class _Search:
         bool
             Whether the number is as near as a search would come.
         """
-        price, part = fit.price, 1.0
-        self.encode(price, self.importance)
-        for _ in range(_CORRECTIONS):
-            if abs(self.found - self.wanted) <= NEAR * self.wanted:
+        price, share, slices = fit.price, 1.0, min(self.size, self.importance.shape[0])
+        for _ in range(1 + _CORRECTIONS):
+            found = int(np.count_nonzero(self.encode(price, self.importance, share)))
+            if abs(found - self.wanted) <= NEAR * self.wanted:
                 return True
-            error = float(np.log(max(self.found, 0.5) / self.wanted))
-            share = max(abs(error) / _BEND, 1 / 8) if part == 1 else part
-            if share > 1 / 2:
-                share = 1.0
+            error = float(np.log(max(found, 0.5) / self.wanted))
+            if share == 1:
+                share = max(abs(error) / _BEND, 1 / 8)
+                share = 1 - self.begin(slices, share) / slices  # in whole periods
+                share = share if share <= 1 / 2 else 1.0
             price *= float(np.exp(-error / (SLOPE * share)))
-            part = share
-            self.encode(price, self.importance, share)
-        return abs(self.found - self.wanted) <= NEAR * self.wanted
+        return False
 
     def part_jump(self, fit: PriceSearch, width: float, turn: int) -> None:
         """Come nearer where the number jumps at a price: part of the weights get a lower one."""
@@ -354,5 +356,5 @@ def _fit_price(
     def keep(price: float) -> int:
         return int(np.count_nonzero(search_stream(sample, own, price, probe, classes)[1]))
 
-    near = max(NEAR, wanted**-0.5)  # a sample tells no more
+    near = NEAR if sample is importance else max(NEAR, wanted**-0.5)  # a sample tells no more
     return search_price(keep, wanted, price, slope, _TRIES, near)

@@ -272,7 +272,7 @@ def search(
             _step_tables(gains[e - begin, first[u] : first[u + 1]], tables, sums)
             _worth(patterns[u], tables, sums, lanes, worth)
             if t - start < window - 1:
-                oldest, old = 0, t - window + 1
+                oldest, old = np.int64(0), t - window + 1
                 if old >= 0:
                     oldest = np.int64(seeds[old >> 6] >> np.uint64(old & 63) & np.uint64(1))
                 _start(cur, new, worth, chosen[t % ring], oldest)

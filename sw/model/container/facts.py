@@ -142,5 +142,5 @@ def content_crc32(mask: np.ndarray, codes: np.ndarray, levels: np.ndarray | None
     stream holds them: a tensor without weights has no stream.
     """
     packed = np.packbits(mask.reshape(-1), bitorder="little")
-    crc = zlib.crc32(kept_bytes(codes, mask), zlib.crc32(packed))
+    crc = zlib.crc32(kept_bytes(codes, mask).tobytes(), zlib.crc32(packed.tobytes()))
     return crc if levels is None or not codes.size else zlib.crc32(levels.tobytes(), crc)
