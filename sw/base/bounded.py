@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders in the cache up to a size: those that were not used for longest leave first."""
+
+import contextlib
+import fcntl
+import os
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from .cache import remove
+from .errors import ConfigError
+
+__all__ = ["LIMIT", "Held", "hold", "limit_bytes", "trim"]
+
+LIMIT = "XORLOOM_SIMULATORS_MB"
+"""Environment variable with the limit in megabytes (1,000,000 bytes)."""
+_DEFAULT_MB = 1000
+_USE, _GONE = "use", ".gone"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Folder that no process removes while this object lives; its age is that of its last hold."""
+
+    folder: Path
+
+
+def limit_bytes() -> int:
+    """Return the limit, of the environment or the default.
+
+    Raises
+    ------
+    ConfigError
+        If the environment's is no number from 0 on.
+    """
+    text = os.environ.get(LIMIT) or str(_DEFAULT_MB)
+    if not text.isascii() or not text.isdigit():
+        raise ConfigError(f"{LIMIT} must be a whole number of megabytes, not {text!r}")
+    return int(text) * 1_000_000
+
+
+def _shared(root: Path) -> FileLock:
+    """Return the lock under which folders come, are held, and go; nobody keeps it for long."""
+    root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / "lock")
+
+
+def hold(root: Path, name: str) -> Held:
+    """Make the folder ``name`` in ``root`` if it is missing, and hold it."""
+    folder = root / name
+    with _shared(root):
+        folder.mkdir(exist_ok=True)
+        handle = os.open(folder / _USE, os.O_RDWR | os.O_CREAT, 0o666)
+        held = Held(folder)
+        weakref.finalize(held, os.close, handle)
+        os.utime(handle)
+        # Where a file system has no locks, trim gets none either, and removes nothing.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+    return held
+
+
+def _free(entry: Path) -> bool:
+    """Return whether nobody holds an entry; ask under the lock of the root only."""
+    if not entry.is_dir():
+        return True
+    try:
+        handle = os.open(entry / _USE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _size(entry: Path) -> int:
+    total = 0
+    for path in (entry, *entry.rglob("*")) if entry.is_dir() else (entry,):
+        with contextlib.suppress(OSError):  # a build removes its objects just now
+            total += path.lstat().st_size
+    return total
+
+
+def _last_use(entry: Path) -> int:
+    for path in (entry / _USE, entry):
+        with contextlib.suppress(OSError):
+            return path.lstat().st_mtime_ns
+    return 0
+
+
+def trim(root: Path, limit: int) -> None:
+    """Remove what was not used for longest from ``root``, until no more than ``limit`` bytes stay.
+
+    What is held stays, however old. Entries are counted without the lock, and leave under other
+    names first, so that nobody waits for the removal or finds half an entry.
+    """
+    entries = [path for path in root.iterdir() if path.name != "lock"]
+    sizes = {path: _size(path) for path in entries}
+    total = sum(sizes.values())
+    leaving = []
+    with _shared(root):
+        for entry in sorted(entries, key=_last_use):
+            if entry.name.startswith(_GONE):  # of a process that was killed
+                leaving.append(entry)
+            elif total > limit and entry.exists() and _free(entry):
+                gone = entry.with_name(f"{_GONE}-{os.getpid()}-{entry.name}")
+                entry.rename(gone)
+                leaving.append(gone)
+                total -= sizes[entry]
+    for gone in leaving:
+        with contextlib.suppress(OSError):  # another process removes it just now
+            remove(gone)
