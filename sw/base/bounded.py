@@ -4,13 +4,14 @@
 import contextlib
 import fcntl
 import os
+import secrets
+import shutil
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from .cache import remove
 from .errors import ConfigError
 
 __all__ = ["LIMIT", "Held", "hold", "limit_bytes", "trim"]
@@ -81,8 +82,9 @@ def _free(entry: Path) -> bool:
 
 
 def _size(entry: Path) -> int:
+    files = [entry, *(Path(at, name) for at, _, names in os.walk(entry) for name in names)]
     total = 0
-    for path in (entry, *entry.rglob("*")) if entry.is_dir() else (entry,):
+    for path in files:
         with contextlib.suppress(OSError):  # a build removes its objects just now
             total += path.lstat().st_size
     return total
@@ -110,10 +112,12 @@ def trim(root: Path, limit: int) -> None:
             if entry.name.startswith(_GONE):  # of a process that was killed
                 leaving.append(entry)
             elif total > limit and entry.exists() and _free(entry):
-                gone = entry.with_name(f"{_GONE}-{os.getpid()}-{entry.name}")
+                gone = entry.with_name(f"{_GONE}-{secrets.token_hex(8)}")
                 entry.rename(gone)
                 leaving.append(gone)
                 total -= sizes[entry]
     for gone in leaving:
-        with contextlib.suppress(OSError):  # another process removes it just now
-            remove(gone)
+        if gone.is_dir():
+            shutil.rmtree(gone, ignore_errors=True)  # another process may do the same
+        else:
+            gone.unlink(missing_ok=True)

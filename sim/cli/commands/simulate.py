@@ -92,8 +92,6 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Simulate generated Verilog on whole tensors: every bit checked, cycles beside the model."""
-    from xorloom.sim.simulate.cases import Case, iid_case, model_case
-    from xorloom.sim.simulate.decoder import simulate_case
     from xorloom.sim.simulate.waves.fst import check_waves
     from xorloom.sw.base.errors import ConfigError
 
@@ -135,6 +133,9 @@ def simulate(
     for option, given in (("--beats", beats is not None), ("--volume", volume)):
         if given:
             raise ConfigError(f"{option} does not go with --unit {unit}")
+    from xorloom.sim.simulate.cases import Case, iid_case, model_case
+    from xorloom.sim.simulate.decoder import simulate_case
+
     case: Case
     if model is not None:
         case = model_case(model, tensor or [], max_weights=max_weights)

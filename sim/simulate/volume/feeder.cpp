@@ -52,7 +52,8 @@ extern "C" struct Job {
 
 extern "C" struct Result {
   int64_t clock, first_read, last_beat;
-  uint64_t beats, fault, fault_packet, fault_beat, fault_user, fault_last, bus_cycles, reads, words, not_ready, idle;
+  uint64_t beats, fault, fault_packet, fault_beat, fault_user, fault_last;
+  uint64_t bus_cycles, reads, words, not_ready, idle;
   std::array<uint64_t, 4> waits;
 };
 

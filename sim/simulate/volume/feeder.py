@@ -70,7 +70,9 @@ class _Registers:
 
     def _access(self, write: bool, offset: int, value: int) -> int:
         word = c_uint32(value)
-        if self._library.feeder_access(self._feeder, int(write), c_uint32(offset), ctypes.byref(word)):
+        if self._library.feeder_access(
+            self._feeder, int(write), c_uint32(offset), ctypes.byref(word)
+        ):
             raise _Limit
         return word.value
 
@@ -98,8 +100,7 @@ def _finish(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _pauses(pattern: str, seed: int, limit: int) -> bytes:
-    """Return the sink's pauses, one byte a clock, to repeat; those that do not repeat, up to the
-    limit."""
+    """Return the sink's pauses, one byte a clock, to repeat; the random ones up to the limit."""
     found = stalls(pattern, seed)
     if found is None:
         return b""
@@ -176,9 +177,7 @@ def _fault(inputs: _Inputs, found: _Result, wrong: bytes, user: int) -> str:
     different = (int.from_bytes(wrong[:size], "little") ^ want) & care
     bit = (different & -different).bit_length() - 1
     one = want >> bit & 1
-    return (
-        f"{place} bit {bit}: expected {one}, got {1 - one} ({different.bit_count()} bits differ)"
-    )
+    return f"{place} bit {bit}: expected {one}, got {1 - one} ({different.bit_count()} bits differ)"
 
 
 def run_feeder(text: str, top: str, job: dict[str, Any], bus_bits: int) -> dict[str, Any]:

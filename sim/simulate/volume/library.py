@@ -45,21 +45,19 @@ def feeder_library(text: str, top: str, *, keeps: bool) -> tuple[ctypes.CDLL, He
         with as_file(feeder) as harness, shared_runtime(objects, "feeder", _FLAGS) as shared:
             (objects / "feeder.cpp").write_bytes(harness.read_bytes())
             more = os.environ | verilator_environment(text, **_FLAGS, **shared)
-            commands = (
-                ["verilator", "-cc", "--exe", "-Wno-fatal", "--x-initial", "unique"]
-                + ["--prefix", "Vtop", "--top-module", top, "-Mdir", ".", "-o", _PROGRAM]
-                + ["-CFLAGS", "-fPIC", *define, "-LDFLAGS", "-shared", str(source), "feeder.cpp"],
-                ["make", "-f", "Vtop.mk"],
-            )
+            verilator = "verilator -cc --exe -Wno-fatal --x-initial unique --prefix Vtop -Mdir ."
+            command = [*verilator.split(), "--top-module", top, "-o", _PROGRAM]
+            command += ["-CFLAGS", "-fPIC", *define, "-LDFLAGS", "-shared"]
+            commands = ([*command, str(source), "feeder.cpp"], ["make", "-f", "Vtop.mk"])
             with log.open("w") as output:
-                for command in commands:
+                for step in commands:
                     done = subprocess.run(
-                        command, cwd=objects, env=more, stdout=output, stderr=output, check=False
+                        step, cwd=objects, env=more, stdout=output, stderr=output, check=False
                     )
                     if done.returncode:
                         output.flush()
                         told = last_line(log)
-                        raise ToolError(f"{command[0]} failed: {told} (log: {log})")
+                        raise ToolError(f"{step[0]} failed: {told} (log: {log})")
 
     name = f"{top}-feeder-{key_of(text, top, keeps, feeder.read_text('utf-8'), _FLAGS)}"
     held = kept_program(name, top, text, _PROGRAM, make)

@@ -85,8 +85,9 @@ def test_bus_counts_payload_and_cycles() -> None:
 
 
 @pytest.mark.build
+@pytest.mark.parametrize("volume", [False, True])
 @pytest.mark.parametrize("what", ["bit", "beat", "user", "keep"])
-def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bus_reports_a_mismatch(what: str, volume: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     packet_of = packets_module.packet_of
 
     def corrupted(*given: Any, **how: Any) -> tuple[Packet, int]:
@@ -101,7 +102,7 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
         return replace(packet, **{what: 7}), bits
 
     monkeypatch.setattr(packets_module, "packet_of", corrupted)
-    told = decode(streams()[1:])
+    told = decode(streams()[1:], volume=volume)
     assert isinstance(told, str)
     if what == "bit":
         assert told.startswith("stream 0: beat 2 bit 10: expected ")
@@ -117,19 +118,21 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.build
-def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("volume", [False, True])
+def test_bus_reports_the_decoders_fault(volume: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(streams()[1])
     packet = packets_module.packet_of(bytes(data), FORM, BeatLayout(128, 2))
     data[16] ^= 1  # of the CRC
     monkeypatch.setattr(packets_module, "packet_of", lambda *_, **__: packet)
-    told = decode([bytes(data)])
+    told = decode([bytes(data)], volume=volume)
     assert isinstance(told, str)
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")
 
 
 @pytest.mark.build
-def test_bus_gives_up_a_decoder_that_does_not_end() -> None:
-    told = decode(streams()[1:], sink="x")
+@pytest.mark.parametrize("volume", [False, True])
+def test_bus_gives_up_a_decoder_that_does_not_end(volume: bool) -> None:
+    told = decode(streams()[1:], sink="x", volume=volume)
     assert isinstance(told, str)
     assert re.fullmatch(r"no end after 2\d{4} clocks and 0 beats", told)
 
