@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders in the cache up to a size: those that were not used for longest leave first."""
 
-import contextlib
 import fcntl
 import os
 import secrets
 import shutil
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from .errors import ConfigError
 
@@ -19,7 +18,7 @@ __all__ = ["LIMIT", "Held", "hold", "limit_bytes", "trim"]
 LIMIT = "XORLOOM_SIMULATORS_MB"
 """Environment variable with the limit in megabytes (1,000,000 bytes)."""
 _DEFAULT_MB = 1000
-_USE, _GONE = "use", ".gone"
+_LOCK, _USE, _GONE = "lock", "use", ".gone"
 
 
 @dataclass(frozen=True)
@@ -43,23 +42,30 @@ def limit_bytes() -> int:
     return int(text) * 1_000_000
 
 
-def _shared(root: Path) -> FileLock:
-    """Return the lock under which folders come, are held, and go; nobody keeps it for long."""
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Take the lock under which folders come, are held, and go; nobody keeps it for long."""
     root.mkdir(parents=True, exist_ok=True)
-    return FileLock(root / "lock")
+    handle = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # Where a file system has no locks, nothing is free, and nothing goes.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def hold(root: Path, name: str) -> Held:
     """Make the folder ``name`` in ``root`` if it is missing, and hold it."""
     folder = root / name
-    with _shared(root):
+    with _alone(root):
         folder.mkdir(exist_ok=True)
         handle = os.open(folder / _USE, os.O_RDWR | os.O_CREAT, 0o666)
         held = Held(folder)
         weakref.finalize(held, os.close, handle)
         os.utime(handle)
-        # Where a file system has no locks, trim gets none either, and removes nothing.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_SH)
     return held
 
@@ -85,14 +91,14 @@ def _size(entry: Path) -> int:
     files = [entry, *(Path(at, name) for at, _, names in os.walk(entry) for name in names)]
     total = 0
     for path in files:
-        with contextlib.suppress(OSError):  # a build removes its objects just now
+        with suppress(OSError):  # a build removes its objects just now
             total += path.lstat().st_size
     return total
 
 
 def _last_use(entry: Path) -> int:
     for path in (entry / _USE, entry):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             return path.lstat().st_mtime_ns
     return 0
 
@@ -103,11 +109,11 @@ def trim(root: Path, limit: int) -> None:
     What is held stays, however old. Entries are counted without the lock, and leave under other
     names first, so that nobody waits for the removal or finds half an entry.
     """
-    entries = [path for path in root.iterdir() if path.name != "lock"]
+    entries = [path for path in root.iterdir() if path.name != _LOCK]
     sizes = {path: _size(path) for path in entries}
     total = sum(sizes.values())
     leaving = []
-    with _shared(root):
+    with _alone(root):
         for entry in sorted(entries, key=_last_use):
             if entry.name.startswith(_GONE):  # of a process that was killed
                 leaving.append(entry)

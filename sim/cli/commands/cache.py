@@ -2,7 +2,7 @@
 """Command ``cache``: what is kept between runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from xorloom.sim.cli.console.output import Json, print_json, print_table
@@ -26,7 +26,7 @@ def cache(
 
     if clear and size:
         raise ConfigError("give --clear or --size, not both")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "what": what,
             "folder": str(folder),

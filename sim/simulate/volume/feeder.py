@@ -16,7 +16,6 @@ from xorloom.hw.ip.driver.driver import DecoderFault, Driver
 from xorloom.sim.bandwidth.presets import CAUSES
 from xorloom.sim.bandwidth.presets import memory as memory_named
 from xorloom.sim.simulate.result import stalls
-from xorloom.sw.base.errors import ToolError
 
 from .library import feeder_library
 
@@ -58,7 +57,7 @@ class _Result(ctypes.Structure):
     ]
 
 
-class _Limit(Exception):
+class _LimitError(Exception):
     """The run took too many clocks."""
 
 
@@ -73,7 +72,7 @@ class _Registers:
         if self._library.feeder_access(
             self._feeder, int(write), c_uint32(offset), ctypes.byref(word)
         ):
-            raise _Limit
+            raise _LimitError
         return word.value
 
     async def read(self, offset: int) -> int:
@@ -87,7 +86,7 @@ class _Registers:
     async def interrupt(self) -> None:
         """Return when the interrupt line is 1."""
         if self._library.feeder_interrupt(self._feeder):
-            raise _Limit
+            raise _LimitError
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:
@@ -209,11 +208,12 @@ def run_feeder(text: str, top: str, job: dict[str, Any], bus_bits: int) -> dict[
     try:
         registers = _Registers(library, feeder)
         driver = Driver(registers, interrupt=registers.interrupt)
-        failure, counters = "", {}
+        counters: dict[str, int] = {}
         try:
             failure = _decodes(library, feeder, driver, job["descriptors"])
-            counters = {} if failure else _finish(driver.counters())
-        except _Limit:
+            if not failure:
+                counters = _finish(driver.counters())
+        except _LimitError:
             library.feeder_report(feeder, ctypes.byref(found))
             failure = f"no end after {job['limit']} clocks and {found.beats} beats"
         library.feeder_report(feeder, ctypes.byref(found))
@@ -252,7 +252,7 @@ def _decodes(
     except DecoderFault as fault:
         return str(fault)
     if library.feeder_settle(feeder):
-        raise _Limit
+        raise _LimitError
     if library.feeder_offers(feeder, 20):
         return "the decoder offers data after its last stream"
     return ""

@@ -90,7 +90,6 @@ def test_trim_removes_nothing_where_nobody_can_lock(
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(bounded.fcntl, "flock", refuse)
-    monkeypatch.setattr(bounded, "FileLock", lambda path: threading.Lock())
     entry(tmp_path, "a", 1)
     trim(tmp_path, 0)
     assert names(tmp_path) == ["a"]
