@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulation of decoders with their read master on a memory model: bit-exact, cycles measured."""
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,15 @@ from typing import Any
 
 from xorloom.hw.units import kept_unit
 from xorloom.sim.bandwidth.presets import memory as memory_named
+from xorloom.sim.simulate.verilator.feeder import run_feeder
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import BEATS, BeatLayout
 
 from .packets import Packet, packets_of, whole_care
+from .result import stalls
 from .runner import build, run
-from .volume.feeder import run_feeder
 
 __all__ = [
     "DECODER",
@@ -202,6 +204,15 @@ def simulate_bus(
     )
 
 
+def _pauses(pattern: str, seed: int, limit: int) -> bytes:
+    """Return a pattern's pauses, one byte a clock, to repeat; the random ones up to the limit."""
+    found = stalls(pattern, seed)
+    if found is None:
+        return b""
+    period = 8 if pattern == "slow" else limit if pattern in ("random", "bursts") else len(pattern)
+    return bytes(itertools.islice(found, period))
+
+
 def run_job(
     text: str,
     top: str,
@@ -227,7 +238,7 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "image").write_bytes(b"".join(streams))
-        more = {
+        more: dict[str, Any] = {
             "image": str(folder / "image"),
             "base": _BASE,
             "descriptors": descriptors,
@@ -236,7 +247,8 @@ def run_job(
             "limit": round(4 * words / share + 16 * beats_due) + 20_000,
         }
         if volume:
-            found = run_feeder(text, top, job | more, bus_bits)
+            pauses = _pauses(job["sink"], job["seed"], more["limit"])
+            found = run_feeder(text, top, job | more, bus_bits, pauses)
         else:
             found = run(
                 build(text, top, simulator=simulator, waves=waves_to is not None),

@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xorloom.sim.simulate.waves.names import StateNames, state_names
-from xorloom.sw.base.bounded import Held
-from xorloom.sw.base.cache import cache_folder
-from xorloom.sw.base.errors import ConfigError, ToolError
-
-from .builds import (
+from xorloom.sim.simulate.verilator.builds import (
     environment,
     kept_program,
     key_of,
@@ -25,6 +20,10 @@ from .builds import (
     shared_runtime,
     verilator_environment,
 )
+from xorloom.sim.simulate.waves.names import StateNames, state_names
+from xorloom.sw.base.bounded import Held
+from xorloom.sw.base.cache import cache_folder
+from xorloom.sw.base.errors import ConfigError, ToolError
 
 __all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run"]
 

@@ -15,7 +15,6 @@ from typing import Any
 from xorloom.hw.ip.driver.driver import DecoderFault, Driver
 from xorloom.sim.bandwidth.presets import CAUSES
 from xorloom.sim.bandwidth.presets import memory as memory_named
-from xorloom.sim.simulate.result import stalls
 
 from .library import feeder_library
 
@@ -98,15 +97,6 @@ def _finish(work: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError
 
 
-def _pauses(pattern: str, seed: int, limit: int) -> bytes:
-    """Return the sink's pauses, one byte a clock, to repeat; the random ones up to the limit."""
-    found = stalls(pattern, seed)
-    if found is None:
-        return b""
-    period = 8 if pattern == "slow" else limit if pattern in ("random", "bursts") else len(pattern)
-    return bytes(itertools.islice(found, period))
-
-
 def _words(values: Sequence[int]) -> Any:
     return (c_uint64 * len(values))(*values)
 
@@ -114,7 +104,7 @@ def _words(values: Sequence[int]) -> Any:
 class _Inputs:
     """Job in memory; what the pointers point at lives as long as this."""
 
-    def __init__(self, job: dict[str, Any], bus_bits: int) -> None:
+    def __init__(self, job: dict[str, Any], bus_bits: int, pauses: bytes) -> None:
         size = job["beat_bytes"]
         keep_bytes = -(-size // 8)
         image = Path(job["image"]).read_bytes()
@@ -123,7 +113,6 @@ class _Inputs:
         self.expected = b"".join(parts)
         self.size, self.keep_bytes = size, keep_bytes
         self.packets = packets
-        pauses = _pauses(job["sink"], job["seed"], job["limit"])
 
         def masks(name: str, width: int) -> bytes:
             return b"".join(int(packet[name], 16).to_bytes(width, "little") for packet in packets)
@@ -179,7 +168,9 @@ def _fault(inputs: _Inputs, found: _Result, wrong: bytes, user: int) -> str:
     return f"{place} bit {bit}: expected {one}, got {1 - one} ({different.bit_count()} bits differ)"
 
 
-def run_feeder(text: str, top: str, job: dict[str, Any], bus_bits: int) -> dict[str, Any]:
+def run_feeder(
+    text: str, top: str, job: dict[str, Any], bus_bits: int, pauses: bytes
+) -> dict[str, Any]:
     """Run a job of :func:`xorloom.sim.testbenches.bus.decodes_from_memory` on the IP block.
 
     Parameters
@@ -189,6 +180,8 @@ def run_feeder(text: str, top: str, job: dict[str, Any], bus_bits: int) -> dict[
     job : dict
         As the testbench reads it.
     bus_bits : int
+    pauses : bytes
+        Of the sink, one byte per clock, 1 where it waits; repeated. Empty: it never waits.
 
     Returns
     -------
@@ -201,7 +194,7 @@ def run_feeder(text: str, top: str, job: dict[str, Any], bus_bits: int) -> dict[
         If Verilator is missing or the build fails.
     """
     library, held = feeder_library(text, top, keeps=job["keeps"])
-    inputs = _Inputs(job, bus_bits)
+    inputs = _Inputs(job, bus_bits, pauses)
     library.feeder_new.restype = library.feeder_wrong.restype = c_void_p
     feeder = c_void_p(library.feeder_new(ctypes.byref(inputs.job)))
     found = _Result()

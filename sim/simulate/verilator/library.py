@@ -7,15 +7,16 @@ import subprocess
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from xorloom.sim.simulate.builds import (
+from xorloom.sw.base.bounded import Held
+from xorloom.sw.base.errors import ToolError
+
+from .builds import (
     kept_program,
     key_of,
     last_line,
     shared_runtime,
     verilator_environment,
 )
-from xorloom.sw.base.bounded import Held
-from xorloom.sw.base.errors import ToolError
 
 __all__ = ["feeder_library"]
 

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Testbench in C++ for whole models."""
