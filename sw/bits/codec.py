@@ -44,7 +44,7 @@ class IndexCodec:
         most; exact of codecs with a rate.
     order_bits : (packed, weights, slices_per_stream, config) -> float, optional
         About how many bits a given mask takes in the order of ``packed``, which
-        :func:`xorloom.sw.tensors.orders.packed_beats` gave; ``None``: as many in every order.
+        :func:`xorloom.sw.bits.slices.packed_beats` gave; ``None``: as many in every order.
     trial : config -> config
         Quicker parameters that judge an order as well.
     """

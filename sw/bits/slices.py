@@ -12,7 +12,15 @@ from .gf2 import get_bits, put_bits
 from .jit import njit
 from .transpose import transpose
 
-__all__ = ["cut_plane", "cut_slices", "pack_planes", "put_lanes", "put_slices", "turned_bits"]
+__all__ = [
+    "cut_plane",
+    "cut_slices",
+    "pack_planes",
+    "packed_beats",
+    "put_lanes",
+    "put_slices",
+    "turned_bits",
+]
 
 _BLOCK = 64
 
@@ -110,6 +118,29 @@ def cut_plane(bits: np.ndarray, where: Any, first: int, out: np.ndarray) -> None
             transpose(lanes, np.uint64(at))
             for k in range(count):
                 out[base + k, w] = lanes[at + k]
+
+
+def packed_beats(bits: np.ndarray, slices: int, n_out: int, where: Any) -> np.ndarray:
+    """Cut a packed mask into slices.
+
+    Parameters
+    ----------
+    bits : (ceil(weights / 64) + ceil(n_out / 64) + 1 or more,) uint64
+        The mask in the order's own sequence; 0 behind the last weight.
+    slices : int
+    n_out : int
+        Weights of a slice.
+
+    Returns
+    -------
+    (slices, ceil(n_out / 64)) uint64
+        0 where there is no weight.
+    """
+    if where.step > 1 and n_out % 64 == 0:  # slices are whole words
+        return bits[: slices * n_out // 64].reshape(slices, n_out // 64)
+    packed = np.empty((slices, -(-n_out // 64)), np.uint64)
+    cut_plane(bits, where, 0, packed)
+    return packed
 
 
 @njit(nogil=True, cache=True)

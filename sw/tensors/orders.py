@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.jit import njit
-from xorloom.sw.bits.slices import cut_plane
 
 __all__ = [
     "ORDERS",
@@ -25,7 +24,6 @@ __all__ = [
     "flatten",
     "lanes",
     "needs_transpose",
-    "packed_beats",
     "put_beats",
     "runs",
     "slice_count",
@@ -146,31 +144,6 @@ def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
     slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
     beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
     return slices
-
-
-def packed_beats(bits: np.ndarray, weights: int, order: str, n_out: int) -> np.ndarray:
-    """Cut a packed mask into slices.
-
-    Parameters
-    ----------
-    bits : (ceil(weights / 64) + ceil(n_out / 64) + 1 or more,) uint64
-        The mask in the order's own sequence, see :func:`flatten`; 0 behind the last weight.
-    weights : int
-    order : str
-    n_out : int
-        Weights of a slice.
-
-    Returns
-    -------
-    (slices, ceil(n_out / 64)) uint64
-        0 where there is no weight.
-    """
-    slices = slice_count(weights, n_out)
-    if order in ("row", "column") and n_out % 64 == 0:  # slices are whole words
-        return bits[: slices * n_out // 64].reshape(slices, n_out // 64)
-    packed = np.empty((slices, -(-n_out // 64)), np.uint64)
-    cut_plane(bits, lanes(order, weights, n_out), 0, packed)
-    return packed
 
 
 def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sw.bits.slices import packed_beats
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.tensors.orders import needs_transpose, packed_beats
+from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
 
 from .geometry import geometry
 from .rates import STUCK_CHUNKS, model_chunks
@@ -28,7 +29,7 @@ _CLOSE = 1.05
 
 IndexBits = Callable[[np.ndarray, int, int], float]
 """Bits of the index in an order: ``(packed, weights, slices_per_stream) -> bits``; ``packed`` is
-what :func:`xorloom.sw.tensors.orders.packed_beats` gives."""
+what :func:`xorloom.sw.bits.slices.packed_beats` gives."""
 
 
 def default_targets(config: WindowConfig) -> tuple[int, int]:
@@ -96,7 +97,7 @@ def rank_orders(
     ----------
     bits : mapping of bool to (words,) uint64
         The packed mask in row-major order, and under ``True`` that of the transposed matrix, with
-        as many words as :func:`xorloom.sw.tensors.orders.packed_beats` reads.
+        as many words as :func:`xorloom.sw.bits.slices.packed_beats` reads.
     weights : int
     targets : (int, int)
         Live unknowns that the rate control aims for, and those at a stream's end.
@@ -106,7 +107,9 @@ def rank_orders(
     shape = geometry(config)
 
     def cost(name: str) -> OrderCost:
-        packed = packed_beats(bits[needs_transpose(name)], weights, name, config.n_out // planes)
+        lane_count = config.n_out // planes
+        where, slices = lanes(name, weights, lane_count), slice_count(weights, lane_count)
+        packed = packed_beats(bits[needs_transpose(name)], slices, lane_count, where)
         kept = np.bitwise_count(packed).sum(axis=1, dtype=np.int64) * planes
         value = 0.0
         for first in range(0, kept.size, slices_per_stream):

@@ -266,3 +266,27 @@ def test_blocks_of_other_dtypes_and_names_in_the_way_are_refused(arrays, tmp_pat
     rewrite(path, lambda manifest: manifest.update(joined={"small": manifest["joined"]["a"]}))
     with pytest.raises(FormatError, match="tensor 'small' is in the way"):
         read_container(path)
+
+
+def test_blocks_of_a_tensor_stay_in_one_shard(arrays, tmp_path):
+    """Whatever the shards' size: too small for any tensor, or such that blocks come behind it."""
+    model, plans = from_arrays(arrays), dict.fromkeys(("a", "experts"), STORED)
+    one = tmp_path / "one.safetensors"
+    compress_model(model, one, plans, block_weights=MOST)
+    wanted, counts = read_container(one), set()
+    for most in (1, 2500, 4000, 6000, 1 << 20):
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        out = folder / "m.safetensors"
+        compress_model(model, out, plans, block_weights=MOST, shard_bytes=most)
+        container = read_container(folder)
+        assert container.order == wanted.order
+        assert container.joined == wanted.joined
+        assert all(verdict.ok for verdict in verify_model(container))
+        for info in container.joined.values():
+            assert len({container.label(block).split(": ")[0] for block in info.blocks}) == 1
+        with open_file(one) as whole, open_file(folder) as parts:
+            for name in arrays:
+                np.testing.assert_array_equal(whole[name], parts[name])
+        counts.add(len(list(folder.glob("*.safetensors"))))
+    assert counts >= {1, 4}
