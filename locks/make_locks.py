@@ -21,6 +21,8 @@ UNLOCKED = {"torch"}
 _LINUX = re.compile(r"-(any|manylinux\S*_(x86_64|aarch64))\.whl$")
 _OTHER_PYTHONS = re.compile(r"-(pp|graalpy|cp3\d+-cp3\d+t-)")
 """PyPy, GraalPy, and CPython without its global lock, for which Numba is not made."""
+_BROWSER = re.compile(r" ; (sys_platform != 'emscripten'|platform_machine != 'wasm32')$", re.M)
+"""Markers that are always true on Linux: one package in two locks must read alike."""
 
 
 def extras(project: dict[str, Any]) -> dict[str, list[str]]:
@@ -40,7 +42,7 @@ def resolve(output: Path, *words: object) -> str:
     command += ["--only-binary", ":all:", "--no-header", "--no-annotate", "--no-emit-index-url"]
     command += ["--no-emit-find-links", "--quiet", "-o", output, *words]
     subprocess.run(list(map(str, command)), check=True)
-    return output.read_text(encoding="utf-8")
+    return _BROWSER.sub("", output.read_text(encoding="utf-8"))
 
 
 def wheels(pylock: str) -> dict[tuple[str, str], dict[str, str]]:

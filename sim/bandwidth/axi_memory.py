@@ -11,12 +11,9 @@ from typing import Any
 
 from cocotb.triggers import RisingEdge
 
-from .presets import Memory
+from .presets import CAUSES, Memory
 
-__all__ = ["CAUSES", "AxiMemory"]
-
-CAUSES = ("latency", "refresh", "row", "rate")
-"""Causes for which the memory offers nothing although a read waits."""
+__all__ = ["AxiMemory"]
 
 _OKAY, _DECERR = 0, 3
 _ROUNDING = 1e-6
@@ -73,14 +70,7 @@ class AxiMemory:
         self._port, self._clock = port, clock
         self._image, self._base, self._queue = image, base, queue
         self._bytes = len(port("rdata")) // 8
-        words_per_us = memory.peak_bytes_per_us / self._bytes
-        self._rate = min(1.0, words_per_us / clock_mhz)
-        self._start = memory.start_ns / 1000 * clock_mhz
-        self._refresh = memory.refresh_ns / 1000 * clock_mhz
-        self._refresh_every = memory.refresh_every_ns / 1000 * clock_mhz
-        self._row_bytes = 0 if memory.interleaved else memory.row_bytes
-        self._row_miss = memory.row_miss_ns / 1000 * clock_mhz
-        self._one_command = not memory.row_bytes and memory.start_ns > 0
+        self._timing = memory.timing(clock_mhz, self._bytes)
         self.waits = dict.fromkeys(CAUSES, 0)
         self.beats = self.reads = self.not_ready = 0
         self._first: int | None = None
@@ -116,13 +106,14 @@ class AxiMemory:
     async def run(self) -> None:
         """Serve for ever; start it while the reader is in reset."""
         port, edge, width = self._port, RisingEdge(self._clock), self._bytes
+        timing = self._timing
         arvalid, arready, araddr, arlen = map(port, ("arvalid", "arready", "araddr", "arlen"))
         rvalid, rready, rdata, rlast, rresp = map(
             port, ("rvalid", "rready", "rdata", "rlast", "rresp")
         )
         reads: deque[_Burst] = deque()
         now, row = 0, -1
-        next_refresh = self._refresh_every
+        next_refresh = timing.refresh_every
         refresh = miss = credit = 0.0
         offers, driven, accepts, cause = False, False, True, ""
         drives = (-1, -1)  # rlast and rresp as they stand
@@ -140,15 +131,15 @@ class AxiMemory:
                 self.waits[cause] += 1
             if accepts and arvalid.value:
                 address = int(araddr.value) // width * width
-                reads.append(_Burst(address, int(arlen.value) + 1, now + self._start))
+                reads.append(_Burst(address, int(arlen.value) + 1, now + timing.start))
                 self.reads += 1
                 if self._first is None:
                     self._first = now
             # Share of this cycle in which the pins can move data.
             share, cause = 1.0, ""
             if next_refresh and now >= next_refresh:
-                next_refresh += self._refresh_every
-                refresh += self._refresh
+                next_refresh += timing.refresh_every
+                refresh += timing.refresh
             if refresh > 0:
                 spent = min(refresh, share)
                 refresh, share, cause = refresh - spent, share - spent, "refresh"
@@ -156,13 +147,13 @@ class AxiMemory:
                 read = reads[0]
                 if read.ready_at > now:
                     share, cause = 0.0, cause or "latency"
-                elif self._row_bytes and read.address // self._row_bytes != row:
-                    miss += self._row_miss if row >= 0 else 0.0
-                    row = read.address // self._row_bytes
+                elif timing.row_bytes and read.address // timing.row_bytes != row:
+                    miss += timing.row_miss if row >= 0 else 0.0
+                    row = read.address // timing.row_bytes
                 if miss > 0 and share > 0:
                     spent = min(miss, share)
                     miss, share, cause = miss - spent, share - spent, cause or "row"
-                credit += self._rate * share
+                credit += timing.rate * share
                 if not offers and credit >= 1 - _ROUNDING:
                     credit -= 1
                     data, response = self._word(read.address)
@@ -176,9 +167,9 @@ class AxiMemory:
                     offers = True
                     if last:
                         reads.popleft()
-                        if self._one_command and reads:
+                        if timing.one_command and reads:
                             follows = reads[0].address == read.address
-                            reads[0].ready_at = now if follows else now + self._start
+                            reads[0].ready_at = now if follows else now + timing.start
                 credit = min(credit, 1.0)
                 cause = "" if offers else cause or "rate"
             elif not offers:

@@ -14,15 +14,45 @@ from typing import Any
 from xorloom.sw.base.errors import ConfigError
 
 __all__ = [
+    "CAUSES",
     "IDEAL",
     "MEMORIES",
     "Memory",
+    "MemoryTiming",
     "ModelCycles",
     "bandwidth_rows",
     "baseline_bits",
     "memory",
     "model_cycles",
 ]
+
+
+CAUSES = ("latency", "refresh", "row", "rate")
+"""Causes for which a memory offers nothing although a read waits."""
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """Times of a memory behind a bus, in the bus's clock cycles.
+
+    Parameters
+    ----------
+    rate : float
+        Most words per cycle.
+    start, refresh, refresh_every, row_miss : float
+    row_bytes : int
+        0 where the controller opens rows ahead, or there are none.
+    one_command : bool
+        Flash: one read at a time.
+    """
+
+    rate: float
+    start: float
+    refresh: float
+    refresh_every: float
+    row_miss: float
+    row_bytes: int
+    one_command: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +120,17 @@ class Memory:
         """
         words_per_us = self.peak_bytes_per_us * self.row_share() / (bus_bits / 8)
         return min(1.0, words_per_us / clock_mhz) * self.refresh_share
+
+    def timing(self, clock_mhz: float, bus_bytes: int) -> MemoryTiming:
+        """Return the times that testbenches count."""
+        ns = ("start_ns", "refresh_ns", "refresh_every_ns", "row_miss_ns")
+        times = {name[:-3]: getattr(self, name) / 1000 * clock_mhz for name in ns}
+        return MemoryTiming(
+            **times,
+            rate=min(1.0, self.peak_bytes_per_us / bus_bytes / clock_mhz),
+            row_bytes=0 if self.interleaved else self.row_bytes,
+            one_command=not self.row_bytes and self.start_ns > 0,
+        )
 
     def stall_pattern(self, clock_mhz: float, bus_bits: int) -> str:
         """Return one refresh interval, to repeat: per clock ``.`` (a word may move) or ``x``.

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
 
-from .bench import accuracy as cli_bench
+from .bench import peers as cli_bench
 from .commands import bandwidth as cli_bandwidth
 from .commands import boards as cli_boards
 from .commands import cache as cli_cache

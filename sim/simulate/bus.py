@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulation of decoders with their read master on a memory model: bit-exact, cycles measured."""
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from typing import Any
 
 from xorloom.hw.units import kept_unit
 from xorloom.sim.bandwidth.presets import memory as memory_named
+from xorloom.sim.simulate.verilator.feeder import run_feeder
+from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import BEATS, BeatLayout
 
 from .packets import Packet, packets_of, whole_care
+from .result import stalls
 from .runner import build, run
 
 __all__ = [
@@ -120,6 +124,7 @@ def simulate_bus(
     simulator: str = "verilator",
     outstanding: int = 4,
     max_burst: int = 256,
+    volume: bool = False,
     waves_to: Path | None = None,
     waves_cycles: int | None = None,
 ) -> BusResult | str:
@@ -140,13 +145,16 @@ def simulate_bus(
         Of bus and decoder.
     sink : str
         Stall pattern of the consumer, see
-        :func:`xorloom.sim.testbenches.agents.bench.stalls`.
+        :func:`xorloom.sim.simulate.result.stalls`.
     golden : bool, optional
         See :func:`xorloom.sim.simulate.packets.packet_of`.
     simulator : str
         ``verilator`` or ``icarus``.
     outstanding, max_burst : int
         Of the read master.
+    volume : bool
+        Use the testbench in C++, which takes longer to build and finds the same, faster; without
+        waves, with Verilator only.
     waves_to, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
 
@@ -158,12 +166,15 @@ def simulate_bus(
     Raises
     ------
     ConfigError
-        If the memory is unknown, or the configurations do not fit together.
+        If the memory is unknown, the configurations do not fit together, or ``volume`` does not go
+        with the rest.
     FormatError
         If a stream is not for this decoder.
     ToolError
         If the simulator is missing or crashes.
     """
+    if volume and (waves_to is not None or simulator != "verilator"):
+        raise ConfigError("the testbench in C++ runs in verilator, and writes no waveform")
     layout = BeatLayout(value.n_out, planes, levels, beats)
     packets, payload_bits = packets_of(streams, value, indexes, layout, golden=golden)
     text = decoder_top(value, tuple(indexes), planes, levels, beats, outstanding, max_burst)
@@ -187,9 +198,19 @@ def simulate_bus(
         job,
         bus_bits=value.bus_bits,
         payload_bits=payload_bits,
+        volume=volume,
         waves_to=waves_to,
         waves_cycles=waves_cycles,
     )
+
+
+def _pauses(pattern: str, seed: int, limit: int) -> bytes:
+    """Return a pattern's pauses, one byte a clock, to repeat; the random ones up to the limit."""
+    found = stalls(pattern, seed)
+    if found is None:
+        return b""
+    period = 8 if pattern == "slow" else limit if pattern in ("random", "bursts") else len(pattern)
+    return bytes(itertools.islice(found, period))
 
 
 def run_job(
@@ -201,13 +222,13 @@ def run_job(
     *,
     bus_bits: int,
     payload_bits: int,
+    volume: bool = False,
     waves_to: Path | None = None,
     waves_cycles: int | None = None,
 ) -> BusResult | str:
     """Put streams and expected beats into files, run the testbench, and return what it measured."""
     share = memory_named(job["memory"]).words_per_cycle(job["clock_mhz"], bus_bits)
     simulator = job.get("simulator", "verilator")
-    built = build(text, top, simulator=simulator, waves=waves_to is not None)
     words = sum(map(len, streams)) * 8 // bus_bits
     at, descriptors = _BASE, []
     for data in streams:
@@ -217,7 +238,7 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         (folder / "image").write_bytes(b"".join(streams))
-        more = {
+        more: dict[str, Any] = {
             "image": str(folder / "image"),
             "base": _BASE,
             "descriptors": descriptors,
@@ -225,14 +246,18 @@ def run_job(
             # Many times the cycles of memory and beats: enough for the slowest pattern of stalls.
             "limit": round(4 * words / share + 16 * beats_due) + 20_000,
         }
-        found = run(
-            built,
-            "xorloom.sim.testbenches.bus",
-            "decodes_from_memory",
-            job | more,
-            waves_to=waves_to,
-            waves_cycles=waves_cycles,
-        )
+        if volume:
+            pauses = _pauses(job["sink"], job["seed"], more["limit"])
+            found = run_feeder(text, top, job | more, bus_bits, pauses)
+        else:
+            found = run(
+                build(text, top, simulator=simulator, waves=waves_to is not None),
+                "xorloom.sim.testbenches.bus",
+                "decodes_from_memory",
+                job | more,
+                waves_to=waves_to,
+                waves_cycles=waves_cycles,
+            )
     if "failure" in found:
         return str(found["failure"])
     counts = found["memory"]

@@ -78,7 +78,7 @@ def simulate_streams(
     levels : bool
         Of the direct codec: the decoder puts out levels, 8 bits for each weight.
     source, sink : str
-        Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
+        Stall patterns, see :func:`xorloom.sim.simulate.result.stalls`.
     reset_after : sequence of int
         Before the run, for each number: start the first stream, and reset after so many clocks.
     waves_to, waves_cycles

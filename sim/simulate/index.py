@@ -65,7 +65,7 @@ def simulate_index(
     verilog : GeneratedVerilog, optional
         Generated from ``config`` if not given.
     source, sink : str
-        Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
+        Stall patterns, see :func:`xorloom.sim.simulate.result.stalls`.
     waves_to, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
 

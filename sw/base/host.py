@@ -10,12 +10,9 @@ killed: the next writer in that folder removes what has none.
 
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 import tempfile
-import time
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .outputs import target_of
+from .partial import lock, named, new_name, sweep
 
 __all__ = [
     "replaced",
@@ -33,12 +31,6 @@ __all__ = [
     "write_all",
     "write_whole",
 ]
-
-_PREFIX, _SUFFIX = ".xorloom-", ".partial"
-_HOST = f"{zlib.crc32(os.uname().nodename.encode()):08x}"
-_STALE_S = 24 * 3600
-"""Age from which a file of another host's that nobody has locked counts as left behind: a network
-file system may keep the locks of each host to itself."""
 
 
 def threads_default() -> int:
@@ -63,7 +55,7 @@ def replaced_all(*paths: Path) -> Iterator[tuple[IO[bytes], ...]]:
         partials = [stack.enter_context(_partial(path)) for path in paths]
         yield tuple(partial.file for partial in partials)
         for partial in partials:
-            with _named(partial.path):
+            with named(partial.path):
                 partial.file.flush()
                 os.fsync(partial.file.fileno())
         _publish(partials)
@@ -89,7 +81,7 @@ def spool_beside(path: Path) -> Iterator[IO[bytes]]:
     """
     target = target_of(path)
     with ExitStack() as stack:
-        with _named(path):
+        with named(path):
             unnamed = stack.enter_context(tempfile.TemporaryFile(dir=target.parent, buffering=0))
             raw = _Named(os.dup(unnamed.fileno()), "r+b", path)
         yield stack.enter_context(BufferedRandom(raw))
@@ -121,7 +113,7 @@ class _Named(FileIO):
         self._path = path
 
     def write(self, data: Any) -> int:
-        with _named(self._path):
+        with named(self._path):
             return super().write(data)
 
 
@@ -139,8 +131,8 @@ class _Partial:
 def _partial(path: Path) -> Iterator[_Partial]:
     """Make a file beside the target; it goes unless it is renamed."""
     target = target_of(path)
-    _sweep(target.parent)
-    with _named(path):
+    sweep(target.parent)
+    with named(path):
         name, handle = _create(target.parent)
     try:
         with BufferedWriter(_Named(handle, "wb", path)) as file:
@@ -151,25 +143,15 @@ def _partial(path: Path) -> Iterator[_Partial]:
         name.unlink(missing_ok=True)
 
 
-def _new_name(folder: Path) -> Path:
-    return folder / f"{_PREFIX}{_HOST}-{secrets.token_hex(8)}{_SUFFIX}"
-
-
 def _create(folder: Path) -> tuple[Path, int]:
     """Create and lock a file that was not there; return its name and handle."""
     while True:
-        name = _new_name(folder)
+        name = new_name(folder)
         handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-        _lock(handle)
+        lock(handle)
         if os.fstat(handle).st_nlink:
             return name, handle
         os.close(handle)  # swept away between the two calls
-
-
-def _lock(handle: int, kind: int = fcntl.LOCK_EX) -> None:
-    # Where a file system has no locks, a sweep gets none either, and removes nothing.
-    with suppress(OSError):
-        fcntl.flock(handle, kind)
 
 
 def _take_after(handle: int, old: os.stat_result) -> None:
@@ -180,32 +162,6 @@ def _take_after(handle: int, old: os.stat_result) -> None:
     os.fchmod(handle, stat.S_IMODE(old.st_mode) & 0o777)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder: files of ours that nobody has locked.
-
-    A process number would say less: another host or container may write here, and numbers come
-    again.
-    """
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
-                with suppress(OSError):
-                    _remove_if_left(Path(entry.path))
-
-
-def _remove_if_left(name: Path) -> None:
-    handle = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        facts = os.fstat(handle)
-        own_host = name.name.startswith(f"{_PREFIX}{_HOST}-")
-        stale = own_host or time.time() - facts.st_mtime > _STALE_S
-        if stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid() and stale:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            name.unlink()
-    finally:
-        os.close(handle)
-
-
 def _publish(partials: Sequence[_Partial]) -> None:
     """Rename files to their places, all or none."""
     with ExitStack() as stack:
@@ -213,7 +169,7 @@ def _publish(partials: Sequence[_Partial]) -> None:
         done: list[tuple[Path, Path | None]] = []
         try:
             for partial, kept in zip(partials, [*old, None], strict=True):
-                with _named(partial.path):
+                with named(partial.path):
                     partial.name.replace(partial.target)
                 done.append((partial.target, kept))
         except BaseException:
@@ -228,7 +184,7 @@ def _publish(partials: Sequence[_Partial]) -> None:
 @contextmanager
 def _kept(partial: _Partial) -> Iterator[Path | None]:
     """Keep an old file under a second name until all new ones are in their places."""
-    with _named(partial.path):
+    with named(partial.path):
         name, handle = _second_name(partial.target)
     try:
         yield name
@@ -246,8 +202,8 @@ def _second_name(target: Path) -> tuple[Path | None, int]:
         except FileNotFoundError:
             return None, -1
         # Before it has the name that a sweep looks for. Who else has a lock on it keeps sweeps off.
-        _lock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        name = _new_name(target.parent)
+        lock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        name = new_name(target.parent)
         with suppress(FileNotFoundError):  # another writer has replaced it meanwhile
             try:
                 os.link(target, name)
@@ -267,13 +223,3 @@ def _copy(target: Path) -> tuple[Path, int]:
     shutil.copyfile(target, name)
     shutil.copystat(target, name)
     return name, handle
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Name in an error the file that the user asked for."""
-    try:
-        yield
-    except OSError as error:
-        text = f"cannot write {path}: {os.strerror(error.errno or 0)}"
-        raise OSError(error.errno, text) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import ConfigError
 
-__all__ = ["check_outputs", "check_outside", "target_of"]
+__all__ = ["check_outputs", "check_outside", "folder_target", "target_of"]
 
 _LINKS = 40
 """Links that the kernel follows in one name."""
@@ -54,6 +54,22 @@ def target_of(path: Path) -> Path:
             raise _error(path, errno.EACCES, "it is write-protected", "")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _error(path, errno.EACCES, os.strerror(errno.EACCES), _hint(path))
+    return target
+
+
+def folder_target(path: Path) -> Path:
+    """Return the folder that is made for ``path``, or what is there already: what it links to.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written to; names ``path``.
+    """
+    target = Path(os.path.realpath(path))
+    found = _stat(target)
+    if found is None and not target.parent.is_dir():
+        raise _error(path, errno.ENOENT, os.strerror(errno.ENOENT), _hint(path))
+    _check_folder(path, target)
     return target
 
 

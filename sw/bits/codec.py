@@ -32,7 +32,8 @@ class IndexCodec:
     configure : (n_out, bus_bits, **wishes) -> config
         Parameters for what a user asks for, see :func:`xorloom.sw.index.choice.index_config`.
     pack : (mask, count, config) -> bytes, optional
-        Write the slices of a given mask as one stream of ``count`` weights.
+        Write the slices of a given mask, packed as ``unpack`` returns them, as one stream of
+        ``count`` weights.
     choose : (importance, counts, density, config, slices_per_stream, threads), optional
         Choose a mask for slices of importance: return it, and a stream for every count. A codec
         has either ``pack`` or ``choose``.
@@ -43,7 +44,7 @@ class IndexCodec:
         most; exact of codecs with a rate.
     order_bits : (packed, weights, slices_per_stream, config) -> float, optional
         About how many bits a given mask takes in the order of ``packed``, which
-        :func:`xorloom.sw.tensors.orders.packed_beats` gave; ``None``: as many in every order.
+        :func:`xorloom.sw.bits.slices.packed_beats` gave; ``None``: as many in every order.
     trial : config -> config
         Quicker parameters that judge an order as well.
     """

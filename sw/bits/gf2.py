@@ -25,6 +25,7 @@ __all__ = [
     "put_bits",
     "unpack_bool",
     "unpack_planes",
+    "unpack_rows",
 ]
 
 
@@ -139,6 +140,12 @@ def pack_rows(bits: np.ndarray) -> np.ndarray:
     packed = np.packbits(bits, axis=1, bitorder="little")
     words.view(np.uint8)[:, : packed.shape[1]] = packed
     return words
+
+
+def unpack_rows(words: np.ndarray, n: int) -> np.ndarray:
+    """Undo :func:`pack_rows`: the first ``n`` bits of each row, a boolean array (rows, n)."""
+    packed = np.ascontiguousarray(words).view(np.uint8)
+    return np.unpackbits(packed, axis=1, count=n, bitorder="little").view(np.bool_)
 
 
 def unpack_bool(words: np.ndarray, count: int) -> np.ndarray:

@@ -12,7 +12,15 @@ from .gf2 import get_bits, put_bits
 from .jit import njit
 from .transpose import transpose
 
-__all__ = ["cut_slices", "pack_planes", "put_lanes", "put_slices", "turned_bits"]
+__all__ = [
+    "cut_plane",
+    "cut_slices",
+    "pack_planes",
+    "packed_beats",
+    "put_lanes",
+    "put_slices",
+    "turned_bits",
+]
 
 _BLOCK = 64
 
@@ -79,6 +87,60 @@ def _cut_rows(
             turned[k] = get_bits(bits, np.uint64((first + k) * per_slice + group)) & _low(n)
         transpose(turned, np.uint64(0))
         lanes[group : group + n] = turned[:n]
+
+
+@njit(nogil=True, cache=True)
+def cut_plane(bits: np.ndarray, where: Any, first: int, out: np.ndarray) -> None:
+    """Cut slices of one plane out of a packed tensor.
+
+    Parameters
+    ----------
+    bits : (words,) uint64
+        In the order's own sequence of weights, 0 behind the last one for the length of a slice.
+    where
+        Places of the lanes.
+    first : int
+        Number of the first slice.
+    out : (slices, ceil(lanes / 64)) uint64, out
+        Packed slices; 0 where there is no weight.
+    """
+    per_slice, n_words = where.start.size, out.shape[1]
+    turned, lanes = np.empty(_BLOCK, np.uint64), np.zeros(_BLOCK * n_words, np.uint64)
+    for base in range(0, out.shape[0], _BLOCK):
+        count = min(_BLOCK, out.shape[0] - base)
+        lanes[per_slice:] = 0
+        if where.step == 1:
+            _cut_runs(bits, where, first + base, count, lanes)
+        else:
+            _cut_rows(bits, per_slice, first + base, count, turned, lanes)
+        for w in range(n_words):
+            at = _BLOCK * w
+            transpose(lanes, np.uint64(at))
+            for k in range(count):
+                out[base + k, w] = lanes[at + k]
+
+
+def packed_beats(bits: np.ndarray, slices: int, n_out: int, where: Any) -> np.ndarray:
+    """Cut a packed mask into slices.
+
+    Parameters
+    ----------
+    bits : (ceil(weights / 64) + ceil(n_out / 64) + 1 or more,) uint64
+        The mask in the order's own sequence; 0 behind the last weight.
+    slices : int
+    n_out : int
+        Weights of a slice.
+
+    Returns
+    -------
+    (slices, ceil(n_out / 64)) uint64
+        0 where there is no weight.
+    """
+    if where.step > 1 and n_out % 64 == 0:  # slices are whole words
+        return bits[: slices * n_out // 64].reshape(slices, n_out // 64)
+    packed = np.empty((slices, -(-n_out // 64)), np.uint64)
+    cut_plane(bits, where, 0, packed)
+    return packed
 
 
 @njit(nogil=True, cache=True)

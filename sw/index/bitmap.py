@@ -5,7 +5,7 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words, frame_payload, unframe_payload
-from xorloom.sw.bits.gf2 import pack_bool, pack_rows, unpack_bool
+from xorloom.sw.bits.gf2 import pack_bool, pack_rows, unpack_bool, unpack_rows
 from xorloom.sw.spec.index_config import BitmapConfig
 from xorloom.sw.spec.layout import Header
 
@@ -20,11 +20,23 @@ def pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
     CapacityError
         If there are 2**32 weights or more.
     """
+    return _frame(pack_bool(mask.reshape(-1)[:count], spare_words=0), count, config)
+
+
+def _pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
+    """Write a mask whose slices are packed."""
+    if config.n_out % 64:
+        return pack(unpack_rows(mask, config.n_out), count, config)
+    return _frame(mask, count, config)
+
+
+def _frame(bits: np.ndarray, count: int, config: BitmapConfig) -> bytes:
+    """Write packed bits, of which those behind the first ``count`` are 0."""
     if count >= 1 << 32:
         raise CapacityError(f"bitmap of {count} weights does not fit 32 bits: split the tensor")
     words = -(-count // config.bus_bits)
-    packed = pack_bool(mask.reshape(-1)[:count], spare_words=8)
-    payload = packed.view(np.uint8)[: words * config.bus_bytes].tobytes()
+    size = words * config.bus_bytes
+    payload = bits.reshape(-1).view(np.uint8)[:size].tobytes().ljust(size, b"\0")
     return frame_payload(Header(config.kind, count, 0, words), payload, config.bus_bytes)
 
 
@@ -71,5 +83,5 @@ def _unpack(data: bytes, count: int, config: BitmapConfig, where: str) -> np.nda
 
 
 CODEC = IndexCodec(
-    pack=pack, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+    pack=_pack, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
 )

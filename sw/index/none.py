@@ -30,9 +30,14 @@ def pack(mask: np.ndarray, count: int, config: NoneConfig) -> bytes:
     ConfigError
         If the mask prunes a weight.
     """
+    return _pack(pack_rows(mask), count, config)
+
+
+def _pack(mask: np.ndarray, count: int, config: NoneConfig) -> bytes:
+    """Write the stream of a mask whose slices are packed."""
     if count >= 1 << 32:
         raise CapacityError(f"count of {count} weights does not fit 32 bits: split the tensor")
-    pruned = count - int(np.count_nonzero(mask.reshape(-1)[:count]))
+    pruned = count - int(np.bitwise_count(mask).sum())
     if pruned:
         raise ConfigError(
             f"index none keeps every weight, but the mask prunes {pruned} of {count}: use the "
@@ -88,5 +93,5 @@ def _unpack(data: bytes, count: int, config: NoneConfig, where: str) -> np.ndarr
 
 
 CODEC = IndexCodec(
-    pack=pack, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
+    pack=_pack, unpack=_unpack, due=_due, configure=_configure, stream_bits=_stream_bits
 )

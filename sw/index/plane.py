@@ -12,8 +12,8 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.bits.framing import split_streams
-from xorloom.sw.bits.gf2 import unpack_bool
-from xorloom.sw.bits.slices import put_slices, turned_bits
+from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
+from xorloom.sw.bits.slices import packed_beats, put_slices, turned_bits
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
 from xorloom.sw.tensors.orders import (
@@ -92,7 +92,11 @@ def encode_index(
             f"the {config.codec} index chooses the mask and cannot keep a given one exactly: "
             "use the bitmap or entropy index"
         )
-    slices = beats(mask, order, config.n_out)
+    rows = pack_bool(mask, config.n_out // 64 + 2)[np.newaxis]
+    if needs_transpose(order) and mask.ndim > 1 and mask.size:
+        rows = turned_bits(rows, mask.shape[0], mask.size // mask.shape[0])
+    count, where = slice_count(mask.size, config.n_out), lanes(order, mask.size, config.n_out)
+    slices = packed_beats(rows[0], count, config.n_out, where)
     parts = [
         pack(slices[first:end], count, config)
         for first, end, count in runs(mask.size, config.n_out, slices_per_stream)
@@ -103,7 +107,7 @@ def encode_index(
 def order_bits(config: IndexConfig) -> Callable[[np.ndarray, int, int], float] | None:
     """Return the function that tells what a given mask costs in an order.
 
-    Its arguments are the mask as :func:`xorloom.sw.tensors.orders.packed_beats` packs it, the
+    Its arguments are the mask as :func:`xorloom.sw.bits.slices.packed_beats` packs it, the
     number of weights, and the slices of all streams but the last. ``None`` if all orders cost the
     same.
     """

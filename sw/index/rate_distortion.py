@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.byte_arrays import count_bytes, kept_bytes
 
 __all__ = [
     "Kept",
     "binary_entropy",
     "code_entropy",
     "kept_share",
+    "nm_energy",
+    "nm_index_bits",
     "nm_mask",
     "nm_share",
     "rate_bound",
@@ -53,15 +56,6 @@ class Kept:
     energy_total: float
 
 
-def _of_top(values: np.ndarray, mask: np.ndarray) -> float:
-    count = int(np.count_nonzero(mask))
-    if not count:
-        return 1.0
-    flat = values.reshape(-1)
-    top = np.partition(flat, flat.size - count)[flat.size - count :].sum(dtype=np.float64)
-    return float(flat[mask.reshape(-1)].sum(dtype=np.float64) / top) if top else 1.0
-
-
 def kept_share(weights: np.ndarray, mask: np.ndarray) -> Kept:
     """Measure a mask against the ideal one of its density.
 
@@ -77,15 +71,23 @@ def kept_share(weights: np.ndarray, mask: np.ndarray) -> Kept:
     """
     if weights.shape != mask.shape:
         raise ConfigError(f"mask is {mask.shape}, must be {weights.shape} like the weights")
-    magnitude = np.abs(weights)
-    energy = np.square(magnitude, dtype=np.float64)
-    total = float(energy.sum())
+    magnitude = np.abs(weights).reshape(-1)
+    kept = magnitude[mask.reshape(-1)]
+    top = magnitude.size - kept.size
+    largest = np.partition(magnitude, top)[top:] if kept.size else kept
+    total = float(np.square(magnitude, dtype=np.float64).sum())
+    energy = float(np.square(kept, dtype=np.float64).sum())
     return Kept(
-        float(np.count_nonzero(mask)) / max(1, mask.size),
-        _of_top(magnitude, mask),
-        _of_top(energy, mask),
-        float(energy[mask].sum()) / total if total else 1.0,
+        kept.size / max(1, mask.size),
+        _share(float(kept.sum(dtype=np.float64)), float(largest.sum(dtype=np.float64))),
+        _share(energy, float(np.square(largest, dtype=np.float64).sum())),
+        _share(energy, total),
     )
+
+
+def _share(part: float, of: float) -> float:
+    """Return a share, 1 of nothing."""
+    return part / of if of else 1.0
 
 
 def _bins(importance: np.ndarray) -> np.ndarray:
@@ -103,10 +105,13 @@ def _entropy(p: np.ndarray) -> np.ndarray:
     return -inner * np.log2(inner) - (1 - inner) * np.log2(1 - inner)
 
 
-def _keep(bins: np.ndarray, slope: float, density: float) -> np.ndarray:
-    """Return P(keep) of every group, its mean being the density."""
+def _keep(bins: np.ndarray, slope: float, density: float, start: float) -> tuple[np.ndarray, float]:
+    """Return P(keep) of every group, its mean being the density, and the ``a`` that makes it so.
+
+    ``start`` is where to look for ``a`` first.
+    """
     low, high = -slope * float(bins[-1]) - 60.0, 60.0
-    middle = (low + high) / 2
+    middle = min(max(start, low), high)
     for _ in range(_STEPS):  # Newton's method, or halving where it leaves the interval
         p = 1 / (1 + np.exp(-np.clip(slope * bins + middle, -700, 700)))
         over = float(p.mean()) - density
@@ -116,24 +121,34 @@ def _keep(bins: np.ndarray, slope: float, density: float) -> np.ndarray:
         middle -= over / max(float((p * (1 - p)).mean()), 1e-300)
         if not low < middle < high:
             middle = (low + high) / 2
-    return p
+    return p, middle
 
 
 def _solve(bins: np.ndarray, density: float, rate: float | None, kept: float) -> np.ndarray:
     """Return P(keep) at a rate, or at a share of the ideal mask's importance."""
-    ideal = _ideal(bins, density)
-    low, high = 0.0, 1e4
-    p = np.full(bins.size, density)
+    if rate is not None and rate <= 0:
+        return np.full(bins.size, density)
+    ideal = _ideal(bins, density) or 1.0
+    low, high = 0.0, math.inf
+    below, above, side = -1.0, 0.0, 0
+    start = math.log(density / (1 - density))
+    slope = 1.0
     for _ in range(_STEPS):
-        slope = (low + high) / 2 if high < 1e4 else max(1.0, 2 * low)
-        p = _keep(bins, slope, density)
-        if rate is None:
-            below = float((p * bins).mean()) < kept * ideal
-        else:
-            below = _rate(p, density) < rate
-        low, high = (slope, high) if below else (low, slope)
-        if low >= 1e4:
+        p, start = _keep(bins, slope, density, start)
+        found = float((p * bins).mean()) / ideal if rate is None else _rate(p, density)
+        miss = found - (kept if rate is None else rate)
+        if abs(miss) < 1e-13 or high - low < 1e-12 * low or low >= 1e4:
             break
+        # False position; an end that stays counts half (Dowell and Jarratt 1971, "Illinois").
+        if miss < 0:
+            low, below = slope, miss
+            above, side = (above / 2 if side < 0 else above), -1
+        else:
+            high, above = slope, miss
+            below, side = (below / 2 if side > 0 else below), 1
+        slope = 2 * low
+        if high < math.inf:
+            slope = (low * above - high * below) / (above - below)
     return p
 
 
@@ -227,8 +242,20 @@ def nm_mask(weights: np.ndarray, n: int, m: int) -> tuple[np.ndarray, float]:
     chosen = np.zeros(groups.shape, np.bool_)
     np.put_along_axis(chosen, order, True, axis=1)
     mask[:whole] = chosen.reshape(-1)
-    bits = math.ceil(math.log2(math.comb(m, n))) / m
-    return mask.reshape(weights.shape), bits
+    return mask.reshape(weights.shape), nm_index_bits(n, m)
+
+
+def nm_index_bits(n: int, m: int) -> float:
+    """Return the index bits per weight of ``n`` of every ``m``, in whole bits per group."""
+    return math.ceil(math.log2(math.comb(m, n))) / m
+
+
+def nm_energy(energy: np.ndarray, n: int, m: int) -> float:
+    """Return the sum of the energies (weights,) that the mask of :func:`nm_mask` keeps."""
+    whole = energy.size // m * m
+    groups = energy[:whole].reshape(-1, m)
+    top = groups.max(axis=1) if n == 1 else np.partition(groups, m - n, axis=1)[:, m - n :]
+    return float(top.sum() + energy[whole:].sum())
 
 
 def nm_share(weights: np.ndarray, n: int, m: int) -> tuple[Kept, float]:
@@ -244,6 +271,6 @@ def binary_entropy(p: float) -> float:
 
 def code_entropy(codes: np.ndarray, mask: np.ndarray) -> float:
     """Zero-order entropy of the kept codes, bits a kept weight."""
-    counts = np.bincount(codes[mask].reshape(-1), minlength=1)
+    counts = count_bytes(kept_bytes(codes, mask))
     p = counts[counts > 0] / max(1, counts.sum())
     return float(-(p * np.log2(p)).sum()) + 0.0

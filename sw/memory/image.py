@@ -214,7 +214,7 @@ def weight_formats(container: Container, names: Iterable[str] = ()) -> dict[str,
         value, index = info.decoder.value, info.decoder.index
         if not value.has_layouts:
             raise ConfigError(
-                f"{container.path}: {name}: the block codec has no weight streams: compress with "
+                f"{container.label(name)}: the block codec has no weight streams: compress with "
                 "--value window, or name other tensors with --tensor"
             )
         forms[name] = WeightFormat(value, info.planes, index)
@@ -305,7 +305,7 @@ def _region(
     container: Container, form: WeightFormat, name: str, offset: int
 ) -> tuple[bytes, Region]:
     """Join one tensor's streams."""
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     data, _ = join_tensor(container.raw(name + STREAM), container.raw(name + INDEX), form, where)
     if len(data) > _LENGTH_MAX:
         raise CapacityError(f"{where}: weight streams of {len(data)} bytes: a region has 32 bits")

@@ -108,7 +108,7 @@ def decode_tensor(container: Container, name: str) -> Quantized:
         As :func:`decode_planes`.
     """
     info = container.tensor(name)
-    value, where = info.decoder.value, f"{container.path}: {name}"
+    value, where = info.decoder.value, container.label(name)
     streams, kept = _read(container, name)
     mask = unpack_bool(kept, math.prod(info.shape)).reshape(info.shape)
     with _damaged(where):
@@ -139,7 +139,7 @@ def decode_planes(container: Container, name: str) -> tuple[np.ndarray, np.ndarr
         If its data is damaged.
     """
     info = container.tensor(name)
-    value, where = info.decoder.value, f"{container.path}: {name}"
+    value, where = info.decoder.value, container.label(name)
     streams, mask = _read(container, name)
     weights = math.prod(info.shape)
     mask = mask[: -(-weights // 64)]
@@ -171,7 +171,7 @@ def _read(container: Container, name: str) -> tuple[Any, np.ndarray]:
     """
     info = container.tensor(name)
     container.check_weights()
-    value, layout, where = info.decoder.value, info.layout, f"{container.path}: {name}"
+    value, layout, where = info.decoder.value, info.layout, container.label(name)
     weights = math.prod(info.shape)
     with _damaged(where):
         streams = read_value(

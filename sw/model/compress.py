@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole models: one walk over the tensors that prunes, quantizes, encodes and writes each.
 
-Several threads do so, each with a tensor of its own, and the tensors are written in the model's
-order. Memory holds one tensor for each thread, a few that are encoded and wait for their turn, and
-the sample of a search; what passes through is copied piece by piece. Nothing is decoded.
+Several threads do so, each with a tensor of its own, or a block of a large one, and what they make
+is written in the model's order. Memory holds one tensor or block for each thread, a few that are
+encoded and wait for their turn, and the sample of a search; what passes through is copied piece by
+piece. Nothing is decoded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from xorloom.sw.base.errors import CapacityError, ConfigError, check_range
+import numpy as np
+from xorloom.sw.base.errors import ConfigError, check_range
 from xorloom.sw.base.host import spool_beside, threads_default
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.base.workers import in_order
-from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
-from xorloom.sw.spec.index_config import IndexConfig
-from xorloom.sw.spec.weight_format import Decoder, index_for
+from xorloom.sw.spec.config import ValueConfig
+from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized, stored_quantizer
 from xorloom.sw.tensors.safetensors_file import dtype_name
-from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for
 
 from .codec import encode_tensor
 from .container import (
@@ -38,15 +38,29 @@ from .container import (
     write_container,
 )
 from .metrics import TensorBits, TensorReport
+from .metrics.joined import joined_report
 from .plan.given import UserArrays
 from .plan.selection import select
 from .plan.spec import CompressSpec, TensorPlan
-from .prepare import Part, PutAside, bias_of, corrected, part_maker, wanted_count
+from .prepare import (
+    BLOCK_WEIGHTS,
+    Part,
+    PutAside,
+    UnitStore,
+    biases_of,
+    corrected,
+    cut_model,
+    decoders_of,
+    global_cuts,
+    naming_errors,
+    part_maker,
+    unit_key,
+)
 
 __all__ = ["CompressedModel", "compress_model"]
 
 _JOBS_MAX = 1 << 10
-_Stored = dict[str, StoredTensor]
+_Encoded = tuple[str, TensorReport, dict[str, StoredTensor]]
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,9 @@ def compress_model(
     given: UserArrays | None = None,
     base: Container | None = None,
     jobs: int | None = None,
+    block_weights: int = BLOCK_WEIGHTS,
+    store: UnitStore | None = None,
+    shard_bytes: int | None = None,
     progress: Progress = no_progress,
     done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
 ) -> CompressedModel:
@@ -119,13 +136,21 @@ def compress_model(
         Compressed file that ``model`` is the rest of, see
         :func:`xorloom.sw.model.plan.source.open_source`: what it holds compressed is copied.
     jobs : int, optional
-        Threads, at most one for each tensor; what is left of them goes to work within large
-        tensors. All available cores by default; the file is the same.
+        Threads, at most one for each tensor or block; what is left of them goes to work within
+        large tensors. All available cores by default; the file is the same.
+    block_weights : int
+        Most weights of a row block: tensors of much more are cut, see
+        :func:`xorloom.sw.model.prepare.blocks.block_places`. 0: none is.
+    store : UnitStore, optional
+        Where encoded tensors and blocks are kept; those that are there are taken. To be removed
+        when the output is where it should be.
+    shard_bytes : int, optional
+        See :func:`xorloom.sw.model.container.writer.write_container`; one file by default.
     progress : callable
-        Called with a stage, ``search`` or ``encode``, and a name for every tensor in it.
+        Called with a stage, ``search`` or ``encode``, and a name for every tensor or block in it.
     done : callable
-        Called with every encoded tensor and its bits, for reports that need mask or codes: by the
-        thread that encoded it, so in any order but with one job.
+        Called with every encoded tensor or block and its bits, for reports that need mask or codes:
+        by the thread that encoded it, so in any order but with one job; not with those of a store.
 
     Raises
     ------
@@ -142,38 +167,73 @@ def compress_model(
         plans = dict.fromkeys(names, plans)
     plans = given.planned(plans)
     given.check(model, plans)
-    part_of = part_maker(model, plans, given)
-    biases = _biases(model, plans, given)
-    order = list(base.order if base else model)
-    owners = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in plans]
-    threads = _shares([model[name].size for name in owners], jobs)
+    whole = plans
+    cut = cut_model(model, plans, given, check_range("block_weights", block_weights, 0, 1 << 32))
+    plans, given = cut.plans, cut.given
+    metadata, ties = (getattr(base or model, key, {}) for key in ("metadata", "ties"))
+    order = [block for name in (base.order if base else model) for block in cut.names(name)]
+    model = cut.model
+    cuts = {**cut.cuts, **global_cuts(model, plans, given)}
+    part_of = part_maker(model, plans, given, cuts)
+    biases = biases_of(model, plans, given)
+    units = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in plans]
+    threads = _shares([model[name].size for name in units], jobs)
+    owners = cut.owners
     reports: dict[str, TensorReport] = {}
+    found_reports: dict[str, TensorReport] = {}
+    joined = {**(base.joined if base else {}), **cut.joined}
 
-    def made(name: str, decoder: Decoder, threads: int) -> tuple[str, TensorReport, _Stored]:
-        """Encode a tensor; return it, and its bias if that changes."""
+    def made(name: str, decoder: Decoder, threads: int) -> _Encoded:
+        """Encode a tensor, or take it out of the store; with its bias, if that changes."""
         dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
-        with _naming(model[name]):
+        own_biases = [bias for bias, owner in biases.items() if owner == name]
+        with naming_errors(model[name]):
+            key = None
+            if store is not None:
+                changed, cut_of = [model[bias] for bias in own_biases], cuts.get(name)
+                key = unit_key(model[name], plans[name], decoder, given, cut_of, changed)
+                kept = store.take(name, key)
+                if kept is not None:
+                    facts = kept[1][name].facts
+                    assert isinstance(facts, CompressedTensor)
+                    report = TensorReport.from_facts(kept[0], plans[name], facts.decoder)
+                    return name, report, kept[1]
             part = part_of(name, threads)
             stored, report = _encode(model[name], part, plans[name], decoder, dtype, threads)
             found = {name: stored}
-            for bias in (bias for bias, owner in biases.items() if owner == name):
-                found[bias] = _corrected(model, name, bias, part.quantized, plans[name], given)
+            for bias in own_biases:
+                assert given.calibration is not None
+                array = corrected(model, name, bias, part.quantized, plans[name], given.calibration)
+                parts = {"": (model[bias].dtype, array.shape, array.tobytes())}
+                found[bias] = StoredTensor(bias, parts)
                 note = "its bias takes up the mean of the outputs' error"
                 report = replace(report, notes=(*report.notes, note))
+            if name in owners and report.error is not None:
+                squares = np.square(model[name].weights(), dtype=np.float64)
+                report = replace(report, energy=float(squares.sum()))
         done(name, part.quantized, report.bits)
+        if store is not None:
+            store.keep(name, key, report.to_facts(), found)
         return name, report, found
 
-    def tensors(encoded: Iterator[tuple[str, TensorReport, _Stored]]) -> Iterator[StoredTensor]:
-        ready: _Stored = {}  # a matrix waits if its bias comes first
+    def tensors(encoded: Iterator[_Encoded]) -> Iterator[StoredTensor]:
+        ready: dict[str, StoredTensor] = {}  # a matrix waits if its bias comes first
         for name in order:
             if biases.get(name, name) in plans:
                 if name not in ready:
                     owner, reports[owner], found = next(encoded)
                     ready |= found
                     progress("encode", owner)
+                if name in cut.last:
+                    owner = cut.last[name]
+                    blocks = [reports[block] for block in cut.names(owner)]
+                    found_reports[owner] = joined_report(cut, owner, whole[owner], blocks)
+                    joined[owner] = replace(cut.joined[owner], error=found_reports[owner].error)
+                elif name in reports and name not in owners:
+                    found_reports[name] = reports[name]
                 yield ready.pop(name)
             elif base is not None:
-                yield base.stored(name)
+                yield from map(base.stored, base.blocks(name) or (name,))
             else:
                 yield _untouched(model[name])
 
@@ -182,16 +242,21 @@ def compress_model(
         if any(plan.waits for plan in plans.values()):
             aside = PutAside(part_of, stack.enter_context(spool_beside(out)))
             part_of = aside.take
-        decoders = _decoders(model, plans, given, aside, jobs, progress)
+        decoders = decoders_of(model, plans, given, aside, jobs, progress)
         tasks = [
             partial(made, name, decoders[name], share)
-            for name, share in zip(owners, threads, strict=True)
+            for name, share in zip(units, threads, strict=True)
         ]
         encoded = stack.enter_context(in_order(tasks, min(jobs, max(1, len(tasks)))))
-        metadata = getattr(base or model, "metadata", {})
-        ties = getattr(base or model, "ties", {})
-        write_container(out, tensors(encoded), metadata=metadata, ties=ties)
-    return CompressedModel(reports)
+        write_container(
+            out,
+            tensors(encoded),
+            metadata=metadata,
+            ties=ties,
+            joined=joined,
+            shard_bytes=shard_bytes,
+        )
+    return CompressedModel(found_reports)
 
 
 def _shares(sizes: Sequence[int], jobs: int) -> list[int]:
@@ -202,105 +267,6 @@ def _shares(sizes: Sequence[int], jobs: int) -> list[int]:
         max(1, round(jobs * size / max(1, total)))
         for size, total in zip(sizes, beside, strict=True)
     ]
-
-
-def _decoders(
-    model: Mapping[str, ModelTensor],
-    plans: Mapping[str, TensorPlan],
-    given: UserArrays,
-    aside: PutAside | None,
-    jobs: int,
-    progress: Progress,
-) -> dict[str, Decoder]:
-    """Return the decoder of every tensor: one for all whose plans ask for the same codecs."""
-    groups: dict[tuple[ValueConfig, bool, int, IndexConfig | None], list[str]] = {}
-    for name, plan in plans.items():
-        wanted = (plan.config, plan.searches, plan.quantizer.planes, plan.index)
-        groups.setdefault(wanted, []).append(name)
-    decoders: dict[str, Decoder] = {}
-    for (config, search, planes, index), names in groups.items():
-        total = sum(model[name].size for name in names)
-        value = config
-        if search and not plans[names[0]].waits:
-            assert isinstance(config, WindowConfig)
-            counts = [partial(wanted_count, model[n], plans[n], given) for n in names]
-            with in_order(counts, jobs) as found:
-                value = window_for(sum(found) / max(1, total), config)
-        elif search:
-            assert aside is not None
-            cut = partial(_cut, model, given, aside, planes, total)
-            sample: list[Plane] = []
-            with in_order([partial(cut, name) for name in names], jobs) as cuts:
-                for name, planes_of in zip(names, cuts, strict=True):
-                    sample += planes_of
-                    progress("search", name)
-            value = _search(sample, config)
-            del sample
-        decoder = Decoder(value, index or index_for(value, planes))
-        decoders |= dict.fromkeys(names, decoder)
-    return decoders
-
-
-def _cut(
-    model: Mapping[str, ModelTensor],
-    given: UserArrays,
-    aside: PutAside,
-    planes: int,
-    total: int,
-    name: str,
-) -> list[Plane]:
-    """Make a tensor and put it aside, but for the user's own; return its part of the sample."""
-    with _naming(model[name]):
-        here = name in given.codes or name in given.quantized
-        q = (aside.take if here else aside.put)(name).quantized
-    return cut_sample((q.mask, q.codes, planes), total)
-
-
-def _biases(
-    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
-) -> dict[str, str]:
-    """Return the matrix of every bias that takes up the mean of its outputs' error."""
-    if given.calibration is None:
-        return {}
-    return {
-        bias: name
-        for name in given.searched(plans)
-        if given.calibration[name].mean is not None
-        if (bias := bias_of(model, plans, name)) is not None
-    }
-
-
-def _corrected(
-    model: Mapping[str, ModelTensor],
-    name: str,
-    bias: str,
-    quantized: Quantized,
-    plan: TensorPlan,
-    given: UserArrays,
-) -> StoredTensor:
-    """Return the changed bias of a matrix."""
-    assert given.calibration is not None
-    array = corrected(model, name, bias, quantized, plan, given.calibration)
-    return StoredTensor(bias, {"": (model[bias].dtype, array.shape, array.tobytes())})
-
-
-@contextmanager
-def _naming(tensor: ModelTensor) -> Iterator[None]:
-    """Name file and tensor in errors that do not."""
-    try:
-        yield
-    except (ConfigError, CapacityError) as error:
-        if tensor.label in str(error):
-            raise
-        raise type(error)(f"{tensor.label}: {error}") from error
-
-
-def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:
-    """Choose the value decoder's free parameters for a sample of all tensors."""
-    if isinstance(config, BlockConfig):
-        return search_block(sample, config).config
-    assert isinstance(config, WindowConfig)  # a codec that chooses the values has no search
-    return search_window(sample, config)
 
 
 def _untouched(tensor: ModelTensor) -> StoredTensor:

@@ -20,14 +20,16 @@ from xorloom.sw.tensors.safetensors_file import DTYPES
 
 from .calibration.file import Calibration
 from .compress import CompressedModel, compress_model
-from .container import MASK, plain_metadata, read_container
+from .container import plain_metadata, read_container
+from .folders import folder_bytes, place_of
 from .notes import loss_warning, report_notes
 from .plan.given import UserArrays
 from .plan.plans import plan_source
 from .plan.recipe import Recipe, read_recipe
 from .plan.settings import check_settings
 from .plan.source import Source
-from .verify import plain_bytes
+from .prepare import BLOCK_WEIGHTS
+from .verify import plain_pieces
 
 __all__ = ["CompressedFile", "TensorSlice", "load", "open_file", "save"]
 
@@ -45,6 +47,7 @@ class CompressedFile(Mapping[str, Any]):
     Parameters
     ----------
     path : Path or str
+        A file; or a model in several, by its folder or its index.
     framework : str
         ``np`` (or ``numpy``): arrays that may be written to, bfloat16 and float8 of ml_dtypes.
         ``pt`` (or ``torch``): tensors of torch, on the CPU.
@@ -85,8 +88,7 @@ class CompressedFile(Mapping[str, Any]):
         """Tensor of the file behind every name, and which of what it decodes to."""
         found: dict[str, tuple[str, int]] = {}
         for name in self._container.order:
-            info = self._container.tensors.get(name)
-            for place, suffix in enumerate(info.outputs if info else ("",)):
+            for place, suffix in enumerate(self._container.outputs(name)):
                 found[name + suffix] = (name, place)
         for alias, name in self._container.ties.items():
             found[alias] = found[name]
@@ -111,7 +113,10 @@ class CompressedFile(Mapping[str, Any]):
         if name not in self._names:
             raise KeyError(name)
         owner, place = self._names[name]
-        data = plain_bytes(self._container, owner, keep_rotation=self._keep_rotation)[place]
+        pieces = plain_pieces(self._container, owner, keep_rotation=self._keep_rotation)[place]
+        data = bytearray()
+        for piece in pieces:
+            data += piece
         dtype, shape = self._facts(name)
         if self._torch:
             import torch
@@ -119,7 +124,7 @@ class CompressedFile(Mapping[str, Any]):
             return tensor_of(dtype, shape, bytes(data), torch)
         if dtype not in DTYPES:  # numbers of 4 and 6 bits, of which NumPy has no arrays
             dtype, shape = "U8", (len(data),)
-        return np.frombuffer(bytearray(data), DTYPES[dtype]).reshape(shape)
+        return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
 
     def get_tensor(self, name: str) -> Any:
         """Return a tensor, decoded.
@@ -156,10 +161,7 @@ class CompressedFile(Mapping[str, Any]):
     def _facts(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Return dtype, as safetensors calls it, and shape."""
         owner, place = self._names[name]
-        info = self._container.tensors.get(owner)
-        if info is None:
-            return self._container.entry(owner)[:2]
-        return ("BOOL" if info.outputs[place] == MASK else info.dtype), info.shape
+        return list(self._container.outputs(owner).values())[place]
 
 
 class TensorSlice:
@@ -241,6 +243,8 @@ def save(
     calibration: Calibration | None = None,
     metadata: Mapping[str, str] | None = None,
     jobs: int | None = None,
+    block_weights: int = BLOCK_WEIGHTS,
+    max_shard_size: str | None = None,
     progress: Progress = no_progress,
     **settings: Any,
 ) -> CompressedModel:
@@ -264,6 +268,10 @@ def save(
         Goes into the file.
     jobs : int, optional
         Threads; all available cores by default.
+    block_weights : int
+        Tensors of much more weights are cut into row blocks; 0: none.
+    max_shard_size : str, optional
+        Such as ``5GB``: ``path`` becomes a folder, its files of at most so many bytes of tensors.
     progress : callable
     **settings
         The options of ``xorloom compress`` with underscores, see
@@ -292,7 +300,19 @@ def save(
     plans, asked = plan_source(Source(model), wanted, given, note=_log.warning)
     if unused := given.unused(plans):
         _log.warning(f"calibration not used, as they are not compressed so: {listed(unused, 3)}")
-    made = compress_model(model, Path(path), plans, given=given, jobs=jobs, progress=progress)
+    path = Path(path)
+    shard_bytes = None if max_shard_size is None else folder_bytes(None, path, max_shard_size)
+    with place_of(None, (), path, shard_bytes, compressed=True) as out:
+        made = compress_model(
+            model,
+            out,
+            plans,
+            given=given,
+            jobs=jobs,
+            block_weights=block_weights,
+            shard_bytes=shard_bytes,
+            progress=progress,
+        )
     for text in report_notes(made.tensors, asked):
         _log.warning(text)
     if text := loss_warning(made.tensors, asked):

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notes on what a model became: what was chosen, changed or missed, a line each."""
 
-import re
 from collections.abc import Callable, Mapping
 
 from xorloom.sw.base.toml_text import toml_key
 from xorloom.sw.tensors.checkpoint.model import listed
 
-from .metrics import TensorReport, mean_error
+from .metrics import TensorReport, mean_error, note_kind
 from .plan.settings import Settings
 
 __all__ = ["loss_warning", "report_notes"]
@@ -110,7 +109,7 @@ def _tensor_notes(reports: Mapping[str, TensorReport]) -> list[str]:
     kinds: dict[str, dict[str, str]] = {}
     for name, report in reports.items():
         for note in report.notes:
-            kinds.setdefault(re.sub(r"[\d.e+-]+", "#", note), {})[name] = note
+            kinds.setdefault(note_kind(note), {})[name] = note
     return [line for found in kinds.values() for line in _told(found, "(the first: {})")]
 
 

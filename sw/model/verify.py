@@ -2,11 +2,14 @@
 """Proof that a compressed file decodes as it should: by checksum, and by the golden model.
 
 All checks of decompressing are here: :func:`xorloom.sw.model.decompress.decompress_model` writes
-what :func:`plain_bytes` returns, and :func:`verify_model` makes the same and throws it away.
+what :func:`plain_pieces` returns, and :func:`verify_model` makes the same and throws it away.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
@@ -31,7 +34,7 @@ __all__ = [
     "golden_codes",
     "golden_levels",
     "golden_mask",
-    "plain_bytes",
+    "plain_pieces",
     "plain_weights",
     "verify_model",
     "verify_tensor",
@@ -55,18 +58,20 @@ def verify_tensor(container: Container, name: str) -> Quantized:
     )
     if found != expected:
         raise FormatError(
-            f"{container.path}: {name}: mask and codes must have CRC-32 {expected:08x}, "
+            f"{container.label(name)}: mask and codes must have CRC-32 {expected:08x}, "
             f"decoded {found:08x}"
         )
     if not np.isfinite(decoded.scales).all():
-        raise FormatError(f"{container.path}: {name}: scales must be finite")
+        raise FormatError(f"{container.label(name)}: scales must be finite")
     return decoded
 
 
-def plain_bytes(
+def plain_pieces(
     container: Container, name: str, *, keep_rotation: bool = False
-) -> list[bytes | memoryview]:
+) -> list[Iterator[bytes | memoryview]]:
     """Decode a tensor of the original, compressed or not, to the bytes of a plain file.
+
+    A tensor in blocks comes block by block, one that was passed through in pieces.
 
     Parameters
     ----------
@@ -77,29 +82,36 @@ def plain_bytes(
 
     Returns
     -------
-    list of bytes or memoryview
-        Of the tensor; of one whose codes the user brought, codes and mask.
+    list of iterators of bytes or memoryview
+        Of the tensor; of one whose codes the user brought, codes and mask. They raise
 
-    Raises
-    ------
     FormatError
         If it is damaged.
     CapacityError
         If the file has more weights than are decoded unasked.
     """
-    info = container.tensors.get(name)
-    if info is None:
-        return [container.raw(name)]
-    if info.quantizer is None:
-        decoded = verify_tensor(container, name)
-        signed = info.dtype == "I8"
-        codes = signed_codes(decoded.codes, info.planes) if signed else decoded.codes
-        return [_bytes_of(codes), _bytes_of(decoded.mask)]
-    return [_bytes_of(plain_weights(container, name, keep_rotation=keep_rotation))]
+    blocks = container.blocks(name)
+    if not blocks:
+        return [container.pieces(name)]
+    if container.tensors[blocks[0]].quantizer is None:
+        decoded = partial(verify_tensor, container)
+        return [
+            (_bytes_of(_own_codes(container, block, decoded(block))) for block in blocks),
+            (_bytes_of(decoded(block).mask) for block in blocks),
+        ]
+    return [
+        (_bytes_of(_weights(container, block, keep_rotation=keep_rotation)) for block in blocks)
+    ]
+
+
+def _own_codes(container: Container, name: str, decoded: Quantized) -> np.ndarray:
+    """Return the codes that the user brought, as they were."""
+    info = container.tensor(name)
+    return signed_codes(decoded.codes, info.planes) if info.dtype == "I8" else decoded.codes
 
 
 def plain_weights(container: Container, name: str, *, keep_rotation: bool = False) -> np.ndarray:
-    """Decode a compressed tensor that has a quantizer to weights of its original dtype.
+    """Decode a compressed tensor that has scales to weights of its original dtype and shape.
 
     Parameters
     ----------
@@ -110,11 +122,23 @@ def plain_weights(container: Container, name: str, *, keep_rotation: bool = Fals
 
     Raises
     ------
+    ConfigError
+        If there is no such tensor.
     FormatError
         If it is damaged.
     CapacityError
         If the file has more weights than are decoded unasked.
     """
+    blocks = container.blocks(name) or (name,)
+    parts = [_weights(container, block, keep_rotation=keep_rotation) for block in blocks]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([part.reshape(-1) for part in parts]).reshape(
+        container.joined[name].shape
+    )
+
+
+def _weights(container: Container, name: str, *, keep_rotation: bool) -> np.ndarray:
     info = container.tensor(name)
     assert info.quantizer is not None
     decoded = verify_tensor(container, name)
@@ -165,9 +189,10 @@ def verify_model(
     verdicts = []
     for name in container.order:
         try:
-            plain_bytes(container, name)
-            if golden and name in container.tensors:
-                _check_golden(container, name)
+            for piece in chain.from_iterable(plain_pieces(container, name)):
+                del piece
+            for block in container.blocks(name) if golden else ():
+                _check_golden(container, block)
             verdicts.append(Verdict(name, True))
         except _DAMAGED as error:
             verdicts.append(Verdict(name, False, str(error)))
@@ -181,7 +206,7 @@ def _check_golden(container: Container, name: str) -> None:
     for levels in golden_levels(container, name):
         if decoded.levels is None or levels != decoded.levels.tolist():
             raise FormatError(
-                f"{container.path}: {name}: levels of fast decoder and golden model differ"
+                f"{container.label(name)}: levels of fast decoder and golden model differ"
             )
     for what, found, expected in (
         ("masks", golden_mask(container, name), decoded.mask),
@@ -189,7 +214,7 @@ def _check_golden(container: Container, name: str) -> None:
     ):
         if (found != expected).any():
             raise FormatError(
-                f"{container.path}: {name}: {what} of fast decoder and golden model differ"
+                f"{container.label(name)}: {what} of fast decoder and golden model differ"
             )
 
 

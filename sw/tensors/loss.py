@@ -2,8 +2,9 @@
 """Loss: what pruning and quantizing take away, beside the dense bound and fewer planes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,12 @@ class Suggestion:
     better: Quantizer
     used_error: float
     better_error: float
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> "Suggestion":
+        """Return the one that ``dataclasses.asdict`` was given."""
+        quantizers = {key: Quantizer(**facts[key]) for key in ("used", "better")}
+        return cls(**{**facts, **quantizers})
 
     def __str__(self) -> str:
         return (

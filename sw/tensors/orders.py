@@ -24,7 +24,6 @@ __all__ = [
     "flatten",
     "lanes",
     "needs_transpose",
-    "packed_beats",
     "put_beats",
     "runs",
     "slice_count",
@@ -145,45 +144,6 @@ def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
     slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
     beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
     return slices
-
-
-@njit(nogil=True, cache=True)
-def _pack_lanes(flat: np.ndarray, where: Lanes, packed: np.ndarray) -> None:
-    """Add the lanes of a strided order, which are runs of ``flat``, to :func:`packed_beats`."""
-    for lane in range(where.start.size):
-        start, length, turn = where.start[lane], where.length[lane], where.turn[lane]
-        bit = np.uint8(lane & 7)
-        run, to = flat[start : start + length], packed[lane >> 3]
-        for e in range(length - turn):
-            to[e] |= run[e + turn] << bit
-        for e in range(length - turn, length):
-            to[e] |= run[e + turn - length] << bit
-
-
-def packed_beats(flat: np.ndarray, order: str, n_out: int) -> np.ndarray:
-    """Cut a mask into slices, eight lanes to a byte.
-
-    Parameters
-    ----------
-    flat : (weights,) bool
-        The mask as :func:`flatten` gives it for this order.
-    order : str
-    n_out : int
-        Weights of a slice.
-
-    Returns
-    -------
-    (ceil(n_out / 8), slices) uint8
-        Bit b of ``[i, e]`` is lane 8 i + b of slice e; 0 where there is no weight.
-    """
-    slices = slice_count(flat.size, n_out)
-    if order in ("row", "column"):
-        rows = np.zeros(slices * n_out, np.bool_)
-        rows[: flat.size] = flat
-        return np.packbits(rows.reshape(slices, n_out), axis=1, bitorder="little").T
-    packed = np.zeros((-(-n_out // 8), slices), np.uint8)
-    _pack_lanes(flat.view(np.uint8), lanes(order, flat.size, n_out), packed)
-    return packed
 
 
 def tensor_of(slices: np.ndarray, order: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -5,11 +5,12 @@ No code of any quantizer is a zero, so a zero that is kept would come back as pl
 All magnitudes are single precision, as decoded weights are: what is zero there is a zero.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.jit import njit
 
 __all__ = [
     "Cut",
@@ -188,10 +189,14 @@ def prune_pattern(weights: np.ndarray, kept: int, of: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cut:
-    """What a tensor keeps: all magnitudes above ``cut``, and the first ``equal`` that equal it."""
+    """What a tensor keeps: all magnitudes above ``cut``, and the first ``equal`` that equal it.
+
+    ``kept`` is how many weights that are.
+    """
 
     cut: np.float32
     equal: int
+    kept: int
 
     def mask(self, weights: np.ndarray) -> np.ndarray:
         """Return the mask of the tensor, bool of its shape."""
@@ -210,7 +215,7 @@ def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float)
     Parameters
     ----------
     magnitudes : callable
-        Returns the tensors' magnitudes, float32, one by one; called three times.
+        Returns the tensors' magnitudes, float32, one by one; called twice.
     sparsity : float in [0, 1)
         ``round(sparsity * size)`` of all weights are pruned; more, if more are zero.
 
@@ -221,38 +226,45 @@ def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float)
     """
     check_sparsity(sparsity)
 
-    def patterns() -> Iterator[np.ndarray]:
-        for magnitude in magnitudes():
-            yield magnitude.astype(np.float32, copy=False).reshape(-1).view(np.uint32)
-
-    zeros = 0
-
-    def upper_halves() -> Iterator[np.ndarray]:
-        nonlocal zeros
-        for bits in patterns():
-            zeros += bits.size - int(np.count_nonzero(bits))
-            yield bits >> 16
-
-    counts = _counts(upper_halves())
-    size = int(counts.sum())
+    counts = np.zeros(1 << 16, np.int64)
+    zeros = size = 0
+    for magnitude in magnitudes():
+        bits = _bits(magnitude)
+        zeros += _count_upper(bits, counts)
+        size += bits.size
     upper, left = _nth_largest(counts, min(_kept(size, sparsity), size - zeros))
-    counts = _counts(bits[bits >> 16 == upper] & 0xFFFF for bits in patterns())
-    lower, left = _nth_largest(counts, left)
-    cut = np.uint32(upper << 16 | lower)
+    above, near = [], []  # of every tensor: weights beyond the bin of the cut, and those in it
+    counts = np.zeros(1 << 16, np.int64)
+    for magnitude in magnitudes():
+        bits = _bits(magnitude)
+        halves = bits >> np.uint32(16)
+        above.append(int(np.count_nonzero(halves > upper)))
+        lower, of_lower = np.unique(bits[halves == upper] & np.uint32(0xFFFF), return_counts=True)
+        near.append((lower, of_lower))
+        counts[lower] += of_lower
+    lower_cut, left = _nth_largest(counts, left)
+    cut = np.uint32(upper << 16 | lower_cut).view(np.float32)
     cuts = []
-    for bits in patterns():
-        equal = min(left, int(np.count_nonzero(bits == cut)))
-        cuts.append(Cut(cut.view(np.float32), equal))
+    for beyond, (lower, of_lower) in zip(above, near, strict=True):
+        equal = min(left, int(of_lower[lower == lower_cut].sum()))
+        kept = beyond + int(of_lower[lower > lower_cut].sum()) + equal
+        cuts.append(Cut(cut, equal, kept))
         left -= equal
     return cuts
 
 
-def _counts(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Return how often each 16-bit number comes."""
-    counts = np.zeros(1 << 16, np.int64)
-    for part in parts:
-        counts += np.bincount(part, minlength=counts.size)
-    return counts
+def _bits(magnitude: np.ndarray) -> np.ndarray:
+    return magnitude.astype(np.float32, copy=False).reshape(-1).view(np.uint32)
+
+
+@njit(nogil=True, cache=True)
+def _count_upper(bits: np.ndarray, counts: np.ndarray) -> int:
+    """Count upper halves of (weights,) uint32 into (65536,) int64; return how many are zeros."""
+    zeros = 0
+    for n in bits:
+        counts[n >> 16] += 1
+        zeros += n == 0
+    return zeros
 
 
 def _nth_largest(counts: np.ndarray, n: int) -> tuple[int, int]:

@@ -184,8 +184,9 @@ def header_bytes(
     CapacityError
         If it is longer than readers take.
     """
-    header: dict[str, Any] = {METADATA_NAME: dict(metadata)}
-    if header.keys() & entries.keys():
+    # Readers tell metadata without a format from no metadata. Ref: transformers 4, load_state_dict
+    header: dict[str, Any] = {METADATA_NAME: dict(metadata)} if metadata else {}
+    if METADATA_NAME in entries:
         raise ConfigError(f"safetensors reserves the name {METADATA_NAME!r}: rename that tensor")
     at = 0
     for name, (dtype, shape, size) in entries.items():

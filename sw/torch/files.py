@@ -197,11 +197,11 @@ def _raw(tensor: Any) -> Any:
 
 
 def _tensor(container: Container, name: str) -> Any:
-    info = container.tensors.get(name)
-    if info is not None:
-        if info.quantizer is None:
-            raise ConfigError(f"{container.path}: {name} holds codes, which are no weights")
-        return tensor_of(info.dtype, info.shape, _bytes(container, name), torch)
+    outputs = container.outputs(name)
+    if container.blocks(name):
+        if len(outputs) > 1:
+            raise ConfigError(f"{container.label(name)} holds codes, which are no weights")
+        return tensor_of(*outputs[""], _bytes(container, name), torch)
     foreign = container.foreign.get(name)
     data = container.raw(name)
     if foreign is None:

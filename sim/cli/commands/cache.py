@@ -19,13 +19,21 @@ def cache(
 
     That is machine code of the encoder's kernels, results of synthesis, simulators, downloaded
     weights and machine code of place-and-route tools. Clear it while no other command runs.
+    Simulators leave by themselves, oldest use first, beyond XORLOOM_SIMULATORS_MB (1000).
     """
+    from xorloom.sw.base.bounded import limit_bytes
     from xorloom.sw.base.errors import ConfigError
 
     if clear and size:
         raise ConfigError("give --clear or --size, not both")
-    rows = [
-        {"what": what, "folder": str(folder), "files": len(files), "bytes": sum(map(_size, files))}
+    rows: list[dict[str, Any]] = [
+        {
+            "what": what,
+            "folder": str(folder),
+            "files": len(files),
+            "bytes": sum(map(_size, files)),
+            "limit_bytes": limit_bytes() if what == "simulators" else None,
+        }
         for what, folder, paths in _parts()
         for files in [[file for path in paths for file in _files(path)]]
     ]
@@ -34,13 +42,22 @@ def cache(
     if as_json:
         print_json({"cleared": clear, "rows": rows})
         return
-    cells = [(row["what"], f"{row['files']:,}", _megabytes(row), row["folder"]) for row in rows]
+    cells = [
+        (
+            row["what"],
+            f"{row['files']:,}",
+            _megabytes(row["bytes"]),
+            "" if row["limit_bytes"] is None else _megabytes(row["limit_bytes"]),
+            row["folder"],
+        )
+        for row in rows
+    ]
     title = "removed" if clear else "kept between runs"
-    print_table(title, ("what", "files", "MB", "folder"), cells)
+    print_table(title, ("what", "files", "MB", "limit", "folder"), cells)
 
 
-def _megabytes(row: dict[str, Any]) -> str:
-    return f"{row['bytes'] / 1e6:,.1f}"
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}"
 
 
 def _parts() -> list[tuple[str, Path, list[Path]]]:

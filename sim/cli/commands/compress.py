@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from xorloom.sim.cli.console.choices import check_chosen, write_choices
+from xorloom.sim.cli.console.given import as_bytes, read_arrays, read_masks
 from xorloom.sim.cli.console.model_report import (
     bits_json,
     decoder_lines,
@@ -16,18 +18,17 @@ from xorloom.sim.cli.console.model_report import (
     verdicts_json,
     verified,
 )
-from xorloom.sim.cli.console.options import config_options
+from xorloom.sim.cli.console.options import MaxShardSize, config_options
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
 from xorloom.sim.generate.options import ConfigOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    import numpy as np
-    from xorloom.sw.index.masks import Choice
     from xorloom.sw.model.compress import CompressedModel
-    from xorloom.sw.model.plan.spec import TensorPlan
+    from xorloom.sw.model.metrics import TensorBits
     from xorloom.sw.model.verify import Verdict
+    from xorloom.sw.tensors.quantize import Quantized
 
 __all__ = ["COMMANDS", "compress"]
 
@@ -42,7 +43,12 @@ def compress(
             "compressed model, to which more tensors are added."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Compressed .safetensors file.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Compressed .safetensors file; of a folder, a new folder."
+        ),
+    ],
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -183,6 +189,10 @@ def compress(
     verify: Annotated[
         bool, typer.Option("--verify", help="Then decode the file and check it, as verify does.")
     ] = False,
+    tell_kept: Annotated[
+        bool,
+        typer.Option("--kept", help="Tell what chosen masks keep, beside bound and N:M patterns."),
+    ] = False,
     order: Annotated[
         str,
         typer.Option(
@@ -193,30 +203,46 @@ def compress(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Threads, each with a tensor of its own: fewer take less memory.",
+            help="Threads, each with a tensor or block of its own: fewer take less memory.",
             show_default="all cores",
         ),
     ] = None,
+    block_weights: Annotated[
+        int,
+        typer.Option(
+            help="Cut tensors of over three times as many weights into row blocks, each compressed "
+            "by itself; 0: none."
+        ),
+    ] = 1 << 22,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep what is done in OUTPUT.resume until all is; go on from there if a run ended "
+            "early.",
+        ),
+    ] = False,
+    max_shard_size: MaxShardSize = None,
     *,
     options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
-    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
+    from xorloom.sw.model.folders import beside_notes, folder_bytes, place_of
     from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import plan_source
     from xorloom.sw.model.plan.recipe import Recipe, read_recipe
     from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
+    from xorloom.sw.model.prepare import UnitStore, block_sizes
     from xorloom.sw.model.reports.kept import KeptReport
     from xorloom.sw.tensors.checkpoint.model import listed
 
-    if output.suffix != ".safetensors":
-        raise ConfigError(f"output must end in .safetensors, not {output.name!r}")
+    shard_bytes = folder_bytes(model, output, max_shard_size)
 
     def is_given(name: str) -> bool:
         source = context.get_parameter_source(name)
@@ -230,14 +256,15 @@ def compress(
         min_size=min_size,
     )
     given = UserArrays(
-        masks=_masks(masks, choices),
-        codes=_bytes(_arrays(codes, "codes")),
-        saliency=_arrays(saliency, "saliency", "f"),
+        masks=read_masks(masks, choices),
+        codes=as_bytes(read_arrays(codes, "codes")),
+        saliency=read_arrays(saliency, "saliency", "f"),
         calibration=None if calibration is None else load(calibration),
     )
     source = open_source(model)
     read = [path for path in (calibration, choices) if path is not None]
-    written = [output] if save_choices is None else [output, save_choices]
+    written = [output] if shard_bytes is None else []
+    written += [] if save_choices is None else [save_choices]
     check_outputs(written, [*source.model.files, *read])
     notes: list[str] = []
 
@@ -245,28 +272,56 @@ def compress(
         notes.append(text)
         say(text)
 
-    for text in source.notes:
+    for text in (*source.notes, *(beside_notes(model) if shard_bytes is not None else ())):
         note(text)
     plans, settings = plan_source(source, wanted, given, note=note)
     if save_choices is not None:
-        _check_chosen(save_choices, plans)
+        check_chosen(save_choices, plans)
     if unused := given.unused(plans):
         note(f"{calibration}: not used, as they are not compressed so: {listed(unused, 3)}")
+    if save_choices is not None and block_weights:
+        if whole := block_sizes(source.model, plans, given, block_weights):
+            note(f"--save-choices writes whole masks, so these are not cut: {listed(whole, 3)}")
+        block_weights = 0
+    blocks = block_sizes(source.model, plans, given, block_weights)
+    store = UnitStore.beside(output) if resume else None
     kept = KeptReport(source.model)
-    waiting = sum(plan.waits for plan in plans.values())
-    with progress_bar("compress", len(plans) + waiting) as step:
+    if tell_kept and (cut := [name for name in blocks if plans[name].chooses]):
+        note(f"--kept tells of whole tensors only, not of those in row blocks: {listed(cut, 3)}")
+
+    def done(name: str, quantized: "Quantized", bits: "TensorBits") -> None:
+        if tell_kept and name in plans and plans[name].chooses:
+            kept(name, quantized, bits)
+
+    place = place_of(model, source.model.files, output, shard_bytes, compressed=True)
+    sizes = {
+        unit: n
+        for name in plans
+        for unit, n in blocks.get(name, {name: source.model[name].size}).items()
+    }
+    waits = {unit for name in plans if plans[name].waits for unit in blocks.get(name, (name,))}
+    waiting = {unit: n for unit, n in sizes.items() if unit in waits}
+    with place as out, progress_bar("compress", weights=[waiting, sizes]) as step:
         made = compress_model(
             source.model,
-            output,
+            out,
             plans,
             given=given,
             base=source.base,
             jobs=jobs,
+            block_weights=block_weights,
+            store=store,
+            shard_bytes=shard_bytes,
             progress=step,
-            done=lambda n, q, bits: kept(n, q, bits) if plans[n].chooses else None,
+            done=done,
         )
+    if store is not None:
+        store.remove()
+    if store is not None and store.found:
+        more = ": --kept does not tell of them" if tell_kept else ""
+        note(f"{store.folder}: {len(store.found)} tensors and blocks were done already{more}")
     if save_choices is not None:
-        note(_save_choices(output, save_choices, plans))
+        note(write_choices(output, save_choices, plans))
     for text in report_notes(made.tensors, settings):
         note(text)
     if text := loss_warning(made.tensors, settings):
@@ -275,83 +330,6 @@ def compress(
     facts = {"recipe": wanted.to_dict(), "notes": notes}
     _report(output, made, facts, kept.rows, verdicts, as_json)
     exit_if_failed(verdicts)
-
-
-def _masks(masks: Path | None, choices: Path | None) -> "dict[str, np.ndarray | Choice]":
-    """Read the user's masks and choices."""
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.index.masks import load_choices
-
-    plain = _arrays(masks, "mask")
-    chosen = {} if choices is None else load_choices(choices)
-    if both := sorted(set(plain) & set(chosen)):
-        raise ConfigError(f"{both[0]!r} has a mask in {masks} and in {choices}: leave one out")
-    return {**plain, **chosen}
-
-
-def _check_chosen(path: Path, plans: "Mapping[str, TensorPlan]") -> None:
-    """Check that choices can be written: before the work, of which nothing should be lost."""
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.index.masks import check_file
-
-    check_file(path, plans)
-    if not any(plan.chooses for plan in plans.values()):
-        raise ConfigError(
-            f"{path}: there are no choices to write, as no tensor's index chooses its mask (give "
-            "index bits, --index lowrank or --index hashed)"
-        )
-
-
-def _save_choices(output: Path, path: Path, plans: "Mapping[str, TensorPlan]") -> str:
-    """Write the choices of the compressed model; return what to tell of it."""
-    from xorloom.sw.index.masks import save_choices
-    from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.plan.choices import choices_of
-    from xorloom.sw.tensors.checkpoint.model import listed
-
-    found = choices_of(read_container(output, sys.maxsize))
-    missing = [name for name, plan in plans.items() if plan.chooses and name not in found]
-    without = f"; not of {listed(missing, 3)}, whose masks no choosing index holds"
-    if not found:
-        return f"{path} is not written: {without.removeprefix('; ')}"
-    save_choices(path, found)
-    return f"{path}: choices of {listed(list(found), 3)}{without if missing else ''}"
-
-
-def _arrays(path: Path | None, what: str, kinds: str = "bui") -> "dict[str, np.ndarray]":
-    """Read a file of the user's own masks, codes or saliencies."""
-    from xorloom.sw.base.errors import ConfigError
-    from xorloom.sw.model.plan.source import open_plain
-
-    if path is None:
-        return {}
-    arrays = {}
-    for name, tensor in open_plain(path).items():
-        arrays[name] = tensor.load()
-        fits = not tensor.foreign and arrays[name].dtype.kind in kinds
-        if not (tensor.is_float if kinds == "f" else fits):
-            found = tensor.dtype if tensor.foreign else arrays[name].dtype
-            wanted = "floating point" if kinds == "f" else "bool or integer"
-            raise ConfigError(f"{path}: {what} of {name!r} is {found}, not {wanted}")
-    return arrays
-
-
-def _bytes(codes: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
-    """Return codes of any integer type as int8 or uint8; refuse those that need more bits."""
-    import numpy as np
-    from xorloom.sw.base.errors import ConfigError
-
-    found = {}
-    for name, array in codes.items():
-        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        if low < -128 or high > (127 if low < 0 else 255):
-            raise ConfigError(
-                f"codes of {name!r} must be between 0 and 255, or between -128 and 127, not "
-                f"{low} to {high}"
-            )
-        signed = low < 0 or array.dtype == np.int8
-        found[name] = array.astype(np.int8 if signed else np.uint8, copy=False)
-    return found
 
 
 def _report(

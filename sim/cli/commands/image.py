@@ -43,7 +43,9 @@ def image_registers(image: "MemoryImage") -> list[dict[str, Any]]:
 
 
 def image(
-    model: Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")],
+    model: Annotated[
+        Path, typer.Argument(help="A compressed model: a .safetensors file, or a folder.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Flat memory image.")],
     tensor: Annotated[
         list[str] | None,

@@ -18,12 +18,14 @@ from xorloom.sim.cli.console.model_report import (
     verdicts_json,
     verified,
 )
-from xorloom.sim.cli.console.options import MaxWeights
+from xorloom.sim.cli.console.options import MaxShardSize, MaxWeights
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
 
 __all__ = ["COMMANDS", "decompress", "inspect", "verify"]
 
-Compressed = Annotated[Path, typer.Argument(help="A compressed model (.safetensors).")]
+Compressed = Annotated[
+    Path, typer.Argument(help="A compressed model: a .safetensors file, or a folder.")
+]
 
 
 def decompress(
@@ -31,17 +33,20 @@ def decompress(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", help="Plain .safetensors file; with --into one of its type."
+            "-o",
+            "--output",
+            help="Plain .safetensors file, with --into one of its type; of a folder, a new folder.",
         ),
     ],
     into: Annotated[
         Path | None,
         typer.Option(
-            help="The model that was compressed (.onnx, .npz, .safetensors): write it with the "
-            "decoded weights in place of its own."
+            help="The model that was compressed (.onnx, .npz, .safetensors, or a folder): write it "
+            "with the decoded weights in place of its own."
         ),
     ] = None,
     max_weights: MaxWeights = None,
+    max_shard_size: MaxShardSize = None,
     *,
     keep_rotation: Annotated[
         bool,
@@ -55,20 +60,26 @@ def decompress(
     from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.model.container import read_container, rotations
     from xorloom.sw.model.decompress import decompress_into, decompress_model
+    from xorloom.sw.model.folders import beside_notes, folder_bytes, place_of
 
-    if into is None and output.suffix != ".safetensors":
-        raise ConfigError(
-            f"output must end in .safetensors, not {output.name!r}; with --into MODEL it is of the "
-            "model's type"
-        )
+    if into is not None and max_shard_size is not None:
+        raise ConfigError("--max-shard-size does not go with --into, which keeps the model's files")
+    hint = "with --into MODEL it is of the model's type; "
+    shard_bytes = None if into else folder_bytes(model, output, max_shard_size, hint)
     container = read_container(model)
     seeds = rotations(container)
     how: dict[str, Any] = {"keep_rotation": keep_rotation, "max_weights": max_weights}
-    with progress_bar("decompress", len(container.tensors)) as step:
+    place = place_of(model, container.files, output, shard_bytes, compressed=False)
+    if output.suffix != ".safetensors":
+        for text in beside_notes(into or model):
+            say(text)
+    sizes = {name: size for name, size in container.sizes.items() if name in container.tensors}
+    with place as out, progress_bar("decompress", weights=[sizes]) as step:
         if into is None:
-            count = len(decompress_model(model, output, step, **how))
+            made = decompress_model(model, out, step, shard_bytes=shard_bytes, **how)
+            count = len(made)
         else:
-            count = decompress_into(model, into, output, step, **how)
+            count = decompress_into(model, into, out, step, **how)
     if keep_rotation and seeds:
         found = ", ".join(map(str, sorted(set(seeds.values()))))
         say(f"{len(seeds)} tensors stay rotated, seed {found}: rotate their inputs alike")
@@ -87,27 +98,40 @@ def inspect(
 ) -> None:
     """Show where the bits of a compressed model go, beside the entropy bound."""
     from xorloom.sw.model.container import read_container
-    from xorloom.sw.model.reports.inspect import FIFO_COLUMNS, fifo_rows, tensor_bits, tensor_frames
+    from xorloom.sw.model.reports.inspect import (
+        FIFO_COLUMNS,
+        by_original,
+        fifo_rows,
+        joined_frames,
+        tensor_bits,
+        tensor_frames,
+    )
 
     container = read_container(model, max_weights)
     names = container.matching(tensor or ())
-    with progress_bar("inspect", len(names)) as step:
+    groups = by_original(container, names)
+    sizes = {name: container.sizes[name] for name in names}
+    with progress_bar("inspect", weights=[sizes]) as step:
         bits, frames = {}, {}
-        for name in names:
-            bits[name] = tensor_bits(container, name)
-            rates = tensor_frames(container, name)
-            if rates is not None:
-                frames[name] = rates
-            step(name)
+        for name, blocks in groups.items():
+            counts, rates = [], []
+            for block in blocks:
+                counts.append(tensor_bits(container, block))
+                rates.append(tensor_frames(container, block))
+                step(block)
+            bits[name] = sum(counts[1:], start=counts[0])
+            if found := [facts for facts in rates if facts is not None]:
+                frames[name] = joined_frames(found)
     fifos = fifo_rows(container, names)
-    infos = {name: container.tensor(name) for name in names}
-    errors = {name: info.error for name, info in infos.items()}
+    infos = {name: container.tensor(blocks[0]) for name, blocks in groups.items()}
+    errors = {name: container.error(name) for name in groups}
     if as_json:
         decoders = list(dict.fromkeys(info.decoder for info in infos.values()))
         more = {
             name: {
                 "quantizer": asdict(info.quantizer) if info.quantizer else None,
                 "decoder": decoders.index(info.decoder),
+                "blocks": len(groups[name]),
             }
             | ({"rotation": info.rotation} if info.decoder.value.chooses_values else {})
             for name, info in infos.items()

@@ -67,6 +67,12 @@ def simulate(
     ] = "none",
     sink: Annotated[str, typer.Option(help="Output stalls, likewise.")] = "none",
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    volume: Annotated[
+        bool,
+        typer.Option(
+            "--volume", help="ip: testbench in C++, same figures; for whole models, without waves."
+        ),
+    ] = False,
     waves: Annotated[
         Path | None,
         typer.Option(help="Write a waveform, .fst (with names of states) or .vcd, and its view."),
@@ -86,8 +92,6 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Simulate generated Verilog on whole tensors: every bit checked, cycles beside the model."""
-    from xorloom.sim.simulate.cases import Case, iid_case, model_case
-    from xorloom.sim.simulate.decoder import simulate_case
     from xorloom.sim.simulate.waves.fst import check_waves
     from xorloom.sw.base.errors import ConfigError
 
@@ -109,7 +113,7 @@ def simulate(
                 source,
                 sink,
                 refused={"--iid": iid, "--timeline": timeline or None},
-                output={"levels": levels or None, "beats": beats},
+                output={"levels": levels or None, "beats": beats, "volume": volume or None},
                 how={
                     "simulator": simulator,
                     "waves": waves,
@@ -126,8 +130,12 @@ def simulate(
         return
     if unit != "decoder":
         raise ConfigError(f"unit must be decoder, {' or '.join(_INDEXED)}, not {unit!r}")
-    if beats is not None:
-        raise ConfigError(f"--beats does not go with --unit {unit}")
+    for option, given in (("--beats", beats is not None), ("--volume", volume)):
+        if given:
+            raise ConfigError(f"{option} does not go with --unit {unit}")
+    from xorloom.sim.simulate.cases import Case, iid_case, model_case
+    from xorloom.sim.simulate.decoder import simulate_case
+
     case: Case
     if model is not None:
         case = model_case(model, tensor or [], max_weights=max_weights)

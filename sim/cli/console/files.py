@@ -3,11 +3,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from xorloom.sw.base.folders import check_new_folder
 from xorloom.sw.base.outputs import check_outputs
+from xorloom.sw.tensors.shards import is_index
 
 __all__ = ["checked", "file_parameters"]
 
@@ -57,6 +59,8 @@ OUTPUTS: dict[str, _Files] = {
 """Parameters that name what is written."""
 _INTO_FOLDERS = ("boards", "demo", "generate")
 """Commands whose ``output`` is a folder. What they write in it they check themselves."""
+_OF_FOLDERS = ("compress", "decompress")
+"""Commands whose ``output`` is a new folder where the model is one."""
 _MADE = {("explore", "output"), ("report", "output")}
 """Commands and parameters that make the folder of a file if it is missing; so do plots and
 waveforms."""
@@ -72,6 +76,14 @@ def _has_path(annotation: Any) -> bool:
     return annotation is Path or any(map(_has_path, get_args(annotation)))
 
 
+def _model_of(command: str, given: Mapping[str, Any]) -> Path | None:
+    """Return the model that a command makes a folder of, if it does."""
+    if command not in _OF_FOLDERS or given["output"].suffix == ".safetensors":
+        return None
+    model: Path = given.get("into") or given["model"]
+    return model if given["max_shard_size"] or model.is_dir() or is_index(model) else None
+
+
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command that first checks its files.
 
@@ -83,7 +95,8 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(**given: Any) -> Any:
         files: dict[str, list[Path]] = {"read": [], "write": [], "folder": []}
-        folder = command.__name__ in _INTO_FOLDERS
+        model = _model_of(command.__name__, given)
+        folder = command.__name__ in _INTO_FOLDERS or model is not None
         for name in file_parameters(command):
             value = given[name]
             paths = value if isinstance(value, list) else [] if value is None else [value]
@@ -96,7 +109,11 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
                 files["write"] += [file for path in paths for file in OUTPUTS[name](path)]
                 if name in ("plot", "waves") or (command.__name__, name) in _MADE:
                     files["folder"] += [path.parent for path in paths]
+        if model is not None and is_index(model):
+            files["read"].append(model.parent)  # all of it is read
         check_outputs(files["write"], files["read"], files["folder"])
+        if model is not None:
+            check_new_folder(given["output"])
         return command(**given)
 
     return run

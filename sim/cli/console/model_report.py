@@ -159,8 +159,7 @@ def verified(model: Path, golden: bool, max_weights: int | None) -> "list[Verdic
     from xorloom.sw.model.verify import verify_model
 
     container = read_container(model, max_weights)
-    count = len(container.tensors) + len(container.untouched)
-    with progress_bar("verify", count) as step:
+    with progress_bar("verify", weights=[container.sizes]) as step:
         return verify_model(container, golden=golden, progress=step)
 
 

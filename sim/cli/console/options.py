@@ -13,7 +13,14 @@ from xorloom.sim.generate.options import ConfigOptions, Option, UnitOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MaxWeights", "config_options", "matching", "refuse_beside_model", "unit_options"]
+__all__ = [
+    "MaxShardSize",
+    "MaxWeights",
+    "config_options",
+    "matching",
+    "refuse_beside_model",
+    "unit_options",
+]
 
 MaxWeights = Annotated[
     int | None,
@@ -21,6 +28,15 @@ MaxWeights = Annotated[
         help="Decode a model of up to so many weights in all: what memory it may take.",
         show_default="256 per byte of the file, at least 4 Mi",
         min=0,
+    ),
+]
+
+MaxShardSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Into a folder: most bytes of tensors in a file, such as 500MB or 2GiB.",
+        show_default="5GB",
     ),
 ]
 

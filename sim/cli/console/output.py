@@ -5,7 +5,8 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "print_json",
     "print_table",
     "progress_bar",
+    "rate_text",
     "say",
     "with_command",
 ]
@@ -103,33 +105,82 @@ def _numeric(cell: object) -> bool:
     return str(cell).replace(".", "").replace(",", "").strip("-+% ").isdigit()
 
 
+def rate_text(done: int, total: int, then: float, now: float) -> str:
+    """Return how fast weights are done, and how long the rest takes.
+
+    Parameters
+    ----------
+    done, total : int
+        Weights.
+    then, now : float
+        Seconds from the beginning to when so many were done, and till now.
+    """
+    if not done or then <= 0:
+        return ""
+    left = max(0, round(total / done * then - now))
+    minutes, seconds = divmod(left, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{done / then / 1e6:,.1f} Mweights/s, {hours}:{minutes:02}:{seconds:02} left"
+
+
 @contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """Show progress on stderr, if that is a terminal; yield the call-back for its steps."""
+def progress_bar(
+    what: str, total: int | None = None, weights: Sequence[Mapping[str, int]] = ()
+) -> Iterator[Callable[..., None]]:
+    """Show progress on stderr, if that is a terminal; yield the call-back for its steps.
+
+    Parameters
+    ----------
+    what : str
+    total : int, optional
+        Steps.
+    weights : sequence of mappings, optional
+        Weights of the tensors of every stage, by name, in the place of ``total``: each step is as
+        long as it has weights, and rate and time left are shown.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     quiet = logging.getLogger().level >= logging.ERROR or not sys.stderr.isatty()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task(what, total=total)
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn()]
+    if weights:
+        columns += [TextColumn("{task.fields[tensors]}"), TextColumn("{task.fields[rate]}")]
+    else:
+        columns += [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    sizes = {name: size for stage in weights for name, size in stage.items()}
+    if weights:
+        total = sum(sum(stage.values()) for stage in weights)
+    steps = sum(map(len, weights))
+    began = then = time.monotonic()
+    made = 0
+
+    class Shown(Progress):
+        """Progress whose time left falls between the steps as well."""
+
+        def get_renderables(self) -> Iterable[Any]:
+            for shown in self.tasks if weights else ():
+                text = rate_text(
+                    int(shown.completed), total or 0, then - began, time.monotonic() - began
+                )
+                shown.fields |= {"rate": text, "tensors": f"{made:,}/{steps:,}"}
+            return super().get_renderables()
+
+    with Shown(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        task = bar.add_task(what, total=total, rate="", tensors="")
 
         def step(*done: str) -> None:
+            nonlocal then, made
+            then, made = time.monotonic(), made + 1
             words = done[done[:1] == (what,) :]
-            bar.update(task, advance=1, description=f"{what}: {' '.join(words)[:48]}")
+            advance = sizes.get(done[-1], 0) if weights else 1
+            bar.update(task, advance=advance, description=f"{what}: {' '.join(words)[:48]}")
 
         yield step

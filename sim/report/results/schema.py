@@ -196,7 +196,7 @@ KINDS = (
         },
     ),
     *(Kind("table", (f"bench {name}",)) for name in ("speed", "index-speed", "taps", "scale")),
-    *(Kind("table", (f"bench {name}",)) for name in ("profile", "embeddings")),
+    *(Kind("table", (f"bench {name}",)) for name in ("profile", "embeddings", "peers")),
     Kind("boards", ("boards",), {"board": "text", "clock_mhz": "number", "fmax_mhz": "number"}),
     Kind("table", ("verify",), rows="tensors"),
 )

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bench that testbenches share: jobs, clock and reset, AXI4-Stream models, stalls, counters."""
 
-import itertools
 import json
 import logging
 import os
-import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
+from xorloom.sim.simulate.result import stalls
 from xorloom.sim.simulate.runner import CLOCK_NS
 
 __all__ = ["CLOCK_NS", "Bench", "read_job", "report", "stalls"]
@@ -31,26 +29,6 @@ def read_job() -> dict[str, Any]:
 def report(result: dict[str, Any]) -> None:
     """Hand a result back to :func:`xorloom.sim.simulate.runner.run`."""
     (_job_folder() / "report.json").write_text(json.dumps(result))
-
-
-def stalls(pattern: str, seed: int) -> Iterator[bool] | None:
-    """Return a generator of pauses, one value per clock; ``None``: no pauses.
-
-    ``none``; ``random`` (half of the clocks); ``bursts`` (runs of up to 20 either way); ``slow``
-    (one clock in eight goes); or a string of ``.`` (go) and ``x`` (wait) that is repeated.
-    """
-    source = random.Random(seed)
-    if pattern == "none":
-        return None
-    if pattern == "random":
-        return iter(lambda: source.random() < 0.5, None)
-    if pattern == "bursts":
-        return itertools.chain.from_iterable(
-            itertools.repeat(bool(n & 1), source.randint(1, 20)) for n in itertools.count()
-        )
-    if pattern == "slow":
-        return itertools.cycle([True] * 7 + [False])
-    return itertools.cycle([c == "x" for c in pattern])
 
 
 class Bench:

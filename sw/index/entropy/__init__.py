@@ -5,21 +5,22 @@ import math
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.bits.byte_arrays import count_bytes
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.index.rate_distortion import binary_entropy
 from xorloom.sw.spec.index_config import N_OUT_MAX, EntropyConfig
 from xorloom.sw.spec.layout import Header
 from xorloom.sw.tensors.orders import runs
 
-from .stream import encode, pack, unit_ends, unpack_words
+from .stream import chunks_of, encode_words, pack, unit_ends, unpack_words
 from .table import UNIT_BITS
 
 __all__ = ["CODEC"]
 
 _CHUNK = 8
 """Mask bits that are coded at once."""
-_SMALL_CHUNKS = 1 << 14
-"""Chunks of a stream up to which tables and lanes' ends count; beyond, they are under 1 %."""
+_SMALL = 1 << 17
+"""Weights of a stream up to which tables and lanes' ends count; beyond, they are under 1 %."""
 _TABLE_CLASSES = 16
 """Most classes of a table."""
 _MARGIN = 1.01
@@ -27,7 +28,7 @@ _MARGIN = 1.01
 
 
 def _pack(mask: np.ndarray, count: int, config: EntropyConfig) -> bytes:
-    return pack(encode(mask, config), count, config)
+    return pack(encode_words(mask, config), count, config)
 
 
 def _due(data: bytes, header: Header, config: EntropyConfig, where: str) -> np.ndarray:
@@ -42,12 +43,11 @@ def _order_bits(
     """Bits of the streams: of small masks as they are, of others the entropy of their chunks."""
     total = 0.0
     for first, end, count in runs(weights, config.n_out, slices_per_stream):
-        part = packed[:, first:end]
-        if part.size <= _SMALL_CHUNKS:
-            mask = np.unpackbits(np.ascontiguousarray(part.T), axis=1, bitorder="little")
-            total += 8 * len(_pack(mask.astype(np.bool_), count, config))
+        part = packed[first:end]
+        if count <= _SMALL:
+            total += 8 * len(_pack(part, count, config))
         else:
-            total += _chunk_entropy(np.bincount(part.reshape(-1), minlength=256))
+            total += _chunk_entropy(count_bytes(chunks_of(part, config).reshape(-1)))
     return total
 
 

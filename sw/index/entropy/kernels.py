@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels of the entropy index codec: classes, table-driven ANS, the order of the units."""
+"""Numba kernels of the entropy index codec: table-driven ANS, the order of the units."""
 
 import numpy as np
 from xorloom.sw.bits.jit import njit
@@ -9,102 +9,13 @@ __all__ = [
     "BAD_STATE",
     "OK",
     "TOO_SHORT",
-    "best_classes",
     "code",
     "decode",
     "order",
-    "share_states",
 ]
 
 OK, TOO_SHORT, BAD_STATE, BAD_PADDING = range(4)
 """What :func:`decode` can say."""
-
-
-@njit(nogil=True, cache=True)
-def best_classes(counts: np.ndarray, last: int, classes: int, widths: np.ndarray) -> np.ndarray:
-    """Cut an ordered alphabet into runs of ``2**q`` symbols at the least cost.
-
-    A symbol of a class costs the class's information and q bits.
-
-    Parameters
-    ----------
-    counts : (256,) int64
-    last : int
-        Symbols that must be covered.
-    classes : int
-        Most classes.
-    widths : (classes, classes) uint8, out
-        Row k - 1: the q of k classes.
-
-    Returns
-    -------
-    (classes,) bool
-        Whether k classes can cover the symbols.
-    """
-    total = np.zeros(257, np.float64)
-    for i in range(256):
-        total[i + 1] = total[i] + counts[i]
-    # A run's information is the same however many classes stand before it.
-    information = np.zeros((last, 9), np.float64)
-    for i in range(last):
-        for q in range(9):
-            j = i + (1 << q)
-            if j > 256:
-                break
-            n = total[j] - total[i]
-            if n > 0:
-                information[i, q] = n * np.log2(total[256] / n)
-    cost = np.full((classes + 1, 257), np.inf)
-    choice = np.zeros((classes + 1, 257), np.uint8)
-    cost[0, 0] = 0.0
-    for k in range(classes):
-        for i in range(last):
-            before = cost[k, i]
-            if before == np.inf:
-                continue
-            for q in range(9):
-                j = i + (1 << q)
-                if j > 256:
-                    break
-                value = before + (total[j] - total[i]) * q + information[i, q]
-                if value < cost[k + 1, j]:
-                    cost[k + 1, j] = value
-                    choice[k + 1, j] = q
-    found = np.zeros(classes, np.bool_)
-    for k in range(1, classes + 1):
-        end = last + int(np.argmin(cost[k, last:]))
-        if cost[k, end] == np.inf:
-            continue
-        found[k - 1] = True
-        for at in range(k, 0, -1):
-            widths[k - 1, at - 1] = choice[at, end]
-            end -= 1 << int(choice[at, end])
-    return found
-
-
-@njit(nogil=True, cache=True)
-def share_states(weights: np.ndarray, gains: np.ndarray, freqs: np.ndarray) -> None:
-    """Give every class its share of the states, at least one, at the least information.
-
-    Each further state goes where it saves most, to the first class of equal ones.
-
-    Parameters
-    ----------
-    weights : (classes,) float64
-        Chunks of every class, above 0.
-    gains : (states,) float64
-        ``gains[f - 1]``: bits that a chunk of a class of f states saves by one more.
-    freqs : (classes,) int64, out
-    """
-    freqs[:] = 1
-    saved = weights * gains[0]
-    for _ in range(gains.size - weights.size):
-        c = 0
-        for other in range(1, weights.size):
-            if saved[other] > saved[c]:
-                c = other
-        freqs[c] += 1
-        saved[c] = weights[c] * gains[freqs[c] - 1]
 
 
 @njit(nogil=True, cache=True)

@@ -13,15 +13,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
+from xorloom.sw.bits.byte_arrays import count_bytes
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
-from xorloom.sw.bits.gf2 import unpack_bool
+from xorloom.sw.bits.gf2 import pack_rows, unpack_bool
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import Header, network_id
 
 from . import kernels
 from .table import UNIT_BITS, EntropyTable, choose_table, read_table, states_of
 
-__all__ = ["EntropyCode", "encode", "fifo_bits", "pack", "unit_ends", "unpack", "unpack_words"]
+__all__ = [
+    "EntropyCode",
+    "chunks_of",
+    "encode",
+    "encode_words",
+    "fifo_bits",
+    "pack",
+    "unit_ends",
+    "unpack",
+    "unpack_words",
+]
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,21 @@ def encode(mask: np.ndarray, config: EntropyConfig) -> EntropyCode:
         raise ConfigError(
             f"mask must be bool of shape (beats, {config.n_out}), not {mask.dtype} {mask.shape}"
         )
+    return encode_words(pack_rows(mask), config)
+
+
+def chunks_of(mask: np.ndarray, config: EntropyConfig) -> np.ndarray:
+    """Return the chunks, (beats * steps, lanes) uint8, of a packed mask."""
+    return mask.view(np.uint8)[:, : config.n_out // 8].reshape(-1, config.lanes)
+
+
+def encode_words(mask: np.ndarray, config: EntropyConfig) -> EntropyCode:
+    """Encode a packed mask, (beats, ceil(n_out / 64)) uint64."""
     if not mask.shape[0]:
         empty = EntropyTable((0,), (config.states,))
         return EntropyCode(empty, np.zeros(0, np.uint16), np.zeros(0, np.int64), 0)
-    chunks = np.packbits(mask, axis=1, bitorder="little").reshape(-1, config.lanes)
-    table = choose_table(np.bincount(chunks.reshape(-1), minlength=256), config)
+    chunks = chunks_of(mask, config)
+    table = choose_table(count_bytes(chunks.reshape(-1)), config)
     values = table.values(config)[: table.size]
     class_of, rank = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
     widths, freqs = np.array(table.widths, np.int64), np.array(table.freqs, np.int64)

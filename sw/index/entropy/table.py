@@ -8,11 +8,11 @@ import numpy as np
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.spec.index_config import EntropyConfig
 
-from . import kernels
+from . import classes as kernels
+from .classes import UNIT_BITS
 
 __all__ = ["UNIT_BITS", "EntropyTable", "choose_table", "read_table", "states_of"]
 
-UNIT_BITS = 16
 _CLASSES = 16
 """Most classes of a table."""
 
@@ -74,32 +74,22 @@ def _gains(states: int) -> np.ndarray:
 
 
 def _best_table(
-    counts: np.ndarray, invert: bool, listed: tuple[int, ...], config: EntropyConfig
+    counts: np.ndarray, invert: bool, listed: np.ndarray, config: EntropyConfig
 ) -> tuple[float, EntropyTable]:
     """Cut ``counts``, which stand in the order of the table, into the best classes."""
-    used = np.flatnonzero(counts)
-    last = int(used[-1]) + 1 if used.size else 1
-    widths = np.zeros((_CLASSES, _CLASSES), np.uint8)
-    found = kernels.best_classes(counts.astype(np.int64), last, _CLASSES, widths)
-    best: tuple[float, EntropyTable] | None = None
-    for k in np.flatnonzero(found):
-        q = [int(w) for w in widths[k, : k + 1]]
-        edges = np.cumsum([0] + [1 << w for w in q])
-        parts = np.add.reduceat(counts, edges[:-1])
-        freqs = np.zeros(parts.size, np.int64)
-        weights = np.maximum(parts.astype(np.float64), 1e-9)
-        kernels.share_states(weights, _gains(config.states), freqs)
-        values: tuple[int, ...] = ()
-        if listed:
-            values = (*listed, *(0,) * int(edges[-1]))[: int(edges[-1])]
-        table = EntropyTable(tuple(q), tuple(int(f) for f in freqs), invert, values)
-        cost = float(np.dot(parts, q + np.log2(config.states / freqs)))
-        cost += UNIT_BITS * table.units().size
-        cost += config.lanes * (table.state_bits(config) + table.need(config) / 2)
-        if best is None or cost < best[0]:
-            best = (cost, table)
-    assert best is not None, "256 values always fit one class"
-    return best
+    widths, freqs = np.zeros(_CLASSES, np.uint8), np.zeros(_CLASSES, np.int64)
+    cost, k = kernels.best_table(
+        counts.astype(np.int64),
+        config.lanes,
+        config.state_bits,
+        _gains(config.states),
+        listed.size > 0,
+        widths,
+        freqs,
+    )
+    q = tuple(widths[:k].tolist())
+    values = tuple(listed[: sum(1 << w for w in q)].tolist())
+    return cost, EntropyTable(q, tuple(freqs[:k].tolist()), invert, values)
 
 
 def choose_table(counts: np.ndarray, config: EntropyConfig) -> EntropyTable:
@@ -107,9 +97,9 @@ def choose_table(counts: np.ndarray, config: EntropyConfig) -> EntropyTable:
     by_ones = np.array(config.symbol_order)
     by_count = np.argsort(-counts, kind="stable")
     candidates = [
-        _best_table(counts[by_ones], False, (), config),
-        _best_table(counts[by_ones ^ 255], True, (), config),
-        _best_table(counts[by_count], False, tuple(int(v) for v in by_count), config),
+        _best_table(counts[by_ones], False, by_ones[:0], config),
+        _best_table(counts[by_ones ^ 255], True, by_ones[:0], config),
+        _best_table(counts[by_count], False, by_count, config),
     ]
     return min(candidates, key=lambda candidate: candidate[0])[1]
 

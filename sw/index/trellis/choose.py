@@ -15,13 +15,21 @@ from xorloom.sw.base.host import threads_default
 from xorloom.sw.index.density import is_met, wanted_count
 from xorloom.sw.spec.index_config import TrellisConfig
 
-from .price import PriceSearch, search_price, search_share
+from .price import NEAR, SLOPE, PriceSearch, search_price, search_share
 from .stream import TrellisStream, search_stream
 
 __all__ = ["TrellisChoice", "check_importance", "choose", "minterms_for"]
 
-_PROBE = 1 << 17
-"""Weights on which the price is fitted."""
+_PROBE = (1 << 14, 1 << 17)
+"""Least and most weights on which the price is fitted first: an eighth of the tensor's."""
+_SMALL = 1 << 15
+"""Weights up to which a tensor is encoded whole at every price."""
+_BEND = 0.08
+"""Relative change of the number of kept weights that the end of a stream may take upon itself."""
+_CORRECTIONS = 4
+"""Times that the ends of streams, or streams whole, are encoded anew to meet the number."""
+_FIRST = 0.68
+"""The first price, over the least importance of as many of the largest weights."""
 _RUN = 32
 """Slices that a sample takes in a row."""
 _TRIES = 12
@@ -132,15 +140,20 @@ class _Search:
         """Weights that the best mask keeps."""
         return -1 if self.mask is None else int(np.count_nonzero(self.mask))
 
-    def encode(self, price: float, worth: np.ndarray) -> np.ndarray:
-        """Encode all streams; keep them if no number of kept weights was nearer."""
-        config, slices = self.config, worth.shape[0]
+    def encode(self, price: float, worth: np.ndarray, share: float = 1.0) -> np.ndarray:
+        """Encode all streams; keep them if no number of kept weights was nearer.
+
+        Less than the whole ``share``: anew only the ends of the streams that are kept.
+        """
+        config, slices, streams = self.config, worth.shape[0], self.streams
 
         def one(first: int) -> tuple[TrellisStream, np.ndarray]:
             part = worth[first : first + self.size]
             rows = slice(first // config.period, -(-(first + len(part)) // config.period))
             own = max(0, min(part.size, self.live - first * config.n_out))
-            return search_stream(part, own, price, config, self.classes[rows])
+            begin = self.begin(len(part), share)
+            before = streams[first // self.size] if begin else None
+            return search_stream(part, own, price, config, self.classes[rows], before, begin)
 
         with ThreadPoolExecutor(self.threads) as pool:
             done = list(pool.map(one, range(0, slices, self.size)))
@@ -149,6 +162,11 @@ class _Search:
         if self.mask is None or miss < abs(self.found - self.wanted):
             self.streams, self.mask = tuple(stream for stream, _ in done), mask
         return mask
+
+    def begin(self, slices: int, share: float) -> int:
+        """Return where the last ``share`` of a stream begins, and at least a window's steps."""
+        begin = max(0, min(int(slices * (1 - share)), slices - self.config.window))
+        return begin - begin % self.config.period if self.config.classes > 1 else begin
 
     def classify(self, mask: np.ndarray) -> None:
         """Choose the lanes' classes for a mask; what was found with others does not count."""
@@ -163,6 +181,29 @@ class _Search:
     def keep(self, price: float) -> int:
         """Return how many weights a price keeps."""
         return int(np.count_nonzero(self.encode(price, self.importance)))
+
+    def settle(self, fit: PriceSearch) -> bool:
+        """Encode at a fitted price, and correct the number of kept weights.
+
+        A small miss is made up for by another price for the ends of the streams alone.
+
+        Returns
+        -------
+        bool
+            Whether the number is as near as a search would come.
+        """
+        price, share, slices = fit.price, 1.0, min(self.size, self.importance.shape[0])
+        for _ in range(1 + _CORRECTIONS):
+            found = int(np.count_nonzero(self.encode(price, self.importance, share)))
+            if abs(found - self.wanted) <= NEAR * self.wanted:
+                return True
+            error = float(np.log(max(found, 0.5) / self.wanted))
+            if share == 1:
+                share = max(abs(error) / _BEND, 1 / 8)
+                share = 1 - self.begin(slices, share) / slices  # in whole periods
+                share = share if share <= 1 / 2 else 1.0
+            price *= float(np.exp(-error / (SLOPE * share)))
+        return False
 
     def part_jump(self, fit: PriceSearch, width: float, turn: int) -> None:
         """Come nearer where the number jumps at a price: part of the weights get a lower one."""
@@ -237,8 +278,9 @@ def choose(
     for _ in range(0 if config.classes == 1 else _ROUNDS):
         search.classify(search.encode(fit.price, importance))
         fit = search.fit(fit)
-    tries = _TRIES if live <= _PROBE else _WHOLE_TRIES
-    fit = search_price(search.keep, wanted, fit.price, fit.slope, tries)
+    if live <= _SMALL or not search.settle(fit):
+        tries = _TRIES if live <= _SMALL else _WHOLE_TRIES
+        fit = search_price(search.keep, wanted, fit.price, fit.slope, tries)
     for turn, width in enumerate(_WIDTHS, 1):
         if is_met(search.found, wanted) or not fit.jumps:
             break
@@ -287,7 +329,8 @@ def _fit_price(
 ) -> PriceSearch:
     """Fit the price on a sample: runs of slices, or all slices if they are few."""
     slices = live // config.n_out  # whole ones
-    run, count = _RUN, max(1, _PROBE // (_RUN * config.n_out))
+    probed = min(max(live // 8, _PROBE[0]), _PROBE[1])
+    run, count = _RUN, max(1, probed // (_RUN * config.n_out))
     if slices > run * count:
         starts = np.linspace(0, slices - run, count).astype(np.int64)
         if config.classes > 1:  # a run has the classes of one period
@@ -305,12 +348,13 @@ def _fit_price(
     else:
         seen = flat if wanted else importance.reshape(-1)[:live]  # a sample may be all zeros
         above = wanted or wanted_count(seen, density)
-        price = 0.7 * float(np.partition(seen, seen.size - above)[seen.size - above])
-        slope = -2 / price
+        price = _FIRST * float(np.partition(seen, seen.size - above)[seen.size - above])
+        slope = SLOPE / price
     if not wanted or (config.classes == 1 and sample is importance):
         return PriceSearch(price, 0, slope)  # all will be searched anyway
 
     def keep(price: float) -> int:
         return int(np.count_nonzero(search_stream(sample, own, price, probe, classes)[1]))
 
-    return search_price(keep, wanted, price, slope, _TRIES)
+    near = NEAR if sample is importance else max(NEAR, wanted**-0.5)  # a sample tells no more
+    return search_price(keep, wanted, price, slope, _TRIES, near)

@@ -190,13 +190,16 @@ def _advance(
 
 
 @njit(nogil=True, cache=True)
-def _start(cur: np.ndarray, new: np.ndarray, worth: np.ndarray, chosen: np.ndarray) -> None:
-    """A step whose window's oldest bit lies before the stream, and so is zero."""
+def _start(
+    cur: np.ndarray, new: np.ndarray, worth: np.ndarray, chosen: np.ndarray, oldest: int
+) -> None:
+    """A step whose window's oldest bit lies before the search, and so is known."""
     half = cur.size >> 1
+    before, even, odd = oldest * half, 2 * oldest * half, (2 * oldest + 1) * half
     for t in range(half):
-        new[2 * t] = cur[t] + worth[t]
-        new[2 * t + 1] = cur[t] + worth[half + t]
-    chosen[:] = 0
+        new[2 * t] = cur[before + t] + worth[even + t]
+        new[2 * t + 1] = cur[before + t] + worth[odd + t]
+    chosen[:] = np.uint8(-oldest & 255)
 
 
 @njit(nogil=True, cache=True)
@@ -223,8 +226,9 @@ def search(
     period: int,
     segment: int,
     seeds: np.ndarray,
+    begin: int,
 ) -> None:
-    """Find the seed bits whose mask is worth most (Viterbi).
+    """Find the seed bits whose mask is worth most (Viterbi), from a slice of the stream on.
 
     Paths are cut every ``segment`` steps, at a depth where all of them agree for practical
     purposes. Metrics are 16 bit and wrap: the gains' magnitudes must not sum up to ``2**15`` over
@@ -232,7 +236,7 @@ def search(
 
     Parameters
     ----------
-    gains : (slices, n_out) int16
+    gains : (slices - begin, n_out) int16
         What a set mask bit is worth.
     trellis : Trellis
         With several classes, ``patterns`` is work space.
@@ -242,7 +246,11 @@ def search(
     period : int
         Slices that share classes, 0: one class.
     segment : int
-    seeds : (ceil(slices * n_in / 64),) uint64, out, zeroed
+    seeds : (ceil(slices * n_in / 64),) uint64, in and out
+        Those of the slices before ``begin`` are given, all others zeroed.
+    begin : int
+        Slice of the stream from which on seed bits are searched. If it is not the first, there
+        are at least ``window`` steps behind it.
     """
     first, patterns, window, lanes = trellis
     n_in, n_bytes = patterns.shape[0], patterns.shape[1]
@@ -255,16 +263,19 @@ def search(
     chosen = np.zeros((ring, states // 8), np.uint8)
     row_bytes = states // 8
     flat = chosen.reshape(-1)
-    done = 0  # seed bits that are written
-    t = 0
-    for e in range(gains.shape[0]):
+    start = t = begin * n_in
+    done = start  # seed bits that are written
+    for e in range(begin, begin + gains.shape[0]):
         if period and e % period == 0:
             set_patterns(lane_bits, classes[e // period], first, patterns)
         for u in range(n_in):
-            _step_tables(gains[e, first[u] : first[u + 1]], tables, sums)
+            _step_tables(gains[e - begin, first[u] : first[u + 1]], tables, sums)
             _worth(patterns[u], tables, sums, lanes, worth)
-            if t < window - 1:
-                _start(cur, new, worth, chosen[t % ring])
+            if t - start < window - 1:
+                oldest, old = np.int64(0), t - window + 1
+                if old >= 0:
+                    oldest = np.int64(seeds[old >> 6] >> np.uint64(old & 63) & np.uint64(1))
+                _start(cur, new, worth, chosen[t % ring], oldest)
             else:
                 _advance(cur, new, worth, flat, t % ring * row_bytes, lanes)
             cur, new = new, cur
@@ -272,7 +283,7 @@ def search(
                 _trace(chosen, _best(cur), t, done, t - look, seeds)
                 done = t - look + 1
             t += 1
-    if t:
+    if t > start:
         reached = cur[: 1 << min(t, window - 1)]  # bits before the stream are zero
         _trace(chosen, _best(reached), t - 1, done, t - 1, seeds)
 

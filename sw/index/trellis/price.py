@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.index.density import is_met
 
-__all__ = ["PriceSearch", "search_price", "search_share"]
+__all__ = ["NEAR", "SLOPE", "PriceSearch", "search_price", "search_share"]
 
-_NEAR = 0.003
+NEAR = 0.003
 """Relative error of the number of kept weights with which a search ends at once."""
+SLOPE = -1.6
+"""Of the logarithm of the number over that of the price: see docs/decisions/index-codecs.md."""
 _TRIES = 40
 _NEWTON = 8
 """Tries by Newton's method before all that follow halve what is left."""
@@ -50,12 +52,17 @@ class PriceSearch:
 
 
 def search_price(
-    keep: Callable[[float], int], wanted: int, price: float, slope: float, tries: int
+    keep: Callable[[float], int],
+    wanted: int,
+    price: float,
+    slope: float,
+    tries: int,
+    near: float = NEAR,
 ) -> PriceSearch:
     """Find the price at which ``keep(price)``, which falls, is near ``wanted``.
 
     Newton's method on the logarithm, between prices known to be too low and too high. It ends
-    within 0.3 %, after ``tries`` within 2 %, or at a jump.
+    within ``near``, after ``tries`` within 2 %, or at a jump.
     """
     search = PriceSearch(price, -1, slope)
     last: tuple[float, float] | None = None
@@ -64,7 +71,7 @@ def search_price(
         found = keep(price)
         if search.found < 0 or abs(found - wanted) < abs(search.found - wanted):
             search.price, search.found = price, found
-        if abs(search.found - wanted) <= _NEAR * wanted:
+        if abs(search.found - wanted) <= near * wanted:
             break
         if turn + 1 >= tries and is_met(search.found, wanted):
             break
@@ -105,7 +112,7 @@ def search_share(keep: Callable[[float], int], wanted: int) -> tuple[float, int]
         found = keep(share)
         if best[1] < 0 or abs(found - wanted) < abs(best[1] - wanted):
             best = (share, found)
-        if abs(found - wanted) <= _NEAR * wanted:
+        if abs(found - wanted) <= NEAR * wanted:
             break
         low, high = (share, high) if found < wanted else (low, share)
     return best

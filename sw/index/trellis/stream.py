@@ -134,15 +134,29 @@ def _scale(importance: np.ndarray, size: np.ndarray, price: float) -> float:
 
 
 def search_stream(
-    importance: np.ndarray, live: int, price: float, config: TrellisConfig, classes: np.ndarray
+    importance: np.ndarray,
+    live: int,
+    price: float,
+    config: TrellisConfig,
+    classes: np.ndarray,
+    before: TrellisStream | None = None,
+    begin: int = 0,
 ) -> tuple[TrellisStream, np.ndarray]:
-    """Encode one stream of slices; return it and its mask."""
+    """Encode one stream of slices; return it and its mask.
+
+    The slices before ``begin`` keep the seed bits of ``before``. It is a multiple of the period if
+    there are several classes, and there are at least ``window`` steps behind it, or it is 0.
+    """
     trellis = _trellis(config)
     slices = importance.shape[0]
     seeds = np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64)
-    gains = _gains(importance, live, price, trellis)
+    if before is not None:
+        word, bit = divmod(begin * config.n_in, 64)
+        seeds[: word + 1] = before.seeds[: word + 1]
+        seeds[word] &= np.uint64((1 << bit) - 1)
+    gains = _gains(importance[begin:], live - begin * config.n_out, price, trellis)
     period, bits = _period(config), _lanes(config)[1]
-    search(gains, trellis, bits, classes, period, _SEGMENT, seeds)
+    search(gains, trellis, bits, classes, period, _SEGMENT, seeds, begin)
     stream = TrellisStream(seeds, slices, classes)
     return stream, _decode(stream, live, config)
 

@@ -13,11 +13,12 @@ from .facts import (
     STREAM,
     CompressedTensor,
     ForeignTensor,
+    JoinedTensor,
     StoredTensor,
     content_crc32,
 )
 from .manifest import MANIFEST_KEY
-from .plain import plain_header, plain_metadata, rotations
+from .plain import plain_entries, plain_header, plain_metadata, rotations
 from .reader import Container, read_container
 from .writer import write_container
 
@@ -32,8 +33,10 @@ __all__ = [
     "CompressedTensor",
     "Container",
     "ForeignTensor",
+    "JoinedTensor",
     "StoredTensor",
     "content_crc32",
+    "plain_entries",
     "plain_header",
     "plain_metadata",
     "read_container",

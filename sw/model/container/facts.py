@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from xorloom.sw.bits.byte_arrays import kept_bytes
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import ValueLayout
@@ -19,6 +20,7 @@ __all__ = [
     "STREAM",
     "CompressedTensor",
     "ForeignTensor",
+    "JoinedTensor",
     "StoredTensor",
     "content_crc32",
 ]
@@ -78,6 +80,25 @@ class CompressedTensor:
 
 
 @dataclass(frozen=True)
+class JoinedTensor:
+    """Tensor of the original that is compressed in blocks, each a tensor of its own.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    blocks : tuple of str
+        Names of compressed tensors, whose weights in row-major order are its own, one block after
+        the other.
+    error : float, optional
+        Squared error of the whole tensor, as that of :class:`CompressedTensor`.
+    """
+
+    shape: tuple[int, ...]
+    blocks: tuple[str, ...]
+    error: float | None = None
+
+
+@dataclass(frozen=True)
 class ForeignTensor:
     """Tensor of a dtype that safetensors does not have, kept as bytes.
 
@@ -121,5 +142,5 @@ def content_crc32(mask: np.ndarray, codes: np.ndarray, levels: np.ndarray | None
     stream holds them: a tensor without weights has no stream.
     """
     packed = np.packbits(mask.reshape(-1), bitorder="little")
-    crc = zlib.crc32(codes[mask].tobytes(), zlib.crc32(packed.tobytes()))
+    crc = zlib.crc32(kept_bytes(codes, mask).tobytes(), zlib.crc32(packed.tobytes()))
     return crc if levels is None or not codes.size else zlib.crc32(levels.tobytes(), crc)

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,14 @@ from xorloom.sw.tensors.rotation import SEED_MAX
 from xorloom.sw.tensors.safetensors_file import METADATA_NAME, dtype_name
 from xorloom.sw.value.plane import ValueLayout, check_method
 
-from .facts import FOREIGN_KEY, SCALE, CompressedTensor, ForeignTensor
+from .facts import FOREIGN_KEY, SCALE, CompressedTensor, ForeignTensor, JoinedTensor
 from .schema import as_keys, as_list, as_object, as_positive, as_shape, as_text
 from .seal import SEAL_KEY
 
 __all__ = ["CODE_DTYPES", "MANIFEST_KEY", "VERSIONS", "Manifest"]
 
-VERSIONS = (2, 3)
-"""Versions that are read; the last one is written."""
+VERSIONS = (2, 3, 4)
+"""Versions that are read; 4 is written if tensors are in blocks, 3 if not."""
 MANIFEST_KEY = "xorloom"
 """Key of the manifest in the file's metadata."""
 CODE_DTYPES = ("U8", "I8")
@@ -54,17 +54,27 @@ class Manifest:
         Other names of tensors, each with the name under which the tensor stands.
     crcs : dict
         CRC-32 of the bytes of every tensor of the file.
+    joined : dict
+        Tensors of the original that are compressed in blocks, each one of ``tensors``.
     """
 
     tensors: dict[str, CompressedTensor]
     foreign: dict[str, ForeignTensor]
     ties: dict[str, str]
     crcs: dict[str, int]
+    joined: dict[str, JoinedTensor] = field(default_factory=dict)
 
     @property
     def decoders(self) -> list[Decoder]:
         """Decoders of all tensors, in the order in which they come first."""
         return list(dict.fromkeys(info.decoder for info in self.tensors.values()))
+
+    @property
+    def originals(self) -> dict[str, CompressedTensor]:
+        """Compressed tensors by the names that they come back under; of blocks, the first one."""
+        blocks = {block for joined in self.joined.values() for block in joined.blocks}
+        whole = {name: info for name, info in self.tensors.items() if name not in blocks}
+        return whole | {n: self.tensors[joined.blocks[0]] for n, joined in self.joined.items()}
 
     def untouched(self, names: Iterable[str]) -> list[str]:
         """Return those of the file's tensors that passed through."""
@@ -74,8 +84,12 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the newest version."""
         decoders = self.decoders
+        joined = {
+            name: asdict(info) | {"shape": list(info.shape), "blocks": list(info.blocks)}
+            for name, info in self.joined.items()
+        }
         return {
-            "version": VERSIONS[-1],
+            "version": 4 if joined else 3,
             "decoders": [decoder.to_dict() for decoder in decoders],
             "tensors": {
                 name: _tensor_dict(info, decoders.index(info.decoder))
@@ -87,7 +101,7 @@ class Manifest:
             },
             "ties": self.ties,
             "crc32": self.crcs,
-        }
+        } | ({"joined": joined} if joined else {})
 
     def check_names(self, entries: Collection[str], metadata: Collection[str]) -> None:
         """Check that a plain file can hold all tensors under their names, no two under one.
@@ -102,9 +116,9 @@ class Manifest:
         ConfigError
             If it cannot, or a tie or a foreign tensor names none.
         """
-        untouched = set(self.untouched(entries))
+        untouched, originals = set(self.untouched(entries)), self.originals
         taken = {METADATA_NAME, *untouched}
-        for name, info in self.tensors.items():
+        for name, info in originals.items():
             for suffix in info.outputs:
                 if name + suffix in taken:
                     raise ConfigError(
@@ -118,7 +132,7 @@ class Manifest:
         # In a plain file, ties stand in the metadata, by the other name.
         taken |= {MANIFEST_KEY, SEAL_KEY, FOREIGN_KEY, *metadata}
         for alias, name in self.ties.items():
-            if alias in taken or (name not in self.tensors and name not in untouched):
+            if alias in taken or (name not in originals and name not in untouched):
                 raise ConfigError(f"name {alias!r} cannot stand for tensor {name!r} as well")
         if self.foreign and FOREIGN_KEY in metadata:
             raise ConfigError(f"the model's metadata has the reserved key {FOREIGN_KEY!r}")
@@ -154,7 +168,8 @@ class Manifest:
             decoders = [_decoder({key: facts[key] for key in ("codec", "config", "index")})]
             foreign, ties = {}, {}
         else:
-            facts = as_keys("manifest", manifest, _KEYS | {"decoders", "foreign", "ties"})
+            more = {"joined"} if version > 3 else set()
+            facts = as_keys("manifest", manifest, _KEYS | {"decoders", "foreign", "ties"} | more)
             decoders = [_decoder(decoder) for decoder in as_list("decoders", facts["decoders"])]
             foreign = {
                 name: _foreign(name, values)
@@ -174,6 +189,7 @@ class Manifest:
             foreign,
             ties,
             {name: check_range("crc32", crcs[name], 0, _CRC_MAX) for name in entries},
+            _joined(facts.get("joined", {}), tensors),
         )
         if version > 2 and len(decoders) != len(read.decoders):
             raise ConfigError("decoders must differ from each other, and each be that of a tensor")
@@ -242,6 +258,28 @@ def _foreign(name: str, value: Any) -> ForeignTensor:
         as_shape("shape", facts["shape"], 1 << 63),
         as_text("encoding", facts["encoding"]),
     )
+
+
+def _joined(value: Any, tensors: Mapping[str, CompressedTensor]) -> dict[str, JoinedTensor]:
+    """Read which tensors are in blocks, and check that the blocks are all there is of them."""
+    found: dict[str, JoinedTensor] = {}
+    left = dict(tensors)
+    for name, entry in as_object("joined", value).items():
+        what = f"joined tensor {name!r}"
+        facts = as_keys(what, entry, {"shape", "blocks", "error"})
+        shape = as_shape("shape", facts["shape"], _WEIGHTS_LIMIT)
+        blocks = tuple(as_text("block", block) for block in as_list("blocks", facts["blocks"]))
+        infos = [left.pop(block, None) for block in blocks]
+        if not infos or None in infos:
+            raise ConfigError(f"{what} must have blocks, each a compressed tensor of its own")
+        sizes = sum(math.prod(info.shape) for info in infos if info is not None)
+        if sizes != math.prod(shape):
+            raise ConfigError(f"{what} of {list(shape)} has {sizes:,} weights in its blocks")
+        kinds = {(info.dtype, info.outputs, info.rotation) for info in infos if info is not None}
+        if len(kinds) > 1:
+            raise ConfigError(f"blocks of {what} must be alike in dtype, rotation and scales")
+        found[name] = JoinedTensor(shape, blocks, as_positive("error", facts["error"]))
+    return found
 
 
 def _tensor(

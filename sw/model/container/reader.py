@@ -14,11 +14,12 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint.model import Span, listed
-from xorloom.sw.tensors.safetensors_file import DTYPE_NAMES, DTYPES, read_header
+from xorloom.sw.tensors.safetensors_file import DTYPES
+from xorloom.sw.tensors.shards import is_index
 
-from .facts import CompressedTensor, ForeignTensor, StoredTensor
-from .manifest import MANIFEST_KEY, VERSIONS, Manifest, VersionError
-from .seal import SEAL_KEY, find_seal
+from .facts import MASK, STREAM, CompressedTensor, ForeignTensor, JoinedTensor, StoredTensor
+from .one_file import Entry, read_file
+from .shards import found_in, read_shards
 
 __all__ = ["WEIGHTS_LEAST", "WEIGHTS_PER_BYTE", "Container", "read_container"]
 
@@ -29,23 +30,13 @@ WEIGHTS_LEAST = 1 << 22
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """Tensor of the file: what it is, where it lies, and its checksum."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    size: int
-    crc32: int
-
-
-@dataclass(frozen=True)
 class Container:
     """An opened compressed model.
 
     Parameters
     ----------
     path : Path
+        As it was opened: a file, an index or a folder.
     tensors : dict
         Compressed tensors by original name.
     foreign : dict
@@ -56,6 +47,10 @@ class Container:
         The original's.
     max_weights : int
         Most weights, in all, of a file that is decoded.
+    files : tuple of Path
+        All that are read: one, or an index and its parts.
+    joined : dict
+        Tensors of the original that are compressed in blocks; each block is one of ``tensors``.
     """
 
     path: Path
@@ -64,7 +59,9 @@ class Container:
     ties: Mapping[str, str]
     metadata: Mapping[str, str]
     max_weights: int
-    _entries: Mapping[str, _Entry] = field(repr=False)
+    files: tuple[Path, ...]
+    _entries: Mapping[str, Entry] = field(repr=False)
+    joined: Mapping[str, JoinedTensor] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -76,12 +73,45 @@ class Container:
         """Tensors of the original, compressed or not, in file order."""
         owner = {name + info.parts[0]: name for name, info in self.tensors.items()}
         rest = {name + part for name, info in self.tensors.items() for part in info.parts[1:]}
-        return [owner.get(name, name) for name in self._entries if name not in rest]
+        whole = {block: name for name, info in self.joined.items() for block in info.blocks}
+        found = [owner.get(name, name) for name in self._entries if name not in rest]
+        return list(dict.fromkeys(whole.get(name, name) for name in found))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Elements of every tensor of the original, and of every block."""
+        found = {name: math.prod(self.outputs(name)[""][1]) for name in self.order}
+        return found | {name: math.prod(info.shape) for name, info in self.tensors.items()}
 
     @property
     def untouched(self) -> list[str]:
         """Tensors that were passed through."""
-        return [name for name in self.order if name not in self.tensors]
+        return [name for name in self.order if not self.blocks(name)]
+
+    def blocks(self, name: str) -> tuple[str, ...]:
+        """Return the compressed tensors that a tensor of the original is made of.
+
+        Itself, if it is compressed in one; none, if it was passed through.
+        """
+        if name in self.joined:
+            return self.joined[name].blocks
+        return (name,) if name in self.tensors else ()
+
+    def error(self, name: str) -> float | None:
+        """Return the squared error of a compressed tensor of the original, or of a block."""
+        if name in self.joined:
+            return self.joined[name].error
+        return self.tensor(name).error
+
+    def outputs(self, name: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Return what a tensor of the original comes back as: dtype and shape by suffix."""
+        blocks = self.blocks(name)
+        if not blocks:
+            return {"": self.entry(name)[:2]}
+        info = self.tensors[blocks[0]]
+        shape = self.joined[name].shape if name in self.joined else info.shape
+        dtypes = {"": info.dtype, MASK: "BOOL"}
+        return {suffix: (dtypes[suffix], shape) for suffix in info.outputs}
 
     @property
     def decoders(self) -> list[Decoder]:
@@ -99,19 +129,25 @@ class Container:
         Parameters
         ----------
         patterns : sequence of str
-            Names, or globs; the names come in this order, those of a glob in the model's.
+            Names, or globs; the names come in this order, those of a glob in the model's. That of
+            a tensor in blocks stands for all of them.
 
         Raises
         ------
         ConfigError
             If one matches nothing.
         """
+        if not patterns:
+            return list(self.tensors)
         found: list[str] = []
-        for pattern in patterns or self.tensors:
-            if pattern in self.tensors:
-                some = [pattern]
-            else:
-                some = [name for name in self.tensors if fnmatchcase(name, pattern)]
+        compressed = [name for name in self.order if self.blocks(name)]
+        for pattern in patterns:
+            some = list(self.blocks(pattern)) or [
+                block
+                for name in compressed
+                if fnmatchcase(name, pattern)
+                for block in self.blocks(name)
+            ]
             if not some:
                 self.tensor(pattern)  # raises
             found += some
@@ -158,6 +194,11 @@ class Container:
         entry = self._entries[name]
         return entry.dtype, entry.shape, entry.size
 
+    def label(self, name: str) -> str:
+        """Return what an error calls a compressed tensor: its file and name."""
+        first = (self.blocks(name) or (name,))[0]
+        return f"{self._entries[first + STREAM].path}: {name}"
+
     def raw(self, name: str) -> bytes:
         """Read a tensor's bytes.
 
@@ -167,26 +208,32 @@ class Container:
             If they do not have the CRC-32 that the manifest gives.
         """
         entry = self._entries[name]
-        with self.path.open("rb") as file:
+        with entry.path.open("rb") as file:
             file.seek(entry.start)
             data = file.read(entry.size)
         self._check_crc(name, zlib.crc32(data))
         return data
 
-    def _pieces(self, name: str) -> Iterator[bytes]:
-        """Read a tensor's bytes a piece at a time; damage is told after the last one."""
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Read the bytes of a tensor of the file a piece at a time.
+
+        Raises
+        ------
+        FormatError
+            After the last piece, if they do not have the CRC-32 that the manifest gives.
+        """
         entry, crc = self._entries[name], 0
-        for piece in Span(self.path, entry.start, entry.size).pieces():
+        for piece in Span(entry.path, entry.start, entry.size).pieces():
             crc = zlib.crc32(piece, crc)
             yield piece
         self._check_crc(name, crc)
 
     def _check_crc(self, name: str, found: int) -> None:
-        wanted = self._entries[name].crc32
-        if found != wanted:
+        entry = self._entries[name]
+        if found != entry.crc32:
             raise FormatError(
-                f"{self.path}: tensor {name!r} is damaged: CRC-32 must be {wanted:08x}, found "
-                f"{found:08x}"
+                f"{entry.path}: tensor {name!r} is damaged: CRC-32 must be {entry.crc32:08x}, "
+                f"found {found:08x}"
             )
 
     def array(self, name: str) -> np.ndarray:
@@ -201,7 +248,7 @@ class Container:
         """
         info = self.tensors.get(name)
         parts = {
-            suffix: (*self.entry(name + suffix)[:2], self._pieces(name + suffix))
+            suffix: (*self.entry(name + suffix)[:2], self.pieces(name + suffix))
             for suffix in (info.parts if info else ("",))
         }
         return StoredTensor(name, parts, info or self.foreign.get(name))
@@ -215,9 +262,10 @@ class Container:
             If the file has more weights than ``max_weights``.
         """
         if self.weights > self.max_weights:
+            size = sum(file.stat().st_size for file in self.files)
             raise CapacityError(
                 f"{self.path}: decoding its {self.weights:,} weights takes much memory for a file "
-                f"of {self.path.stat().st_size:,} bytes, so it is not done unasked (limit: "
+                f"of {size:,} bytes, so it is not done unasked (limit: "
                 f"{self.max_weights:,}): give --max-weights {self.weights} if you trust the file"
             )
 
@@ -230,7 +278,7 @@ class Container:
             If there is none of that name.
         """
         if name not in self.tensors:
-            known = listed(self.tensors) or "none"
+            known = listed(name for name in self.order if self.blocks(name)) or "none"
             raise ConfigError(f"no compressed tensor {name!r} in {self.path} (there is: {known})")
         return self.tensors[name]
 
@@ -241,6 +289,7 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
     Parameters
     ----------
     path : Path
+        A file; or a model in several, by its index or its folder.
     max_weights : int, optional
         Most weights, in all, of a file that is decoded; by default :data:`WEIGHTS_PER_BYTE` a byte
         of the file, or :data:`WEIGHTS_LEAST` if that is more.
@@ -248,44 +297,23 @@ def read_container(path: Path, max_weights: int | None = None) -> Container:
     Raises
     ------
     ConfigError
-        If the file does not exist.
+        If the file does not exist, or the folder holds none, or more than one.
     FormatError
-        If it is damaged, not ours, or of another version.
+        If it is damaged, not ours, or of another version; or files and index do not fit.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    header, metadata, raw, start = read_header(path)
-    found = find_seal(raw)
-    if MANIFEST_KEY not in metadata or SEAL_KEY not in metadata or found is None:
-        raise FormatError(
-            f"{path}: not a xorloom file (no {MANIFEST_KEY!r} metadata); compress it first"
-        )
-    if found[0] != found[1]:
-        raise FormatError(f"{path}: header is damaged: CRC-32 must be {found[1]}, found {found[0]}")
-    sizes = {
-        name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])
-        for name, e in header.items()
-    }
-    for name, (dtype, _, _) in sizes.items():
-        if dtype not in DTYPE_NAMES:
-            raise FormatError(f"{path}: tensor {name!r} has no dtype of safetensors: {dtype}")
-    own = {key: text for key, text in metadata.items() if key not in (MANIFEST_KEY, SEAL_KEY)}
-    try:
-        manifest = Manifest.from_json(metadata[MANIFEST_KEY], sizes, own)
-    except VersionError as error:
-        known = " and ".join(map(str, VERSIONS))
-        raise FormatError(
-            f"{path}: file version {error.args[0]!r} is not supported (there are {known}): "
-            "compress the model again, or use the xorloom that wrote it"
-        ) from None
-    except ValueError as error:
-        raise FormatError(f"{path}: manifest does not fit: {error}") from error
-    entries = {
-        name: _Entry(*sizes[name][:2], start + e["data_offsets"][0], sizes[name][2], crc)
-        for (name, e), crc in zip(header.items(), manifest.crcs.values(), strict=True)
-    }
+    where = found_in(path) if path.is_dir() else path
+    found = read_shards(where) if is_index(where) else read_file(where)
     if max_weights is None:
-        max_weights = max(WEIGHTS_LEAST, WEIGHTS_PER_BYTE * path.stat().st_size)
+        max_weights = max(WEIGHTS_LEAST, WEIGHTS_PER_BYTE * found.size)
+    manifest = found.manifest
     return Container(
-        path, manifest.tensors, manifest.foreign, manifest.ties, own, max_weights, entries
+        path,
+        manifest.tensors,
+        manifest.foreign,
+        manifest.ties,
+        found.metadata,
+        max_weights,
+        found.files,
+        found.entries,
+        manifest.joined,
     )

@@ -25,7 +25,7 @@ def choices_of(container: Container) -> dict[str, Choice]:
         index, layout = info.decoder.index, info.layout
         if index.chooses_mask:
             seeds = container.raw(name + INDEX)
-            where = f"{container.path}: {name}"
+            where = container.label(name)
             mask = decode_index(
                 seeds, info.shape, index, layout.order, layout.slices_per_stream, where
             )

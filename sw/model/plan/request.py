@@ -35,7 +35,7 @@ _RATE = (0.95, 1.02)
 
 
 class Counts(Protocol):
-    """What is told of stored bits, see :class:`xorloom.sw.model.metrics.TensorBits`."""
+    """What is told of stored bits, see :class:`xorloom.sw.model.metrics.bits.TensorBits`."""
 
     @property
     def weights(self) -> int:

@@ -40,7 +40,8 @@ class Source:
     @property
     def done(self) -> list[str]:
         """Tensors that are compressed already."""
-        return [] if self.base is None else list(self.base.tensors)
+        base = self.base
+        return [] if base is None else [name for name in base.order if base.blocks(name)]
 
 
 def open_source(path: Path) -> Source:

@@ -2,10 +2,11 @@
 """Maker of parts: prunes and quantizes a tensor, or lets codecs choose its mask or its values."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
-from xorloom.sw.base.errors import DensityError
+from xorloom.sw.base.errors import CapacityError, ConfigError, DensityError
 from xorloom.sw.index.choice import stored_index
 from xorloom.sw.index.masks import Choice, chosen_with, importance_of
 from xorloom.sw.model.plan.given import UserArrays
@@ -19,22 +20,27 @@ from xorloom.sw.tensors.quantize import Quantized, quantize
 from .part import MakePart, Part
 from .values import bias_of, valued
 
-__all__ = ["part_maker", "wanted_count"]
+__all__ = ["global_cuts", "naming_errors", "part_maker", "wanted_count"]
 
 _NO_SCALES = np.zeros((0, 0), np.float16)
 
 
 def part_maker(
-    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
+    model: Mapping[str, ModelTensor],
+    plans: Mapping[str, TensorPlan],
+    given: UserArrays,
+    cuts: Mapping[str, prune.Cut] | None = None,
 ) -> MakePart:
     """Return the function that prunes and quantizes the tensor of a name, with so many threads.
+
+    ``cuts`` are those of tensors, or blocks, that are pruned together: :func:`global_cuts`.
 
     Raises
     ------
     ConfigError
         If a weight is not finite (also what is returned raises it).
     """
-    cuts = _global_cuts(model, plans, given)
+    cuts = global_cuts(model, plans, given) if cuts is None else cuts
 
     def part(name: str, threads: int | None = None) -> Part:
         plan = plans[name]
@@ -90,7 +96,7 @@ def _own_mask(tensor: ModelTensor, weights: np.ndarray) -> np.ndarray | None:
     return prune.own_mask(weights, pruned=tensor.pruned)
 
 
-def _global_cuts(
+def global_cuts(
     model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
 ) -> dict[str, prune.Cut]:
     """Return the cuts of tensors that are pruned together: of scope global and equal sparsity.
@@ -133,6 +139,17 @@ def _quantized(
     )
     error = relative_error(weights, quantized, plan.quantizer, dtype=tensor.dtype)
     return quantized, error, worse_than(weights, mask, plan.quantizer)
+
+
+@contextmanager
+def naming_errors(tensor: ModelTensor) -> Iterator[None]:
+    """Name file and tensor in errors that do not."""
+    try:
+        yield
+    except (ConfigError, CapacityError) as error:
+        if tensor.label in str(error):
+            raise
+        raise type(error)(f"{tensor.label}: {error}") from error
 
 
 def wanted_count(tensor: ModelTensor, plan: TensorPlan, given: UserArrays) -> float:

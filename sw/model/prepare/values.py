@@ -16,7 +16,7 @@ from xorloom.sw.value.plane import choose_value
 
 from .part import Part
 
-__all__ = ["bias_of", "corrected", "valued"]
+__all__ = ["bias_of", "biases_of", "corrected", "valued"]
 
 
 def bias_of(
@@ -34,6 +34,20 @@ def bias_of(
     is_free = bias not in plans and bias not in getattr(model, "ties", {}).values()
     fits = tensor.is_float and tensor.shape == model[name].shape[:1]
     return bias if is_free and fits else None
+
+
+def biases_of(
+    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
+) -> dict[str, str]:
+    """Return the matrix of every bias that takes up the mean of its outputs' error."""
+    if given.calibration is None:
+        return {}
+    return {
+        bias: name
+        for name in given.searched(plans)
+        if given.calibration[name].mean is not None
+        if (bias := bias_of(model, plans, name)) is not None
+    }
 
 
 def corrected(

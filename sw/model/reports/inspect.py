@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inspection of a compressed model: bits, frames and steps of a tensor, and index FIFOs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,41 @@ from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.tensors.orders import beats, runs
 from xorloom.sw.value.plane import value_bits, value_frames
 
-__all__ = ["FIFO_COLUMNS", "SLACKS", "fifo_rows", "tensor_bits", "tensor_frames", "tensor_steps"]
+__all__ = [
+    "FIFO_COLUMNS",
+    "SLACKS",
+    "by_original",
+    "fifo_rows",
+    "joined_frames",
+    "tensor_bits",
+    "tensor_frames",
+    "tensor_steps",
+]
 
 SLACKS = (0.02, 0.05, 0.1)
 """Supply beyond the mean demand."""
 FIFO_COLUMNS = ("tensor", "bits_per_beat", "most", *(f"fifo_bits_{s:.0%}" for s in SLACKS))
+
+
+def by_original(container: Container, names: Iterable[str]) -> dict[str, list[str]]:
+    """Group compressed tensors by the tensor of the original; blocks of which some lack, singly."""
+    owner = {block: name for name, info in container.joined.items() for block in info.blocks}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(owner.get(name, name), []).append(name)
+    found: dict[str, list[str]] = {}
+    for name, some in groups.items():
+        is_whole = set(container.blocks(name)) <= set(some)
+        found |= {name: some} if is_whole else {block: [block] for block in some}
+    return found
+
+
+def joined_frames(frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the frames of a tensor's blocks, see :func:`tensor_frames`, as those of one tensor."""
+    orders = list(dict.fromkeys(facts["order"] for facts in frames))
+    counts = {key: sum(facts[key] for facts in frames) for key in ("streams", "slices")}
+    lists = {key: [n for facts in frames for n in facts[key]] for key in ("steps", "patches")}
+    return frames[0] | counts | lists | {"order": ", ".join(orders)}
 
 
 def tensor_bits(container: Container, name: str) -> TensorBits:
@@ -28,7 +58,7 @@ def tensor_bits(container: Container, name: str) -> TensorBits:
     config = info.decoder.value
     decoded = verify_tensor(container, name)
     data = container.raw(name + STREAM)
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     bits = value_bits(data, decoded.mask.size, info.planes, config, info.layout, where)
     index_bits = container.entry(name + INDEX)[2] * 8
     headers = index_overhead(container.raw(name + INDEX), config.bus_bytes, where)
@@ -43,7 +73,7 @@ def tensor_steps(container: Container, name: str) -> int:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     return value_bits(data, weights, info.planes, info.decoder.value, info.layout, where).steps
 
 
@@ -52,7 +82,7 @@ def tensor_frames(container: Container, name: str) -> dict[str, Any] | None:
     info = container.tensor(name)
     weights = int(np.prod(info.shape, dtype=np.int64))
     data = container.raw(name + STREAM)
-    where = f"{container.path}: {name}"
+    where = container.label(name)
     return value_frames(data, weights, info.planes, info.decoder.value, info.layout, where)
 
 

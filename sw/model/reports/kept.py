@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from xorloom.sw.index.rate_distortion import kept_share, nm_share, share_bound
+from xorloom.sw.index.rate_distortion import (
+    kept_share,
+    nm_energy,
+    nm_index_bits,
+    share_bound,
+)
 from xorloom.sw.model.metrics import TensorBits
 from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.quantize import Quantized
@@ -36,13 +41,18 @@ def best_pattern(weights: np.ndarray, budget: float, planes: int) -> tuple[str, 
     budget : float
         Bits per weight: index, and ``planes`` bits per kept weight.
     """
+    fits = [
+        (n, m)
+        for n, m in PATTERNS
+        if m <= weights.size and nm_index_bits(n, m) + planes * n / m <= budget
+    ]
+    energy = np.square(weights.reshape(-1), dtype=np.float64) if fits else np.zeros(0)
+    total = float(energy.sum())
     best = ("none", 0.0)
-    for n, m in PATTERNS:
-        if m > weights.size:
-            continue
-        kept, bits = nm_share(weights, n, m)
-        if bits + planes * n / m <= budget and kept.energy_total > best[1]:
-            best = (f"{n}:{m}", kept.energy_total)
+    for n, m in fits:
+        share = nm_energy(energy, n, m) / total if total else 1.0
+        if share > best[1]:
+            best = (f"{n}:{m}", share)
     return best
 
 

@@ -3,14 +3,18 @@
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.folders import copied, new_folder
 from xorloom.sw.base.host import replaced
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.tensors.safetensors_file import header_bytes, read_header, write_tensors
+from xorloom.sw.tensors.shards import is_index
 
+from .folder import files_beside, open_folder, open_index
 from .model import Checkpoint
 from .npz import open_npz
 from .onnx_file import write_onnx
@@ -29,9 +33,9 @@ def into_model(source: Path, out: Path, arrays: Arrays) -> None:
     Parameters
     ----------
     source : Path
-        An ``.onnx``, ``.npz`` or ``.safetensors`` file.
+        An ``.onnx``, ``.npz`` or ``.safetensors`` file, or a folder of the last, or its index.
     out : Path
-        Of the same ending; another file than ``source``.
+        Of the same ending, another file than ``source``; or a folder that is not there yet.
     arrays : mapping of name to array
         By the names that :func:`xorloom.sw.tensors.checkpoint.opening.open_model` gives, in the
         tensors' own dtypes and shapes. Each is asked for once, when it is written. Of a pruned
@@ -46,6 +50,9 @@ def into_model(source: Path, out: Path, arrays: Arrays) -> None:
     OSError
         If a file cannot be written; nothing is left behind.
     """
+    if source.is_dir() or is_index(source):
+        _write_folder(source, out, arrays)
+        return
     writers: dict[str, Callable[[Path, Path, Arrays], None]] = {
         ".onnx": write_onnx,
         ".npz": _write_npz,
@@ -81,7 +88,37 @@ def _new(model: Checkpoint, home: str, array: np.ndarray) -> np.ndarray:
 
 def _write_safetensors(source: Path, out: Path, arrays: Arrays) -> None:
     model = open_safetensors(source)
+    _write_part(source, out, model, _homes(source, model, arrays), arrays)
+
+
+def _write_folder(source: Path, out: Path, arrays: Arrays) -> None:
+    """Write all files of a folder, the weights of its safetensors files among them."""
+    opened = open_index if is_index(source) else open_folder
+    model = opened(source, _open_part)
+    folder = source if source.is_dir() else source.parent
     homes = _homes(source, model, arrays)
+    with new_folder(out) as made:
+        for name in files_beside(folder)[0]:
+            copied(folder / name, made / name)
+        for file in model.files:
+            if is_index(file):
+                copied(file, made / file.name)
+                continue
+            here = {home: name for home, name in homes.items() if model[home].source == str(file)}
+            _write_part(file, made / file.name, model, here, arrays)
+
+
+def _open_part(path: Path) -> Checkpoint:
+    if path.suffix.lower() != ".safetensors":
+        raise ConfigError(f"{path}: of folders, weights go back into safetensors files only")
+    model = open_safetensors(path)
+    return replace(model, files=(path,))
+
+
+def _write_part(
+    source: Path, out: Path, model: Checkpoint, homes: Mapping[str, str], arrays: Arrays
+) -> None:
+    """Write a safetensors file, some of whose tensors have another name in ``arrays``."""
     entries, metadata, _, _ = read_header(source)
     sizes = {
         name: (e["dtype"], tuple(e["shape"]), e["data_offsets"][1] - e["data_offsets"][0])

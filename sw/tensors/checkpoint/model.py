@@ -92,6 +92,9 @@ class ModelTensor:
         The file it was read from, for errors.
     span : Span, optional
         Where its bytes stand in a file just as :meth:`raw` returns them.
+    by_rows : bool
+        Whether a part of what ``load`` returns takes no more than that part: it is mapped, or in
+        memory anyway.
     """
 
     name: str
@@ -102,6 +105,7 @@ class ModelTensor:
     foreign: str = ""
     source: str = ""
     span: Span | None = None
+    by_rows: bool = False
 
     @property
     def label(self) -> str:
@@ -253,7 +257,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> Checkpoint:
     }
     return Checkpoint(
         {
-            name: ModelTensor(name, dtype_name(array.dtype), array.shape, keep(array))
+            name: ModelTensor(name, dtype_name(array.dtype), array.shape, keep(array), by_rows=True)
             for name, array in little.items()
         }
     )

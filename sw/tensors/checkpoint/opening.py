@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xorloom.sw.base.errors import ConfigError, FormatError
+from xorloom.sw.tensors.shards import is_index
 
 from .folder import open_folder, open_index
 from .model import Checkpoint, is_told, listed
@@ -89,7 +90,7 @@ def _open_file(path: Path) -> Checkpoint:
     if not path.is_file():
         raise ConfigError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     ending = path.suffix.lower()
-    if path.name.endswith(".index.json"):
+    if is_index(path):
         return open_index(path, _open_file)
     if ending in _REFUSED:
         raise ConfigError(f"{path} is {_REFUSED[ending]}")

@@ -50,6 +50,7 @@ def open_safetensors(path: Path) -> Checkpoint:
             foreign=foreign,
             source=str(path),
             span=Span(path, start + low, high - low),
+            by_rows=not foreign,
         )
 
     return Checkpoint({n: tensor(n, entry) for n, entry in entries.items()}, path, metadata)

@@ -26,6 +26,9 @@ _SAVE = (
     "or safetensors.torch.save_model(model, FILE)"
 )
 
+_METADATA = {"format": "pt"}
+"""What Transformers wants to read in the safetensors file that the weights come back in."""
+
 
 def open_torch(path: Path) -> Checkpoint:
     """Open a file of ``torch.save``; tensors are named by their path in it, e.g. ``model.w``.
@@ -57,7 +60,8 @@ def open_torch(path: Path) -> Checkpoint:
             + f": {_SAVE}"
         )
     tensors, ties, spans = read_tensors(found, torch, str(path))
-    return Checkpoint(tensors, path, ties=ties, notes=tuple(_notes(tensors, others, spans)))
+    notes = tuple(_notes(tensors, others, spans))
+    return Checkpoint(tensors, path, _METADATA, ties, notes)
 
 
 def _loaded(path: Path, torch: Any) -> Any:

@@ -11,6 +11,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.index.masks import Choice
 from xorloom.sw.model.codec import decode_tensor
 from xorloom.sw.model.container import INDEX, STREAM, Container, read_container
+from xorloom.sw.tensors.checkpoint.model import listed
 from xorloom.sw.torch.coding.base import Coded
 from xorloom.sw.torch.coding.frozen import FrozenCoding
 from xorloom.sw.torch.files import load
@@ -47,6 +48,11 @@ def load_frozen(path: Path, module: Any) -> Any:
         If the file is damaged.
     """
     container = read_container(Path(path))
+    if container.joined:
+        raise ConfigError(
+            f"{path}: {listed(container.joined)} is in row blocks, which cannot be trained: "
+            "compress with --block-weights 0"
+        )
     codings = {name: FrozenCoding(_coded(container, name), name=name) for name in container.tensors}
     if not codings:
         raise ConfigError(f"{path}: no tensor is compressed (use load)")
@@ -62,12 +68,12 @@ def _coded(container: Container, name: str) -> Coded:
     """Return what a file holds of a weight."""
     info = container.tensor(name)
     if info.quantizer is None:
-        raise ConfigError(f"{container.path}: {name} holds codes without scales: leave it out")
+        raise ConfigError(f"{container.label(name)} holds codes without scales: leave it out")
     quantized = decode_tensor(container, name)
     value, index, layout = info.decoder.value, info.decoder.index, info.layout
     choice = seeds = None
     if value.chooses_values:
-        where, size = f"{container.path}: {name}", quantized.mask.size
+        where, size = container.label(name), quantized.mask.size
         data = container.raw(name + STREAM)
         seeds = read_value(data, size, info.planes, value, layout, where)
     elif index.chooses_mask:

@@ -21,7 +21,6 @@ from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.tensors.orders import (
     ORDERS,
     check_order,
-    flatten,
     lanes,
     needs_transpose,
     slice_count,
@@ -209,9 +208,8 @@ def encode(
     kept = int(np.count_nonzero(mask)) * planes
     size = slices_per_stream or stream_slices(mask.size, kept, planes, config)
     counts = stream_counts(mask.size, planes, config.n_out, size)
-    flat_mask: dict[bool, np.ndarray] = {}
-    packed: dict[bool, np.ndarray] = {}
     rows = pack_planes(mask.reshape(-1), codes.reshape(-1), planes, config.n_out)
+    packed = {False: rows}
     network_taps(config)  # once, not in every thread
 
     def run(name: str, k: int) -> SeedStream:
@@ -225,24 +223,23 @@ def encode(
     names = [order]
     if order == "auto":
         names = [name for name in ORDERS if mask.ndim > 1 or not needs_transpose(name)]
+    masks = {False: rows[0]}
     with ThreadPoolExecutor(threads or threads_default()) as pool:
         ranked = [OrderCost(name) for name in names]
         if len(names) > 1:
-            for name in names:
-                if needs_transpose(name) not in flat_mask:
-                    flat_mask[needs_transpose(name)] = flatten(mask, name)
+            if mask.ndim > 1:
+                masks[True] = _turned(rows[:1], mask.shape)[0]
             targets = (target, default_targets(config)[1])
-            ranked = rank_orders(names, flat_mask, planes, config, size, targets, index_bits, pool)
+            ranked = rank_orders(
+                names, masks, mask.size, planes, config, size, targets, index_bits, pool
+            )
         best: tuple[float, WindowStreams] | None = None
         refused: CapacityError | None = None
         for place, cost in enumerate(ranked):
             if best and place >= worth_trying(ranked, kept):
                 break
-            turned = needs_transpose(cost.order)
-            if turned not in packed:
-                packed[turned] = rows
-                if turned and mask.ndim > 1 and mask.size:
-                    packed[turned] = turned_bits(rows, mask.shape[0], mask.size // mask.shape[0])
+            if needs_transpose(cost.order) and True not in packed:
+                packed[True] = _turned(rows, mask.shape)
             try:
                 streams = tuple(pool.map(partial(run, cost.order), range(len(counts))))
             except CapacityError as error:  # the next order may spread the mask better
@@ -255,6 +252,14 @@ def encode(
         assert refused is not None
         raise refused
     return best[1]
+
+
+def _turned(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Transpose packed planes of a tensor, as the orders ``-column`` need them."""
+    size = math.prod(shape)
+    if len(shape) < 2 or not size:
+        return rows
+    return turned_bits(rows, shape[0], size // shape[0])
 
 
 @lru_cache(maxsize=4)

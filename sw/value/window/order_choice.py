@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sw.bits.slices import packed_beats
 from xorloom.sw.spec.config import WindowConfig
-from xorloom.sw.tensors.orders import needs_transpose, packed_beats
+from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
 
 from .geometry import geometry
 from .rates import STUCK_CHUNKS, model_chunks
@@ -21,14 +22,14 @@ __all__ = [
     "worth_trying",
 ]
 
-_SMALL_BITS = 1 << 14
+_SMALL_BITS = 1 << 11
 """Kept bits up to which orders are compared by encoding: a chunk more or less is some per cent."""
 _CLOSE = 1.05
 """Such tensors are encoded in all orders that the model puts this near the best."""
 
 IndexBits = Callable[[np.ndarray, int, int], float]
 """Bits of the index in an order: ``(packed, weights, slices_per_stream) -> bits``; ``packed`` is
-what :func:`xorloom.sw.tensors.orders.packed_beats` gives."""
+what :func:`xorloom.sw.bits.slices.packed_beats` gives."""
 
 
 def default_targets(config: WindowConfig) -> tuple[int, int]:
@@ -81,7 +82,8 @@ class OrderCost:
 
 def rank_orders(
     names: Sequence[str],
-    flat: Mapping[bool, np.ndarray],
+    bits: Mapping[bool, np.ndarray],
+    weights: int,
     planes: int,
     config: WindowConfig,
     slices_per_stream: int,
@@ -93,8 +95,10 @@ def rank_orders(
 
     Parameters
     ----------
-    flat : mapping of bool to (weights,) bool
-        The mask in row-major order, and under ``True`` that of the transposed matrix.
+    bits : mapping of bool to (words,) uint64
+        The packed mask in row-major order, and under ``True`` that of the transposed matrix, with
+        as many words as :func:`xorloom.sw.bits.slices.packed_beats` reads.
+    weights : int
     targets : (int, int)
         Live unknowns that the rate control aims for, and those at a stream's end.
     index_bits : callable, optional
@@ -103,14 +107,15 @@ def rank_orders(
     shape = geometry(config)
 
     def cost(name: str) -> OrderCost:
-        mask = flat[needs_transpose(name)]
-        packed = packed_beats(mask, name, config.n_out // planes)
-        kept = np.bitwise_count(packed).sum(axis=0, dtype=np.int64) * planes
+        lane_count = config.n_out // planes
+        where, slices = lanes(name, weights, lane_count), slice_count(weights, lane_count)
+        packed = packed_beats(bits[needs_transpose(name)], slices, lane_count, where)
+        kept = np.bitwise_count(packed).sum(axis=1, dtype=np.int64) * planes
         value = 0.0
         for first in range(0, kept.size, slices_per_stream):
             chunks = model_chunks(kept[first : first + slices_per_stream], shape, *targets)
             value += float("inf") if chunks == STUCK_CHUNKS else chunks * config.n_in
-        index = index_bits(packed, mask.size, slices_per_stream) if index_bits else 0.0
+        index = index_bits(packed, weights, slices_per_stream) if index_bits else 0.0
         return OrderCost(name, value, index)
 
     return sorted(pool.map(cost, names), key=lambda cost: cost.total)

@@ -11,12 +11,15 @@ from xorloom.sw.bits.jit import njit
 
 from .elimination import Basis, add_slice, fix_unknowns, live_unknowns, save, undo
 from .geometry import Geometry
-from .rates import first_rate, next_rate
+from .rates import first_rate, next_rate, run_frame
 
 __all__ = ["FULL", "OK", "STUCK", "encode_stream"]
 
 OK, FULL, STUCK = 0, 1, 2
 """Outcome of :func:`encode_stream`: done, arrays too small, no number of steps is enough."""
+_HOPELESS = -20
+"""Free bits that a window lacks by the counts alone: that many equations follow from others, and
+all hold by chance once in a million times. Such a frame is not tried."""
 
 
 @njit(nogil=True, cache=True)
@@ -153,17 +156,15 @@ def encode_stream(
     unit = 1 << shape.rate_shift
     rate_max = (1 << shape.rate_bits) - 1
     patches = np.zeros((frame, 2), np.int64)
-    left = 0
+    counts = np.zeros(n_slices, np.int64)
     for e in range(n_slices):
         for w in range(care.shape[1]):
-            left += count_bits(care[e, w])
+            counts[e] += count_bits(care[e, w])
+    left = counts.sum()
     chunk = 0
     for f in range(facts.shape[0]):
         first, last = f * frame, min(n_slices, (f + 1) * frame)
-        count = 0
-        for e in range(first, last):
-            for w in range(care.shape[1]):
-                count += count_bits(care[e, w])
+        count = counts[first:last].sum()
         left -= count
         wait = 0 if chunk else shape.preload_steps
         room = (chunk + wait + shape.frame_steps_max + 1) * n_in + shape.window + 64
@@ -175,16 +176,20 @@ def encode_stream(
         slices = last - first
         rate = first_rate(shape, slices, count, live, left, n_slices - last, target, end_target)
         lowest = rate
-        tries = 0
+        tries = facts[f, 2] = 0
         save(basis, _oldest(shape, chunk))
         while True:
-            used, at, _ = _encode_frame(
-                care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
-            )
+            at = 0
+            part = counts[first:last]
+            if rate == rate_max or run_frame(part, shape, chunk, live, rate, _HOPELESS)[2]:
+                used, at, _ = _encode_frame(
+                    care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
+                )
+                facts[f, 2] += 1
+                if at < 0:
+                    break
+                _undo(basis, shape, chunk, used)
             tries += 1
-            if at < 0:
-                break
-            _undo(basis, shape, chunk, used)
             if rate == rate_max:
                 break
             rate = next_rate(shape, slices, rate, tries)
@@ -211,6 +216,7 @@ def encode_stream(
                     most if fits else slices,
                 )
                 tries += 1
+                facts[f, 2] += 1
                 if n_patches >= 0 or fits or rate == rate_max:
                     break
                 rate = next_rate(shape, slices, rate, tries)
@@ -229,6 +235,6 @@ def encode_stream(
                 )
         if at >= 0:
             return STUCK, f
-        facts[f, 0], facts[f, 1], facts[f, 2] = rate, n_patches, tries
+        facts[f, 0], facts[f, 1] = rate, n_patches
         chunk = used
     return OK, chunk

@@ -11,7 +11,7 @@ from xorloom.sw.bits.jit import njit
 
 from .geometry import Geometry
 
-__all__ = ["STUCK_CHUNKS", "first_rate", "model_chunks", "next_rate"]
+__all__ = ["STUCK_CHUNKS", "first_rate", "model_chunks", "next_rate", "run_frame"]
 
 STUCK_CHUNKS = -1
 """Result of :func:`model_chunks` for slices that keep more than a window holds."""
@@ -53,6 +53,48 @@ def next_rate(shape: Geometry, slices: int, rate: int, tries: int) -> int:
 
 
 @njit(nogil=True, cache=True)
+def run_frame(
+    counts: np.ndarray, shape: Geometry, chunk: int, live: int, rate: int, spare: int
+) -> tuple[int, int, bool]:
+    """Follow the free bits of the window through a frame, by counts of kept bits alone.
+
+    No free bit is taken to slide out unused but those that a whole window has no room for, so
+    there are at most as many, unless equations follow from others by chance.
+
+    Parameters
+    ----------
+    counts : (slices of the frame,) int64
+        Kept bits.
+    chunk : int
+        Chunks before the frame.
+    live : int
+        Free bits of the window before the frame; of no account if it is the first.
+    rate : int
+    spare : int
+        Free bits that a slice must leave; one that sees a fresh window needs none.
+
+    Returns
+    -------
+    (used, free, fits) : tuple of int, int, bool
+        Chunks after the frame, free bits, and whether all slices found as many as they need; where
+        one did not, the walk ends.
+    """
+    frame, n_in = shape.frame, shape.n_in
+    steps = frame + (rate << shape.rate_shift)
+    credit = 0 if chunk else -shape.preload_steps * frame
+    free = (live if chunk else 0) - shape.rate_bits
+    for e in range(counts.size):
+        more = -(-(steps - credit) // frame)
+        chunk += more
+        credit += more * frame - steps
+        before = min(free + more * n_in, shape.window)
+        free = before - counts[e]
+        if counts[e] and free < (min(spare, 0) if before == shape.window else spare):
+            return chunk, free, False
+    return chunk, free, True
+
+
+@njit(nogil=True, cache=True)
 def model_chunks(counts: np.ndarray, shape: Geometry, target: int, end_target: int) -> int:
     """Return about how many chunks a stream takes, or ``STUCK_CHUNKS``.
 
@@ -64,10 +106,10 @@ def model_chunks(counts: np.ndarray, shape: Geometry, target: int, end_target: i
     target, end_target : int
         As for :func:`xorloom.sw.value.window.rate_control.encode_stream`.
     """
-    n_slices, frame, n_in = counts.size, shape.frame, shape.n_in
+    n_slices, frame = counts.size, shape.frame
     rate_max = (1 << shape.rate_bits) - 1
     left = counts.sum()
-    live, chunk = shape.window - n_in, 0
+    live, chunk = shape.window - shape.n_in, 0
     for first in range(0, n_slices, frame):
         last = min(n_slices, first + frame)
         count = counts[first:last].sum()
@@ -76,21 +118,9 @@ def model_chunks(counts: np.ndarray, shape: Geometry, target: int, end_target: i
         rate = first_rate(shape, slices, count, live, left, n_slices - last, target, end_target)
         tries = 0
         while True:
-            steps = frame + (rate << shape.rate_shift)
-            credit = 0 if chunk else -shape.preload_steps * frame
-            free = (live if chunk else 0) - shape.rate_bits
-            used, fits = chunk, True
-            for e in range(first, last):
-                more = -(-(steps - credit) // frame)
-                used += more
-                credit += more * frame - steps
-                before = min(free + more * n_in, shape.window)
-                free = before - counts[e]
-                # A fresh window holds any slice that is no longer than itself.
-                spare = 0 if before == shape.window else shape.window // _SPARE
-                if counts[e] and free < spare:
-                    fits = False
-                    break
+            used, free, fits = run_frame(
+                counts[first:last], shape, chunk, live, rate, shape.window // _SPARE
+            )
             tries += 1
             if fits or rate == rate_max:
                 break

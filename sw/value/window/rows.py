@@ -54,6 +54,16 @@ def _fold(builder: Any, vector: Any) -> Any:
     return parts[0]
 
 
+def _spread(builder: Any, word: Any) -> Any:
+    """Vector of ``_LANES`` times a word."""
+    kind = ir.VectorType(_I64, _LANES)
+    one = builder.insert_element(
+        ir.Constant(kind, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
+    )
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+    return builder.shuffle_vector(one, one, zeros)
+
+
 @intrinsic
 def copy_row(_typing: Any, to: Any, to_at: Any, row: Any, row_at: Any, span: Any) -> Any:
     """``copy_row(to, to_at, row, row_at, span)``: n words."""
@@ -152,20 +162,18 @@ def choose(_typing: Any, words: Any, base: Any, chosen: Any) -> Any:
     """``choose(words, base, chosen)``: XOR of the ``words[base + b]``, set bits b of ``chosen``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        picks = builder.bitcast(args[2], ir.VectorType(_I1, 64))
         kind = ir.VectorType(_I64, _LANES)
-        total = ir.Constant(kind, None)
+        chosen_word = _spread(builder, args[2])
+        none = total = ir.Constant(kind, None)
         for k in range(0, 64, _LANES):
             at = _plus(builder, args[1], k)
             part = _load(
                 builder, _address(context, builder, signature.args[0], args[0], at, _LANES)
             )
-            places = [ir.Constant(ir.IntType(32), k + i) for i in range(_LANES)]
-            chosen_here = builder.shuffle_vector(
-                picks, picks, ir.Constant(ir.VectorType(ir.IntType(32), _LANES), places)
-            )
-            part = builder.select(chosen_here, part, ir.Constant(kind, None))
-            total = builder.xor(total, part)
+            # Bits compared in place: without AVX-512, bits moved to lanes are one instruction each.
+            bits = ir.Constant(kind, [1 << (k + i) for i in range(_LANES)])
+            hit = builder.icmp_unsigned("!=", builder.and_(chosen_word, bits), none)
+            total = builder.xor(total, builder.select(hit, part, none))
         return _fold(builder, total)
 
     return _WORD(words, _WORD, _WORD), codegen
@@ -182,17 +190,9 @@ def eliminate(
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds, kind = signature.args, ir.VectorType(_I64, _LANES)
-
-        def spread(word: Any) -> Any:
-            one = builder.insert_element(
-                ir.Constant(kind, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
-            )
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-            return builder.shuffle_vector(one, one, zeros)
-
-        pivots, head, combo = (spread(word) for word in args[3:])
-        none = ir.Constant(kind, None)
+        kinds = signature.args
+        pivots, head, combo = (_spread(builder, word) for word in args[3:])
+        none = ir.Constant(pivots.type, None)
         for k in range(0, 64, _LANES):
             at = _plus(builder, args[2], k)
             places = [_address(context, builder, kinds[i], args[i], at, _LANES) for i in (0, 1)]

@@ -21,7 +21,7 @@ from xorloom.hw.units import (
     generate_unit,
     kept_unit,
 )
-from xorloom.sim.simulate.runner import verilator_environment
+from xorloom.sim.simulate.verilator.builds import verilator_environment
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.direct import DirectConfig

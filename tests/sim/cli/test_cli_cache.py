@@ -59,6 +59,17 @@ def test_cache_shows_what_is_kept(kept: Path) -> None:
     assert str(kept) in "".join(out.split())
 
 
+def test_cache_shows_the_limit_of_simulators(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XORLOOM_SIMULATORS_MB", "1234")
+    report = json.loads(xorloom("cache", "--json")[0])
+    limits = {row["what"]: row["limit_bytes"] for row in report["rows"]}
+    assert limits.pop("simulators") == 1_234_000_000
+    assert set(limits.values()) == {None}
+    assert "1,234.0" in xorloom("cache")[0]
+    monkeypatch.setenv("XORLOOM_SIMULATORS_MB", "all")
+    refuses("XORLOOM_SIMULATORS_MB must be a whole number of megabytes, not 'all'", "cache")
+
+
 def test_cache_clears_what_is_its_own(kept: Path, tmp_path: Path) -> None:
     before = rows()
     assert rows("--clear") == before, "what was there"

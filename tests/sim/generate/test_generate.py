@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from xorloom.sim.simulate.runner import verilator_environment
+from xorloom.sim.simulate.verilator.builds import verilator_environment
 
 from tests.helpers.cli import refuses, xorloom
 

@@ -16,7 +16,7 @@ from xorloom.hw.flow.tools import yosys
 from xorloom.hw.ip.csr import MAGIC, VERSION
 from xorloom.sim.generate.options import ConfigOptions, UnitOptions
 from xorloom.sim.generate.units import unit_plan
-from xorloom.sim.simulate.runner import verilator_environment
+from xorloom.sim.simulate.verilator.builds import verilator_environment
 
 from tests.helpers.cli import refuses, xorloom
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from xorloom.sim.simulate import runner
 from xorloom.sim.simulate.runner import Build, build, run
+from xorloom.sw.base.bounded import LIMIT
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ConfigError, ToolError
 
@@ -136,7 +137,7 @@ def test_build_that_is_damaged_is_made_again(
 def test_runtime_that_is_damaged_is_made_again(fake: FakeRunner) -> None:
     fake.objects = ["verilated.o"]
     build(TEXT, "t")
-    (archive,) = (cache_folder() / "sim").glob("runtime-*.a")
+    (archive,) = (cache_folder() / "sim").glob("runtime-*/runtime.a")
     whole = archive.read_bytes()
     for number, damage in enumerate(damaged(archive)):
         damage()
@@ -171,6 +172,28 @@ def test_build_links_what_the_first_one_compiled_of_verilator(fake: FakeRunner) 
     assert paths[0] == paths[2] != paths[1], "with waves they are others"
     members = subprocess.run(["ar", "t", paths[0]], capture_output=True, text=True, check=True)
     assert members.stdout.split() == ["verilated.o", "verilated_vpi.o"]
+
+
+def test_build_keeps_its_program_and_leaves_the_rest(fake: FakeRunner) -> None:
+    fake.objects = ["verilated.o", "Vtop.o", "Vtop.cpp"]
+    for simulator_waves in (False, True):
+        folder = build(TEXT, "t", waves=simulator_waves).folder
+        assert [path.name for path in (folder / "obj").iterdir()] == ["t"]
+
+
+def test_build_keeps_the_cache_within_its_limit(
+    fake: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(TEXT, "t").folder
+    monkeypatch.setenv(LIMIT, "0")
+    second = build(TEXT, "u")
+    assert not first.exists(), "nobody uses it"
+    assert (second.folder / "obj" / "u").exists(), "in use"
+    assert build(TEXT, "t").folder == first
+    assert len(fake.builds) == 3
+    monkeypatch.setenv(LIMIT, "-1")
+    with pytest.raises(ConfigError, match=f"{LIMIT} must be a whole number of megabytes"):
+        build(TEXT, "v")
 
 
 @pytest.mark.build

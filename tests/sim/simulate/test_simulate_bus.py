@@ -4,6 +4,7 @@
 import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,9 @@ def test_bus_counts_payload_and_cycles() -> None:
 
 
 @pytest.mark.build
+@pytest.mark.parametrize("volume", [False, True])
 @pytest.mark.parametrize("what", ["bit", "beat", "user", "keep"])
-def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bus_reports_a_mismatch(what: str, volume: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     packet_of = packets_module.packet_of
 
     def corrupted(*given: Any, **how: Any) -> tuple[Packet, int]:
@@ -101,7 +103,7 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
         return replace(packet, **{what: 7}), bits
 
     monkeypatch.setattr(packets_module, "packet_of", corrupted)
-    told = decode(streams()[1:])
+    told = decode(streams()[1:], volume=volume)
     assert isinstance(told, str)
     if what == "bit":
         assert told.startswith("stream 0: beat 2 bit 10: expected ")
@@ -117,19 +119,21 @@ def test_bus_reports_a_mismatch(what: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.build
-def test_bus_reports_the_decoders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("volume", [False, True])
+def test_bus_reports_the_decoders_fault(volume: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(streams()[1])
     packet = packets_module.packet_of(bytes(data), FORM, BeatLayout(128, 2))
     data[16] ^= 1  # of the CRC
     monkeypatch.setattr(packets_module, "packet_of", lambda *_, **__: packet)
-    told = decode([bytes(data)])
+    told = decode([bytes(data)], volume=volume)
     assert isinstance(told, str)
     assert told.startswith("decoder stopped after 1 starts: CRC, checksum wrong; stream 0: beat 8:")
 
 
 @pytest.mark.build
-def test_bus_gives_up_a_decoder_that_does_not_end() -> None:
-    told = decode(streams()[1:], sink="x")
+@pytest.mark.parametrize("volume", [False, True])
+def test_bus_gives_up_a_decoder_that_does_not_end(volume: bool) -> None:
+    told = decode(streams()[1:], sink="x", volume=volume)
     assert isinstance(told, str)
     assert re.fullmatch(r"no end after 2\d{4} clocks and 0 beats", told)
 
@@ -173,3 +177,52 @@ def test_bus_decodes_a_million_weights_at_the_memorys_pace() -> None:
         assert isinstance(found, BusResult), found
         assert found.stall_cycles["blocked"] == found.idle == 0
         assert found.bus_utilisation > 0.99 * found.memory_share
+
+
+_AGAINST_COCOTB = (
+    ("ideal", 100.0, "none"),
+    ("ideal", 100.0, "bursts"),
+    ("ddr3-1600", 400.0, "slow"),  # refresh, latency, rate
+    ("sdr-133", 200.0, "random"),  # rows as well
+    ("qspi-133", 25.0, "..x"),  # one command at a time
+)
+
+
+def long_streams() -> list[bytes]:
+    """Return descriptors of very different lengths: more than wait in the decoder's queue."""
+    shapes = ((70, 64), (1, 3), (9, 40), (2, 1), (30, 7), (1, 64), (20, 33))
+    return [weight_stream(FORM, *shape, seed) for seed, shape in enumerate(shapes)]
+
+
+@pytest.mark.build
+@pytest.mark.parametrize(("memory", "clock", "sink"), _AGAINST_COCOTB)
+def test_volume_finds_the_figures_of_cocotb(memory: str, clock: float, sink: str) -> None:
+    data = long_streams()
+    found = [
+        decode(data, memory=memory, clock_mhz=clock, sink=sink, volume=volume)
+        for volume in (False, True)
+    ]
+    assert isinstance(found[0], BusResult), found[0]
+    assert found[1] == found[0]
+    assert set(found[0].waits) == {"latency", "refresh", "row", "rate"}
+    assert (memory == "ideal") != any(found[0].waits.values())
+    assert (found[0].counters["stalled"] > 0) == (sink != "none")
+
+
+@pytest.mark.slow
+def test_volume_finds_the_figures_of_cocotb_on_a_wide_bus_without_keep() -> None:
+    value = WindowConfig(n_in=32, n_out=256, window=256, shared=64, frame=16, bus_bits=128)
+    index = TrellisConfig(n_in=80, n_out=256, bus_bits=128)
+    data = [weight_stream(WeightFormat(value, 1, index), 60, 200, seed) for seed in (1, 2)]
+    found = [
+        simulate_bus(data, value, [index], beats="planar", memory="ddr4-2400", volume=volume)
+        for volume in (False, True)
+    ]
+    assert isinstance(found[0], BusResult), found[0]
+    assert found[1] == found[0]
+
+
+def test_volume_refuses_what_it_cannot_do() -> None:
+    for how in ({"simulator": "icarus"}, {"waves_to": Path("w.fst")}):
+        with pytest.raises(ConfigError, match="runs in verilator, and writes no waveform"):
+            simulate_bus(long_streams(), VALUE, [INDEX], planes=2, volume=True, **how)  # type: ignore[arg-type]

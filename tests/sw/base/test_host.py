@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from xorloom.sw.base import host
+from xorloom.sw.base import host, partial
 from xorloom.sw.base.host import (
     replaced,
     replaced_all,
@@ -144,7 +144,7 @@ def test_a_link_that_waits_under_the_next_name_is_not_followed(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    monkeypatch.setattr(host, "_new_name", lambda folder: tmp_path / ".planted")
+    monkeypatch.setattr(host, "new_name", lambda folder: tmp_path / ".planted")
     (tmp_path / ".planted").symlink_to(victim)
     with pytest.raises(FileExistsError, match=f"cannot write {tmp_path / 'out'}: File exists"):
         write_whole(tmp_path / "out", b"new")
@@ -188,17 +188,20 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(path: Path) -> None:
 
 
 def test_only_what_is_surely_left_behind_is_removed(tmp_path: Path) -> None:
-    own = f".xorloom-{host._HOST}-0123.partial"
+    own = f".xorloom-{partial._HOST}-0123.partial"
     kept = ["other.partial", ".xorloom-note", ".xorloom-00000000-fresh.partial"]
     for name in (own, ".xorloom-00000000-old.partial", *kept):
         (tmp_path / name).write_bytes(b"")
     old = time.time() - 25 * 3600
     for name in (".xorloom-00000000-old.partial", *kept[:2]):
         os.utime(tmp_path / name, (old, old))
-    os.mkfifo(tmp_path / f".xorloom-{host._HOST}-fifo.partial")
-    (tmp_path / f".xorloom-{host._HOST}-link.partial").symlink_to("other.partial")
-    (tmp_path / f".xorloom-{host._HOST}-folder.partial").mkdir()
-    kept += [f".xorloom-{host._HOST}-{kind}.partial" for kind in ("fifo", "link", "folder")]
+    os.mkfifo(tmp_path / f".xorloom-{partial._HOST}-fifo.partial")
+    (tmp_path / f".xorloom-{partial._HOST}-link.partial").symlink_to("other.partial")
+    kept += [f".xorloom-{partial._HOST}-{kind}.partial" for kind in ("fifo", "link")]
+    (tmp_path / f".xorloom-{partial._HOST}-folder.partial" / "inner").mkdir(parents=True)
+    kept.append(".xorloom-00000000-folder.partial")
+    (tmp_path / kept[-1]).mkdir()
+    os.utime(tmp_path / kept[-1], (old, old))
     write_whole(tmp_path / "out", b"")
     assert {entry.name for entry in tmp_path.iterdir()} == {"out", *kept}
 

@@ -14,7 +14,7 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.bits.framing import frame_payload
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.index.entropy import entropy_decoder, entropy_states
-from xorloom.sw.index.entropy import kernels
+from xorloom.sw.index.entropy import classes, kernels
 from xorloom.sw.index.entropy.stream import encode, fifo_bits, pack, unpack
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import Header, network_id
@@ -167,7 +167,7 @@ def test_share_states_equals_greedy_choice_on_a_heap(states, counts):
     freqs = np.zeros(len(counts), np.int64)
     states_by_one = np.arange(1, states + 1)
     gains = np.log2((states_by_one + 1) / states_by_one)
-    kernels.share_states(np.array(weights), gains, freqs)
+    classes.share_states(np.array(weights), gains, freqs)
     assert freqs.tolist() == expected
 
 
@@ -175,8 +175,11 @@ def test_share_states_equals_greedy_choice_on_a_heap(states, counts):
 def test_fast_kernels_equal_their_python(density, monkeypatch):
     mask = beats(density, 20, SMALL)
     data = stream(mask, SMALL)
-    for name in ("best_classes", "share_states", "code", "order", "decode"):
-        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
+    plain = {kernels: ("code", "order", "decode")}
+    plain[classes] = ("best_classes", "share_states", "best_table")
+    for module, names in plain.items():
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name).py_func)
     assert stream(mask, SMALL) == data
     assert (unpack(data, mask.size, SMALL) == mask).all()
 

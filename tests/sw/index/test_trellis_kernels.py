@@ -54,7 +54,7 @@ def found(config, gains, lanes, segment=4096, classes=None):
     slices = gains.shape[0]
     seeds = np.zeros(-(-slices * config.n_in // 64) + 2, np.uint64)
     period = config.period if classes is not None else 0
-    search(gains, trellis, bits, NONE if classes is None else classes, period, segment, seeds)
+    search(gains, trellis, bits, NONE if classes is None else classes, period, segment, seeds, 0)
     return seeds
 
 
@@ -307,3 +307,24 @@ def test_best_state_compares_by_the_difference():
     metric = np.array([32760, 32767, -32760, -32768], np.int16)  # the third is 8 past the second
     assert kernels._best(metric) == 2
     assert kernels._best(np.zeros(4, np.int16)) == 0
+
+
+@pytest.mark.parametrize("begin", [1, 2, 5])
+@pytest.mark.parametrize(("window", "n_in", "n_out"), [(6, 3, 8), (7, 4, 10)])
+def test_search_from_a_slice_on_equals_brute_force(window, n_in, n_out, begin, rng):
+    config = trellis_config(n_in, n_out, window, minterms=4)
+    slices = begin + 3
+    given = rng.integers(0, 2, begin * n_in).tolist()
+    seeds = np.zeros(slices * n_in // 64 + 2, np.uint64)
+    for at, bit in enumerate(given):
+        seeds[at >> 6] |= np.uint64(bit << (at & 63))
+    gains = random_gains(config, slices, rng)
+    gains[:begin] = 0
+    search(gains[begin:], kernel_inputs(config, 0)[0], NONE, NONE, 0, 4096, seeds, begin)
+    chosen = seed_bits(seeds, slices * n_in)
+    assert list(chosen[: begin * n_in]) == given
+    best = max(
+        worth(config, gains, mask_of(config, [*given, *rest], slices))
+        for rest in itertools.product((0, 1), repeat=3 * n_in)
+    )
+    assert worth(config, gains, mask_of(config, chosen, slices)) == best

@@ -34,6 +34,13 @@ def test_safetensors_dtypes_have_the_names_and_sizes_of_the_package(name, tmp_pa
     assert dtype_name(np.dtype(DTYPES[name])) == name
 
 
+def test_no_metadata_is_not_the_same_as_empty_metadata(tmp_path):
+    path = tmp_path / "m.safetensors"
+    write_tensors(path, header_bytes({"t": ("U8", (1,), 1)}, {}), [b"x"])
+    with safe_open(path, "np") as file:
+        assert file.metadata() is None
+
+
 def test_dtype_name_rejects_what_safetensors_has_not():
     with pytest.raises(FormatError, match="safetensors cannot store dtype complex128"):
         dtype_name(np.dtype(np.complex128))

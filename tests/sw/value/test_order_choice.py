@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from xorloom.sw.bits.gf2 import pack_bool, pack_rows
+from xorloom.sw.bits.slices import packed_beats
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.index.plane import encode_index, order_bits
 from xorloom.sw.model.codec import encode_tensor
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.weight_format import Decoder
-from xorloom.sw.tensors.orders import ORDERS, beats, flatten, packed_beats
+from xorloom.sw.tensors.orders import ORDERS, beats, flatten, lanes, needs_transpose, slice_count
 from xorloom.sw.tensors.prune import prune_tensor
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.value.search import window_for
@@ -47,6 +49,16 @@ def masks():
         "sparse": rng.random(shape) < 0.004,
     }
     return {name: mask.astype(np.bool_) for name, mask in found.items()}
+
+
+def cut(mask, order, n_out):
+    where = lanes(order, mask.size, n_out)
+    return packed_beats(bits_in(mask, order), slice_count(mask.size, n_out), n_out, where)
+
+
+def bits_in(mask, order):
+    """The packed mask in an order's own sequence."""
+    return pack_bool(flatten(mask, order), spare_words=10)
 
 
 def bits_of(mask, planes, config, codec, order):
@@ -94,8 +106,8 @@ def test_model_takes_as_many_chunks_as_the_encoder(name, planes):
     for order in ("strided", "skewed") if mask.ndim == 1 else ("skewed", "skewed-column"):
         encoded = encode(mask, codes, planes, config, order=order)
         real = sum(stream.chunks for stream in encoded.streams)
-        packed = packed_beats(flatten(mask, order), order, per_slice(config, planes))
-        counts = np.bitwise_count(packed).sum(axis=0, dtype=np.int64) * planes
+        packed = cut(mask, order, per_slice(config, planes))
+        counts = np.bitwise_count(packed).sum(axis=1, dtype=np.int64) * planes
         assert len(encoded.streams) == 1
         assert expected_chunks(counts, config) == pytest.approx(real, rel=0.02, abs=1.5)
 
@@ -128,22 +140,22 @@ def test_model_of_slices_that_no_window_holds_is_stuck(rng):
     assert expected_chunks(counts, config) < float("inf"), "a fresh window may hold it"
     mask = np.zeros((40, 192), np.bool_)
     mask[21] = True
-    flat = {False: flatten(mask, "row"), True: flatten(mask, "column")}
+    bits = {needs_transpose(order): bits_in(mask, order) for order in ("row", "column")}
+    targets = default_targets(config)
     with ThreadPoolExecutor(1) as pool:
-        ranked = rank_orders(ORDERS, flat, 1, config, 48, default_targets(config), None, pool)
+        ranked = rank_orders(ORDERS, bits, mask.size, 1, config, 48, targets, None, pool)
     assert ranked[-1].total == float("inf")
     assert {cost.order for cost in ranked if cost.value == float("inf")} >= {"row"}
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (64, 512), (7, 9, 11), (1000,), (0, 5), (3, 0)])
-@pytest.mark.parametrize("n_out", [32, 170, 8])
+@pytest.mark.parametrize("n_out", [32, 170, 8, 128])
 def test_packed_beats_are_beats(shape, n_out, rng):
     mask = rng.random(shape) < 0.3
     for order in ORDERS:
-        packed = packed_beats(flatten(mask, order), order, n_out)
-        assert packed.shape == (-(-n_out // 8), -(-mask.size // n_out))
-        lanes = np.unpackbits(packed.T, axis=1, count=n_out, bitorder="little")
-        assert (lanes == beats(mask, order, n_out)).all()
+        packed = cut(mask, order, n_out)
+        assert packed.shape == (-(-mask.size // n_out), -(-n_out // 64))
+        assert (packed == pack_rows(beats(mask, order, n_out))).all()
 
 
 @pytest.mark.parametrize("name", ["even", "columns", "tiny"])
@@ -155,7 +167,7 @@ def test_order_bits_are_those_of_the_entropy_index(name):
     measure = order_bits(index)
     assert measure is not None
     for order in ORDERS:
-        packed = packed_beats(flatten(mask, order), order, 512)
+        packed = cut(mask, order, 512)
         real = 8 * len(encode_index(mask, index, order, size).streams)
         assert measure(packed, mask.size, size) == pytest.approx(real, rel=0.03)
     assert order_bits(index_config("bitmap", config, 1, density=0.1)) is None

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from xorloom.sw.model.reports import kept
 from xorloom.sw.model.reports.kept import KEPT_COLUMNS
 from xorloom.sw.tensors.checkpoint import open_model
 
@@ -31,7 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compress(folder: Path, out: Path, *options: object, golden: bool = False) -> dict[str, Any]:
     """Compress, verify and decompress; return the report with the decoded weights."""
-    report = json.loads(xorloom("compress", folder / "model.npz", "-o", out, *options, "--json")[0])
+    report = json.loads(
+        xorloom("compress", folder / "model.npz", "-o", out, *options, "--json", "--kept")[0]
+    )
     verified, _ = xorloom("verify", out, *(["--golden"] if golden else []))
     assert verified.startswith("3 of 3 tensors are bit-exact")
     xorloom("decompress", out, "-o", out.with_suffix(".plain.safetensors"))
@@ -189,8 +192,12 @@ def test_own_masks_go_with_the_entropy_index(folder: Path, tmp_path: Path) -> No
 
 def test_compress_shows_a_table_of_what_is_kept(folder: Path, tmp_path: Path) -> None:
     options = ["--index-bits", 0.2, *TRELLIS, *DECODER]
-    out, _ = xorloom("compress", folder / "model.npz", "-o", tmp_path / "m.safetensors", *options)
-    assert "chosen masks, beside the bound and N:M at the same bits" in out
+    title = "chosen masks, beside the bound and N:M at the same bits"
+    command = ["compress", folder / "model.npz", "-o", tmp_path / "m.safetensors", *options]
+    assert title in xorloom(*command, "--kept")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept, "kept_row", lambda *_: pytest.fail("measured unasked"))
+        assert title not in xorloom(*command)[0]
 
 
 @pytest.mark.parametrize(

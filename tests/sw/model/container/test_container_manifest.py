@@ -14,12 +14,12 @@ from xorloom.sw.model.reports.inspect import tensor_bits, tensor_frames, tensor_
 from tests.helpers.containers import BOTH, WINDOW, change_config, change_tensor, read_all, rewrite
 
 
-@pytest.mark.parametrize("version", [1, 4, 0, "2", 3.0, True, None])
+@pytest.mark.parametrize("version", [1, 5, 0, "2", 3.0, True, None])
 def test_read_rejects_another_version(version, compressed):
     rewrite(compressed)
     read_all(compressed)
     rewrite(compressed, lambda manifest: manifest.update(version=version))
-    with pytest.raises(FormatError, match=r"is not supported \(there are 2 and 3\): compress the"):
+    with pytest.raises(FormatError, match=r"is not supported \(there are 2, 3 and 4\)"):
         read_container(compressed)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import ConfigError, FormatError
-from xorloom.sw.tensors.checkpoint import open_model
+from xorloom.sw.tensors.checkpoint import files_beside, open_model
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -17,7 +17,7 @@ def array(value, shape=(2, 3)):
 
 
 def index(folder, places, name=INDEX):
-    (folder / name).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    (folder / name).write_text(json.dumps({"weight_map": places}))
 
 
 @pytest.fixture
@@ -82,7 +82,8 @@ def test_tensor_that_its_part_lacks_is_named(shards):
         open_model(shards)
     assert (
         str(caught.value)
-        == f"{shards}/{INDEX}: tensor 'head' is not in {ONE!r}, where it should be"
+        == f"{shards}/{INDEX}: tensor 'head' is not in {ONE!r}, where it should be: "
+        "get index and parts of one version of the model"
     )
 
 
@@ -170,3 +171,54 @@ def test_pair_whose_halves_are_in_two_parts_is_one_tensor(tmp_path):
     save_file({"w_orig": array(2)}, tmp_path / ONE)
     save_file({"w_mask": array(1)}, tmp_path / TWO)
     assert list(open_model(tmp_path)) == ["w"]
+
+
+def test_part_that_is_missing_without_an_index_is_named(shards):
+    (shards / INDEX).unlink()
+    (shards / ONE).unlink()
+    with pytest.raises(FormatError) as caught:
+        open_model(shards)
+    assert str(caught.value) == (
+        f"{shards}: part {ONE!r} is missing beside {TWO!r}: get that file as well"
+    )
+
+
+@pytest.mark.parametrize(("total", "told"), [(96, False), (97, True), ("96", False)])
+def test_index_that_tells_of_another_size_is_told(total, told, shards):
+    facts = json.loads((shards / INDEX).read_text())
+    (shards / INDEX).write_text(json.dumps(facts | {"metadata": {"total_size": total}}))
+    text = (
+        f"{INDEX} tells of 97 bytes of tensors, its parts hold 96: is one of another dtype or "
+        "version?"
+    )
+    assert open_model(shards).notes == ((text,) if told else ())
+
+
+def test_what_belongs_to_a_model_is_told_from_its_weights(shards, tmp_path):
+    for name in (".git/HEAD", ".cache", "tokenizer.json", "2_Dense/model.safetensors", "LICENSE"):
+        (shards / name).parent.mkdir(exist_ok=True)
+        (shards / name).write_text("x")
+    for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "old.ckpt"):
+        (shards / name).write_text("read, or told of by open_model")
+    for name in (
+        "onnx/model.onnx",
+        "onnx/model.onnx_data",
+        "m.gguf",
+        "openvino/openvino_model.bin",
+    ):
+        (shards / name).parent.mkdir(exist_ok=True)
+        (shards / name).write_text("x")
+    with (shards / "large.json").open("wb") as file:
+        file.truncate(100_000_001)
+    (shards / "blob").write_text("{}")
+    (shards / "link.json").symlink_to("blob")
+    (shards / "broken").symlink_to("nothing")
+    files, left = files_beside(shards)
+    assert sorted(map(str, files)) == [
+        *("2_Dense/model.safetensors", "LICENSE", "blob", "config.json", "link.json"),
+        "tokenizer.json",
+    ]
+    assert sorted(left) == [
+        *("large.json", "m.gguf", "onnx/model.onnx", "onnx/model.onnx_data"),
+        "openvino/openvino_model.bin",
+    ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoded weights back into the files that they came from; ONNX Runtime runs the models."""
 
+import json
 import zipfile
 from collections.abc import Mapping
 
@@ -251,3 +252,46 @@ def test_numpy_helper_reads_what_was_written(tmp_path):
     into_model(tmp_path / "m.onnx", tmp_path / "o.onnx", {"w": -ARRAYS["f16"]})
     (tensor,) = onnx.load(tmp_path / "o.onnx").graph.initializer
     assert np.array_equal(numpy_helper.to_array(tensor), -ARRAYS["f16"])
+
+
+@pytest.mark.parametrize("by_index", [False, True])
+def test_folder_keeps_its_files_but_for_the_weights(by_index, tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    (source / "more").mkdir(parents=True)
+    (source / "config.json").write_text("{}")
+    (source / "more" / "merges.txt").write_text("a b")
+    names = ["m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"]
+    old = {name: np.full((2, 2), k, np.float16) for k, name in enumerate("abcd")}
+    mask = {"c_mask": np.ones((2, 2), np.float16)}
+    save_file({"a": old["a"], "b": old["b"]}, source / names[0], {"format": "pt"})
+    save_file({"c_orig": old["c"], "d": old["d"]} | mask, source / names[1])
+    places = {"a": 0, "b": 0, "c_orig": 1, "c_mask": 1, "d": 1}
+    text = json.dumps({"weight_map": {name: names[k] for name, k in places.items()}})
+    (source / "m.safetensors.index.json").write_text(text)
+    new = {name: old[name] + np.float16(10) for name in "ac"}
+    into_model(source / "m.safetensors.index.json" if by_index else source, out, new)
+    kept = ("config.json", "more/merges.txt", "m.safetensors.index.json")
+    assert all((out / name).read_bytes() == (source / name).read_bytes() for name in kept)
+    assert len(list(out.rglob("*"))) == 6
+    found = {}
+    for name in names:
+        with safe_open(out / name, "np") as file, safe_open(source / name, "np") as before:
+            held = list(file.keys())
+            assert held == list(before.keys())
+            assert file.metadata() == before.metadata()
+            found |= {key: file.get_tensor(key) for key in held}
+    expected = {"a": new["a"], "b": old["b"], "c_orig": new["c"], "d": old["d"]} | mask
+    assert all(np.array_equal(found[name], array) for name, array in expected.items())
+    with pytest.raises(ConfigError, match=r"out: is a folder that holds config\.json"):
+        into_model(source, out, new)
+    with pytest.raises(
+        ConfigError, match=r"has no tensor 'e' .*give the model that was compressed"
+    ):
+        into_model(source, tmp_path / "other", {"e": old["a"]})
+    assert not (tmp_path / "other").exists()
+
+
+def test_folder_of_torch_files_takes_no_weights(tmp_path):
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(ConfigError, match=r"\.bin: of folders, weights go back into safetensors"):
+        into_model(tmp_path, tmp_path.with_name("out"), {})

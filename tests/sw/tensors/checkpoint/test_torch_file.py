@@ -71,6 +71,7 @@ def test_nested_checkpoint_is_walked_whole(name, load):
 def test_state_dict_keeps_its_path(load):
     model = load({"state_dict": {"w": Tensor(F32)}, "epoch": 3})
     assert list(model) == ["state_dict.w"]
+    assert model.metadata == {"format": "pt"}
 
 
 def test_file_of_one_tensor_is_called_like_the_file(load):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bits and bounds: what a tensor costs, and what information theory allows."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,14 +9,13 @@ from typing import Any
 import numpy as np
 from xorloom.sw.bits.framing import StreamBits
 from xorloom.sw.index.rate_distortion import binary_entropy, code_entropy
+from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.loss import Suggestion, share_of_dense_bound
 from xorloom.sw.tensors.quantize import Quantizer
 
-from .plan.spec import TensorPlan
-
-__all__ = ["TensorBits", "TensorReport", "loss_row", "mean_error"]
+__all__ = ["TensorBits", "TensorReport", "loss_row", "mean_error", "note_kind"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,10 @@ class TensorReport:
         Quantizer of fewer planes that has less error.
     notes : tuple of str
         What was dropped or changed, a line each, without the tensor's name.
+    energy : float
+        Sum of the squared weights, of a row block.
+    blocks : int
+        Row blocks that it was cut into.
     """
 
     bits: TensorBits
@@ -174,6 +178,27 @@ class TensorReport:
     error: float | None
     better: Suggestion | None = None
     notes: tuple[str, ...] = ()
+    energy: float = 0.0
+    blocks: int = 1
+
+    def to_facts(self) -> dict[str, Any]:
+        """Return all but plan and decoder, for JSON and :meth:`from_facts`."""
+        facts = asdict(self)
+        return {key: value for key, value in facts.items() if key not in ("plan", "decoder")}
+
+    @classmethod
+    def from_facts(
+        cls, facts: Mapping[str, Any], plan: TensorPlan, decoder: Decoder
+    ) -> "TensorReport":
+        """Undo :meth:`to_facts`."""
+        quantizer, better = facts["quantizer"], facts["better"]
+        own = {
+            "bits": TensorBits(**facts["bits"]),
+            "quantizer": None if quantizer is None else Quantizer(**quantizer),
+            "better": None if better is None else Suggestion.from_dict(better),
+            "notes": tuple(facts["notes"]),
+        }
+        return cls(**{**facts, **own}, plan=plan, decoder=decoder)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but what was asked for, for JSON."""
@@ -182,5 +207,11 @@ class TensorReport:
             "zeros": self.zeros,
             "better": None if self.better is None else str(self.better),
             "notes": list(self.notes),
+            "blocks": self.blocks,
             "quantizer": asdict(self.quantizer) if self.quantizer else None,
         }
+
+
+def note_kind(note: str) -> str:
+    """Return a note without its numbers."""
+    return re.sub(r"[\d.e+-]+", "#", note)

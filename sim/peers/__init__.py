@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers: codecs of other packages beside xorloom's, on the same weights; the extra ``peers``."""

