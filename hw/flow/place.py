@@ -168,6 +168,7 @@ def _read_report(text: str, seed: int) -> Placement:
 
 _UNROUTED = "Failed to route"
 """What nextpnr says of a placement that it cannot route."""
+_KILLED = "killed by signal"
 
 
 def _overfull(log: str) -> str:
@@ -193,6 +194,7 @@ def place(
     output: Path | None = None,
     arguments: Sequence[str] = (),
     log: Path | None = None,
+    cpu_s: int | None = None,
 ) -> Placement:
     """Place and route a netlist once.
 
@@ -220,6 +222,8 @@ def place(
         Further options of nextpnr.
     log : Path, optional
         Where to write what nextpnr prints.
+    cpu_s : int, optional
+        Seconds of CPU time that it may take.
 
     Raises
     ------
@@ -228,7 +232,7 @@ def place(
     CapacityError
         If the design does not fit the part; says by how much.
     UnroutedError
-        If it does not route.
+        If it does not route, or not in ``cpu_s`` seconds of CPU time.
     ToolError
         If nextpnr is missing or fails; names the extra or the log.
     """
@@ -253,6 +257,8 @@ def place(
         words += arguments
         own_log = folder / f"nextpnr-{family}-{seed}.log"
         code = f"import {tool.module} as n, sys; sys.exit(n.run_{tool.tool}({words!r}))"
+        if cpu_s is not None:
+            code = f"import resource as r; r.setrlimit(r.RLIMIT_CPU, ({cpu_s}, {cpu_s})); {code}"
         try:
             run_python(code, own_log, f"nextpnr-{family}")
         except ToolError as error:
@@ -264,6 +270,9 @@ def place(
                 ) from error
             if _UNROUTED in str(error):
                 raise UnroutedError(str(error)) from error
+            if cpu_s is not None and _KILLED in str(error):
+                text = f"nextpnr-{family} has not routed it in {cpu_s} s of CPU time"
+                raise UnroutedError(text, late=True) from error
             raise
         if log is not None:
             _publish(own_log, log)

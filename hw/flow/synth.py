@@ -36,6 +36,8 @@ _RECIPE = 1  # part of the cache key: raise it when harness or report change
 _ATTEMPTS = 3
 """Seeds tried in place of one whose placement nextpnr does not route: its router for Nexus gives up
 on the clock of one in a few."""
+_MOST_CPU_S = 600
+"""CPU time of a placement in a harness: router2 does not end where wires are short."""
 _GOAL_MHZ = 400.0
 """Clock that the placer aims for: more than any design reaches."""
 
@@ -170,6 +172,7 @@ class _Job:
                     out_of_context=not target.harness,
                     freq_mhz=_GOAL_MHZ,
                     arguments=target.arguments,
+                    cpu_s=_MOST_CPU_S if target.harness else None,
                 )
             return placed.to_dict()
 
@@ -283,8 +286,9 @@ def _routed(job: _Job, seed: int, seeds: int) -> Placement:
     for number in others:
         try:
             return job.place(number)
-        except UnroutedError:
-            continue
+        except UnroutedError as error:
+            if error.late:
+                raise
     return job.place(last)
 
 

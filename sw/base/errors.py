@@ -65,7 +65,14 @@ class ToolError(XorloomError, RuntimeError):
 
 
 class UnroutedError(ToolError):
-    """A router has given up on a placement; that of another seed may do."""
+    """A router has given up on a placement; that of another seed may do.
+
+    ``late``: it was stopped, as it took too long.
+    """
+
+    def __init__(self, text: str, *, late: bool = False) -> None:
+        super().__init__(text)
+        self.late = late
 
 
 def check_range(

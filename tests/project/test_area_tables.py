@@ -41,7 +41,7 @@ def clock(row: Row | None) -> str:
     if not row["fits"]:
         return "too big"
     if row["fmax_mhz"] is None:
-        return "-"
+        return "not routed" if row["excess"] else "-"
     slowest = f" / {row['fmax_min_mhz']:.0f}" if row["seeds"] > 1 else ""
     return f"{row['fmax_mhz']:.0f}{slowest}"
 

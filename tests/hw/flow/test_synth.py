@@ -20,7 +20,7 @@ from xorloom.hw.flow.tools import yosys
 from xorloom.hw.units import generate_unit
 from xorloom.sim.cli.commands.synth import SYNTH_COLUMNS, synth_rows
 from xorloom.sw.base.cache import cache_folder
-from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError
+from xorloom.sw.base.errors import CapacityError, ConfigError, ToolError, UnroutedError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import TrellisConfig
 
@@ -318,6 +318,48 @@ def test_synthesize_tool_that_crashes_names_its_log(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(synth, "place", broken)
     with pytest.raises(ToolError, match=r"nextpnr-ecp5 failed with exit code .*no-such-option"):
         synthesize(LITERAL, "t", "ecp5", seeds=1, cache=False)
+
+
+@pytest.mark.synth
+def test_synthesize_takes_another_seed_for_one_that_is_not_routed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path))
+    real, tried, good = synth.place, [], {2, 3}
+
+    def choosy(*arguments: object, **options: object) -> object:
+        tried.append(options["seed"])
+        if options["seed"] not in good:
+            raise UnroutedError("Failed to route arc 0.0", late=options["seed"] == 9)
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(synth, "place", choosy)
+    assert synthesize(CHAIN, "t", "ecp5", seeds=2).seeds == 2
+    assert sorted(tried) == [1, 2, 3]
+    good.clear()
+    with pytest.raises(UnroutedError, match="Failed to route"):
+        synthesize(CHAIN, "t", "ecp5", seeds=1, cache=False)
+    report = synthesize(CHAIN, "t", "ecp5", seeds=1, cache=False, must_fit=False)
+    assert (report.fits, report.fmax_mhz, report.seeds) == (True, None, 0)
+    assert report.excess == "Failed to route arc 0.0"
+    tried.clear()
+    monkeypatch.setattr(synth, "place", choosy)
+    monkeypatch.setattr(synth, "_ATTEMPTS", 20)
+    with pytest.raises(UnroutedError):
+        synthesize(CHAIN, "t", "ecp5", seeds=1, cache=False)
+    assert tried == list(range(1, 10))  # the ninth is late: no other is tried
+
+
+@pytest.mark.synth
+def test_place_is_stopped_when_it_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path))
+    monkeypatch.setattr(synth, "_MOST_CPU_S", 1)
+    wanted = "nextpnr-ice40 has not routed it in 1 s of CPU time"
+    with pytest.raises(UnroutedError, match=wanted) as found:
+        synthesize(shift_register(2000), "t", "ice40", seeds=1)
+    assert found.value.late
 
 
 def test_critical_path_is_told_in_names_of_modules() -> None:
