@@ -281,7 +281,7 @@ def test_kernels_equal_their_python(monkeypatch, rng):
     monkeypatch.setattr(decoding, "_lookup", decoding._lookup.py_func)
     with np.errstate(over="ignore"):
         slow = np.zeros_like(seeds)
-        search.py_func(gains, trellis, bits, NONE, 0, 9, slow)
+        search.py_func(gains, trellis, bits, NONE, 0, 9, slow, 0)
         again = np.zeros_like(mask)
         decode_beats.py_func(seeds, 2, 6, taps, NONE, 0, again)
         remade = np.zeros_like(trellis.patterns)

@@ -143,7 +143,7 @@ def test_the_command_writes_and_tells_the_same_with_any_number_of_jobs(arrays, t
     for jobs in (1, 3):
         out = tmp_path / f"{jobs}.safetensors"
         words = ["compress", tmp_path / "m.safetensors", "-o", out, "--jobs", jobs, "--json"]
-        words += ["--density", 0.09, "--index-bits", 0.1667, "--index-window", 8]
+        words += ["--density", 0.09, "--index-bits", 0.1667, "--index-window", 8, "--kept"]
         told.append(json.loads(xorloom(*words)[0]))
         data.append(out.read_bytes())
     assert data[0] == data[1]
