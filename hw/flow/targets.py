@@ -153,7 +153,7 @@ TARGETS = {
 }
 """Known targets. Placed: ecp5 out of context; ice40, ice40up, nexus, gowin and gowin9 in a
 harness. Of the others, the cells that Yosys leaves are all that is reported."""
-WITHOUT_LUT_RAM = ("ice40", "ice40up", "gates")
+WITHOUT_LUT_RAM = ("ice40", "ice40up", "intel", "gates")
 """Targets on which a memory of an asynchronous read port becomes flip-flops: there the pipelines
 are small unless one is chosen."""
 QUICK = ("ecp5", "ice40", "xilinx7", "gates")
