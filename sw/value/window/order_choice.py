@@ -22,7 +22,7 @@ __all__ = [
     "worth_trying",
 ]
 
-_SMALL_BITS = 1 << 11
+_SMALL_BITS = 1 << 12
 """Kept bits up to which orders are compared by encoding: a chunk more or less is some per cent."""
 _CLOSE = 1.05
 """Such tensors are encoded in all orders that the model puts this near the best."""

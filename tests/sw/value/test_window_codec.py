@@ -225,11 +225,8 @@ def test_encode_patches_only_where_that_costs_fewer_bits(rng):
     assert spent[1][0] < spent[0][0]
 
 
-@pytest.mark.parametrize(
-    ("shape", "most"), [((48, 80), 1.0), ((5, 6, 7, 8), 1.0), ((3840,), 1.0), ((60, 80), 1.01)]
-)
-def test_encode_auto_takes_the_order_of_fewest_chunks(shape, most, rng):
-    """Small tensors are encoded to compare; of larger ones a model tells, which may be near."""
+@pytest.mark.parametrize("shape", [(60, 80), (5, 6, 7, 8), (4800,)])
+def test_encode_auto_takes_the_order_of_fewest_chunks(shape, rng):
     mask, codes = random_case(rng, shape, 0.5, 2)
     mask[len(mask) // 2 :] = False
     config = CONFIGS[0]
@@ -238,7 +235,7 @@ def test_encode_auto_takes_the_order_of_fewest_chunks(shape, most, rng):
     }
     assert min(chunks.values()) < max(chunks.values())
     auto = encode(mask, codes, 2, config)
-    assert auto.streams[0].chunks == chunks[auto.order] <= most * min(chunks.values())
+    assert auto.streams[0].chunks == chunks[auto.order] == min(chunks.values())
 
 
 @pytest.mark.parametrize("order", ["row", "strided", "skewed"])

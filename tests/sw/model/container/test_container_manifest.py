@@ -19,7 +19,8 @@ def test_read_rejects_another_version(version, compressed):
     rewrite(compressed)
     read_all(compressed)
     rewrite(compressed, lambda manifest: manifest.update(version=version))
-    with pytest.raises(FormatError, match=r"is not supported \(there are 2, 3 and 4\)"):
+    wanted = r"is not supported \(there are 2, 3 and 4\): compress the"
+    with pytest.raises(FormatError, match=wanted):
         read_container(compressed)
 
 

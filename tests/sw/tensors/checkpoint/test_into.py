@@ -50,7 +50,7 @@ def test_onnx_runtime_runs_the_decoded_weights(outside, tmp_path):
     new = decoded(onnx_models.ARRAYS)
     into_model(source, out, new)
     for x, y in zip(inputs(), outputs(out), strict=True):
-        np.testing.assert_allclose(y, onnx_models.run(new, x), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(y, onnx_models.run(new, x), rtol=1e-5)
     found = open_model(out)
     for name, array in new.items():
         assert np.array_equal(found[name].load(), array), name
