@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels between packed tensors and packed slices, 64 slices at once.
+"""Numba kernels from packed tensors to packed slices, 64 slices at once.
 
 ``where`` is what :func:`xorloom.sw.tensors.orders.lanes` gives.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .gf2 import get_bits, put_bits
+from .gf2 import get_bits
 from .jit import njit
 from .transpose import transpose
 
@@ -17,9 +17,6 @@ __all__ = [
     "cut_slices",
     "pack_planes",
     "packed_beats",
-    "put_lanes",
-    "put_slices",
-    "turned_bits",
 ]
 
 _BLOCK = 64
@@ -185,145 +182,3 @@ def cut_slices(
             for k in range(count):
                 care[base + k, w] = kept[at + k]
                 value[base + k, w] = codes[at + k]
-
-
-@njit(nogil=True, cache=True)
-def _put_runs(
-    outputs: np.ndarray, where: Any, planes: int, first: int, count: int, out: np.ndarray
-) -> None:
-    """Store ``count`` slices of an order whose lanes are runs."""
-    starts, lengths, turns = where.start, where.length, where.turn
-    for b in range(planes):
-        plane = out[b]  # a view is counted: not one per lane
-        for lane in range(starts.size):
-            start, length = starts[lane], lengths[lane]
-            n = min(count, length - first)
-            if n <= 0:
-                break
-            at = first + turns[lane]
-            if at >= length:
-                at -= length
-            head = min(n, length - at)  # the rest has come round to the run's beginning
-            word = outputs[lane * planes + b] & _low(n)
-            if head < n:
-                put_bits(plane, np.uint64(start + at), word & _low(head))
-                put_bits(plane, np.uint64(start), word >> np.uint64(head))
-            else:
-                put_bits(plane, np.uint64(start + at), word)
-
-
-@njit(nogil=True, cache=True)
-def _put_rows(
-    outputs: np.ndarray,
-    per_slice: int,
-    planes: int,
-    first: int,
-    count: int,
-    turned: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Store ``count`` slices of an order whose slices are runs."""
-    for b in range(planes):
-        plane = out[b]
-        for group in range(0, per_slice, _BLOCK):
-            n = min(_BLOCK, per_slice - group)
-            for k in range(_BLOCK):
-                turned[k] = outputs[(group + k) * planes + b] if k < n else np.uint64(0)
-            transpose(turned, np.uint64(0))
-            for k in range(count):
-                start = np.uint64((first + k) * per_slice + group)
-                put_bits(plane, start, turned[k])
-
-
-@njit(nogil=True, cache=True)
-def put_lanes(
-    outputs: np.ndarray,
-    where: Any,
-    planes: int,
-    first: int,
-    count: int,
-    turned: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Put up to 64 slices into packed planes of a tensor.
-
-    Parameters
-    ----------
-    outputs : (lanes * planes or more,) uint64
-        Bit ``k`` of word ``l * planes + b``: plane b of lane l in slice ``first + k``.
-    where
-        Places of the lanes.
-    first, count : int
-        Number of the first slice, and how many there are.
-    turned : (64,) uint64
-        Room to work in.
-    out : (planes, ceil(slices of the tensor * lanes / 64) + 2) uint64, out
-        Bits in the order's own sequence of weights; zero where nothing has been put yet.
-    """
-    if where.step == 1:
-        _put_runs(outputs, where, planes, first, count, out)
-    else:
-        _put_rows(outputs, where.start.size, planes, first, count, turned, out)
-
-
-@njit(nogil=True, cache=True)
-def put_slices(packed: np.ndarray, where: Any, first: int, out: np.ndarray) -> None:
-    """Put packed slices of one plane into a packed tensor.
-
-    Parameters
-    ----------
-    packed : (slices, ceil(lanes / 64)) uint64
-    where
-        Places of the lanes.
-    first : int
-        Number of the first slice.
-    out : (1, words) uint64, out
-        As for :func:`put_lanes`.
-    """
-    n_words = packed.shape[1]
-    turned = np.empty(_BLOCK, np.uint64)
-    outputs = np.empty(_BLOCK * n_words, np.uint64)
-    for base in range(0, packed.shape[0], _BLOCK):
-        count = min(_BLOCK, packed.shape[0] - base)
-        for w in range(n_words):
-            at = _BLOCK * w
-            for k in range(_BLOCK):
-                outputs[at + k] = packed[base + k, w] if k < count else np.uint64(0)
-            transpose(outputs, np.uint64(at))
-        put_lanes(outputs, where, 1, first + base, count, turned, out)
-
-
-@njit(nogil=True, cache=True)
-def _turn(words: np.ndarray, rows: int, columns: int, out: np.ndarray) -> None:
-    """Transpose one packed matrix; ``out`` is zeroed."""
-    block = np.empty(_BLOCK, np.uint64)
-    for row in range(0, rows, _BLOCK):
-        high = min(_BLOCK, rows - row)
-        for column in range(0, columns, _BLOCK):
-            wide = min(_BLOCK, columns - column)
-            for k in range(_BLOCK):
-                if k < high:
-                    word = get_bits(words, np.uint64((row + k) * columns + column))
-                    block[k] = word & _low(wide)
-                else:
-                    block[k] = 0
-            transpose(block, np.uint64(0))
-            for k in range(wide):
-                put_bits(out, np.uint64((column + k) * rows + row), block[k])
-
-
-def turned_bits(words: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Transpose packed matrices of (rows, columns) bits.
-
-    Parameters
-    ----------
-    words : (planes, ceil(rows * columns / 64) + 1 or more) uint64
-
-    Returns
-    -------
-    uint64 array of the same shape
-    """
-    out = np.zeros_like(words)
-    for plane, turned in zip(words, out, strict=True):
-        _turn(plane, rows, columns, turned)
-    return out

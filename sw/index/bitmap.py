@@ -52,17 +52,20 @@ def unpack(data: bytes, count: int, config: BitmapConfig, where: str = "index") 
     FormatError
         If the stream is truncated, damaged, or of another size.
     """
+    return unpack_rows(_unpack(data, count, config, where), config.n_out)
+
+
+def _read(data: bytes, count: int, config: BitmapConfig, where: str) -> np.ndarray:
+    """Check a memory stream and return its bits, packed, (bytes,) uint8."""
     header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
     if header.network:
         raise FormatError(f"{where}: network id must be 0 for a bitmap, found {header.network:08x}")
     if header.count != count or header.words != -(-count // config.bus_bits):
         raise FormatError(f"{where}: bitmap must hold {count} weights, found {header.count}")
     raw = np.frombuffer(payload, np.uint8)
-    if count % config.bus_bits and unpack_bool(raw, raw.size * 8)[count:].any():
+    if unpack_bool(raw[count // 8 :], 8 * raw.size - count // 8 * 8)[count % 8 :].any():
         raise FormatError(f"{where}: padding of the bitmap must be zero")
-    mask = np.zeros((-(-count // config.n_out), config.n_out), np.bool_)
-    mask.reshape(-1)[:count] = unpack_bool(raw, count)
-    return mask
+    return raw
 
 
 def _due(_data: bytes, header: Header, config: BitmapConfig, where: str) -> np.ndarray:
@@ -79,7 +82,20 @@ def _stream_bits(count: int, _density: float, _config: BitmapConfig) -> float:
 
 
 def _unpack(data: bytes, count: int, config: BitmapConfig, where: str) -> np.ndarray:
-    return pack_rows(unpack(data, count, config, where))
+    """Read a memory stream as a mask whose slices are packed."""
+    raw = _read(data, count, config, where)
+    slices = -(-count // config.n_out)
+    if config.n_out % 8:
+        mask = np.zeros((slices, config.n_out), np.bool_)
+        mask.reshape(-1)[:count] = unpack_bool(raw, count)
+        return pack_rows(mask)
+    row = config.n_out // 8
+    used = raw[: slices * row]
+    rows = np.zeros(slices * row, np.uint8)
+    rows[: used.size] = used
+    words = np.zeros((slices, -(-config.n_out // 64)), "<u8")
+    words.view(np.uint8)[:, :row] = rows.reshape(slices, row)
+    return words
 
 
 CODEC = IndexCodec(

@@ -13,7 +13,8 @@ from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.bits.framing import split_streams
 from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
-from xorloom.sw.bits.slices import packed_beats, put_slices, turned_bits
+from xorloom.sw.bits.lanes import put_slices, turned_bits
+from xorloom.sw.bits.slices import packed_beats
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.layout import frame_bytes
 from xorloom.sw.tensors.orders import (

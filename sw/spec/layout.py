@@ -8,6 +8,7 @@ the numbers live here and nowhere else.
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 
@@ -92,6 +93,7 @@ def control_threshold_bits(config: BlockConfig) -> int:
     return WIDTH_FIELD_BITS + config.lanes * config.position_bits
 
 
+@lru_cache(maxsize=64)
 def network_id(config: DecoderConfig) -> int:
     """CRC-32 of the configuration's ``identity``: tells one network from another."""
     return zlib.crc32(config.identity.encode("ascii"))

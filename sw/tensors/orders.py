@@ -8,6 +8,7 @@ order", is normative.
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -80,10 +81,12 @@ def slice_count(weights: int, per_slice: int) -> int:
     return -(-weights // per_slice)
 
 
+@lru_cache(maxsize=16)
 def lanes(order: str, weights: int, per_slice: int) -> Lanes:
     """Return the places of ``weights`` weights, ``per_slice`` to a slice.
 
-    All slices but the last are full; the last one fills its first lanes.
+    All slices but the last are full; the last one fills its first lanes. The arrays are shared with
+    other calls, and not to be changed.
     """
     slices = slice_count(weights, per_slice)
     lane = np.arange(per_slice, dtype=np.int64)

@@ -136,10 +136,7 @@ def decode(
     at: int,
     state_bits: int,
     need: int,
-    size: np.ndarray,
-    moved: np.ndarray,
-    base: np.ndarray,
-    first: np.ndarray,
+    table: np.ndarray,
     symbols: np.ndarray,
     chunks: np.ndarray,
     ends: np.ndarray,
@@ -149,11 +146,12 @@ def decode(
     Parameters
     ----------
     units : uint16
+        Those of the stream and one more a lane, which are 0.
     at : int
         The first unit after the table.
-    size, moved, base, first : (states,) int64
-        Of every state: bits of the step, how many of them go to the next state, what they are added
-        to, and where the class's symbols begin.
+    table : (states,) uint64
+        Of every state, in bits 0 to 7, 8 to 15, 16 to 31 and from 32 on: bits of the step, how many
+        of them go to the next state, where the class's symbols begin, and what they are added to.
     symbols : (256,) uint8
     chunks : (steps * beats, lanes) uint8, out
     ends : (beats,) int64, out
@@ -165,44 +163,47 @@ def decode(
         The units used, or where it failed.
     """
     lanes = chunks.shape[1]
-    steps = chunks.shape[0] // ends.size
+    size = np.uint64(units.size - lanes)
     held = np.zeros(lanes, np.uint64)
-    level, state = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
-    one = np.uint64(1)
+    level, state = np.zeros(lanes, np.uint64), np.zeros(lanes, np.uint64)
+    one, byte, unit_bits = np.uint64(1), np.uint64(255), np.uint64(4)
+    least, place = np.uint64(need), np.uint64(at)
     if state_bits:
-        if units.size - at < lanes:
-            return TOO_SHORT, units.size
+        if units.size - lanes - at < lanes:
+            return TOO_SHORT, units.size - lanes
         for lane in range(lanes):
-            unit = np.int64(units[at])
-            at += 1
-            state[lane] = unit & ((1 << state_bits) - 1)
-            held[lane] = unit >> state_bits
-            level[lane] = 16 - state_bits
-    for t in range(chunks.shape[0]):
-        for lane in range(lanes):
-            bits, have = held[lane], level[lane]
-            short = have < need  # no branch while units last: it is hard to predict
-            if at == units.size:
-                if short:
-                    return TOO_SHORT, at
-            else:
-                bits |= np.uint64(units[at]) * np.uint64(short) << np.uint64(have)
-                have += 16 * short
-                at += short
-            s = state[lane]
-            n, low = size[s], np.uint64(moved[s])
-            value = bits & ((one << np.uint64(n)) - one)
-            held[lane] = bits >> np.uint64(n)
-            level[lane] = have - n
-            state[lane] = base[s] + np.int64(value & ((one << low) - one))
-            chunks[t, lane] = symbols[(first[s] + np.int64(value >> low)) & 255]
-        ends[t // steps] = at
+            unit = np.uint64(units[place])
+            place += one
+            state[lane] = unit & ((one << np.uint64(state_bits)) - one)
+            held[lane] = unit >> np.uint64(state_bits)
+            level[lane] = np.uint64(16 - state_bits)
+    t = 0
+    for beat in range(ends.size):
+        for _ in range(chunks.shape[0] // ends.size):
+            for lane in range(lanes):
+                bits, have = held[lane], level[lane]
+                short = np.uint64(have < least)  # no branch: it is hard to predict
+                bits |= np.uint64(units[place]) * short << have
+                have += short << unit_bits
+                place += short
+                entry = table[state[lane]]
+                n, low = entry & byte, entry >> np.uint64(8) & byte
+                value = bits & ((one << n) - one)
+                held[lane] = bits >> n
+                level[lane] = have - n
+                state[lane] = (entry >> np.uint64(32)) + (value & ((one << low) - one))
+                symbol = (entry >> np.uint64(16)) + (value >> low)
+                chunks[t, lane] = symbols[symbol & byte]
+            if place > size:
+                return TOO_SHORT, units.size - lanes
+            t += 1
+        ends[beat] = place
     for lane in range(lanes):
         if state[lane]:
             return BAD_STATE, lane
         if held[lane]:
             return BAD_PADDING, lane
-    for k in range(at, units.size):
+    for k in range(int(place), units.size):
         if units[k]:
             return BAD_PADDING, lanes
-    return OK, at
+    return OK, int(np.int64(place))  # not uint64: a float64 would be all that holds both

@@ -161,12 +161,9 @@ def _decode(
         if header.words:
             raise FormatError(f"{where}: no weights must have no payload, found {header.words}")
         return np.zeros((0, config.lanes), np.uint8), np.zeros(0, np.int64)
-    units = np.frombuffer(payload, "<u2")
-    table, at = read_table(units, config, where)
-    widths = np.array(table.widths, np.int64)
-    classes, x = states_of(table, config)
-    moved = config.states.bit_length() - np.frexp(x)[1].astype(np.int64)  # less x's bit length
-    offset = np.cumsum(1 << widths) - (1 << widths)
+    units = np.zeros(len(payload) // 2 + config.lanes, np.uint16)
+    units[: -config.lanes] = np.frombuffer(payload, "<u2")
+    table, at = read_table(units[: -config.lanes], config, where)
     chunks = np.empty((beats * config.steps, config.lanes), np.uint8)
     ends = np.empty(beats, np.int64)
     status, place = kernels.decode(
@@ -174,10 +171,7 @@ def _decode(
         at,
         table.state_bits(config),
         table.need(config),
-        moved + widths[classes],
-        moved,
-        (x << moved) - config.states,
-        offset[classes],
+        table.steps(config),
         table.values(config),
         chunks,
         ends,
@@ -204,9 +198,11 @@ def unpack_words(
     FormatError
         As :func:`unpack`.
     """
-    chunks = _decode(data, count, config, where)[0]
-    words = np.zeros((chunks.shape[0] // config.steps, -(-config.n_out // 64)), "<u8")
-    words.view(np.uint8)[:, : config.n_out // 8] = chunks.reshape(-1, config.n_out // 8)
+    chunks = _decode(data, count, config, where)[0].reshape(-1, config.n_out // 8)
+    if config.n_out % 64 == 0:
+        return chunks.view("<u8")
+    words = np.zeros((chunks.shape[0], -(-config.n_out // 64)), "<u8")
+    words.view(np.uint8)[:, : config.n_out // 8] = chunks
     return words
 
 

@@ -51,7 +51,7 @@ class EntropyTable:
 
     def values(self, config: EntropyConfig) -> np.ndarray:
         """Return the chunk values in order, (256,) uint8; those beyond ``size`` do not occur."""
-        values = np.array(config.symbol_order, np.uint8)
+        values = _symbol_order(config).copy()
         if self.listed:
             values[:] = 0
             values[: len(self.listed)] = self.listed
@@ -65,6 +65,26 @@ class EntropyTable:
     def state_bits(self, config: EntropyConfig) -> int:
         """Bits of a lane's first state; 0 if there is one class only."""
         return config.state_bits if len(self.widths) > 1 else 0
+
+    def steps(self, config: EntropyConfig) -> np.ndarray:
+        """Return what a decoder does in every state, see ``decode`` of the kernels."""
+        classes, x = states_of(self, config)
+        widths = np.array(self.widths, np.int64)
+        begin = np.cumsum(1 << widths) - (1 << widths)
+        moved = config.states.bit_length() - np.frexp(x)[1].astype(np.int64)  # less x's bit length
+        base = (x << moved) - config.states
+        found = moved + widths[classes] | moved << 8 | begin[classes] << 16 | base << 32
+        return found.astype(np.uint64)
+
+
+@cache
+def _symbol_order(config: EntropyConfig) -> np.ndarray:
+    return np.array(config.symbol_order, np.uint8)
+
+
+@cache
+def _spread(config: EntropyConfig) -> np.ndarray:
+    return np.array(config.spread, np.intp)
 
 
 @cache
@@ -107,7 +127,7 @@ def choose_table(counts: np.ndarray, config: EntropyConfig) -> EntropyTable:
 def states_of(table: EntropyTable, config: EntropyConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return class and x of every state, (states,) int64."""
     freqs = np.array(table.freqs, np.int64)
-    classes = np.repeat(np.arange(freqs.size), freqs)[np.array(config.spread)]
+    classes = np.repeat(np.arange(freqs.size), freqs)[_spread(config)]
     order = np.argsort(classes, kind="stable")  # state by state, class after class
     x = np.empty(config.states, np.int64)
     x[order] = np.arange(config.states) - np.repeat(np.cumsum(freqs) - 2 * freqs, freqs)

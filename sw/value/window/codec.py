@@ -15,7 +15,8 @@ import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
 from xorloom.sw.base.host import threads_default
 from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
-from xorloom.sw.bits.slices import cut_slices, pack_planes, turned_bits
+from xorloom.sw.bits.lanes import turned_bits
+from xorloom.sw.bits.slices import cut_slices, pack_planes
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.tensors.orders import (
@@ -263,14 +264,13 @@ def _turned(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _network(config: WindowConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The network's taps as arrays, see ``decode_stream``."""
+def _network(config: WindowConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The network's taps as arrays, see ``decode_slices``."""
     network = config.network
-    return (
-        np.array(network.parities, np.int64).reshape(config.shared, config.parity_taps),
-        np.array(network.own, np.int64),
-        np.array(network.picks, np.int64).reshape(config.n_out, config.shared_taps),
-    )
+    parities = np.array(network.parities, np.uint64).reshape(config.shared, config.parity_taps)
+    picks = np.array(network.picks, np.uint64).reshape(config.n_out, config.shared_taps)
+    taps = (np.array(network.own, np.uint64), picks + np.uint64(config.window))
+    return parities, np.concatenate(taps, axis=1)
 
 
 def _walk(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels of the window decoder: 64 slices at once, one machine word per output."""
+"""Numba kernels of the window decoder: 512 slices at once, one wide word per output."""
 
 import numpy as np
 from xorloom.sw.bits.gf2 import get_bits
 from xorloom.sw.bits.jit import njit
-from xorloom.sw.bits.slices import put_lanes
+from xorloom.sw.bits.lanes import GROUP, put_lanes
 from xorloom.sw.bits.transpose import transpose
+from xorloom.sw.bits.wide import WIDE, xor_rows
 from xorloom.sw.tensors.orders import Lanes
 
 from .geometry import Geometry
@@ -20,26 +21,46 @@ _BLOCK = 64
 
 @njit(nogil=True, cache=True)
 def _evaluate(
-    inputs: np.ndarray,
-    parities: np.ndarray,
-    own: np.ndarray,
-    picks: np.ndarray,
-    shared: np.ndarray,
-    outputs: np.ndarray,
+    rows: np.ndarray, parities: np.ndarray, taps: np.ndarray, outputs: np.ndarray
 ) -> None:
-    """The network on words of 64 slices: ``inputs[t]`` is window position ``t`` of all of them."""
-    for p in range(parities.shape[0]):
-        word = np.uint64(0)
-        for t in range(parities.shape[1]):
-            word ^= inputs[parities[p, t]]
-        shared[p] = word
-    for j in range(own.shape[0]):
-        word = np.uint64(0)
-        for t in range(own.shape[1]):
-            word ^= inputs[own[j, t]]
-        for p in range(picks.shape[1]):
-            word ^= shared[picks[j, p]]
-        outputs[j] = word
+    """The network on wide words: row ``t`` is window position ``t`` of 512 slices.
+
+    Shared parities become the rows after those of the window.
+    """
+    count = np.uint64(parities.shape[1])
+    first = np.uint64(rows.size // WIDE - parities.shape[0])
+    flat = parities.reshape(-1)
+    for p in range(np.uint64(parities.shape[0])):
+        xor_rows(rows, flat, p * count, count, rows, first + p)
+    count, flat = np.uint64(taps.shape[1]), taps.reshape(-1)
+    for j in range(np.uint64(taps.shape[0])):
+        xor_rows(rows, flat, j * count, count, outputs, j)
+
+
+@njit(nogil=True, cache=True)
+def _take(
+    seeds: np.ndarray,
+    ends: np.ndarray,
+    n_in: int,
+    window: int,
+    turned: np.ndarray,
+    rows: np.ndarray,
+) -> None:
+    """Set rows to the windows of up to 512 slices."""
+    n_words = window // _BLOCK
+    for base in range(0, ends.size, _BLOCK):
+        count = min(_BLOCK, ends.size - base)
+        for k in range(count):
+            start = np.uint64(ends[base + k] * n_in - window)
+            at, shift = start >> np.uint64(6), start & np.uint64(63)
+            for w in range(np.uint64(n_words)):
+                # No branch: one shift by 64 bits is not defined, two are.
+                high = (seeds[at + w + _ONE] << _ONE) << (np.uint64(63) - shift)
+                turned[w * np.uint64(_BLOCK) + np.uint64(k)] = seeds[at + w] >> shift | high
+        for w in range(n_words):
+            transpose(turned, np.uint64(_BLOCK * w))
+        for t in range(window):
+            rows[np.uint64(t * WIDE + base // _BLOCK)] = turned[np.uint64(t)]
 
 
 @njit(nogil=True, cache=True)
@@ -125,8 +146,7 @@ def decode_slices(
     first: int,
     shape: Geometry,
     parities: np.ndarray,
-    own: np.ndarray,
-    picks: np.ndarray,
+    taps: np.ndarray,
     where: Lanes,
     planes: int,
     out: np.ndarray,
@@ -139,26 +159,19 @@ def decode_slices(
         See :func:`walk`.
     first : int
         Number of the stream's first slice in its tensor.
-    parities, own, picks : (shared, parity_taps), (n_out, own_taps), (n_out, shared_taps) int64
-        The network.
+    parities, taps : (shared, parity_taps), (n_out, own_taps + shared_taps) uint64
+        The network: window positions, and of ``taps`` those from ``window`` on are parities.
     out : (planes, ceil(slices of the tensor * lanes / 64) + 2) uint64, out, zeroed
         Bits in the order's own sequence of weights.
     """
-    n_words = shape.window // 64
-    inputs = np.zeros(shape.window, np.uint64)
-    outputs = np.zeros(own.shape[0], np.uint64)
-    shared = np.zeros(parities.shape[0], np.uint64)
-    turned = np.zeros(_BLOCK, np.uint64)
-    for base in range(0, ends.size, _BLOCK):
-        count = min(_BLOCK, ends.size - base)
-        for k in range(count):
-            start = ends[base + k] * shape.n_in - shape.window
-            for w in range(n_words):
-                inputs[w * _BLOCK + k] = get_bits(seeds, np.uint64(start + _BLOCK * w))
-        for w in range(n_words):
-            transpose(inputs, np.uint64(w * _BLOCK))
-        _evaluate(inputs, parities, own, picks, shared, outputs)
-        for k in range(count):
+    rows = np.zeros((shape.window + parities.shape[0]) * WIDE, np.uint64)
+    outputs = np.zeros(taps.shape[0] * WIDE + 1, np.uint64)
+    windows, turned = np.zeros(shape.window, np.uint64), np.zeros(_BLOCK, np.uint64)
+    for base in range(0, ends.size, GROUP):
+        own = ends[base : base + GROUP]
+        _take(seeds, own, shape.n_in, shape.window, windows, rows)
+        _evaluate(rows, parities, taps, outputs)
+        for k in range(own.size):
             if flips[base + k] >= 0:
-                outputs[flips[base + k]] ^= _ONE << np.uint64(k)
-        put_lanes(outputs, where, planes, first + base, count, turned, out)
+                outputs[flips[base + k] * WIDE + k // _BLOCK] ^= _ONE << np.uint64(k % _BLOCK)
+        put_lanes(outputs, where, planes, first + base, own.size, turned, out)

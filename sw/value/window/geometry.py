@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geometry of a window: the parameters that its kernels need, as a tuple that Numba compiles."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from xorloom.sw.spec.config import WindowConfig
@@ -24,6 +25,7 @@ class Geometry(NamedTuple):
     """Bits of a slice's number in its frame."""
 
 
+@lru_cache(maxsize=16)
 def geometry(config: WindowConfig) -> Geometry:
     """Return the geometry of a decoder's window."""
     return Geometry(

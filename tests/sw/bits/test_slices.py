@@ -2,7 +2,8 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from xorloom.sw.bits.slices import cut_slices, pack_planes, put_slices, turned_bits
+from xorloom.sw.bits.lanes import put_slices, turned_bits
+from xorloom.sw.bits.slices import cut_slices, pack_planes
 from xorloom.sw.tensors.orders import ORDERS, lanes
 
 from tests.helpers.orders import slices_of
