@@ -24,7 +24,6 @@ __all__ = [
     "parity",
     "put_bits",
     "unpack_bool",
-    "unpack_planes",
     "unpack_rows",
 ]
 
@@ -151,11 +150,3 @@ def unpack_rows(words: np.ndarray, n: int) -> np.ndarray:
 def unpack_bool(words: np.ndarray, count: int) -> np.ndarray:
     """Return the first ``count`` packed bits as a (count,) boolean array."""
     return np.unpackbits(words.view(np.uint8), count=count, bitorder="little").view(np.bool_)
-
-
-def unpack_planes(words: np.ndarray, count: int) -> np.ndarray:
-    """Return the first ``count`` codes of packed bit planes (planes, words) as (count,) uint8."""
-    codes = unpack_bool(words[0], count).view(np.uint8)
-    for b in range(1, words.shape[0]):
-        codes |= unpack_bool(words[b], count).view(np.uint8) << np.uint8(b)
-    return codes

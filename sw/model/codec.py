@@ -12,14 +12,16 @@ from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
 from xorloom.sw.index.plane import EncodedIndex, decode_index_words, encode_index, order_bits
+from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
+from xorloom.sw.tensors.packed import PackedTensor
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.value.plane import ValueLayout, encode_value, pack_value, read_value
 
 from .container import INDEX, SCALE, STREAM, Container, content_crc32
 from .metrics import TensorBits
 
-__all__ = ["EncodedTensor", "decode_planes", "decode_tensor", "encode_tensor"]
+__all__ = ["EncodedTensor", "decode_packed", "decode_planes", "decode_tensor", "encode_tensor"]
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,19 @@ def decode_tensor(container: Container, name: str) -> Quantized:
     mask = unpack_bool(kept, math.prod(info.shape)).reshape(info.shape)
     with _damaged(where):
         codes = value_codec(value.codec).decode(streams, mask, info.planes, value, where)
-    scales = container.array(name + SCALE) if info.quantizer else np.zeros((0, 0), np.float16)
+    found = _levels(value, streams)
+    return Quantized(mask, codes, _scales(container, name), levels=found, rotation=info.rotation)
+
+
+def _scales(container: Container, name: str) -> np.ndarray:
+    if container.tensor(name).quantizer is None:
+        return np.zeros((0, 0), np.float16)
+    return container.array(name + SCALE)
+
+
+def _levels(value: ValueConfig, streams: Any) -> np.ndarray | None:
     levels = value_codec(value.codec).levels
-    found = levels(streams) if levels else None
-    return Quantized(mask, codes, scales, levels=found, rotation=info.rotation)
+    return levels(streams) if levels else None
 
 
 def decode_planes(container: Container, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -138,9 +149,53 @@ def decode_planes(container: Container, name: str) -> tuple[np.ndarray, np.ndarr
     FormatError
         If its data is damaged.
     """
+    return _planes(container, name, *_read(container, name))
+
+
+def decode_packed(container: Container, name: str) -> list[PackedTensor]:
+    """Decode a compressed tensor of the original to packed bits, with all that they mean.
+
+    Containers and streams are checked by their CRCs; that mask and codes are those that were
+    compressed is not: see :func:`xorloom.sw.model.verify.verify_tensor`.
+
+    Returns
+    -------
+    list of PackedTensor
+        The tensor; of one in row blocks, the blocks, in row-major order.
+
+    Raises
+    ------
+    ConfigError, CapacityError, FormatError
+        As :func:`decode_planes`.
+    """
+    parts: list[PackedTensor] = []
+    first = 0
+    for block in container.blocks(name) or (name,):
+        info = container.tensor(block)
+        streams, kept = _read(container, block)
+        mask, planes = _planes(container, block, streams, kept)
+        part = PackedTensor(
+            container.label(block),
+            info.shape,
+            mask.view(np.uint8),
+            np.ascontiguousarray(planes).view(np.uint8),
+            _scales(container, block),
+            info.quantizer,
+            _levels(info.decoder.value, streams),
+            info.rotation,
+            first,
+        )
+        parts.append(part)
+        first += math.prod(info.shape)
+    return parts
+
+
+def _planes(
+    container: Container, name: str, streams: Any, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode checked streams, see :func:`decode_planes`."""
     info = container.tensor(name)
     value, where = info.decoder.value, container.label(name)
-    streams, mask = _read(container, name)
     weights = math.prod(info.shape)
     mask = mask[: -(-weights // 64)]
     codec = value_codec(value.codec)

@@ -5,7 +5,8 @@ Names and calls are those of ``safetensors.safe_open`` and of its ``load_file`` 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -16,11 +17,13 @@ from xorloom.sw.base.extras import require
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.tensors.checkpoint.model import Checkpoint, from_arrays, listed
 from xorloom.sw.tensors.checkpoint.torch_tensor import read_tensors, tensor_of
+from xorloom.sw.tensors.packed import PackedTensor
 from xorloom.sw.tensors.safetensors_file import DTYPES
 
 from .calibration.file import Calibration
+from .codec import decode_packed
 from .compress import CompressedModel, compress_model
-from .container import plain_metadata, read_container
+from .container import plain_metadata, read_container, touched_blocks
 from .folders import folder_bytes, place_of
 from .notes import loss_warning, report_notes
 from .plan.given import UserArrays
@@ -113,18 +116,27 @@ class CompressedFile(Mapping[str, Any]):
         if name not in self._names:
             raise KeyError(name)
         owner, place = self._names[name]
-        pieces = plain_pieces(self._container, owner, keep_rotation=self._keep_rotation)[place]
-        data = bytearray()
-        for piece in pieces:
-            data += piece
-        dtype, shape = self._facts(name)
+        return self._array(self._pieces(owner, place), *self._facts(name))
+
+    def _pieces(self, owner: str, place: int) -> Iterator[bytes | memoryview]:
+        """Decode a tensor of the file, or a row block, to the bytes of a plain one."""
+        return plain_pieces(self._container, owner, keep_rotation=self._keep_rotation)[place]
+
+    def _array(
+        self, pieces: Iterable[bytes | memoryview | np.ndarray], dtype: str, shape: tuple[int, ...]
+    ) -> Any:
+        """Return bytes as an array, or a tensor, that may be written to."""
+        parts = [np.frombuffer(piece, np.uint8) for piece in pieces]
+        data = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.uint8)])
+        if not data.flags.writeable:
+            data = data.copy()
         if self._torch:
             import torch
 
-            return tensor_of(dtype, shape, bytes(data), torch)
+            return tensor_of(dtype, shape, data.data, torch)
         if dtype not in DTYPES:  # numbers of 4 and 6 bits, of which NumPy has no arrays
-            dtype, shape = "U8", (len(data),)
-        return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
+            dtype, shape = "U8", (data.size,)
+        return data.view(DTYPES[dtype]).reshape(shape)
 
     def get_tensor(self, name: str) -> Any:
         """Return a tensor, decoded.
@@ -145,11 +157,54 @@ class CompressedFile(Mapping[str, Any]):
         return self[name]
 
     def get_slice(self, name: str) -> "TensorSlice":
-        """Return what tells a tensor's shape and dtype without decoding it, and takes a part."""
+        """Return what tells a tensor's shape and dtype without decoding it, and takes a part.
+
+        Of a tensor in row blocks, one of more than 12 Mi weights, only the blocks are decoded that
+        an index of numbers and slices touches.
+        """
         if name not in self._names:
             self.get_tensor(name)  # raises
         dtype, shape = self._facts(name)
-        return TensorSlice(dtype, shape, lambda: self[name])
+        return TensorSlice(dtype, shape, lambda key: self._part(name, key))
+
+    def _part(self, name: str, key: Any) -> Any:
+        """Decode what an index takes of a tensor; of one in row blocks, those that it touches."""
+        owner, place = self._names[name]
+        found = touched_blocks(self._container, owner, key)
+        if found is None:
+            return self[name][key]
+        dtype = self._facts(name)[0]
+        bytes_each = DTYPES[dtype].itemsize
+        data = np.empty(bytes_each * math.prod(found.shape), np.uint8)
+        for block, first in found.blocks.items():
+            for piece in self._pieces(block, place):
+                data[bytes_each * first :][: len(piece)] = np.frombuffer(piece, np.uint8)
+        return self._array([data], dtype, found.shape)[found.key]
+
+    def get_packed(self, name: str) -> list[PackedTensor]:
+        """Return a compressed tensor as packed mask and planes, with its scales.
+
+        This is what decoders of one's own and kernels with 1-bit weights take, and the fastest:
+        nothing is unpacked. ``part.int8()`` are signed values, ``part.weights()`` float32. Arrays
+        are NumPy's whatever the framework. Streams are checked by their CRCs.
+
+        Returns
+        -------
+        list of PackedTensor
+            The tensor; of one of more than 12 Mi weights, its row blocks.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that name, or it is not compressed.
+        FormatError
+            If it is damaged.
+        CapacityError
+            If the file has more weights than are decoded unasked.
+        """
+        if name not in self._names:
+            self.get_tensor(name)  # raises
+        return decode_packed(self._container, self._names[name][0])
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata of the model that was compressed.
@@ -165,7 +220,7 @@ class CompressedFile(Mapping[str, Any]):
 
 
 class TensorSlice:
-    """Tensor that is not decoded yet; an index decodes it whole and takes a part.
+    """Tensor that is not decoded yet; an index decodes what it touches, by whole row blocks.
 
     Parameters
     ----------
@@ -173,10 +228,10 @@ class TensorSlice:
         As safetensors calls it.
     shape : tuple of int
     read : callable
-        Returns the tensor.
+        Returns what an index takes of the tensor.
     """
 
-    def __init__(self, dtype: str, shape: tuple[int, ...], read: Callable[[], Any]) -> None:
+    def __init__(self, dtype: str, shape: tuple[int, ...], read: Callable[[Any], Any]) -> None:
         self._dtype, self._shape, self._read = dtype, shape, read
 
     def get_dtype(self) -> str:
@@ -188,7 +243,7 @@ class TensorSlice:
         return list(self._shape)
 
     def __getitem__(self, key: Any) -> Any:
-        return self._read()[key]
+        return self._read(key)
 
 
 class _Loaded(Mapping[str, Any]):

@@ -20,6 +20,7 @@ from .facts import (
 from .manifest import MANIFEST_KEY
 from .plain import plain_entries, plain_header, plain_metadata, rotations
 from .reader import Container, read_container
+from .touched import Touched, touched_blocks
 from .writer import write_container
 
 __all__ = [
@@ -35,11 +36,13 @@ __all__ = [
     "ForeignTensor",
     "JoinedTensor",
     "StoredTensor",
+    "Touched",
     "content_crc32",
     "plain_entries",
     "plain_header",
     "plain_metadata",
     "read_container",
     "rotations",
+    "touched_blocks",
     "write_container",
 ]

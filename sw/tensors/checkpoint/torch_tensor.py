@@ -135,7 +135,7 @@ def read_tensors(
     return tensors, ties, spans
 
 
-def tensor_of(dtype: str, shape: tuple[int, ...], data: bytes, torch: Any) -> Any:
+def tensor_of(dtype: str, shape: tuple[int, ...], data: bytes | memoryview, torch: Any) -> Any:
     """Return a tensor of torch of the bytes that :func:`read_tensor` gives, with its own memory.
 
     Raises

@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 from xorloom.sw.base.host import threads_default
-from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
+from xorloom.sw.bits.gf2 import pack_bool
+from xorloom.sw.bits.spread import unpack_planes
 from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.tensors.codes import check_codes
 

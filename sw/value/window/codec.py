@@ -14,9 +14,10 @@ from functools import lru_cache, partial
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
 from xorloom.sw.base.host import threads_default
-from xorloom.sw.bits.gf2 import pack_bool, unpack_planes
+from xorloom.sw.bits.gf2 import pack_bool
 from xorloom.sw.bits.lanes import turned_bits
 from xorloom.sw.bits.slices import cut_slices, pack_planes
+from xorloom.sw.bits.spread import unpack_planes
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.codes import check_codes
 from xorloom.sw.tensors.orders import (

@@ -14,7 +14,6 @@ from xorloom.sw.bits.gf2 import (
     parity,
     put_bits,
     unpack_bool,
-    unpack_planes,
 )
 
 WORD = st.integers(0, 2**64 - 1)
@@ -161,18 +160,3 @@ def test_pack_bool_puts_the_first_bit_lowest(bits):
 def test_pack_bool_without_spare_words():
     assert pack_bool(np.ones(64, np.bool_), spare_words=0).tolist() == [2**64 - 1]
     assert pack_bool(np.zeros(0, np.bool_), spare_words=0).size == 0
-
-
-@given(st.integers(1, 8), st.lists(st.integers(0, 255), max_size=150))
-def test_unpack_planes_puts_plane_0_lowest(planes, values):
-    codes = np.array(values, np.uint8) & np.uint8((1 << planes) - 1)
-    words = np.array([pack_bool((codes >> b & 1).astype(np.bool_)) for b in range(planes)])
-    found = unpack_planes(words, codes.size)
-    assert found.dtype == np.uint8
-    assert found.tolist() == codes.tolist()
-
-
-def test_unpack_planes_leaves_its_words_alone():
-    words = np.array([[0b0110], [0b0011]], np.uint64)
-    assert unpack_planes(words, 4).tolist() == [2, 3, 1, 0]
-    assert words.tolist() == [[0b0110], [0b0011]]
