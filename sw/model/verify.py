@@ -16,15 +16,17 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.bits.codec import value_codec
 from xorloom.sw.bits.framing import split_streams
+from xorloom.sw.bits.gf2 import unpack_bool
 from xorloom.sw.golden.bus import bus_words
 from xorloom.sw.golden.codecs import index_decoder, value_decoder, value_levels
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.tensors.codes import signed_codes
 from xorloom.sw.tensors.orders import runs, tensor_of
-from xorloom.sw.tensors.quantize import Quantized, dequantize
+from xorloom.sw.tensors.packed import PackedTensor
+from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.tensors.safetensors_file import rounded_to
 
-from .codec import decode_tensor
+from .codec import decode_packed, decode_tensor
 from .container import INDEX, STREAM, Container, content_crc32, plain_header
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "plain_pieces",
     "plain_weights",
     "verify_model",
+    "verify_packed",
     "verify_tensor",
 ]
 
@@ -52,18 +55,42 @@ def verify_tensor(container: Container, name: str) -> Quantized:
         If mask or codes are not those that were compressed.
     """
     decoded = decode_tensor(container, name)
-    found, expected = (
-        content_crc32(decoded.mask, decoded.codes, decoded.levels),
-        container.tensor(name).content_crc32,
-    )
+    _check_content(container, name, decoded.mask, decoded.codes, decoded.levels, decoded.scales)
+    return decoded
+
+
+def verify_packed(container: Container, name: str) -> list[PackedTensor]:
+    """Decode a tensor of the original to packed bits, checked as :func:`verify_tensor` does.
+
+    Raises
+    ------
+    FormatError
+        If mask or codes are not those that were compressed.
+    """
+    parts = decode_packed(container, name)
+    for block, part in zip(container.blocks(name), parts, strict=True):
+        kept = unpack_bool(part.mask, math.prod(part.shape))
+        _check_content(container, block, kept, part.codes().reshape(-1), part.levels, part.scales)
+    return parts
+
+
+def _check_content(
+    container: Container,
+    name: str,
+    mask: np.ndarray,
+    codes: np.ndarray,
+    levels: np.ndarray | None,
+    scales: np.ndarray,
+) -> None:
+    """Check what was decoded against what was compressed."""
+    found, expected = content_crc32(mask, codes, levels), container.tensor(name).content_crc32
     if found != expected:
         raise FormatError(
             f"{container.label(name)}: mask and codes must have CRC-32 {expected:08x}, "
             f"decoded {found:08x}"
         )
-    if not np.isfinite(decoded.scales).all():
+    if not np.isfinite(scales).all():
         raise FormatError(f"{container.label(name)}: scales must be finite")
-    return decoded
 
 
 def plain_pieces(
@@ -141,11 +168,10 @@ def plain_weights(container: Container, name: str, *, keep_rotation: bool = Fals
 def _weights(container: Container, name: str, *, keep_rotation: bool) -> np.ndarray:
     info = container.tensor(name)
     assert info.quantizer is not None
-    decoded = verify_tensor(container, name)
+    (part,) = verify_packed(container, name)
     if keep_rotation:
-        decoded = replace(decoded, rotation=None)
-    weights = dequantize(decoded, info.quantizer)
-    return rounded_to(weights, info.dtype)
+        part = replace(part, rotation=None)
+    return rounded_to(part.weights(), info.dtype)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

@@ -74,20 +74,32 @@ class PackedTensor:
             -128 to 128.
         """
         quantizer = self._quantizer()
-        if quantizer.method == "trellis":
-            assert self.levels is not None
-            return self.levels[self.codes()][np.newaxis]
         if quantizer.method == "uniform" and quantizer.planes > 7:
             raise ConfigError(
                 f"{self.name}: uniform codes of 8 planes do not fit int8, as levels go from -128 "
                 "to 128: use its codes, or its weights"
             )
+        return self._values(quantizer)
+
+    def _values(self, quantizer: Quantizer) -> np.ndarray:
+        """Return signed values, of uniform codes of 8 planes as int16."""
+        if quantizer.method == "trellis":
+            assert self.levels is not None
+            return self.levels[self.codes()][np.newaxis]
+        if quantizer.method == "uniform" and quantizer.planes > 7:
+            codes = self.codes().astype(np.int16)
+            values = np.where(codes >> 7, (codes & 127) + 1, -(codes & 127) - 1)
+            return (values * self._kept().reshape(self.shape))[np.newaxis]
         count = math.prod(self.shape)
         mask, planes = self.mask.view("<u8"), self.planes.view("<u8")
         terms = planes[np.newaxis] if quantizer.terms == 1 else planes[:, np.newaxis]
         values = [signed_values(mask, term, count) for term in terms]
         found = values[0][np.newaxis] if len(values) == 1 else np.stack(values)
-        return found.reshape(-1, *self.shape)
+        return found.reshape(len(values), *self.shape)
+
+    def _kept(self) -> np.ndarray:
+        """Return the mask unpacked, (weights,) uint8."""
+        return unpack_planes(self.mask.view("<u8")[np.newaxis], math.prod(self.shape))
 
     def weights(self) -> np.ndarray:
         """Return the weights, float32 of ``shape``, as :func:`~.quantize.dequantize` does.
@@ -95,18 +107,20 @@ class PackedTensor:
         Raises
         ------
         ConfigError
-            As :meth:`int8`, or if the scales do not fit the shape or are not finite.
+            If the codes are the user's own, or the scales do not fit the shape or are not finite.
         """
         quantizer = self._quantizer()
         check_scales(self.scales, self.shape, quantizer, self.name)
         scales = self.scales.astype(np.float32)
         with np.errstate(over="ignore"):
-            terms = [self._scaled(values, scales[:, t]) for t, values in enumerate(self.int8())]
+            terms = [
+                self._scaled(values, scales[:, t])
+                for t, values in enumerate(self._values(quantizer))
+            ]
         found = terms[0]
         if quantizer.method in ("uniform", "trellis"):
             if (scales < 0).any():  # pruned weights are 0, not -0
-                kept = unpack_planes(self.mask.view("<u8")[np.newaxis], found.size)
-                found.reshape(-1)[kept == 0] = 0
+                found.reshape(-1)[self._kept() == 0] = 0
         else:
             found += np.float32(0)
             for term in terms[1:]:
@@ -124,7 +138,7 @@ class PackedTensor:
         """Return values times the scale of each."""
         quantizer, size = self._quantizer(), values.size
         if scales.size == 1:
-            return values * scales[0]
+            return values.reshape(-1) * scales[0]
         if quantizer.scale == "group":
             return values.reshape(-1) * np.repeat(scales, quantizer.group)[:size]
         if not size:

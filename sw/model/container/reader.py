@@ -4,7 +4,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +62,7 @@ class Container:
     files: tuple[Path, ...]
     _entries: Mapping[str, Entry] = field(repr=False)
     joined: Mapping[str, JoinedTensor] = field(default_factory=dict)
+    _held: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -207,12 +208,48 @@ class Container:
         FormatError
             If they do not have the CRC-32 that the manifest gives.
         """
+        if name in self._held:
+            return self._held[name]
         entry = self._entries[name]
         with entry.path.open("rb") as file:
             file.seek(entry.start)
             data = file.read(entry.size)
         self._check_crc(name, zlib.crc32(data))
         return data
+
+    def hold(self, name: str) -> "Container":
+        """Return a container of one compressed tensor of the original, its bytes in memory.
+
+        No file is read any more.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such tensor.
+        FormatError
+            If its bytes are damaged.
+        """
+        blocks = self.blocks(name) or (name,)
+        tensors = {block: self.tensor(block) for block in blocks}
+        held = {
+            block + part: self.raw(block + part)
+            for block, info in tensors.items()
+            for part in info.parts
+        }
+        return replace(
+            self,
+            tensors=tensors,
+            foreign={},
+            ties={},
+            _entries={entry: self._entries[entry] for entry in held},
+            joined={name: self.joined[name]} if name in self.joined else {},
+            _held=held,
+        )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the tensors that are in memory."""
+        return sum(map(len, self._held.values()))
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Read the bytes of a tensor of the file a piece at a time.

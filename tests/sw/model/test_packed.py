@@ -30,6 +30,12 @@ CASES = {
 }
 
 
+def dequantized(path):
+    """The tensor of a file by the decoder of bytes."""
+    container = read_container(path)
+    return dequantize(decode_tensor(container, "w"), container.tensor("w").quantizer)
+
+
 @pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
 def test_packed_parts_mean_what_the_file_decodes_to(settings, tmp_path):
     path = tmp_path / "m.xl.safetensors"
@@ -41,6 +47,7 @@ def test_packed_parts_mean_what_the_file_decodes_to(settings, tmp_path):
     np.testing.assert_array_equal(mask, whole.mask)
     np.testing.assert_array_equal(part.codes(), whole.codes)
     np.testing.assert_array_equal(part.planes[0].view("<u8") & ~part.mask.view("<u8"), 0)
+    assert part.weights().tobytes() == dequantized(path).tobytes()
     assert part.weights().tobytes() == file["w"].tobytes()
     values, at = part.int8(), np.arange(WEIGHTS.size)
     assert (values.dtype, values.shape) == (np.int8, (quantizer.terms, *WEIGHTS.shape))
@@ -81,6 +88,7 @@ def test_what_does_not_fit_int8_is_told(tmp_path):
     (part,) = open_file(path).get_packed("w")
     with pytest.raises(ConfigError, match=r"w: uniform codes of 8 planes do not fit int8, .* -128"):
         part.int8()
+    assert part.weights().tobytes() == dequantized(path).tobytes()
     with pytest.raises(ConfigError, match="no compressed tensor 'b'"):
         open_file(path).get_packed("b")
     with pytest.raises(ConfigError, match=r"no tensor 'x' \(there is: "):
@@ -124,9 +132,9 @@ def test_a_slice_decodes_the_blocks_that_it_touches(key, blocks, tmp_path, monke
     whole, decoded = file["w"], []
     from xorloom.sw.model import verify
 
-    own = verify.decode_tensor
+    own = verify.decode_packed
     monkeypatch.setattr(
-        verify, "decode_tensor", lambda c, name: (decoded.append(name), own(c, name))[1]
+        verify, "decode_packed", lambda c, name: (decoded.append(name), own(c, name))[1]
     )
     found = file.get_slice("w")[key]
     names = file._container.blocks("w")
