@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from xorloom.sw.bits.codec import value_codec
-from xorloom.sw.bits.gf2 import unpack_bool
+from xorloom.sw.bits.spread import signed_values
 from xorloom.sw.index.choice import index_config
 from xorloom.sw.index.masks import choose_mask
 from xorloom.sw.index.plane import decode_index_words
@@ -70,11 +70,9 @@ def _stored(made: Quantized, planes: int, decoder: Decoder, encoded: EncodedTens
 def _decode(
     encoded: EncodedTensor, shape: tuple[int, ...], planes: int, decoder: Decoder
 ) -> np.ndarray:
-    """Decode to bytes as the product does, then to int8."""
-    streams, words = _read(encoded, shape, planes, decoder)
-    mask = unpack_bool(words, encoded.bits.weights).reshape(shape)
-    codes = value_codec(decoder.value.codec).decode(streams, mask, planes, decoder.value, "peers")
-    return values_of(mask, codes, planes)
+    """Decode to int8, as :meth:`xorloom.sw.tensors.packed.PackedTensor.int8` does."""
+    mask, bits = _decode_planes(encoded, shape, planes, decoder)
+    return signed_values(mask, bits, encoded.bits.weights).reshape(shape)
 
 
 def _decode_planes(

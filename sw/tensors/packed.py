@@ -88,8 +88,8 @@ class PackedTensor:
             return self.levels[self.codes()][np.newaxis]
         if quantizer.method == "uniform" and quantizer.planes > 7:
             codes = self.codes().astype(np.int16)
-            values = np.where(codes >> 7, (codes & 127) + 1, -(codes & 127) - 1)
-            return (values * self._kept().reshape(self.shape))[np.newaxis]
+            levels = np.where(codes >> 7, (codes & 127) + 1, -(codes & 127) - 1)
+            return (levels * self._kept().reshape(self.shape))[np.newaxis]
         count = math.prod(self.shape)
         mask, planes = self.mask.view("<u8"), self.planes.view("<u8")
         terms = planes[np.newaxis] if quantizer.terms == 1 else planes[:, np.newaxis]

@@ -25,6 +25,7 @@ _HOMES = {
     "freeze": "healing.freezing",
     "heal": "healing.distil",
     "load": "files",
+    "load_compressed": "decoding",
     "load_frozen": "healing.freezing",
     "optimizer_groups": "train",
     "prune": "pruning",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,16 @@ from xorloom.sw.tensors.checkpoint.torch_tensor import read_tensors, tensor_of
 from .coding import Coded
 from .pruned import bake, pruned
 
-__all__ = ["decoded_state", "export", "load", "write"]
+__all__ = [
+    "check_names",
+    "check_state",
+    "check_ties",
+    "decoded_state",
+    "export",
+    "load",
+    "stored_tensor",
+    "write",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -149,42 +158,81 @@ def load(path: Path, module: Any) -> Any:
     container = read_container(path)
     container.check_weights()
     own = decoded_state(module)
-    names = {*container.order, *container.ties}
-    for there, what in ((names - own.keys(), "the module has no"), (own.keys() - names, "misses")):
-        if there:
-            raise ConfigError(
-                f"{path}: {what} {listed(sorted(there))}: build the module that the file was "
-                "made of"
-            )
-    state = {name: _tensor(container, name) for name in container.order}
+    check_names(container, own)
+    state = {name: stored_tensor(container, name) for name in container.order}
     state |= {name: state[held] for name, held in container.ties.items()}
-    for name, value in state.items():
+    for name in state:
         if own[name].is_meta:
             raise ConfigError(
                 f"{path}: {name} of the module is on the meta device and holds nothing: call "
                 'module.to_empty(device="cpu") before'
             )
+    check_state(path, state, own)
+    check_ties(path, own, lambda name: state[name])
+    bake(module)
+    module.load_state_dict(state, strict=False)
+    return module
+
+
+def check_names(container: Container, own: Mapping[str, Any]) -> None:
+    """Check that a file has the tensors of a module's state dict and no others.
+
+    Raises
+    ------
+    ConfigError
+        If it has not.
+    """
+    names = {*container.order, *container.ties}
+    for there, what in ((names - own.keys(), "the module has no"), (own.keys() - names, "misses")):
+        if there:
+            raise ConfigError(
+                f"{container.path}: {what} {listed(sorted(there))}: build the module that the file "
+                "was made of"
+            )
+
+
+def check_state(path: Path, state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Check that the tensors of a file have the shapes and dtypes of a module's state dict.
+
+    Raises
+    ------
+    ConfigError
+        If one has not.
+    """
+    for name, value in state.items():
         if value.shape != own[name].shape or value.dtype != own[name].dtype:
             raise ConfigError(
                 f"{path}: {name} is {value.dtype} of {tuple(value.shape)}, in the module "
                 f"{own[name].dtype} of {tuple(own[name].shape)}: build the module that the file "
                 "was made of"
             )
-    _check_ties(path, state, own)
-    bake(module)
-    module.load_state_dict(state, strict=False)
-    return module
 
 
-def _check_ties(path: Path, state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Check that tensors that are one in the module are equal in the file."""
+def check_ties(path: Path, own: Mapping[str, Any], stored: Callable[[str], Any]) -> None:
+    """Check that tensors that are one in the module are equal in the file.
+
+    Parameters
+    ----------
+    path : Path
+    own : mapping of str to torch.Tensor
+        The module's state dict.
+    stored : callable
+        Returns a tensor of the file.
+
+    Raises
+    ------
+    ConfigError
+        If they differ.
+    """
     first: dict[tuple[Any, ...], str] = {}
     for name, value in own.items():
         if not value.numel() or value.layout != torch.strided:
             continue
-        place = (value.device, value.data_ptr(), value.shape, value.stride())
+        place: Any = value.device, value.data_ptr(), value.shape, value.stride()
+        if value.is_meta:
+            place = id(value)
         tied = first.setdefault(place, name)
-        if tied != name and not torch.equal(_raw(state[name]), _raw(state[tied])):
+        if tied != name and not torch.equal(_raw(stored(name)), _raw(stored(tied))):
             raise ConfigError(
                 f"{path}: {tied} and {name} differ, and are one tensor in the module: build the "
                 "module that the file was made of, without that tie"
@@ -196,7 +244,16 @@ def _raw(tensor: Any) -> Any:
     return tensor.contiguous().view(-1).view(torch.uint8)
 
 
-def _tensor(container: Container, name: str) -> Any:
+def stored_tensor(container: Container, name: str) -> Any:
+    """Return a tensor of a file, decoded, as one of torch.
+
+    Raises
+    ------
+    ConfigError
+        If it holds codes that a user brought.
+    FormatError
+        If it is damaged, or of a dtype that torch has not.
+    """
     outputs = container.outputs(name)
     if container.blocks(name):
         if len(outputs) > 1:
