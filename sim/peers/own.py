@@ -83,7 +83,9 @@ def _decode_planes(
     words = value_codec(decoder.value.codec).words
     assert words is not None  # of the window codec
     mask = mask[: -(-encoded.bits.weights // 64)]
-    return mask, words(streams, shape, planes, decoder.value, "peers")[:, : mask.size] & mask
+    bits = words(streams, shape, planes, decoder.value, "peers")[:, : mask.size]
+    bits &= mask
+    return mask, bits
 
 
 def _read(

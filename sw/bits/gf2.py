@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from .jit import njit
 
 __all__ = [
+    "clear_last",
     "count_bits",
     "get_bits",
     "highest_bit",
@@ -145,6 +146,14 @@ def unpack_rows(words: np.ndarray, n: int) -> np.ndarray:
     """Undo :func:`pack_rows`: the first ``n`` bits of each row, a boolean array (rows, n)."""
     packed = np.ascontiguousarray(words).view(np.uint8)
     return np.unpackbits(packed, axis=1, count=n, bitorder="little").view(np.bool_)
+
+
+def clear_last(words: np.ndarray, count: int, n_out: int) -> None:
+    """Set to 0 what packed rows of ``n_out`` bits have behind the first ``count`` bits of all."""
+    if words.size:
+        last = unpack_rows(words[-1:], n_out).copy()
+        last[:, count - (words.shape[0] - 1) * n_out :] = False
+        words[-1:] = pack_rows(last)
 
 
 def unpack_bool(words: np.ndarray, count: int) -> np.ndarray:

@@ -201,8 +201,9 @@ def _planes(
     codec = value_codec(value.codec)
     with _damaged(where):
         if codec.words:
-            words = codec.words(streams, info.shape, info.planes, value, where)
-            return mask, words[:, : mask.size] & mask
+            words = codec.words(streams, info.shape, info.planes, value, where)[:, : mask.size]
+            words &= mask  # no fresh memory, which costs more than the operation
+            return mask, words
         kept = unpack_bool(mask, weights).reshape(info.shape)
         codes = codec.decode(streams, kept, info.planes, value, where).reshape(-1)
     planes = [pack_bool(codes >> np.uint8(b) & 1, 0) for b in range(info.planes)]

@@ -7,14 +7,14 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words, frame_payload, unframe_payload
-from xorloom.sw.bits.gf2 import pack_rows
+from xorloom.sw.bits.gf2 import clear_last, unpack_rows
 from xorloom.sw.spec.hashed import HashedConfig
 from xorloom.sw.spec.layout import Header, network_id
 
 from .choose import best_seed
-from .masks import SEEDS, seed_mask
+from .masks import SEEDS, seed_words
 
-__all__ = ["CODEC", "choose", "pack", "unpack"]
+__all__ = ["CODEC", "choose", "pack", "unpack", "unpack_words"]
 
 _STEPS = 256
 """Steps of the density."""
@@ -50,6 +50,22 @@ def unpack(data: bytes, count: int, config: HashedConfig, where: str = "index") 
     Raises
     ------
     FormatError
+        As :func:`unpack_words`.
+    """
+    return unpack_rows(unpack_words(data, count, config, where), config.n_out)
+
+
+def unpack_words(data: bytes, count: int, config: HashedConfig, where: str) -> np.ndarray:
+    """Read a memory stream of ``count`` weights.
+
+    Returns
+    -------
+    (slices, ceil(n_out / 64)) uint64
+        The mask, packed; 0 where there is no weight.
+
+    Raises
+    ------
+    FormatError
         If the stream is truncated, damaged, or made for another decoder or tensor.
     """
     header, payload = unframe_payload(data, config.bus_bytes, config.kind, where)
@@ -65,8 +81,8 @@ def unpack(data: bytes, count: int, config: HashedConfig, where: str = "index") 
     seed = int.from_bytes(payload, "little")
     if seed >= SEEDS:
         raise FormatError(f"{where}: bits of the word behind its seed must be zero")
-    mask = seed_mask(seed, -(-count // config.n_out), config)
-    mask.reshape(-1)[count:] = False
+    mask = seed_words(seed, -(-count // config.n_out), config)
+    clear_last(mask, count, config.n_out)
     return mask
 
 
@@ -115,13 +131,9 @@ def _stream_bits(count: int, _density: float, config: HashedConfig) -> float:
     return _payload_bits(count, config)
 
 
-def _unpack(data: bytes, count: int, config: HashedConfig, where: str) -> np.ndarray:
-    return pack_rows(unpack(data, count, config, where))
-
-
 CODEC = IndexCodec(
     choose=choose,
-    unpack=_unpack,
+    unpack=unpack_words,
     due=_due,
     configure=_configure,
     stream_bits=_stream_bits,

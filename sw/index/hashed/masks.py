@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+from xorloom.sw.bits.gf2 import unpack_rows
+from xorloom.sw.bits.lanes import turned_bits
 from xorloom.sw.spec.hashed import NIBBLE_LANES, SEED_BITS, WARM_UP, HashedConfig
 
 from .kernels import hash_states
 
-__all__ = ["SEEDS", "masks_of", "seed_mask", "states_of_all_seeds"]
+__all__ = ["SEEDS", "masks_of", "seed_mask", "seed_words", "states_of_all_seeds"]
 
 SEEDS = 1 << SEED_BITS
 _WORDS = 4
@@ -64,14 +66,29 @@ def masks_of(states: np.ndarray, config: HashedConfig) -> np.ndarray:
 
 def seed_mask(seed: int, beats: int, config: HashedConfig) -> np.ndarray:
     """Return the mask that a seed stands for, (beats, n_out) bool."""
-    out = np.empty((beats, config.n_out), np.bool_)
+    return unpack_rows(seed_words(seed, beats, config), config.n_out)
+
+
+def seed_words(seed: int, beats: int, config: HashedConfig) -> np.ndarray:
+    """Return the mask that a seed stands for, packed, (beats, ceil(n_out / 64)) uint64."""
+    n_words = -(-config.n_out // 64)
+    out = np.empty((beats, n_words), np.uint64)
     start, skip = _words(config.network.start ^ seed), WARM_UP
     for first in range(0, beats, _BLOCK):
         states = np.empty((min(_BLOCK, beats - first), _WORDS), np.uint64)
         hash_states(start, skip, states)
-        out[first : first + _BLOCK] = masks_of(states, config).T
+        out[first : first + _BLOCK] = _turned(_packed(states, config), n_words)[: len(states)]
         start, skip = states[-1], 1
     return out
+
+
+def _turned(packed: np.ndarray, n_words: int) -> np.ndarray:
+    """Return packed lanes (n_out, bytes) as packed beats (8 * bytes or more, n_words) uint64."""
+    columns = -(-packed.shape[1] // 8) * 64
+    lanes = np.zeros((64 * n_words + 1, columns // 8), np.uint8)  # one more: spare words
+    lanes[: packed.shape[0], : packed.shape[1]] = packed
+    words = turned_bits(lanes.reshape(1, -1).view("<u8"), 64 * n_words, columns)
+    return words[0, : columns * n_words].reshape(columns, n_words)
 
 
 def states_of_all_seeds(beat: int, config: HashedConfig) -> np.ndarray:

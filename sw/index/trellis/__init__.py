@@ -9,13 +9,12 @@ import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import IndexCodec
 from xorloom.sw.bits.framing import check_words
-from xorloom.sw.bits.gf2 import pack_rows
 from xorloom.sw.spec.index_config import TRELLIS_RATES, TrellisConfig
 from xorloom.sw.spec.layout import Header
 
 from .choose import choose as choose_path
 from .choose import minterms_for
-from .stream import pack, payload_bits, unpack
+from .stream import pack, payload_bits, unpack_words
 
 __all__ = ["CODEC", "trellis_configs"]
 
@@ -115,13 +114,9 @@ def _stream_bits(count: int, _density: float, config: TrellisConfig) -> float:
     return payload_bits(-(-count // config.n_out), config)
 
 
-def _unpack(data: bytes, count: int, config: TrellisConfig, where: str) -> np.ndarray:
-    return pack_rows(unpack(data, count, config, where))
-
-
 CODEC = IndexCodec(
     choose=_choose,
-    unpack=_unpack,
+    unpack=unpack_words,
     due=_due,
     configure=_configure,
     stream_bits=_stream_bits,

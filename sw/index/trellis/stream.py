@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from xorloom.sw.base.errors import FormatError
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
+from xorloom.sw.bits.gf2 import clear_last, unpack_rows
 from xorloom.sw.spec.index_config import TrellisConfig
 from xorloom.sw.spec.layout import Header, network_id
 from xorloom.sw.spec.trellis_code import GATE_TAPS
@@ -14,7 +15,15 @@ from xorloom.sw.spec.trellis_code import GATE_TAPS
 from .decoding import decode_beats, lane_taps
 from .kernels import LANES, Trellis, lane_tables, search, set_patterns
 
-__all__ = ["TrellisStream", "encode_at", "pack", "payload_bits", "search_stream", "unpack"]
+__all__ = [
+    "TrellisStream",
+    "encode_at",
+    "pack",
+    "payload_bits",
+    "search_stream",
+    "unpack",
+    "unpack_words",
+]
 
 _SEGMENT = 4096
 """Steps between two cuts of the paths; the work space is this times ``2**(window - 4)`` bytes."""
@@ -158,7 +167,7 @@ def search_stream(
     period, bits = _period(config), _lanes(config)[1]
     search(gains, trellis, bits, classes, period, _SEGMENT, seeds, begin)
     stream = TrellisStream(seeds, slices, classes)
-    return stream, _decode(stream, live, config)
+    return stream, unpack_rows(_decode(stream, live, config), config.n_out)
 
 
 def encode_at(
@@ -175,12 +184,13 @@ def encode_at(
 
 
 def _decode(stream: TrellisStream, live: int, config: TrellisConfig) -> np.ndarray:
-    mask = np.zeros((stream.slices, config.n_out), np.bool_)
+    """Return the mask, packed slice by slice; 0 where there is no weight."""
+    mask = np.empty((stream.slices, -(-config.n_out // 64)), np.uint64)
     taps = lane_taps(replace(config, period=16, bus_bits=32))  # neither matters
     decode_beats(
         stream.seeds, config.n_in, config.window, taps, stream.classes, _period(config), mask
     )
-    mask.reshape(-1)[live:] = False
+    clear_last(mask, live, config.n_out)
     return mask
 
 
@@ -231,6 +241,22 @@ def unpack(data: bytes, count: int, config: TrellisConfig, where: str) -> np.nda
     Returns
     -------
     bool array (slices, n_out), False where there is no weight.
+
+    Raises
+    ------
+    FormatError
+        As :func:`unpack_words`.
+    """
+    return unpack_rows(unpack_words(data, count, config, where), config.n_out)
+
+
+def unpack_words(data: bytes, count: int, config: TrellisConfig, where: str) -> np.ndarray:
+    """Decode a memory stream of ``count`` weights.
+
+    Returns
+    -------
+    (slices, ceil(n_out / 64)) uint64
+        The mask, packed; 0 where there is no weight.
 
     Raises
     ------

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from numba import njit
+from xorloom.sw.bits.gf2 import pack_rows, unpack_rows
 from xorloom.sw.index.trellis import decoding, kernels
 from xorloom.sw.index.trellis.decoding import decode_beats, lane_taps
 from xorloom.sw.index.trellis.kernels import (
@@ -21,6 +22,13 @@ from tests.helpers.trellis import kernel_inputs, mask_bit, mask_of, seed_bits, t
 
 NONE = np.zeros((0, 8), np.uint8)
 needs_vectors = pytest.mark.skipif(LANES == 0, reason="this processor has no byte shuffle")
+
+
+def transpose(words, at):
+    """What the vector kernel of that name does."""
+    block = words[int(at) : int(at) + 64]
+    bits = np.unpackbits(block.view(np.uint8), bitorder="little").reshape(64, 64)
+    block[:] = np.packbits(bits.T, bitorder="little").view(np.uint64)
 
 
 @njit
@@ -191,9 +199,11 @@ def test_decode_equals_the_code(n_in, n_out, window, classes, period, slices, rn
     config = trellis_config(n_in, n_out, window, minterms=6, classes=classes, period=period)
     chosen = rng.integers(0, 4, (-(-slices // period), n_out)).astype(np.uint8)
     seeds = rng.integers(0, 1 << 63, slices * n_in // 64 + 3).astype(np.uint64)
-    mask = np.ones((slices, n_out), np.bool_)
+    packed = np.full((slices, -(-n_out // 64)), 77, np.uint64)
     several = period if classes == 4 else 0
-    decode_beats(seeds, n_in, window, lane_taps(config), chosen, several, mask)
+    decode_beats(seeds, n_in, window, lane_taps(config), chosen, several, packed)
+    mask = unpack_rows(packed, n_out)
+    assert (packed == pack_rows(mask)).all()
     assert (mask == mask_of(config, seed_bits(seeds, slices * n_in), slices, chosen)).all()
 
 
@@ -273,12 +283,14 @@ def test_kernels_equal_their_python(monkeypatch, rng):
     gains = random_gains(config, 70, rng, 9000)
     trellis, bits = kernel_inputs(config, 0)
     seeds = found(config, gains, 0, segment=9)
-    mask, taps = np.zeros(gains.shape, np.bool_), lane_taps(config)
+    mask, taps = np.zeros((len(gains), 1), np.uint64), lane_taps(config)
     decode_beats(seeds, 2, 6, taps, NONE, 0, mask)
     for name in ("place_of", "_parity", "_step_tables", "_worth", "_advance", "_start", "_trace"):
         monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
     monkeypatch.setattr(kernels, "_best", kernels._best.py_func)
     monkeypatch.setattr(decoding, "_lookup", decoding._lookup.py_func)
+    monkeypatch.setattr(decoding, "get_bits", decoding.get_bits.py_func)
+    monkeypatch.setattr(decoding, "transpose", transpose)
     with np.errstate(over="ignore"):
         slow = np.zeros_like(seeds)
         search.py_func(gains, trellis, bits, NONE, 0, 9, slow, 0)
