@@ -70,7 +70,7 @@ def _stored(made: Quantized, planes: int, decoder: Decoder, encoded: EncodedTens
 def _decode(
     encoded: EncodedTensor, shape: tuple[int, ...], planes: int, decoder: Decoder
 ) -> np.ndarray:
-    """Decode to int8, as :meth:`xorloom.sw.tensors.packed.PackedTensor.int8` does."""
+    """Decode to int8, as :meth:`xorloom.sw.value.packed.PackedTensor.int8` does."""
     mask, bits = _decode_planes(encoded, shape, planes, decoder)
     return signed_values(mask, bits, encoded.bits.weights).reshape(shape)
 

@@ -14,8 +14,8 @@ from xorloom.sw.bits.gf2 import pack_bool, unpack_bool
 from xorloom.sw.index.plane import EncodedIndex, decode_index_words, encode_index, order_bits
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
-from xorloom.sw.tensors.packed import PackedTensor
 from xorloom.sw.tensors.quantize import Quantized
+from xorloom.sw.value.packed import PackedTensor
 from xorloom.sw.value.plane import ValueLayout, encode_value, pack_value, read_value
 
 from .container import INDEX, SCALE, STREAM, Container, content_crc32

@@ -17,8 +17,8 @@ from xorloom.sw.base.extras import require
 from xorloom.sw.base.progress import Progress, no_progress
 from xorloom.sw.tensors.checkpoint.model import Checkpoint, from_arrays, listed
 from xorloom.sw.tensors.checkpoint.torch_tensor import read_tensors, tensor_of
-from xorloom.sw.tensors.packed import PackedTensor
 from xorloom.sw.tensors.safetensors_file import DTYPES
+from xorloom.sw.value.packed import PackedTensor
 
 from .calibration.file import Calibration
 from .codec import decode_packed

@@ -22,9 +22,9 @@ from xorloom.sw.golden.codecs import index_decoder, value_decoder, value_levels
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.tensors.codes import signed_codes
 from xorloom.sw.tensors.orders import runs, tensor_of
-from xorloom.sw.tensors.packed import PackedTensor
 from xorloom.sw.tensors.quantize import Quantized
 from xorloom.sw.tensors.safetensors_file import rounded_to
+from xorloom.sw.value.packed import PackedTensor
 
 from .codec import decode_packed, decode_tensor
 from .container import INDEX, STREAM, Container, content_crc32, plain_header

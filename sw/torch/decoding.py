@@ -188,9 +188,9 @@ def load_compressed(path: Path | str, module: Any, *, keep: bool = True) -> Any:
     """Load a compressed file into a module whose weights stay compressed.
 
     The weight of a ``Linear``, ``Conv1d`` to ``Conv3d`` or ``Embedding`` is decoded when the module
-    first uses it, and is exactly what :func:`xorloom.sw.torch.load` would load. It is no parameter
-    any more: it has no gradient, and ``module.weight`` is what was decoded. All other tensors are
-    loaded now; compressed ones among them, of modules of other classes, are told.
+    first uses it, and is exactly what :func:`xorloom.sw.torch.files.load` would load. It is no
+    parameter any more: it has no gradient, and ``module.weight`` is what was decoded. All other
+    tensors are loaded now; compressed ones among them, of modules of other classes, are told.
 
     ``to``, copies and pickles keep the compressed bytes, and drop what was decoded. The state dict
     is that of the module with plain weights. Compressed weights are not changed by loading one.

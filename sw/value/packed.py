@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.spread import signed_values, unpack_planes
-
-from .quantize import Quantizer, check_scales
-from .rotation import unrotate
+from xorloom.sw.tensors.quantize import Quantizer, check_scales
+from xorloom.sw.tensors.rotation import unrotate
 
 __all__ = ["PackedTensor"]
 
@@ -102,7 +101,9 @@ class PackedTensor:
         return unpack_planes(self.mask.view("<u8")[np.newaxis], math.prod(self.shape))
 
     def weights(self) -> np.ndarray:
-        """Return the weights, float32 of ``shape``, as :func:`~.quantize.dequantize` does.
+        """Return the weights, float32 of ``shape``.
+
+        They are bit for bit those of :func:`xorloom.sw.tensors.quantize.dequantize`.
 
         Raises
         ------
