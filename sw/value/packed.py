@@ -120,12 +120,13 @@ class PackedTensor:
             ]
         found = terms[0]
         if quantizer.method in ("uniform", "trellis"):
-            if (scales < 0).any():  # pruned weights are 0, not -0
+            if np.signbit(scales).any():  # pruned weights are 0, not -0
                 found.reshape(-1)[self._kept() == 0] = 0
         else:
             found += np.float32(0)
-            for term in terms[1:]:
-                found += term
+            with np.errstate(over="ignore"):
+                for term in terms[1:]:
+                    found += term
         np.clip(found, -_LARGEST, _LARGEST, out=found)
         found = found.reshape(self.shape)
         return found if self.rotation is None else unrotate(found, self.rotation, name=self.name)

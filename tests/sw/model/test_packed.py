@@ -58,17 +58,18 @@ def test_packed_parts_mean_what_the_file_decodes_to(settings, tmp_path):
     assert (values[0] != 0).sum() <= whole.mask.sum()
 
 
-def test_signs_of_scales_and_zeros_are_those_of_dequantize(tmp_path):
+@pytest.mark.parametrize("odd", [-1.0, -0.0, 0.0, 3e38])
+@pytest.mark.parametrize("settings", [{"quantizer": "uniform", "planes": 3}, {"planes": 2}])
+def test_signs_of_scales_and_zeros_are_those_of_dequantize(settings, odd, tmp_path):
     path = tmp_path / "m.xl.safetensors"
-    for settings in ({"quantizer": "uniform", "planes": 3}, {"planes": 2}):
-        save({"w": WEIGHTS}, path, min_size=0, sparsity=0.5, **settings)
-        (part,) = open_file(path).get_packed("w")
-        scales = part.scales.copy()
-        scales[3], scales[5] = -scales[3], 0
-        mask = np.unpackbits(part.mask, count=WEIGHTS.size, bitorder="little")
-        own = Quantized(mask.reshape(WEIGHTS.shape).astype(np.bool_), part.codes(), scales)
-        expected = dequantize(own, part.quantizer)
-        assert replace(part, scales=scales).weights().tobytes() == expected.tobytes()
+    save({"w": WEIGHTS}, path, min_size=0, sparsity=0.5, **settings)
+    (part,) = open_file(path).get_packed("w")
+    scales = part.scales.astype(np.float32)
+    scales[3], scales[5] = odd, 0
+    mask = np.unpackbits(part.mask, count=WEIGHTS.size, bitorder="little")
+    own = Quantized(mask.reshape(WEIGHTS.shape).astype(np.bool_), part.codes(), scales)
+    expected = dequantize(own, part.quantizer)
+    assert replace(part, scales=scales).weights().tobytes() == expected.tobytes()
 
 
 def test_own_codes_are_packed_and_no_weights(tmp_path):
