@@ -7,7 +7,8 @@ tool is missing or failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
 
 import logging
 import sys
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
@@ -137,11 +138,17 @@ def _text(error: Exception) -> str:
     return f"{error.filename}: {text}{hint}"
 
 
+@cache
+def _command() -> Any:
+    """Return all commands; that takes Typer 50 ms, which a process spends once."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
         with stopped_cleanly(), standard_streams():
-            app()
+            _command()()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
