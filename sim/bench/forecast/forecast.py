@@ -4,7 +4,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from xorloom.sw.base.errors import check_range
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.model.compress import JOBS_MAX
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import plan_source
 from xorloom.sw.model.plan.recipe import Recipe
@@ -108,7 +110,8 @@ def forecast(
     ConfigError, FormatError, CapacityError
         As the compression itself, if what is asked for does not fit.
     """
-    jobs = threads_default() if jobs is None else jobs
+    jobs = check_range("jobs", threads_default() if jobs is None else jobs, 1, JOBS_MAX)
+    check_range("block_weights", block_weights, 0, 1 << 32)
     rows = stored_rows if weights else normal_rows
     some = sketch(model, rows)
     plans, _ = plan_source(Source(some), wanted, UserArrays(), note=note)
@@ -230,6 +233,8 @@ def _notes(units: Sequence[Unit], rates: Mapping[Kind, Rates], weights: bool) ->
         notes.append("size: of window and block values, and the entropy index, by such samples")
     if len(exact) > 0:
         notes.append("size: of the direct codec exact")
+    if any(unit.kind.plan.scope == "global" for unit in units):
+        notes.append("scope global: every tensor is taken to keep the same share")
     own = [unit for unit in units if unit.kind.own]
     if own:
         tensors = len({unit.tensor for unit in own})

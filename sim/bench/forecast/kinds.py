@@ -4,6 +4,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from xorloom.sw.model.plan.estimate import tensor_bits
@@ -149,6 +150,7 @@ def units_of(
     return units
 
 
+@lru_cache(maxsize=4096)
 def estimated_bits(weights: int, kept: float, plan: TensorPlan) -> float:
     """Return the bits of value and index streams, see :mod:`xorloom.sw.model.plan.estimate`."""
     value: ValueConfig = plan.config

@@ -2,7 +2,7 @@
 """Parts of tensors: some rows that stand for all of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,8 +18,8 @@ _SKETCH = 1 << 15
 _FROM = (0.125, 0.375, 0.625, 0.875)
 _PLACES = 1 << 16
 
-Rows = Callable[[ModelTensor, tuple[int, ...], float], np.ndarray]
-"""Reads a part of a tensor: of a :func:`part_shape`, from so far on (0 to 1)."""
+Rows = Callable[[ModelTensor, tuple[int, ...], Sequence[float]], np.ndarray]
+"""Reads parts of a tensor, of a :func:`part_shape`, from so far on each (0 to 1); joins them."""
 
 
 def part_shape(shape: tuple[int, ...], weights: int) -> tuple[int, ...]:
@@ -33,17 +33,23 @@ def part_shape(shape: tuple[int, ...], weights: int) -> tuple[int, ...]:
     return (1,) * axis + (min(max(1, count), shape[axis]), *shape[axis + 1 :])
 
 
-def stored_rows(tensor: ModelTensor, shape: tuple[int, ...], at: float) -> np.ndarray:
-    """Read a part of a tensor that has weights."""
+def stored_rows(tensor: ModelTensor, shape: tuple[int, ...], places: Sequence[float]) -> np.ndarray:
+    """Read parts of a tensor that has weights."""
     spare = [whole - part for whole, part in zip(tensor.shape, shape, strict=True)]
-    starts = [round(at * room) for room in spare]
-    place = tuple(slice(s, s + part) for s, part in zip(starts, shape, strict=True))
-    return np.ascontiguousarray(tensor.load()[place]).reshape(shape)
+    array = tensor.load()
+    found = []
+    for at in places:
+        starts = [round(at * room) for room in spare]
+        place = tuple(slice(s, s + part) for s, part in zip(starts, shape, strict=True))
+        found.append(array[place])
+    return np.concatenate(found) if shape else array
 
 
-def normal_rows(tensor: ModelTensor, shape: tuple[int, ...], at: float) -> np.ndarray:
-    """Make a part of a tensor of which only the shape is known."""
-    return normal_weights(tensor.name, shape, tensor.dtype, 1 + round(at * _PLACES))
+def normal_rows(tensor: ModelTensor, shape: tuple[int, ...], places: Sequence[float]) -> np.ndarray:
+    """Make parts of a tensor of which only the shape is known."""
+    numbers = [1 + round(at * _PLACES) for at in places]
+    found = [normal_weights(tensor.name, shape, tensor.dtype, number) for number in numbers]
+    return np.concatenate(found) if shape else found[0]
 
 
 def sketch(model: Checkpoint, rows: Rows) -> Checkpoint:
@@ -51,9 +57,9 @@ def sketch(model: Checkpoint, rows: Rows) -> Checkpoint:
 
     def some(tensor: ModelTensor) -> np.ndarray:
         if tensor.size <= _SKETCH:
-            return rows(tensor, tensor.shape, 0)
+            return rows(tensor, tensor.shape, [0])
         shape = part_shape(tensor.shape, _SKETCH // len(_FROM))
-        return np.concatenate([rows(tensor, shape, at) for at in _FROM])
+        return rows(tensor, shape, _FROM)
 
     found = {name: replace(t, load=partial(some, t)) for name, t in model.items()}
     return replace(model, tensors=found)

@@ -298,7 +298,7 @@ def _written(path: Path, sample: _Sample, model: Checkpoint, rows: Rows, copied:
     """Write a sample, and so many bytes that pass through."""
     arrays = {}
     for k, (name, shape, at, _) in enumerate(sample.parts):
-        arrays[f"{k}.weight"] = (model[name].dtype, rows(model[name], shape, at))
+        arrays[f"{k}.weight"] = (model[name].dtype, rows(model[name], shape, [at]))
     if copied:
         arrays["copied"] = ("U8", np.zeros(copied, np.uint8))
     entries = {name: (dtype, a.shape, a.nbytes) for name, (dtype, a) in arrays.items()}

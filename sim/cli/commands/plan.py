@@ -14,6 +14,7 @@ from .compress import compress
 
 if TYPE_CHECKING:
     from xorloom.sim.bench.forecast.forecast import Forecast
+    from xorloom.sim.bench.forecast.layers import Layer
 
 __all__ = ["COMMANDS", "plan"]
 
@@ -90,22 +91,14 @@ def _facts(made: "Forecast") -> dict[str, Any]:
 
 
 def _print(title: str, made: "Forecast", real: Trial | None) -> None:
-    rows = []
-    for layer in made.layers:
-        work = (f"{layer.cpu:,.3g}", f"{layer.memory / 2**20:,.0f}")
-        rows.append(
-            (
-                layer.name,
-                f"{layer.tensors:,}",
-                "x".join(map(str, layer.shape)) + _blocks(layer.blocks),
-                layer.dtype,
-                layer.becomes or "as it is",
-                f"{layer.weights / 1e6:,.2f}",
-                f"{layer.bits_per_weight:.4f}",
-                f"{layer.stored / 1e6:,.2f}",
-                *(work if layer.becomes else ("-", "-")),
-            )
-        )
+    rows = [_row(layer) for layer in made.compressed]
+    others = [layer for layer in made.layers if not layer.becomes]
+    if others:
+        count, weights = (sum(getattr(o, key) for o in others) for key in ("tensors", "weights"))
+        stored = sum(other.stored for other in others)
+        facts = (f"{count:,}", "", "", "as they are", f"{weights / 1e6:,.2f}")
+        per_weight = 8 * stored / max(1, weights)
+        rows.append(("others", *facts, f"{per_weight:.4f}", f"{stored / 1e6:,.2f}", "", ""))
     print_table(f"{title}: what compress will take", _COLUMNS, rows)
     jobs = f"{made.jobs} job{'' if made.jobs == 1 else 's'}"
     for line in (
@@ -121,8 +114,20 @@ def _print(title: str, made: "Forecast", real: Trial | None) -> None:
         print_table("trial", ("what", "planned", "found", "ratio"), trial_rows(made, real))
 
 
-def _blocks(count: int) -> str:
-    return f", {count:,} blocks" if count else ""
+def _row(layer: "Layer") -> tuple[str, ...]:
+    blocks = f", {layer.blocks:,} blocks" if layer.blocks else ""
+    return (
+        layer.name,
+        f"{layer.tensors:,}",
+        "x".join(map(str, layer.shape)) + blocks,
+        layer.dtype,
+        layer.becomes,
+        f"{layer.weights / 1e6:,.2f}",
+        f"{layer.bits_per_weight:.4f}",
+        f"{layer.stored / 1e6:,.2f}",
+        f"{layer.cpu:,.3g}" if layer.cpu < 1000 else f"{layer.cpu:,.0f}",
+        f"{layer.memory / 2**20:,.0f}",
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -41,7 +41,7 @@ def test_plan_and_trial_of_a_table(table: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(rates_module, "run_timed", None)
     out, err = xorloom(*words)
     assert "l.{0..3}.w" in out
-    assert "as it is" in out
+    assert "as they are" in out
     assert " with 2 jobs, " in out
     assert "normal weights" in out
     assert err == ""
@@ -50,6 +50,7 @@ def test_plan_and_trial_of_a_table(table: Path, monkeypatch: pytest.MonkeyPatch)
 def test_plan_refuses_what_compress_refuses(table: Path) -> None:
     refuses("give either --sparsity or --density", "plan", table, "--sparsity", 0.9, "--density", 1)
     refuses("no matrix matches 'x*'", "plan", table, "-t", "x*")
+    refuses("jobs must be between 1 and 1024, not 0", "plan", table, "--jobs", 0)
     refuses("No such option: --masks", "plan", table, "--masks", "m.npz")
     refuses("shapes.csv: line 4: shape must be", "plan", _with(table, "v,4 by 4"), code=1)
     refuses("no.csv: no such file", "plan", table.with_name("no.csv"))
