@@ -121,7 +121,7 @@ def forecast(
         by_kind.setdefault(unit.kind, []).append(unit)
     content = _content(model) if weights else "normal"
     rates = {
-        kind: measure_rates(kind, found, model, rows, content, use_cache=use_cache)
+        kind: measure_rates(kind, found, model, rows, content, use_cache=use_cache, note=note)
         for kind, found in by_kind.items()
     }
     layers = tuple(_layers(model, units, rates))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from xorloom.sw.base.errors import ToolError
@@ -25,7 +26,7 @@ __all__ = ["Cost", "measured", "peak_bytes", "run_timed"]
 _ENOUGH = 0.5
 """CPU seconds from which on more than two runs tell little."""
 _RUNS = (2, 4)
-"""Fewest and most runs of which the quickest counts: others are slowed by what else runs."""
+"""Fewest and most runs; the first one does not count, as it has no memory to use again."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def measured(
         scales = sum(bits.scales for bits in made.bits.values())
         passed = sum(t.size * t.load().itemsize for n, t in model.items() if n not in plans)
         beside = out.stat().st_size - total // 8 - passed
-    return Cost(min(costs), whole, decode, peak, total - scales, beside, costs[0])
+    cpu = median(costs[1:] or costs)
+    return Cost(cpu, whole, decode, peak, total - scales, beside, costs[0])
 
 
 def run_timed(words: Sequence[str]) -> tuple[str, float, float]:

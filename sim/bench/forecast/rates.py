@@ -5,11 +5,11 @@ import math
 import platform
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from xorloom.sw.base.cache import cache_folder, cached, digest, remove
 from xorloom.sw.base.errors import CapacityError
-from xorloom.sw.tensors.checkpoint.model import Checkpoint
+from xorloom.sw.tensors.checkpoint.model import Checkpoint, listed
 from xorloom.sw.tensors.safetensors_file import header_bytes, write_tensors
 
 from .kinds import Kind, Unit, estimated_bits
@@ -113,7 +113,7 @@ class Rates:
 
 
 def processor() -> str:
-    """Return what this machine's processor is called, and how many cores it has."""
+    """Return what this machine's processor is called."""
     name = platform.machine()
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -130,6 +130,7 @@ def measure_rates(
     weights: str,
     *,
     use_cache: bool = True,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Rates:
     """Return what units of a kind take, from the cache if it was measured on this machine.
 
@@ -144,6 +145,8 @@ def measure_rates(
     weights : str
         Tells those weights from others; equal names give equal rates.
     use_cache : bool
+    note : callable
+        Called with a line if it has to be measured.
 
     Raises
     ------
@@ -152,9 +155,12 @@ def measure_rates(
     """
     largest = max(unit.weights for unit in units)
     samples = [_sample(kind, units, model, size) for size in _sizes(largest)]
-    key = digest(version("xorloom"), processor(), kind, samples, weights)
+    form = [field.name for kept in (Rates, Point) for field in fields(kept)]
+    key = digest(version("xorloom"), form, processor(), kind, samples, weights)
 
     def make() -> dict[str, Any]:
+        names = list(dict.fromkeys(unit.tensor for unit in units))
+        note(f"measuring rates of this machine, for {listed(names, 3)}")
         try:
             return asdict(_measure(kind, samples, model, rows))
         except BrokenProcessPool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forecasts, with samples that are measured in this process."""
 
+import itertools
 from concurrent.futures import Future
 from contextlib import nullcontext
 
@@ -119,7 +120,9 @@ def _plans(model, recipe):
     return (plan_source(Source(model), recipe, UserArrays())[0],)
 
 
-def test_jobs_share_the_work_and_each_takes_memory(tmp_path):
+def test_jobs_share_the_work_and_each_takes_memory(tmp_path, monkeypatch):
+    peaks = itertools.count(1 << 20, 1 << 20)
+    monkeypatch.setattr(measure_module, "peak_bytes", lambda: next(peaks))
     table = tmp_path / "t.csv"
     table.write_text("name,shape\nl.{0..3}.w,128x256\n")
     model, recipe = read_shapes(table), Recipe(default={"index": "entropy"})
@@ -127,6 +130,7 @@ def test_jobs_share_the_work_and_each_takes_memory(tmp_path):
     assert one.cpu == four.cpu == pytest.approx(one.seconds)
     assert four.seconds - 1 == pytest.approx((one.seconds - 1) / 4)
     layer = one.layers[0]
+    assert layer.memory > 1 << 20
     assert four.memory - one.memory == pytest.approx(3 * layer.memory)
 
 
