@@ -126,7 +126,8 @@ def forecast(
     }
     layers = tuple(_layers(model, units, rates))
     passed = sum(layer.stored for layer in layers if not layer.becomes)
-    start = start_seconds(use_cache=use_cache)
+    codecs = {(kind.plan.config.codec, kind.plan.index): kind for kind in rates}
+    start = max(start_seconds(kind, use_cache=use_cache) for kind in codecs.values())
     copied = passed * max(found.copy for found in rates.values())
     whole = sum(_whole(unit, rates[unit.kind]) for unit in units)
     work = sum(rates[unit.kind].at("cpu", unit.weights) for unit in units)

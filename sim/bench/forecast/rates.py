@@ -173,9 +173,16 @@ def measure_rates(
     return Rates.of(cached("rates", key, make))
 
 
-def start_seconds(*, use_cache: bool = True) -> float:
-    """Return the CPU seconds of a compression with next to no work, from start to end."""
-    key = digest(version("xorloom"), processor(), "start")
+def start_seconds(kind: Kind, *, use_cache: bool = True) -> float:
+    """Return the CPU seconds of a command with next to no work, from start to end.
+
+    It loads what units of a kind need: kernels of their codecs.
+    """
+    plan = kind.plan
+    words = ["--value", plan.config.codec]
+    if plan.index is not None and not plan.config.chooses_values:
+        words += ["--index", plan.index.codec]
+    key = digest(version("xorloom"), processor(), "start", words)
     if not use_cache:
         remove(cache_folder() / "rates" / f"{key}.json")
 
@@ -185,8 +192,9 @@ def start_seconds(*, use_cache: bool = True) -> float:
             shape = (64, _LEAST // 64)
             data = normal_weights("w", shape, "F32").tobytes()
             write_tensors(path, header_bytes({"w": ("F32", shape, len(data))}, {}), [data])
-            words = ("-m", "xorloom.sim.cli", "-q", "compress", str(path), "-o", str(out))
-            return min(run_timed(words)[1] for _ in range(2))  # the first may compile kernels
+            command = ["-m", "xorloom.sim.cli", "-q", "compress", str(path), "-o", str(out)]
+            run_timed([*command, *words])  # may compile kernels
+            return run_timed([*command, *words])[1]
 
     return float(cached("rates", key, make))
 

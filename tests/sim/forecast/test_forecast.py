@@ -39,7 +39,7 @@ def here(monkeypatch, tmp_path):
     monkeypatch.setattr(rates_module, "_process", lambda: nullcontext(Inline()))
     monkeypatch.setattr(rates_module, "_COMPILES", 1e9)
     monkeypatch.setattr(measure_module, "_RUNS", (1, 1))
-    monkeypatch.setattr(module, "start_seconds", lambda **_: 1.0)
+    monkeypatch.setattr(module, "start_seconds", lambda *_, **__: 1.0)
 
 
 def _slow(*values):
