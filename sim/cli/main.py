@@ -23,6 +23,7 @@ from .commands import explore as cli_explore
 from .commands import generate as cli_generate
 from .commands import image as cli_image
 from .commands import model as cli_model
+from .commands import plan as cli_plan
 from .commands import report as cli_report
 from .commands import simulate as cli_simulate
 from .commands import synth as cli_synth
@@ -60,6 +61,7 @@ app = typer.Typer(
 )
 _GROUPS = (
     cli_compress,
+    cli_plan,
     cli_model,
     cli_image,
     cli_generate,
