@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared by all tests: Hypothesis runs the same examples every time; costs are watched."""
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "proofs":
             item.add_marker(pytest.mark.proof)
+
+
+def pytest_collection_finish() -> None:
+    # The tests and all that they import stay: no collection has to look through them again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

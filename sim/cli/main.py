@@ -7,7 +7,8 @@ tool is missing or failed; 130 and 143 stopped by Ctrl-C and SIGTERM.
 
 import logging
 import sys
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
@@ -22,6 +23,7 @@ from .commands import explore as cli_explore
 from .commands import generate as cli_generate
 from .commands import image as cli_image
 from .commands import model as cli_model
+from .commands import plan as cli_plan
 from .commands import report as cli_report
 from .commands import simulate as cli_simulate
 from .commands import synth as cli_synth
@@ -59,6 +61,7 @@ app = typer.Typer(
 )
 _GROUPS = (
     cli_compress,
+    cli_plan,
     cli_model,
     cli_image,
     cli_generate,
@@ -137,11 +140,17 @@ def _text(error: Exception) -> str:
     return f"{error.filename}: {text}{hint}"
 
 
+@cache
+def _command() -> Any:
+    """Return all commands; that takes Typer 50 ms, which a process spends once."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
         with stopped_cleanly(), standard_streams():
-            app()
+            _command()()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

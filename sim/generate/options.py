@@ -180,8 +180,8 @@ class UnitOptions:
     pipeline: Annotated[
         str | None,
         Option(
-            "ip, stream-ip, window decoder, trellis index: fast, with queues in LUT RAM; or small, "
-            "for devices that have none, as iCE40.",
+            "ip, stream-ip, window decoder, trellis index: fast has its queues in LUT RAM; small "
+            "is for devices that have none, as iCE40.",
             default="fast",
         ),
     ] = None

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _told = False
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "results": ("accuracy", "place", "synth", "verilog"),
+    "results": ("accuracy", "place", "rates", "synth", "verilog"),
     "simulators": ("sim", "last-failed-run.log"),
     "weights": (
         "minilm-l6-v2.safetensors",

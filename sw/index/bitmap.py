@@ -20,6 +20,7 @@ def pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
     CapacityError
         If there are 2**32 weights or more.
     """
+    _check(count)
     return _frame(pack_bool(mask.reshape(-1)[:count], spare_words=0), count, config)
 
 
@@ -27,13 +28,18 @@ def _pack(mask: np.ndarray, count: int, config: BitmapConfig) -> bytes:
     """Write a mask whose slices are packed."""
     if config.n_out % 64:
         return pack(unpack_rows(mask, config.n_out), count, config)
+    _check(count)
     return _frame(mask, count, config)
+
+
+def _check(count: int) -> None:
+    """Refuse too many weights before anything is made of them."""
+    if count >= 1 << 32:
+        raise CapacityError(f"bitmap of {count} weights does not fit 32 bits: split the tensor")
 
 
 def _frame(bits: np.ndarray, count: int, config: BitmapConfig) -> bytes:
     """Write packed bits, of which those behind the first ``count`` are 0."""
-    if count >= 1 << 32:
-        raise CapacityError(f"bitmap of {count} weights does not fit 32 bits: split the tensor")
     words = -(-count // config.bus_bits)
     size = words * config.bus_bytes
     payload = bits.reshape(-1).view(np.uint8)[:size].tobytes().ljust(size, b"\0")

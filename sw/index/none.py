@@ -30,13 +30,19 @@ def pack(mask: np.ndarray, count: int, config: NoneConfig) -> bytes:
     ConfigError
         If the mask prunes a weight.
     """
+    _check(count)
     return _pack(pack_rows(mask), count, config)
+
+
+def _check(count: int) -> None:
+    """Refuse too many weights before anything is made of them."""
+    if count >= 1 << 32:
+        raise CapacityError(f"count of {count} weights does not fit 32 bits: split the tensor")
 
 
 def _pack(mask: np.ndarray, count: int, config: NoneConfig) -> bytes:
     """Write the stream of a mask whose slices are packed."""
-    if count >= 1 << 32:
-        raise CapacityError(f"count of {count} weights does not fit 32 bits: split the tensor")
+    _check(count)
     pruned = count - int(np.bitwise_count(mask).sum())
     if pruned:
         raise ConfigError(

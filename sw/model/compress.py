@@ -57,9 +57,10 @@ from .prepare import (
     unit_key,
 )
 
-__all__ = ["CompressedModel", "compress_model"]
+__all__ = ["JOBS_MAX", "CompressedModel", "compress_model"]
 
-_JOBS_MAX = 1 << 10
+JOBS_MAX = 1 << 10
+"""Most threads that may be asked for."""
 _Encoded = tuple[str, TensorReport, dict[str, StoredTensor]]
 
 
@@ -160,7 +161,7 @@ def compress_model(
         If the file cannot be written, which is looked at before the work; nothing is left behind.
     """
     check_outputs([out])
-    jobs = check_range("jobs", threads_default() if jobs is None else jobs, 1, _JOBS_MAX)
+    jobs = check_range("jobs", threads_default() if jobs is None else jobs, 1, JOBS_MAX)
     given = given or UserArrays()
     if isinstance(plans, CompressSpec):
         names = select(model, plans.include, plans.min_size, exclude=plans.exclude)

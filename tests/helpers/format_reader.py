@@ -45,7 +45,8 @@ def read_model(raw: bytes) -> Plain:
     assert head[at : at + 8].decode() == seal == f"{zlib.crc32(blank):08x}"
     manifest = json.loads(metadata.pop("xorloom"), object_pairs_hook=once)
     version = manifest["version"]
-    assert version in (2, 3)
+    assert version in (2, 3, 4)
+    assert (version == 4) == ("joined" in manifest)
 
     def part(name: str) -> bytes:
         low, high = header[name]["data_offsets"]
@@ -53,23 +54,28 @@ def read_model(raw: bytes) -> Plain:
         assert zlib.crc32(data) == manifest["crc32"][name]
         return data
 
-    decoders = manifest["decoders"] if version == 3 else [manifest]
+    decoders = manifest["decoders"] if version > 2 else [manifest]
+    joined = manifest.get("joined", {})
+    whole = {block: name for name, info in joined.items() for block in info["blocks"]}
+    assert len(whole) == sum(len(info["blocks"]) for info in joined.values())
     found: dict[str, tuple[str, list[int], bytes]] = {}
     ours = set()
     for name in header:
         owner = name.removesuffix(".xl_stream")
         if owner != name and owner in manifest["tensors"]:
             entry = manifest["tensors"][owner]
-            decoder = decoders[entry["decoder"] if version == 3 else 0]
+            decoder = decoders[entry["decoder"] if version > 2 else 0]
             ours |= {owner + end for end in (".xl_stream", ".xl_index", ".xl_scale")}
+            out, shape = whole.get(owner, owner), entry["shape"]
+            before = joined[out]["blocks"].index(owner) if owner in whole else 0
+            assert bool(before) == (out in found), "blocks are out of order"
             mask, codes, levels = decode(entry, decoder, part(name), part(owner + ".xl_index"))
             if entry["quantizer"] is None:
-                dtype = entry["dtype"] if version == 3 else "U8"
+                dtype = entry["dtype"] if version > 2 else "U8"
                 sign = 1 << (entry["planes"] - 1) if dtype == "I8" else 0
                 kept = [code if keep else 0 for keep, code in zip(mask, codes, strict=True)]
                 data = bytes((code ^ sign) - sign & 255 for code in kept)
-                found[owner] = (dtype, entry["shape"], data)
-                found[owner + ".mask"] = ("BOOL", entry["shape"], bytes(mask))
+                made = {out: (dtype, data), out + ".mask": ("BOOL", bytes(mask))}
             else:
                 kind = header[owner + ".xl_scale"]["dtype"]
                 scales = part(owner + ".xl_scale")
@@ -79,7 +85,13 @@ def read_model(raw: bytes) -> Plain:
                 if entry.get("rotation") is not None:
                     values = turned(entry, list(values))
                 data = b"".join(to_dtype(value, entry["dtype"]) for value in values)
-                found[owner] = (entry["dtype"], entry["shape"], data)
+                made = {out: (entry["dtype"], data)}
+            if owner in whole:
+                shape = joined[out]["shape"]
+            for key, (dtype, data) in made.items():
+                so_far = found[key] if before else (dtype, shape, b"")
+                assert so_far[0] == dtype
+                found[key] = (dtype, shape, so_far[2] + data)
         elif name not in ours:
             found[name] = (header[name]["dtype"], header[name]["shape"], part(name))
     for name in ours & set(found):

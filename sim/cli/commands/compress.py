@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from xorloom.sim.cli.console.choices import check_chosen, write_choices
 from xorloom.sim.cli.console.given import as_bytes, read_arrays, read_masks
+from xorloom.sim.cli.console.model_options import recipe_of
 from xorloom.sim.cli.console.model_report import (
     bits_json,
     decoder_lines,
@@ -235,8 +236,6 @@ def compress(
     from xorloom.sw.model.notes import loss_warning, report_notes
     from xorloom.sw.model.plan.given import UserArrays
     from xorloom.sw.model.plan.plans import plan_source
-    from xorloom.sw.model.plan.recipe import Recipe, read_recipe
-    from xorloom.sw.model.plan.settings import KEYS
     from xorloom.sw.model.plan.source import open_source
     from xorloom.sw.model.prepare import UnitStore, block_sizes
     from xorloom.sw.model.reports.kept import KeptReport
@@ -244,17 +243,7 @@ def compress(
 
     shard_bytes = folder_bytes(model, output, max_shard_size)
 
-    def is_given(name: str) -> bool:
-        source = context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
-
-    wanted = (Recipe() if recipe is None else read_recipe(recipe)).above(
-        {name: context.params[name] for name in KEYS if is_given(name)},
-        preset=preset,
-        include=tensors or (),
-        exclude=exclude or (),
-        min_size=min_size,
-    )
+    wanted = recipe_of(context)
     given = UserArrays(
         masks=read_masks(masks, choices),
         codes=as_bytes(read_arrays(codes, "codes")),

@@ -11,11 +11,10 @@ from xorloom.sw.index.choice import BudgetError
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.direct_preset import table_rates
-from xorloom.sw.spec.layout import frame_bytes
 from xorloom.sw.spec.weight_format import index_for
 from xorloom.sw.tensors.checkpoint import ModelTensor
-from xorloom.sw.value.plane import stream_bits
 
+from .estimate import tensor_bits
 from .settings import Settings
 from .spec import TensorPlan
 
@@ -127,11 +126,10 @@ def _bits_per_weight(
     """Return what tensors will take, everything counted; exact if scales are of their dtype."""
     planes = _planes(config)
     how, index = wanted.how_chosen(planes), index_for(config, planes)
-    total = weights = 0
+    total = weights = 0.0
     for name in names:
         tensor = model[name]
-        total += stream_bits(tensor.size, config).total + how.scale_bits(tensor.shape)
-        # One stream of one word, as long as a header can count the weights.
-        total += 8 * (frame_bytes(index.bus_bytes) + index.bus_bytes) if tensor.size else 0
+        total += tensor_bits(tensor.size, tensor.size, planes, config, index)
+        total += how.scale_bits(tensor.shape)
         weights += tensor.size
     return total / max(1, weights)

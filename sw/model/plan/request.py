@@ -285,16 +285,23 @@ def budget_cost(
 
 
 def sampled(model: Mapping[str, ModelTensor], names: Sequence[str]) -> np.ndarray:
-    """Return weights from all over all tensors, each against its tensor's deviation."""
+    """Return weights from all over all tensors, each against its tensor's deviation.
+
+    A tensor of a forecast has only some of its weights, which then stand for all.
+    """
     total = sum(model[name].size for name in names)
     every = max(1, -(-total // _SAMPLE))
     rng = np.random.default_rng(0)
     parts = []
     for name in names:
         flat = check_weights(model[name].weights(), model[name].label).reshape(-1)
-        places = np.arange(0, flat.size, every)
+        size = model[name].size
+        places = np.arange(0, size, every)
         places += rng.integers(0, every, places.size)  # even steps could fall in with rows
-        weights = flat[np.minimum(places, flat.size - 1)].astype(np.float32)
+        places = np.minimum(places, size - 1)
+        if flat.size < size:
+            places = places * flat.size // size
+        weights = flat[places].astype(np.float32)
         magnitudes = scaled(np.abs(weights))
         parts.append(np.copysign(magnitudes / (float(magnitudes.std()) or 1.0), weights))
     return np.concatenate(parts)

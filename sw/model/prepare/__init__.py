@@ -2,7 +2,7 @@
 """Preparation: what every tensor or row block keeps, and where what is made of it waits."""
 
 from .aside import PutAside
-from .blocks import BLOCK_WEIGHTS, CutModel, block_sizes, cut_model
+from .blocks import BLOCK_WEIGHTS, CutModel, block_shapes, block_sizes, cut_model
 from .decoders import decoders_of
 from .maker import global_cuts, naming_errors, part_maker, wanted_count
 from .part import Part
@@ -17,6 +17,7 @@ __all__ = [
     "UnitStore",
     "bias_of",
     "biases_of",
+    "block_shapes",
     "block_sizes",
     "corrected",
     "cut_model",

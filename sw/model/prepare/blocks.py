@@ -20,7 +20,7 @@ from xorloom.sw.tensors.checkpoint import ModelTensor
 
 from .values import bias_of
 
-__all__ = ["BLOCK_WEIGHTS", "CutModel", "block_places", "block_sizes", "cut_model"]
+__all__ = ["BLOCK_WEIGHTS", "CutModel", "block_places", "block_shapes", "block_sizes", "cut_model"]
 
 BLOCK_WEIGHTS = 1 << 22
 """Most weights of a block by default."""
@@ -64,16 +64,29 @@ class CutModel:
         return {block: name for name, info in self.joined.items() for block in info.blocks}
 
 
+def block_shapes(
+    model: Mapping[str, ModelTensor],
+    plans: Mapping[str, TensorPlan],
+    given: UserArrays,
+    most: int,
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return the tensors that are cut, as :func:`block_places`, with the shape of each block."""
+    return {
+        name: {block: _shape(place, model[name].shape) for block, place in found.items()}
+        for name, found in block_places(model, plans, given, most).items()
+    }
+
+
 def block_sizes(
     model: Mapping[str, ModelTensor],
     plans: Mapping[str, TensorPlan],
     given: UserArrays,
     most: int,
 ) -> dict[str, dict[str, int]]:
-    """Return the tensors that are cut, as :func:`block_places`, with the weights of each block."""
+    """Return the same with the weights of each block."""
     return {
-        name: {block: math.prod(_shape(place, model[name].shape)) for block, place in found.items()}
-        for name, found in block_places(model, plans, given, most).items()
+        name: {block: math.prod(shape) for block, shape in found.items()}
+        for name, found in block_shapes(model, plans, given, most).items()
     }
 
 

@@ -45,12 +45,13 @@ def test_synthesize_patch_correction_costs_about_one_lut_per_bit() -> None:
 AREAS = pytest.mark.parametrize(
     ("config", "limit"),
     [
-        (WindowConfig(), 1.9),
-        (WindowConfig(n_in=32), 1.9),
-        (WindowConfig(n_in=32, bus_bits=128), 1.9),
-        (WindowConfig(n_in=32, patches=1), 3.0),
+        pytest.param(WindowConfig(), 1.9, id="n_in_16", marks=pytest.mark.slow),
+        pytest.param(WindowConfig(n_in=32), 1.9, id="n_in_32"),
+        pytest.param(
+            WindowConfig(n_in=32, bus_bits=128), 1.9, id="bus_128", marks=pytest.mark.slow
+        ),
+        pytest.param(WindowConfig(n_in=32, patches=1), 3.0, id="patches"),
     ],
-    ids=["n_in_16", "n_in_32", "bus_128", "patches"],
 )
 
 
@@ -107,10 +108,7 @@ def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> No
 @pytest.mark.synth
 @pytest.mark.parametrize(
     "target",
-    [
-        name if name in (*QUICK, "gowin") else pytest.param(name, marks=pytest.mark.slow)
-        for name in TARGETS
-    ],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TARGETS],
 )
 def test_synthesize_counts_are_sane_on_every_target(target: str) -> None:
     steps: list[tuple[str, ...]] = []

@@ -8,6 +8,7 @@ repeated or reordered; an offer stays, unchanged, until it is taken.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +175,15 @@ JOINS: dict[str, Callable[[], wiring.Component]] = {
 }
 
 
-@pytest.mark.parametrize("what", ["bad", "fickle"])
+SLOW_JOINS = [("queues", "bad"), ("queues", "fickle"), ("slack", "bad")]
+
+
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name == "queues" else name for name in JOINS],
+    ("name", "what"),
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (case in SLOW_JOINS))
+        for case in product(JOINS, ("bad", "fickle"))
+    ],
 )
 def test_join_pairs_in_order_and_closes_what_is_cut(
     name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
