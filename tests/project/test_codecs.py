@@ -87,7 +87,7 @@ def test_value_codec_has_a_decoder_in_rtl(name):
             ["sw/index"],
             {"choice", "density", "masks", "plane", "rate_distortion", "sample"},
         ),
-        (VALUE_CODECS, ["sw/value"], {"plane", "search"}),
+        (VALUE_CODECS, ["sw/value"], {"packed", "plane", "search"}),
     ],
 )
 def test_every_codec_of_a_room_is_in_the_table(table, rooms, others):
