@@ -26,7 +26,8 @@ def damage(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise FormatError("w: mask and codes must have CRC-32 00000001, decoded 00000002")
 
-    monkeypatch.setattr("xorloom.sw.model.verify.verify_tensor", refuse)
+    for name in ("verify_tensor", "verify_packed"):
+        monkeypatch.setattr(f"xorloom.sw.model.verify.{name}", refuse)
 
 
 def test_compress_verifies_if_asked(arguments: list[object]) -> None:
