@@ -3,10 +3,11 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from .errors import check_range
@@ -101,20 +102,54 @@ def in_order(tasks: Sequence[Callable[[], T]], workers: Workers) -> Iterator[Ite
     if jobs == 1:
         yield (task() for task in tasks)
         return
-    pool = ThreadPoolExecutor(jobs, "xorloom")
+    queue: _Queue = SimpleQueue()
+    threads: list[Thread] = []
     try:
-        yield _results(iter(tasks), pool, _AHEAD * jobs)
+        for _ in range(jobs):
+            thread = Thread(target=_work, args=(queue,), name="xorloom", daemon=True)
+            thread.start()
+            threads.append(thread)
+        yield _results(tasks, queue, _AHEAD * jobs)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        with suppress(Empty):
+            while True:
+                queue.get_nowait()
+        for _ in threads:
+            queue.put(None)
         workers.stop()
-        pool.shutdown()
+        for thread in threads:
+            thread.join()
 
 
-def _results(tasks: Iterator[Callable[[], T]], pool: ThreadPoolExecutor, most: int) -> Iterator[T]:
-    begun: deque[Future[T]] = deque()
+# Nothing here but queues in C. A signal's exception may come between any two steps of the main
+# thread: in the standard library's pools and futures it can leave a lock held, for good.
+_Answer = SimpleQueue[tuple[Any, BaseException | None]]
+_Queue = SimpleQueue[tuple[Callable[[], Any], _Answer] | None]
+
+
+def _work(queue: _Queue) -> None:
+    while (asked := queue.get()) is not None:
+        task, answer = asked
+        try:
+            answer.put((task(), None))
+        except BaseException as error:
+            answer.put((None, error))
+
+
+def _results(tasks: Sequence[Callable[[], T]], queue: _Queue, most: int) -> Iterator[T]:
+    begun: deque[_Answer] = deque()
     for task in tasks:
-        begun.append(pool.submit(task))
+        answer: _Answer = SimpleQueue()
+        queue.put((task, answer))
+        begun.append(answer)
         if len(begun) == most:
-            yield begun.popleft().result()
+            yield _result(begun.popleft())
     while begun:
-        yield begun.popleft().result()
+        yield _result(begun.popleft())
+
+
+def _result(answer: _Answer) -> Any:
+    result, error = answer.get()
+    if error is not None:
+        raise error
+    return result
