@@ -74,12 +74,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     widths[0] = min(widths[0], max(room // 2, room - max(widths[1:])))
     title = named_as_given(title)
     for part in _parts(widths, room):
-        table = Table(
-            title=title,
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-        )
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for at in part:
             left = all(isinstance(row[at], str) and not _numeric(row[at]) for row in rows)
             most = None if at else widths[0] - _BESIDE
