@@ -29,7 +29,7 @@ _PATIENCE_S = 60
 """Seconds for which a cluster may be without a worker, if no batch system has jobs in a queue."""
 _COUNT_MAX = 1 << 12
 _SUBMITS = {"slurm": "sbatch", "lsf": "bsub"}
-_JOB: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2 GB"}
+_JOB: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2 GiB"}
 """A job of one worker, where Dask's configuration tells nothing else."""
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers of a Dask cluster: each of their threads encodes one tensor or row block at a time."""
 
+import asyncio
+import concurrent.futures
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["DaskWorkers"]
 
 T = TypeVar("T")
+_CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 _LOOK_S = 2.0
 """How often a call that waits looks whether workers are left."""
 _JOBS_MAX = 1 << 10
@@ -69,7 +72,10 @@ class DaskWorkers:
             What the function raises.
         """
         data = packed(self._run, task, *given)
-        future = self._client.submit(work, data, self._build, pure=False)
+        try:
+            future = self._client.submit(work, data, self._build, pure=False)
+        except Exception as error:
+            raise self._gone() from error
         with self._lock:
             self._waiting.add(future)
         try:
@@ -91,6 +97,8 @@ class DaskWorkers:
         from distributed import wait
 
         while not future.done():
+            if self._client.status != "running":
+                raise self._gone()  # Dask drops all that runs, even if it connects again
             try:
                 wait([future], timeout=_LOOK_S)
             except TimeoutError:
@@ -113,25 +121,26 @@ class DaskWorkers:
                 f"worker {self._address}); {_AGAIN}"
             )
 
+    def _gone(self) -> ToolError:
+        return ToolError(f"the Dask scheduler at {self._address} has gone; {_AGAIN}")
+
     def _result(self, future: "Future") -> Any:
         from distributed.scheduler import KilledWorker
 
-        if future.cancelled():
-            if self._client.status == "running":
-                raise ToolError("the work was dropped, as the run has come to its end")
-            raise ToolError(f"the Dask scheduler at {self._address} has gone; {_AGAIN}")
-        error = future.exception()
-        if error is None:
+        try:
             return future.result()
-        if isinstance(error, KilledWorker):
-            raise ToolError(
-                f"{error.allowed_failures + 1} workers died of this work, the last one at "
-                f"{error.last_worker.address}: did they run out of memory (give them more, or "
-                f"smaller --block-weights), or lose the disk that the model is on? {_AGAIN}"
-            ) from error
-        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("xorloom"):
-            raise ToolError(
-                f"workers of the Dask cluster at {self._address} have no xorloom, or an older one: "
-                f"install {self._build.split(',')[0]} on all machines"
-            ) from error
-        raise error
+        except (Exception, *_CANCELLED) as error:
+            if future.status != "error":  # not the task's own
+                raise self._gone() from error
+            if isinstance(error, KilledWorker):
+                raise ToolError(
+                    f"{error.allowed_failures + 1} workers died of this work, the last one at "
+                    f"{error.last_worker.address}: did they run out of memory (give them more, or "
+                    f"smaller --block-weights), or lose the disk that the model is on? {_AGAIN}"
+                ) from error
+            if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("xorloom"):
+                raise ToolError(
+                    f"workers of the Dask cluster at {self._address} have no xorloom, or an older "
+                    f"one: install {self._build.split(',')[0]} on all machines"
+                ) from error
+            raise

@@ -70,7 +70,7 @@ class _Sender(pickle.Pickler):
 
 
 def _held(facts: dict[str, Any], array: np.ndarray) -> ModelTensor:
-    return ModelTensor(**facts, load=lambda: array, by_rows=True)
+    return ModelTensor(**facts, load=lambda: array)
 
 
 def _reopened(
@@ -113,12 +113,7 @@ def print_of(path: Path) -> str:
     OSError
         If it cannot be read.
     """
-    facts = path.stat()
-    return _print_of(path, facts.st_size, facts.st_mtime_ns)
-
-
-@lru_cache(maxsize=1 << 10)
-def _print_of(path: Path, size: int, _changed: int) -> str:
+    size = path.stat().st_size
     crc, last = 0, max(0, size - _PAGE_BYTES)
     with path.open("rb") as file:
         for page in range(_PAGES):
