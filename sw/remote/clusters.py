@@ -173,8 +173,22 @@ def _jobs(kind: str, count: int) -> Iterator[tuple["Client", int]]:
             f"{_SUBMITS[kind]} is not here: {kind}:{count} submits jobs, so run it where they are "
             "submitted, such as a login node"
         )
+    from distributed.core import Status
+
     with job_cluster(kind) as cluster, _connected(cluster) as client:
         _log.info("%s", cluster.job_script())
+        for _ in range(count):
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        try:
+            cluster.sync(cluster._correct_state)  # as at its start: scale() drops errors
+        except RuntimeError as error:
+            for name in [n for n, job in cluster.workers.items() if job.job_id is None]:
+                cluster.workers.pop(name).status = Status.closed  # there is nothing to cancel
+            why = " ".join(str(error).rpartition("stderr:")[2].split())
+            raise ToolError(
+                f"{_SUBMITS[kind]} refuses the job: {why} (dask-jobqueue's configuration, "
+                "jobqueue.yaml, says what is asked for; -v shows the script)"
+            ) from error
         cluster.adapt(minimum_jobs=count, maximum_jobs=count)  # one that ends is replaced
         job = cluster._dummy_job
         yield client, count * job.worker_processes * job.worker_process_threads

@@ -222,6 +222,38 @@ def test_jobs_need_the_program_that_submits_them(kind, program, model, tmp_path,
     refuses(f"{program} is not here: {kind}:3 submits jobs", *words, code=3)
 
 
+def _program(folder, name, *lines):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("\n".join(["#!/bin/bash", *lines, ""]))
+    (folder / name).chmod(0o755)
+
+
+def test_what_a_batch_system_says_is_told(model, tmp_path, monkeypatch):
+    _program(tmp_path / "bin", "sbatch", 'echo "sbatch: error: no partition x" >&2', "exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    words = ["compress", model.path, "-o", tmp_path / "c.safetensors", "--cluster", "slurm:2"]
+    refuses("sbatch refuses the job: sbatch: error: no partition x (dask", *words, code=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["slurm", "lsf"])
+def test_jobs_encode(kind, model, tmp_path, monkeypatch):
+    """Programs in the place of a batch system's run every job at once, on this machine."""
+    start = 'setsid bash "$script" > /dev/null 2>&1 &'
+    _program(tmp_path / "bin", "sbatch", "script=${@: -1}", start, 'echo "Submitted batch job $!"')
+    script = "script=$(mktemp -p " + str(tmp_path / "bin") + "); cat > $script"
+    _program(tmp_path / "bin", "bsub", script, start, 'echo "Job <$!> is submitted."')
+    for name in ("scancel", "bkill"):
+        _program(tmp_path / "bin", name, "kill -- -$1")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    compress_model(model, tmp_path / "one", PLANS, jobs=1)
+    told = []
+    with workers_at(f"{kind}:2", told.append) as workers:
+        compress_model(model, tmp_path / "jobs", PLANS, workers=workers)
+    assert (tmp_path / "jobs").read_bytes() == (tmp_path / "one").read_bytes()
+    assert told[1] == f"{kind}:2: jobs are submitted; work begins with the first that runs"
+
+
 def test_what_is_no_address_is_refused(model, tmp_path):
     words = ["compress", model.path, "-o", tmp_path / "c.safetensors", "--cluster"]
     for text in ("local", "local:x", "host:8786", "pbs:3", ""):
