@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xorloom.sw.base.cache import cache_folder, digest, remove
-from xorloom.sw.base.errors import ConfigError, ToolError
+from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
 from xorloom.sw.base.extras import require
 from xorloom.sw.base.host import replaced, write_whole
 from xorloom.sw.base.partial import new_name
-from xorloom.sw.tensors.shards import is_index, read_index
+from xorloom.sw.tensors.shards import is_index
 
 __all__ = ["delivered", "is_url", "named_as_given", "staged", "url_of", "url_of_staged"]
 
@@ -93,7 +93,7 @@ def staged(url: str) -> Path:
         else:
             name, parent = here.name, path.rpartition("/")[0]
             _fetch(fs, parent, here.parent, [name])
-            names = sorted(set(read_index(here)[0].values())) if is_index(here) else []
+            names = _parts(here) if is_index(here) else []
             if here.suffix == ".onnx":
                 names = [n for n in _inside(fs, parent) if n.startswith(name) and n != name]
             _fetch(fs, parent, here.parent, names)
@@ -168,6 +168,15 @@ def _place(kind: str, shared: str, url: str) -> Path:
     return folder / url.rpartition("/")[2]
 
 
+def _parts(index: Path) -> list[str]:
+    """Return the files that an index names; whether it is in order is seen when it is opened."""
+    try:
+        places = json.loads(index.read_bytes())["weight_map"].values()
+        return sorted({place for place in places if PurePosixPath(place).name == place})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []
+
+
 def _inside(fs: Any, path: str) -> dict[str, Any]:
     """Return the files in a folder, by their names in it."""
     found = fs.find(path, detail=True)
@@ -188,12 +197,12 @@ def _fetch(fs: Any, source: str, here: Path, names: list[str]) -> None:
     for name in names:
         key = fs.ukey(f"{source}/{name}")
         target = here / name
-        if keys.get(name) == key and target.is_file():
+        if target.is_file() and keys.get(name) == [key, target.stat().st_size]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         with fs.open(f"{source}/{name}", "rb") as file, replaced(target) as new:
             shutil.copyfileobj(file, new, _CHUNK_BYTES)
-        keys[name] = key
+        keys[name] = [key, target.stat().st_size]
         write_whole(kept, json.dumps(keys))
 
 
@@ -217,7 +226,7 @@ def _reading(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise ConfigError(f"{url}: no such file or folder") from error
-    except (ConfigError, ToolError):
+    except XorloomError:
         raise
     except Exception as error:
         raise ToolError(f"{url}: cannot be read: {type(error).__name__}: {error}") from error
