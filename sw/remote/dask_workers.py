@@ -6,7 +6,7 @@ import concurrent.futures
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xorloom.sw.base.errors import ToolError
@@ -94,17 +94,12 @@ class DaskWorkers:
             self._client.cancel(waiting, force=True)
 
     def _wait(self, future: "Future") -> None:
-        from distributed import wait
-
-        while not future.done():
+        ended = Event()
+        future.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_LOOK_S):
             if self._client.status != "running":
                 raise self._gone()  # Dask drops all that runs, even if it connects again
-            try:
-                wait([future], timeout=_LOOK_S)
-            except TimeoutError:
-                self._look()
-            except Exception:  # of a task that failed or was dropped, told by its future
-                return
+            self._look()
 
     def _look(self) -> None:
         """Check that there are workers, one thread at a time."""

@@ -123,8 +123,8 @@ class _Future:
     def __init__(self, error):
         self._error = error
 
-    def done(self):
-        return True
+    def add_done_callback(self, call):
+        call(self)
 
     def result(self):
         raise self._error
@@ -171,20 +171,18 @@ def test_workers_without_xorloom_are_told():
 
 
 def test_a_cluster_without_workers_is_told(monkeypatch):
-    class Never(_Future):
-        def done(self):
-            return False
+    from distributed import Client, LocalCluster
 
-    def wait(_futures, timeout):
-        raise TimeoutError
-
-    monkeypatch.setattr("distributed.wait", wait)
-    monkeypatch.setattr(dask_workers, "_LOOK_S", 0.0)
-    client = _Client(None)
-    client.submit = lambda *_given, **_more: Never(None)
-    workers = dask_workers.DaskWorkers(client, 1, patience_s=0.05)
-    with pytest.raises(ToolError, match="no worker is left of the Dask cluster at tcp://there:1"):
-        workers.run(os.getpid)
+    monkeypatch.setattr(dask_workers, "_LOOK_S", 0.05)
+    monkeypatch.setattr(clusters, "_PATIENCE_S", 0.2)
+    options = {"n_workers": 0, "processes": False, "protocol": "tcp", "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
+        address = cluster.scheduler_address
+        workers = dask_workers.DaskWorkers(client, 1, patience_s=0.2)
+        with pytest.raises(ToolError, match=f"no worker is left of the Dask cluster at {address}"):
+            workers.run(os.getpid)
+        with pytest.raises(ToolError, match=f"the Dask cluster at {address} has no worker: start"):
+            workers_at(address).__enter__()
 
 
 JOBQUEUE = {
