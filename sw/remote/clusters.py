@@ -160,7 +160,11 @@ def _local(count: int) -> Iterator["Client"]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, silence_logs=logging.CRITICAL
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            silence_logs=logging.CRITICAL,
+            preload=["xorloom.sw.remote.work"],
         )
     with cluster, _connected(cluster) as client:
         yield client

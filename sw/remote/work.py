@@ -2,6 +2,7 @@
 """What runs on a worker: a task that was sent, if it came from the same xorloom."""
 
 import os
+import signal
 import zlib
 from functools import lru_cache
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from xorloom.sw.base.errors import ToolError
 
 from .sending import unpacked
 
-__all__ = ["build", "work"]
+__all__ = ["build", "dask_setup", "work"]
 
 
 @lru_cache(maxsize=1)
@@ -45,3 +46,8 @@ def work(data: bytes, wanted: str) -> Any:
         )
     task, given = unpacked(data)
     return task(*given)
+
+
+def dask_setup(_worker: Any) -> None:
+    """Leave Ctrl-C to the process that started this worker, and then ends it; called by Dask."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
