@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from xorloom.sw.base.errors import ToolError
 
 from .sending import packed
@@ -71,7 +72,7 @@ class DaskWorkers:
         Exception
             What the function raises.
         """
-        data = packed(self._run, task, *given)
+        data = np.frombuffer(packed(self._run, task, *given), np.uint8)  # bytes Dask copies
         try:
             future = self._client.submit(work, data, self._build, pure=False)
         except Exception as error:
