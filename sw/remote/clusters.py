@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dask_jobqueue.core import JobQueueCluster
     from distributed import Client
 
-__all__ = ["job_cluster", "workers_at"]
+__all__ = ["check_address", "job_cluster", "workers_at"]
 
 _log = logging.getLogger(__name__)
 _FORM = re.compile(r"(?P<kind>local|slurm|lsf):(?P<count>\d+)|[a-z][a-z0-9+.-]*://\S+")
@@ -31,6 +31,35 @@ _COUNT_MAX = 1 << 12
 _SUBMITS = {"slurm": "sbatch", "lsf": "bsub"}
 _JOB: dict[str, Any] = {"cores": 1, "processes": 1, "memory": "2 GiB"}
 """A job of one worker, where Dask's configuration tells nothing else."""
+
+
+def check_address(address: str) -> tuple[str | None, int]:
+    """Check the address of a cluster, and that the packages for it are there.
+
+    Returns
+    -------
+    (kind, count)
+        ``local``, ``slurm`` or ``lsf`` and the number of workers or jobs; ``None`` and 1 of a
+        scheduler's address.
+
+    Raises
+    ------
+    ConfigError
+        If it is no address.
+    ToolError
+        If a package is missing.
+    """
+    found = _FORM.fullmatch(address)
+    if found is None:
+        raise ConfigError(
+            f"cluster must be tcp://HOST:PORT (of a Dask scheduler), local:N, slurm:N or lsf:N, "
+            f"not {address!r}"
+        )
+    require("distributed")
+    if found["kind"] in _SUBMITS:
+        require("dask_jobqueue")
+    count = check_range("workers of a cluster", int(found["count"] or 1), 1, _COUNT_MAX)
+    return found["kind"], count
 
 
 @contextmanager
@@ -53,15 +82,7 @@ def workers_at(address: str, tell: Callable[[str], None] = _log.info) -> Iterato
     ToolError
         If no scheduler answers, no worker comes, or a package or program is missing.
     """
-    found = _FORM.fullmatch(address)
-    if found is None:
-        raise ConfigError(
-            f"cluster must be tcp://HOST:PORT (of a Dask scheduler), local:N, slurm:N or lsf:N, "
-            f"not {address!r}"
-        )
-    require("distributed")
-    kind = found["kind"]
-    count = check_range("workers of a cluster", int(found["count"] or 1), 1, _COUNT_MAX)
+    kind, count = check_address(address)
     with ExitStack() as stack:
         stack.enter_context(_settings())
         if kind is None:
@@ -89,13 +110,7 @@ def job_cluster(kind: str, **more: Any) -> "JobQueueCluster":
         ``slurm`` or ``lsf``.
     more : keywords
         Of dask-jobqueue's class; what is not given is that of its configuration.
-
-    Raises
-    ------
-    ToolError
-        If dask-jobqueue is not installed.
     """
-    require("dask_jobqueue")
     import dask
     import dask_jobqueue
 

@@ -46,9 +46,9 @@ def packed(run: str, task: Callable[..., Any], *given: Any) -> bytes:
     return file.getvalue()
 
 
-def unpacked(data: bytes | np.ndarray) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+def unpacked(data: bytes | memoryview) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Return a task and its arguments; their tensors are not read yet."""
-    task, given = pickle.loads(memoryview(data))
+    task, given = pickle.loads(data)
     return task, given
 
 

@@ -51,7 +51,7 @@ def work(data: bytes | np.ndarray, wanted: str) -> Any:
             "the same on all machines"
         )
     _keep_memory()
-    task, given = unpacked(data)
+    task, given = unpacked(data if isinstance(data, bytes) else data.data)
     return task(*given)
 
 

@@ -250,11 +250,13 @@ def compress(
     from xorloom.sw.model.plan.source import open_source
     from xorloom.sw.model.prepare import UnitStore, block_sizes
     from xorloom.sw.model.reports.kept import KeptReport
-    from xorloom.sw.remote.clusters import workers_at
+    from xorloom.sw.remote.clusters import check_address, workers_at
     from xorloom.sw.tensors.checkpoint.model import listed
 
     if cluster is not None and jobs is not None:
         raise ConfigError("--jobs are threads of this machine: with --cluster, leave it out")
+    if cluster is not None:
+        check_address(cluster)
     shard_bytes = folder_bytes(model, output, max_shard_size)
 
     def is_given(name: str) -> bool:

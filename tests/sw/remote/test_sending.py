@@ -91,6 +91,23 @@ def test_what_the_user_brings_goes_along(arrays, tmp_path, rng):
     assert threads == post
 
 
+def test_masks_and_codes_come_back_where_they_are_asked_for(arrays, tmp_path):
+    plans = {name: PLANS["trellis, searched"] for name in arrays if name != "m1.bias"}
+
+    def told(**how):
+        found = {}
+
+        def done(name, quantized, bits):
+            found[name] = quantized.mask.tobytes(), quantized.codes.tobytes(), bits
+
+        compress_model(from_arrays(arrays), tmp_path / "c", plans, done=done, **how)
+        return found
+
+    found = told(jobs=1)
+    assert set(found) == set(plans)
+    assert told(workers=Posted(1)) == found
+
+
 def test_choices_and_seeds_go_along(tmp_path, rng):
     names = ("chosen", "kept", "seeds")
     arrays = {name: rng.standard_normal(SHAPE).astype("f") for name in names}
