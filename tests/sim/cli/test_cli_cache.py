@@ -53,6 +53,7 @@ def test_cache_shows_what_is_kept(kept: Path) -> None:
         "simulators": (1, 1000),
         "weights": (1, 200),
         "tools": (0, 0),
+        "models": (0, 0),
     }
     out, _ = xorloom("cache")
     assert "kept between runs" in out
