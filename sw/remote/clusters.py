@@ -117,7 +117,16 @@ def job_cluster(kind: str, **more: Any) -> "JobQueueCluster":
     known = dask.config.get(f"jobqueue.{kind}", {})
     job = {key: value for key, value in _JOB.items() if known.get(key) is None}
     classes = {"slurm": dask_jobqueue.SLURMCluster, "lsf": dask_jobqueue.LSFCluster}
-    return classes[kind](**(job | more))
+    with _any_port():
+        return classes[kind](**(job | more))
+
+
+@contextmanager
+def _any_port() -> Iterator[None]:
+    """Let the dashboard have another port than its usual one, which another cluster may have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        yield
 
 
 @contextmanager
@@ -172,8 +181,7 @@ def _waited(address: str) -> Iterator[None]:
 def _local(count: int) -> Iterator["Client"]:
     from distributed import LocalCluster
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
+    with _any_port():
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
