@@ -141,6 +141,9 @@ def _settings() -> Iterator[None]:
     settings = {
         "distributed.admin.large-graph-warning-threshold": "1 TB",
         "distributed.comm.timeouts.connect": f"{_CONNECT_S}s",
+        # What Dask does beside the work, many times a second, in every process that starts here.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
     }
     for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, FormatError
@@ -23,8 +22,6 @@ from xorloom.sw.value.direct.stream import DirectStreams, check_direct
 from .spec import TensorPlan
 
 __all__ = ["UserArrays"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,22 +56,6 @@ class UserArrays:
     calibration: Calibration | None = None
     quantized: Mapping[str, Quantized] = field(default_factory=dict)
     seeds: Mapping[str, DirectStreams] = field(default_factory=dict)
-
-    def only(self, name: str) -> "UserArrays":
-        """Return what is for one tensor."""
-
-        def own(arrays: Mapping[str, T]) -> dict[str, T]:
-            return {name: arrays[name]} if name in arrays else {}
-
-        found = self.calibration
-        return UserArrays(
-            own(self.masks),
-            own(self.codes),
-            own(self.saliency),
-            None if found is None else replace(found, moments=own(found.moments)),
-            own(self.quantized),
-            own(self.seeds),
-        )
 
     def choice(self, name: str) -> Choice | None:
         """Return the choice of a tensor's mask, if there is one."""

@@ -5,7 +5,8 @@ A unit needs nothing of the rest of the model, so any thread, process or machine
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import TensorPlan
@@ -16,6 +17,8 @@ from .biases import bias_of, biases_of
 from .blocks import CutModel
 
 __all__ = ["Unit", "units_of"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def units_of(cut: CutModel, cuts: Mapping[str, Cut] | None = None) -> dict[str, 
         name: Unit(
             model[name],
             plan,
-            given.only(name),
+            _only(given, name),
             cuts.get(name),
             bias_of(model, plans, name) is not None,
             changed.get(name),
@@ -82,3 +85,20 @@ def units_of(cut: CutModel, cuts: Mapping[str, Cut] | None = None) -> dict[str, 
         )
         for name, plan in plans.items()
     }
+
+
+def _only(given: UserArrays, name: str) -> UserArrays:
+    """Return what the user brings for one tensor."""
+
+    def own(arrays: Mapping[str, T]) -> dict[str, T]:
+        return {name: arrays[name]} if name in arrays else {}
+
+    found = given.calibration
+    return UserArrays(
+        own(given.masks),
+        own(given.codes),
+        own(given.saliency),
+        None if found is None else replace(found, moments=own(found.moments)),
+        own(given.quantized),
+        own(given.seeds),
+    )
