@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from xorloom.sw.base.errors import ConfigError, ToolError, XorloomError
+from xorloom.sw.remote.urls import named_as_given
 
 from .bench import peers as cli_bench
 from .commands import bandwidth as cli_bandwidth
@@ -160,7 +161,7 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-        print(f"xorloom: {_text(error)}", file=sys.stderr)
+        print(f"xorloom: {named_as_given(_text(error))}", file=sys.stderr)
         sys.exit(_exit_code(error))
 
 

@@ -54,6 +54,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "fashion-mnist.lock",
     ),
     "tools": ("yowasp",),
+    "models": ("remote",),
 }
 """What lies in the cache folder, by kind. Anything else in it is not ours."""
 

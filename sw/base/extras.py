@@ -10,8 +10,12 @@ __all__ = ["EXTRAS", "PACKAGES", "require"]
 EXTRAS = {
     "apycula": "boards",
     "blosc2": "peers",
+    "bokeh": "cluster",
     "constriction": "peers",
+    "dask_jobqueue": "cluster",
+    "distributed": "cluster",
     "ethosu": "peers",
+    "fsspec": "cluster",
     "matplotlib": "plot",
     "plotly": "report",
     "tokenizers": "embeddings",

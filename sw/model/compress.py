@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole models: one walk over the tensors that prunes, quantizes, encodes and writes each.
 
-Several threads do so, each with a tensor of its own, or a block of a large one, and what they make
-is written in the model's order. Memory holds one tensor or block for each thread, a few that are
-encoded and wait for their turn, and the sample of a search; what passes through is copied piece by
-piece. Nothing is decoded.
+Several threads do so, each with a tensor of its own, or a block of a large one, or have workers do
+it on other machines; what they make is written in the model's order. Memory holds one tensor or
+block for each thread, a few that are encoded and wait for their turn, and the sample of a search;
+what passes through is copied piece by piece. Nothing is decoded.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, check_range
-from xorloom.sw.base.host import spool_beside, threads_default
+from xorloom.sw.base.host import spool_beside
 from xorloom.sw.base.outputs import check_outputs
 from xorloom.sw.base.progress import Progress, no_progress
-from xorloom.sw.base.workers import in_order
+from xorloom.sw.base.workers import Threads, Workers, in_order
 from xorloom.sw.spec.config import ValueConfig
 from xorloom.sw.spec.weight_format import Decoder
 from xorloom.sw.tensors.checkpoint import ModelTensor
@@ -44,23 +43,23 @@ from .plan.selection import select
 from .plan.spec import CompressSpec, TensorPlan
 from .prepare import (
     BLOCK_WEIGHTS,
+    PackedPart,
     Part,
     PutAside,
+    Unit,
     UnitStore,
-    biases_of,
     corrected,
     cut_model,
     decoders_of,
     global_cuts,
     naming_errors,
-    part_maker,
+    part_of,
     unit_key,
+    units_of,
 )
 
-__all__ = ["JOBS_MAX", "CompressedModel", "compress_model"]
+__all__ = ["CompressedModel", "EncodedUnit", "compress_model", "encode_unit"]
 
-JOBS_MAX = 1 << 10
-"""Most threads that may be asked for."""
 _Encoded = tuple[str, TensorReport, dict[str, StoredTensor]]
 
 
@@ -114,11 +113,12 @@ def compress_model(
     given: UserArrays | None = None,
     base: Container | None = None,
     jobs: int | None = None,
+    workers: Workers | None = None,
     block_weights: int = BLOCK_WEIGHTS,
     store: UnitStore | None = None,
     shard_bytes: int | None = None,
     progress: Progress = no_progress,
-    done: Callable[[str, Quantized, TensorBits], None] = lambda name, quantized, bits: None,
+    done: Callable[[str, Quantized, TensorBits], None] | None = None,
 ) -> CompressedModel:
     """Compress a model into one file; everything that is not compressed passes through unchanged.
 
@@ -139,6 +139,9 @@ def compress_model(
     jobs : int, optional
         Threads, at most one for each tensor or block; what is left of them goes to work within
         large tensors. All available cores by default; the file is the same.
+    workers : Workers, optional
+        Where tensors and blocks are encoded, in the place of this process's threads, such as
+        :class:`xorloom.sw.remote.dask_workers.DaskWorkers`; the file is the same.
     block_weights : int
         Most weights of a row block: tensors of much more are cut, see
         :func:`xorloom.sw.model.prepare.blocks.block_places`. 0: none is.
@@ -149,9 +152,9 @@ def compress_model(
         See :func:`xorloom.sw.model.container.writer.write_container`; one file by default.
     progress : callable
         Called with a stage, ``search`` or ``encode``, and a name for every tensor or block in it.
-    done : callable
+    done : callable, optional
         Called with every encoded tensor or block and its bits, for reports that need mask or codes:
-        by the thread that encoded it, so in any order but with one job; not with those of a store.
+        by several threads, so in any order but with one job; not with those of a store.
 
     Raises
     ------
@@ -161,66 +164,52 @@ def compress_model(
         If the file cannot be written, which is looked at before the work; nothing is left behind.
     """
     check_outputs([out])
-    jobs = check_range("jobs", threads_default() if jobs is None else jobs, 1, JOBS_MAX)
+    if jobs is not None and workers is not None:
+        raise ConfigError("jobs are threads of this process: give jobs or workers, not both")
+    workers = Threads.of(jobs) if workers is None else workers
     given = given or UserArrays()
     if isinstance(plans, CompressSpec):
         names = select(model, plans.include, plans.min_size, exclude=plans.exclude)
         plans = dict.fromkeys(names, plans)
-    plans = given.planned(plans)
+    whole = plans = given.planned(plans)
     given.check(model, plans)
-    whole = plans
     cut = cut_model(model, plans, given, check_range("block_weights", block_weights, 0, 1 << 32))
-    plans, given = cut.plans, cut.given
     metadata, ties = (getattr(base or model, key, {}) for key in ("metadata", "ties"))
     order = [block for name in (base.order if base else model) for block in cut.names(name)]
-    model = cut.model
-    cuts = {**cut.cuts, **global_cuts(model, plans, given)}
-    part_of = part_maker(model, plans, given, cuts)
-    biases = biases_of(model, plans, given)
-    units = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in plans]
-    threads = _shares([model[name].size for name in units], jobs)
-    owners = cut.owners
+    model, plans = cut.model, cut.plans
+    units = units_of(cut, global_cuts(model, plans, cut.given))
+    biases = {unit.bias.name: name for name, unit in units.items() if unit.bias is not None}
+    names = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in units]
     reports: dict[str, TensorReport] = {}
     found_reports: dict[str, TensorReport] = {}
     joined = {**(base.joined if base else {}), **cut.joined}
 
-    def made(name: str, decoder: Decoder, threads: int) -> _Encoded:
-        """Encode a tensor, or take it out of the store; with its bias, if that changes."""
-        dtype = dtype_name(given.codes[name].dtype) if name in given.codes else None
-        own_biases = [bias for bias, owner in biases.items() if owner == name]
-        with naming_errors(model[name]):
+    def made(unit: Unit, decoder: Decoder, threads: int) -> _Encoded:
+        """Have a unit encoded, or take it out of the store."""
+        with naming_errors(unit.tensor):
             key = None
             if store is not None:
-                changed, cut_of = [model[bias] for bias in own_biases], cuts.get(name)
-                key = unit_key(model[name], plans[name], decoder, given, cut_of, changed)
-                kept = store.take(name, key)
+                key = unit_key(unit, decoder)
+                kept = store.take(unit.name, key)
                 if kept is not None:
-                    facts = kept[1][name].facts
+                    facts = kept[1][unit.name].facts
                     assert isinstance(facts, CompressedTensor)
-                    report = TensorReport.from_facts(kept[0], plans[name], facts.decoder)
-                    return name, report, kept[1]
-            part = part_of(name, threads)
-            stored, report = _encode(model[name], part, plans[name], decoder, dtype, threads)
-            found = {name: stored}
-            for bias in own_biases:
-                assert given.calibration is not None
-                array = corrected(model, name, bias, part.quantized, plans[name], given.calibration)
-                parts = {"": (model[bias].dtype, array.shape, array.tobytes())}
-                found[bias] = StoredTensor(bias, parts)
-                note = "its bias takes up the mean of the outputs' error"
-                report = replace(report, notes=(*report.notes, note))
-            if name in owners and report.error is not None:
-                squares = np.square(model[name].weights(), dtype=np.float64)
-                report = replace(report, energy=float(squares.sum()))
-        done(name, part.quantized, report.bits)
+                    report = TensorReport.from_facts(kept[0], unit.plan, facts.decoder)
+                    return unit.name, report, kept[1]
+            packed = aside.take(unit.name) if aside is not None else None
+            wanted = done is not None
+            found = workers.run(encode_unit, unit, packed, decoder, threads, wanted)
+        if done is not None:
+            assert found.quantized is not None
+            done(unit.name, found.quantized, found.report.bits)
         if store is not None:
-            store.keep(name, key, report.to_facts(), found)
-        return name, report, found
+            store.keep(unit.name, key, found.report.to_facts(), found.stored)
+        return unit.name, found.report, found.stored
 
     def tensors(encoded: Iterator[_Encoded]) -> Iterator[StoredTensor]:
         ready: dict[str, StoredTensor] = {}  # a matrix waits if its bias comes first
         for name in order:
-            if biases.get(name, name) in plans:
+            if biases.get(name, name) in units:
                 if name not in ready:
                     owner, reports[owner], found = next(encoded)
                     ready |= found
@@ -230,7 +219,7 @@ def compress_model(
                     blocks = [reports[block] for block in cut.names(owner)]
                     found_reports[owner] = joined_report(cut, owner, whole[owner], blocks)
                     joined[owner] = replace(cut.joined[owner], error=found_reports[owner].error)
-                elif name in reports and name not in owners:
+                elif name in reports and not units[name].is_block:
                     found_reports[name] = reports[name]
                 yield ready.pop(name)
             elif base is not None:
@@ -241,14 +230,14 @@ def compress_model(
     with ExitStack() as stack:
         aside = None
         if any(plan.waits for plan in plans.values()):
-            aside = PutAside(part_of, stack.enter_context(spool_beside(out)))
-            part_of = aside.take
-        decoders = decoders_of(model, plans, given, aside, jobs, progress)
+            aside = PutAside(stack.enter_context(spool_beside(out)))
+        decoders = decoders_of(units, aside, workers, progress)
+        shares = workers.shares([units[name].tensor.size for name in names])
         tasks = [
-            partial(made, name, decoders[name], share)
-            for name, share in zip(units, threads, strict=True)
+            partial(made, units[name], decoders[name], share)
+            for name, share in zip(names, shares, strict=True)
         ]
-        encoded = stack.enter_context(in_order(tasks, min(jobs, max(1, len(tasks)))))
+        encoded = stack.enter_context(in_order(tasks, workers))
         write_container(
             out,
             tensors(encoded),
@@ -260,16 +249,6 @@ def compress_model(
     return CompressedModel(found_reports)
 
 
-def _shares(sizes: Sequence[int], jobs: int) -> list[int]:
-    """Return the threads of every tensor: its share of those at work beside it or after it."""
-    before = list(accumulate(sizes, initial=0))
-    beside = [before[-1] - before[max(0, at - jobs + 1)] for at in range(len(sizes))]
-    return [
-        max(1, round(jobs * size / max(1, total)))
-        for size, total in zip(sizes, beside, strict=True)
-    ]
-
-
 def _untouched(tensor: ModelTensor) -> StoredTensor:
     """Return a tensor that passes through."""
     if not tensor.foreign:
@@ -279,15 +258,67 @@ def _untouched(tensor: ModelTensor) -> StoredTensor:
     return StoredTensor(tensor.name, {"": ("U8", (len(data),), data)}, facts)
 
 
+@dataclass(frozen=True)
+class EncodedUnit:
+    """What a unit became.
+
+    Parameters
+    ----------
+    report : TensorReport
+    stored : dict
+        The tensor, and its bias if that changes, by name.
+    quantized : Quantized, optional
+        Its mask and codes, if they are asked for.
+    """
+
+    report: TensorReport
+    stored: dict[str, StoredTensor]
+    quantized: Quantized | None
+
+
+def encode_unit(
+    unit: Unit, packed: PackedPart | None, decoder: Decoder, threads: int, wanted: bool
+) -> EncodedUnit:
+    """Encode a unit; with its bias, if that changes.
+
+    Parameters
+    ----------
+    unit : Unit
+    packed : PackedPart, optional
+        Its part, if a search has made it already.
+    decoder : Decoder
+    threads : int
+        What it may use; the bytes are the same.
+    wanted : bool
+        Whether mask and codes are asked for.
+
+    Raises
+    ------
+    ConfigError, FormatError, CapacityError
+        If the tensor cannot be read, or does not fit its plan.
+    """
+    part = part_of(unit, threads) if packed is None else packed.whole()
+    stored, report = _encode(unit, part, decoder, threads)
+    found = {unit.name: stored}
+    if unit.bias is not None:
+        array = corrected(unit, part.quantized)
+        parts = {"": (unit.bias.dtype, array.shape, array.tobytes())}
+        found[unit.bias.name] = StoredTensor(unit.bias.name, parts)
+        note = "its bias takes up the mean of the outputs' error"
+        report = replace(report, notes=(*report.notes, note))
+    if unit.is_block and report.error is not None:
+        squares = np.square(unit.tensor.weights(), dtype=np.float64)
+        report = replace(report, energy=float(squares.sum()))
+    return EncodedUnit(report, found, part.quantized if wanted else None)
+
+
 def _encode(
-    tensor: ModelTensor,
-    part: Part,
-    plan: TensorPlan,
-    decoder: Decoder,
-    codes: str | None,
-    threads: int,
+    unit: Unit, part: Part, decoder: Decoder, threads: int
 ) -> tuple[StoredTensor, TensorReport]:
-    """Encode a tensor; the user's own codes, of dtype ``codes``, have no scales."""
+    """Encode a tensor; the user's own codes have no scales."""
+    tensor, plan, codes = unit.tensor, unit.plan, None
+    if tensor.name in unit.given.codes:
+        codes = dtype_name(unit.given.codes[tensor.name].dtype)
     planes, quantized = plan.quantizer.planes, part.quantized
     decoder = decoder if part.index is None else Decoder(decoder.value, part.index)
     encoded = encode_tensor(

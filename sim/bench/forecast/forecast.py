@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xorloom.sw.base.errors import check_range
-from xorloom.sw.base.host import threads_default
-from xorloom.sw.model.compress import JOBS_MAX
+from xorloom.sw.base.workers import Threads
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.plans import plan_source
 from xorloom.sw.model.plan.recipe import Recipe
@@ -110,7 +109,7 @@ def forecast(
     ConfigError, FormatError, CapacityError
         As the compression itself, if what is asked for does not fit.
     """
-    jobs = check_range("jobs", threads_default() if jobs is None else jobs, 1, JOBS_MAX)
+    jobs = Threads.of(jobs).jobs
     check_range("block_weights", block_weights, 0, 1 << 32)
     rows = stored_rows if weights else normal_rows
     some = sketch(model, rows)

@@ -18,7 +18,8 @@ def cache(
     """Show or clear what is kept between runs; all of it is made again when it is needed.
 
     That is machine code of the encoder's kernels, results of synthesis, simulators, downloaded
-    weights and machine code of place-and-route tools. Clear it while no other command runs.
+    weights, machine code of place-and-route tools, and what came from URLs or could not be put
+    there. Clear it while no other command runs.
     Simulators leave by themselves, oldest use first, beyond XORLOOM_SIMULATORS_MB (1000).
     """
     from xorloom.sw.base.bounded import limit_bytes

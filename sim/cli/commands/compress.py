@@ -2,6 +2,7 @@
 """Command ``compress``: a checkpoint to a compressed model."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -224,11 +225,20 @@ def compress(
         ),
     ] = False,
     max_shard_size: MaxShardSize = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Have Dask workers encode: tcp://HOST:PORT of a scheduler, local:N, slurm:N, "
+            "lsf:N.",
+        ),
+    ] = None,
     *,
     options: ConfigOptions,
     as_json: Json = False,
 ) -> None:
     """Prune, quantize and encode a model; what is not given of the decoder is chosen to fit it."""
+    from xorloom.sw.base.errors import ConfigError
     from xorloom.sw.base.outputs import check_outputs
     from xorloom.sw.model.calibration.file import load
     from xorloom.sw.model.compress import compress_model
@@ -239,8 +249,13 @@ def compress(
     from xorloom.sw.model.plan.source import open_source
     from xorloom.sw.model.prepare import UnitStore, block_sizes
     from xorloom.sw.model.reports.kept import KeptReport
+    from xorloom.sw.remote.clusters import check_address, workers_at
     from xorloom.sw.tensors.checkpoint.model import listed
 
+    if cluster is not None and jobs is not None:
+        raise ConfigError("--jobs are threads of this machine: with --cluster, leave it out")
+    if cluster is not None:
+        check_address(cluster)
     shard_bytes = folder_bytes(model, output, max_shard_size)
 
     wanted = recipe_of(context)
@@ -279,7 +294,7 @@ def compress(
         note(f"--kept tells of whole tensors only, not of those in row blocks: {listed(cut, 3)}")
 
     def done(name: str, quantized: "Quantized", bits: "TensorBits") -> None:
-        if tell_kept and name in plans and plans[name].chooses:
+        if name in plans and plans[name].chooses:
             kept(name, quantized, bits)
 
     place = place_of(model, source.model.files, output, shard_bytes, compressed=True)
@@ -290,7 +305,11 @@ def compress(
     }
     waits = {unit for name in plans if plans[name].waits for unit in blocks.get(name, (name,))}
     waiting = {unit: n for unit, n in sizes.items() if unit in waits}
-    with place as out, progress_bar("compress", weights=[waiting, sizes]) as step:
+    with (
+        place as out,
+        nullcontext() if cluster is None else workers_at(cluster, say) as workers,
+        progress_bar("compress", weights=[waiting, sizes]) as step,
+    ):
         made = compress_model(
             source.model,
             out,
@@ -298,11 +317,12 @@ def compress(
             given=given,
             base=source.base,
             jobs=jobs,
+            workers=workers,
             block_weights=block_weights,
             store=store,
             shard_bytes=shard_bytes,
             progress=step,
-            done=done,
+            done=done if tell_kept else None,
         )
     if store is not None:
         store.remove()

@@ -20,6 +20,7 @@ from xorloom.sim.cli.console.model_report import (
 )
 from xorloom.sim.cli.console.options import MaxShardSize, MaxWeights
 from xorloom.sim.cli.console.output import Json, print_json, print_table, progress_bar, say
+from xorloom.sw.remote.urls import named_as_given
 
 __all__ = ["COMMANDS", "decompress", "inspect", "verify"]
 
@@ -85,7 +86,7 @@ def decompress(
         say(f"{len(seeds)} tensors stay rotated, seed {found}: rotate their inputs alike")
     elif keep_rotation:
         say("--keep-rotation is not used: no tensor is rotated")
-    typer.echo(f"{output}: {count} tensor{'' if count == 1 else 's'} decoded")
+    typer.echo(named_as_given(f"{output}: {count} tensor{'' if count == 1 else 's'} decoded"))
 
 
 def inspect(

@@ -20,7 +20,7 @@ __all__ = ["COMMANDS", "plan"]
 
 _NOT_FORESEEN = (
     *("output", "saliency", "calibration", "masks", "choices", "save_choices", "codes"),
-    *("verify", "tell_kept", "resume", "max_shard_size", "tensor", "stages"),
+    *("verify", "tell_kept", "resume", "max_shard_size", "cluster", "tensor", "stages"),
 )
 """Options of ``compress`` that say nothing of the work, or bring arrays that a plan has not."""
 _COLUMNS = (

@@ -4,11 +4,13 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
 from xorloom.sw.base.folders import check_new_folder
 from xorloom.sw.base.outputs import check_outputs
+from xorloom.sw.remote.urls import delivered, staged, url_of
 from xorloom.sw.tensors.shards import is_index
 
 __all__ = ["checked", "file_parameters"]
@@ -84,16 +86,47 @@ def _model_of(command: str, given: Mapping[str, Any]) -> Path | None:
     return model if given["max_shard_size"] or model.is_dir() or is_index(model) else None
 
 
+def _here(
+    stack: ExitStack, command: Callable[..., Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what was given with files of this machine in the place of URLs."""
+    found = dict(given)
+
+    def here(name: str, path: Path) -> Path:
+        url = url_of(path)
+        if url is None:
+            return path
+        if name not in OUTPUTS:
+            return staged(url)
+        model = _model_of(command.__name__, found) if name == "output" else None
+        whole = name == "output" and (command.__name__ in _INTO_FOLDERS or model is not None)
+        return stack.enter_context(delivered(url, folder=whole))
+
+    names = file_parameters(command)
+    for name in sorted(names, key=OUTPUTS.__contains__):  # what is read tells what is a folder
+        value = found[name]
+        if isinstance(value, list):
+            found[name] = [here(name, path) for path in value]
+        elif value is not None:
+            found[name] = here(name, value)
+    return found
+
+
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command that first checks its files.
 
     See :func:`xorloom.sw.base.outputs.check_outputs`.
 
-    A parameter that no table knows counts as an input, so that nothing is written over it.
+    A parameter that no table knows counts as an input, so that nothing is written over it. A URL
+    that is read is brought here first; one that is written is put there when all is done.
     """
 
     @functools.wraps(command)
     def run(**given: Any) -> Any:
+        with ExitStack() as stack:
+            return checked_run(**_here(stack, command, given))
+
+    def checked_run(**given: Any) -> Any:
         files: dict[str, list[Path]] = {"read": [], "write": [], "folder": []}
         model = _model_of(command.__name__, given)
         folder = command.__name__ in _INTO_FOLDERS or model is not None

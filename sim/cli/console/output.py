@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from xorloom.sw.remote.urls import named_as_given
 
 __all__ = [
     "Json",
@@ -50,7 +51,7 @@ def print_json(value: Any) -> None:
 def say(text: str) -> None:
     """Write a line for people to stderr, unless ``--quiet``."""
     if logging.getLogger().level < logging.ERROR:
-        typer.echo(text, err=True)
+        typer.echo(named_as_given(text), err=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -71,6 +72,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     console = Console(width=None if sys.stdout.isatty() else whole, highlight=False)
     room = console.width - 1
     widths[0] = min(widths[0], max(room // 2, room - max(widths[1:])))
+    title = named_as_given(title)
     for part in _parts(widths, room):
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for at in part:

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preparation: what every tensor or row block keeps, and where what is made of it waits."""
 
-from .aside import PutAside
+from .aside import PackedPart, PutAside
+from .biases import bias_of, biases_of
 from .blocks import BLOCK_WEIGHTS, CutModel, block_shapes, block_sizes, cut_model
 from .decoders import decoders_of
-from .maker import global_cuts, naming_errors, part_maker, wanted_count
+from .maker import global_cuts, naming_errors, part_of
 from .part import Part
+from .unit import Unit, units_of
 from .unit_store import UnitStore, unit_key
-from .values import bias_of, biases_of, corrected
+from .values import corrected
 
 __all__ = [
     "BLOCK_WEIGHTS",
     "CutModel",
+    "PackedPart",
     "Part",
     "PutAside",
+    "Unit",
     "UnitStore",
     "bias_of",
     "biases_of",
@@ -24,7 +28,7 @@ __all__ = [
     "decoders_of",
     "global_cuts",
     "naming_errors",
-    "part_maker",
+    "part_of",
     "unit_key",
-    "wanted_count",
+    "units_of",
 ]

@@ -9,84 +9,102 @@ from typing import IO
 import numpy as np
 from xorloom.sw.tensors.quantize import Quantized
 
-from .part import MakePart, Part
+from .part import Part
 
-__all__ = ["PutAside"]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a tensor lies in a file, and what its bytes do not tell."""
-
-    start: int
-    part: Part
-    shape: tuple[int, ...]
-    kept: int
-    codes: np.dtype
-    scales: tuple[int, ...]
-    dtype: np.dtype
-
+__all__ = ["PackedPart", "PutAside"]
 
 _NOTHING = Quantized(np.zeros(0, np.bool_), np.zeros(0, np.uint8), np.zeros((0, 0), np.float16))
 
 
-class PutAside:
-    """Quantized tensors in a file: packed mask, kept codes, scales.
-
-    A search must see a sample of all tensors before the first one is encoded. Until then they lie
-    here, in a fraction of their size, so that none is pruned and quantized twice and memory never
-    holds more than one for each thread.
+@dataclass(frozen=True)
+class PackedPart:
+    """Part in a fraction of its size: packed mask, kept codes, scales.
 
     Parameters
     ----------
-    make : callable
-        Prunes and quantizes a tensor, see :func:`xorloom.sw.model.prepare.maker.part_maker`; for
-        an index that stores a given mask.
+    part : Part
+        All but these.
+    shape : tuple of int
+    mask : uint8 array
+        One bit per weight, row-major.
+    codes : uint8 array
+        One per kept weight.
+    scales : float array
+    """
+
+    part: Part
+    shape: tuple[int, ...]
+    mask: np.ndarray
+    codes: np.ndarray
+    scales: np.ndarray
+
+    @classmethod
+    def of(cls, part: Part) -> "PackedPart":
+        """Pack a part whose index stores a given mask."""
+        found = part.quantized
+        rest = replace(part, quantized=replace(_NOTHING, notes=found.notes))
+        codes = found.codes[found.mask]
+        return cls(rest, found.mask.shape, np.packbits(found.mask), codes, found.scales)
+
+    def whole(self) -> Part:
+        """Return the part; codes of pruned weights are 0."""
+        size = math.prod(self.shape)
+        mask = np.unpackbits(self.mask, count=size).astype(np.bool_).reshape(self.shape)
+        codes = np.zeros(self.shape, self.codes.dtype)
+        codes[mask] = self.codes
+        quantized = replace(self.part.quantized, mask=mask, codes=codes, scales=self.scales)
+        return replace(self.part, quantized=quantized)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a part lies in a file, and what its bytes do not tell."""
+
+    start: int
+    packed: PackedPart
+    arrays: tuple[tuple[tuple[int, ...], np.dtype], ...]
+
+
+class PutAside:
+    """Packed parts in a file, by name.
+
+    A search must see a sample of all tensors before the first one is encoded. Until then they lie
+    here, so that none is pruned and quantized twice and memory never holds more than one for each
+    thread.
+
+    Parameters
+    ----------
     file : file object
         Open to be written and read.
     """
 
-    def __init__(self, make: MakePart, file: IO[bytes]) -> None:
-        self._make, self._file = make, file
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._places: dict[str, _Place] = {}
         self._lock = Lock()  # of the file's position
 
-    def put(self, name: str) -> Part:
-        """Make a tensor, and put it aside."""
-        part = self._make(name)
-        mask, codes, scales = part.quantized.mask, part.quantized.codes, part.quantized.scales
-        packed, kept = np.packbits(mask), codes[mask]
+    def put(self, name: str, packed: PackedPart) -> None:
+        """Put a part aside."""
+        arrays = (packed.mask, packed.codes, packed.scales)
+        nothing = np.zeros(0, np.uint8)
+        rest = replace(packed, mask=nothing, codes=nothing, scales=nothing)
         with self._lock:
-            self._places[name] = _Place(
-                self._file.seek(0, 2),
-                replace(part, quantized=replace(_NOTHING, notes=part.quantized.notes)),
-                mask.shape,
-                kept.size,
-                codes.dtype,
-                scales.shape,
-                scales.dtype,
-            )
-            for array in (packed, kept, scales):
+            start = self._file.seek(0, 2)
+            self._places[name] = _Place(start, rest, tuple((a.shape, a.dtype) for a in arrays))
+            for array in arrays:
                 self._file.write(array.tobytes())
-        return part
 
-    def take(self, name: str, threads: int | None = None) -> Part:
-        """Return a tensor; if it was not put aside, it is made with so many threads."""
+    def take(self, name: str) -> PackedPart | None:
+        """Return a part, ``None`` if it was not put aside."""
         place = self._places.get(name)
-        return self._make(name, threads) if place is None else self._read(place)
-
-    def _read(self, place: _Place) -> Part:
-        size = math.prod(place.shape)
+        if place is None:
+            return None
         with self._lock:
             self._file.seek(place.start)
-            packed = self._array(-(-size // 8), np.dtype(np.uint8))
-            kept = self._array(place.kept, place.codes)
-            scales = self._array(math.prod(place.scales), place.dtype).reshape(place.scales)
-        mask = np.unpackbits(packed, count=size).astype(np.bool_).reshape(place.shape)
-        codes = np.zeros(place.shape, place.codes)
-        codes[mask] = kept
-        quantized = replace(place.part.quantized, mask=mask, codes=codes, scales=scales)
-        return replace(place.part, quantized=quantized)
+            mask, codes, scales = (self._array(shape, dtype) for shape, dtype in place.arrays)
+        return replace(place.packed, mask=mask, codes=codes, scales=scales)
 
-    def _array(self, count: int, dtype: np.dtype) -> np.ndarray:
-        return np.frombuffer(self._file.read(count * dtype.itemsize), dtype)
+    def _array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return np.frombuffer(self._file.read(math.prod(shape) * dtype.itemsize), dtype).reshape(
+            shape
+        )

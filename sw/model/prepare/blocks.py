@@ -17,14 +17,14 @@ from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.tensors import prune
 from xorloom.sw.tensors.checkpoint import ModelTensor
+from xorloom.sw.tensors.checkpoint.model import Place, rows_of
 
-from .values import bias_of
+from .biases import bias_of
 
 __all__ = ["BLOCK_WEIGHTS", "CutModel", "block_places", "block_shapes", "block_sizes", "cut_model"]
 
 BLOCK_WEIGHTS = 1 << 22
 """Most weights of a block by default."""
-_Place = tuple[slice | int, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def block_places(
     plans: Mapping[str, TensorPlan],
     given: UserArrays,
     most: int,
-) -> dict[str, dict[str, _Place]]:
+) -> dict[str, dict[str, Place]]:
     """Return the tensors that are cut, each with the places of its blocks by name.
 
     A tensor is cut if it has more than three times ``most`` weights (0: none is), if its
@@ -119,7 +119,7 @@ def block_places(
     return found
 
 
-def _places(shape: tuple[int, ...], most: int) -> list[_Place]:
+def _places(shape: tuple[int, ...], most: int) -> list[Place]:
     """Return runs of one dimension, the first of which a single index is no larger than a block."""
     axis = 0
     while axis < len(shape) - 1 and math.prod(shape[axis + 1 :]) > most:
@@ -134,14 +134,8 @@ def _places(shape: tuple[int, ...], most: int) -> list[_Place]:
     ]
 
 
-def _text(place: _Place) -> str:
+def _text(place: Place) -> str:
     return ",".join(f"{i.start}:{i.stop}" if isinstance(i, slice) else str(i) for i in place)
-
-
-def _part(array: np.ndarray, place: _Place) -> np.ndarray:
-    """Return a block of an array, of as many dimensions."""
-    found = array[place]
-    return found.reshape((1,) * (len(place) - 1) + found.shape)
 
 
 def cut_model(
@@ -182,7 +176,7 @@ def cut_model(
             new_plans.setdefault(block, plan)
             for arrays in (masks, codes):
                 if name in arrays:
-                    arrays[block] = _part(np.asarray(arrays[name]), place)
+                    arrays[block] = rows_of(np.asarray(arrays[name]), place)
             if name in moments:
                 moments[block] = moments[name]
         masks.pop(name, None)
@@ -194,21 +188,22 @@ def cut_model(
     return CutModel(tensors, new_plans, given, cuts, joined)
 
 
-def _shape(place: _Place, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _shape(place: Place, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a block."""
     run = place[-1]
     assert isinstance(run, slice)
     return (1,) * (len(place) - 1) + (run.stop - run.start,) + shape[len(place) :]
 
 
-def _block(tensor: ModelTensor, name: str, place: _Place) -> ModelTensor:
+def _block(tensor: ModelTensor, name: str, place: Place) -> ModelTensor:
     """Return a block as a tensor."""
     return replace(
         tensor,
         name=name,
         shape=_shape(place, tensor.shape),
         span=None,
-        load=lambda: _part(tensor.load(), place),
+        load=lambda: rows_of(tensor.load(), place),
+        origin=tensor.origin and replace(tensor.origin, place=place),
     )
 
 

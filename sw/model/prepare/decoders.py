@@ -5,71 +5,77 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from xorloom.sw.base.progress import Progress
-from xorloom.sw.base.workers import in_order
-from xorloom.sw.model.plan.given import UserArrays
-from xorloom.sw.model.plan.spec import TensorPlan
+from xorloom.sw.base.workers import Workers, in_order
 from xorloom.sw.spec.config import BlockConfig, ValueConfig, WindowConfig
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.spec.weight_format import Decoder, index_for
-from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.value.search import Plane, cut_sample, search_block, search_window, window_for
 
-from .aside import PutAside
-from .maker import naming_errors, wanted_count
+from .aside import PackedPart, PutAside
+from .maker import naming_errors, part_of, wanted_count
+from .unit import Unit
 
 __all__ = ["decoders_of"]
 
 
 def decoders_of(
-    model: Mapping[str, ModelTensor],
-    plans: Mapping[str, TensorPlan],
-    given: UserArrays,
-    aside: PutAside | None,
-    jobs: int,
-    progress: Progress,
+    units: Mapping[str, Unit], aside: PutAside | None, workers: Workers, progress: Progress
 ) -> dict[str, Decoder]:
-    """Return the decoder of every tensor: one for all whose plans ask for the same codecs."""
-    groups: dict[tuple[ValueConfig, bool, int, IndexConfig | None], list[str]] = {}
-    for name, plan in plans.items():
+    """Return the decoder of every unit: one for all whose plans ask for the same codecs.
+
+    Parameters
+    ----------
+    units : mapping of name to Unit
+    aside : PutAside, optional
+        Where units are put that a search has quantized; needed if a plan waits for one.
+    workers : Workers
+    progress : callable
+        Called with ``search`` and a name for every unit that a search has seen.
+    """
+    groups: dict[tuple[ValueConfig, bool, int, IndexConfig | None], list[Unit]] = {}
+    for unit in units.values():
+        plan = unit.plan
         wanted = (plan.config, plan.searches, plan.quantizer.planes, plan.index)
-        groups.setdefault(wanted, []).append(name)
+        groups.setdefault(wanted, []).append(unit)
     decoders: dict[str, Decoder] = {}
-    for (config, search, planes, index), names in groups.items():
-        total = sum(model[name].size for name in names)
+    for (config, search, planes, index), group in groups.items():
+        total = sum(unit.tensor.size for unit in group)
         value = config
-        if search and not plans[names[0]].waits:
+        if search and not group[0].plan.waits:
             assert isinstance(config, WindowConfig)
-            counts = [partial(wanted_count, model[n], plans[n], given) for n in names]
-            with in_order(counts, jobs) as found:
+            counts = [partial(workers.run, wanted_count, unit) for unit in group]
+            with in_order(counts, workers) as found:
                 value = window_for(sum(found) / max(1, total), config)
         elif search:
             assert aside is not None
-            cut = partial(_cut, model, given, aside, planes, total)
             sample: list[Plane] = []
-            with in_order([partial(cut, name) for name in names], jobs) as cuts:
-                for name, planes_of in zip(names, cuts, strict=True):
-                    sample += planes_of
-                    progress("search", name)
+            cuts = [partial(_cut, unit, aside, planes, total, workers) for unit in group]
+            with in_order(cuts, workers) as planes_of:
+                for unit, own in zip(group, planes_of, strict=True):
+                    sample += own
+                    progress("search", unit.name)
             value = _search(sample, config)
             del sample
         decoder = Decoder(value, index or index_for(value, planes))
-        decoders |= dict.fromkeys(names, decoder)
+        decoders |= {unit.name: decoder for unit in group}
     return decoders
 
 
-def _cut(
-    model: Mapping[str, ModelTensor],
-    given: UserArrays,
-    aside: PutAside,
-    planes: int,
-    total: int,
-    name: str,
-) -> list[Plane]:
-    """Make a tensor and put it aside, but for the user's own; return its part of the sample."""
-    with naming_errors(model[name]):
-        here = name in given.codes or name in given.quantized
-        q = (aside.take if here else aside.put)(name).quantized
-    return cut_sample((q.mask, q.codes, planes), total)
+def _cut(unit: Unit, aside: PutAside, planes: int, total: int, workers: Workers) -> list[Plane]:
+    """Make a part and put it aside, but for the user's own; return its part of the sample."""
+    with naming_errors(unit.tensor):
+        packed, sample = workers.run(_sampled, unit, planes, total)
+    if packed is not None:
+        aside.put(unit.name, packed)
+    return sample
+
+
+def _sampled(unit: Unit, planes: int, total: int) -> tuple[PackedPart | None, list[Plane]]:
+    """Make a part; return it, if it is not the user's own, and what a search sees of it."""
+    part = part_of(unit)
+    q = part.quantized
+    packed = None if unit.is_given else PackedPart.of(part)
+    return packed, cut_sample((q.mask, q.codes, planes), total)
 
 
 def _search(sample: Sequence[Plane], config: ValueConfig) -> ValueConfig:

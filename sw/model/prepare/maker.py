@@ -17,77 +17,63 @@ from xorloom.sw.tensors.codes import unsigned_codes
 from xorloom.sw.tensors.loss import Suggestion, relative_error, worse_than
 from xorloom.sw.tensors.quantize import Quantized, quantize
 
-from .part import MakePart, Part
-from .values import bias_of, valued
+from .part import Part
+from .unit import Unit
+from .values import valued
 
-__all__ = ["global_cuts", "naming_errors", "part_maker", "wanted_count"]
+__all__ = ["global_cuts", "naming_errors", "part_of", "wanted_count"]
 
 _NO_SCALES = np.zeros((0, 0), np.float16)
 
 
-def part_maker(
-    model: Mapping[str, ModelTensor],
-    plans: Mapping[str, TensorPlan],
-    given: UserArrays,
-    cuts: Mapping[str, prune.Cut] | None = None,
-) -> MakePart:
-    """Return the function that prunes and quantizes the tensor of a name, with so many threads.
-
-    ``cuts`` are those of tensors, or blocks, that are pruned together: :func:`global_cuts`.
+def part_of(unit: Unit, threads: int | None = None) -> Part:
+    """Prune and quantize a tensor, with so many threads, by default with all cores.
 
     Raises
     ------
     ConfigError
-        If a weight is not finite (also what is returned raises it).
+        If a weight is not finite, or the tensor does not fit its plan.
     """
-    cuts = global_cuts(model, plans, given) if cuts is None else cuts
-
-    def part(name: str, threads: int | None = None) -> Part:
-        plan = plans[name]
-        own_mask, choice = given.mask(name), given.choice(name)
-        if name in given.codes:
-            assert own_mask is not None
-            codes = unsigned_codes(given.codes[name], plan.quantizer.planes, model[name].label)
-            return Part(Quantized(own_mask, codes, _NO_SCALES), None, None, plan.order, "given")
-        tensor, weights = model[name], _weights(model, name)
-        if name in given.quantized:
-            return _given(tensor, weights, plan, given)
-        if plan.config.chooses_values:
-            mask = _own_mask(tensor, weights)
-            zeros = 0 if mask is None else mask.size - int(np.count_nonzero(mask))
-            has_bias = bias_of(model, plans, name) is not None
-            return valued(
-                tensor, weights, plan, given, zeros=zeros, has_bias=has_bias, threads=threads
-            )
-        if choice is not None:
-            return _with_choice(tensor, weights, choice, plan, "choice")
-        free = plan.sparsity is None and own_mask is None and name not in given.saliency
-        own = _own_mask(tensor, weights) if free else None
-        if plan.chooses and own is not None:
-            why = f"the {plan.index and plan.index.codec} index cannot keep it"
-            return _stored(tensor, weights, own, plan, "own", why)
-        if plan.chooses:
-            return _choose(tensor, weights, given.saliency.get(name), plan, threads)
-        dense = plan.index is not None and plan.index.keeps_all
-        if own_mask is not None:
-            mask, origin = own_mask, "given"
-        elif dense:
-            mask, origin = np.ones(weights.shape, np.bool_), "all"
-        elif own is not None:
-            mask, origin = own, "own"
-        elif name in cuts:
-            mask, origin = cuts[name].mask(weights), "pruned"
-        else:
-            prune_one = prune.prune_rows if plan.scope == "row" else prune.prune_tensor
-            mask, origin = prune_one(weights, plan.pruned), "pruned"
-        made = _quantized(tensor, weights, mask, plan, fixed_mask=dense)
-        return Part(*made, plan.order, origin)
-
-    return part
+    tensor, plan, given = unit.tensor, unit.plan, unit.given
+    name = tensor.name
+    own_mask, choice = given.mask(name), given.choice(name)
+    if name in given.codes:
+        assert own_mask is not None
+        codes = unsigned_codes(given.codes[name], plan.quantizer.planes, tensor.label)
+        return Part(Quantized(own_mask, codes, _NO_SCALES), None, None, plan.order, "given")
+    weights = _weights(tensor)
+    if name in given.quantized:
+        return _given(tensor, weights, plan, given)
+    if plan.config.chooses_values:
+        mask = _own_mask(tensor, weights)
+        zeros = 0 if mask is None else mask.size - int(np.count_nonzero(mask))
+        return valued(unit, weights, zeros=zeros, threads=threads)
+    if choice is not None:
+        return _with_choice(tensor, weights, choice, plan, "choice")
+    free = plan.sparsity is None and own_mask is None and name not in given.saliency
+    own = _own_mask(tensor, weights) if free else None
+    if plan.chooses and own is not None:
+        why = f"the {plan.index and plan.index.codec} index cannot keep it"
+        return _stored(tensor, weights, own, plan, "own", why)
+    if plan.chooses:
+        return _choose(tensor, weights, given.saliency.get(name), plan, threads)
+    dense = plan.index is not None and plan.index.keeps_all
+    if own_mask is not None:
+        mask, origin = own_mask, "given"
+    elif dense:
+        mask, origin = np.ones(weights.shape, np.bool_), "all"
+    elif own is not None:
+        mask, origin = own, "own"
+    elif unit.cut is not None:
+        mask, origin = unit.cut.mask(weights), "pruned"
+    else:
+        prune_one = prune.prune_rows if plan.scope == "row" else prune.prune_tensor
+        mask, origin = prune_one(weights, plan.pruned), "pruned"
+    made = _quantized(tensor, weights, mask, plan, fixed_mask=dense)
+    return Part(*made, plan.order, origin)
 
 
-def _weights(model: Mapping[str, ModelTensor], name: str) -> np.ndarray:
-    tensor = model[name]
+def _weights(tensor: ModelTensor) -> np.ndarray:
     return prune.check_weights(tensor.weights(), tensor.label)
 
 
@@ -107,7 +93,7 @@ def global_cuts(
     groups: dict[float, list[str]] = {}
     for name, plan in plans.items():
         if plan.scope == "global" and given.mask(name) is None:
-            own = plan.sparsity is None and _own_mask(model[name], _weights(model, name))
+            own = plan.sparsity is None and _own_mask(model[name], _weights(model[name]))
             if own is None or own is False:
                 groups.setdefault(plan.pruned, []).append(name)
     cuts: dict[str, prune.Cut] = {}
@@ -115,7 +101,7 @@ def global_cuts(
 
         def magnitudes(names: list[str] = names) -> Iterator[np.ndarray]:
             for name in names:
-                yield np.abs(_weights(model, name))
+                yield np.abs(_weights(model[name]))
 
         cuts |= dict(zip(names, prune.global_cuts(magnitudes, sparsity), strict=True))
     return cuts
@@ -152,15 +138,15 @@ def naming_errors(tensor: ModelTensor) -> Iterator[None]:
         raise type(error)(f"{tensor.label}: {error}") from error
 
 
-def wanted_count(tensor: ModelTensor, plan: TensorPlan, given: UserArrays) -> float:
+def wanted_count(unit: Unit) -> float:
     """Return how many weights of a tensor are to be kept; it is read for that."""
-    choice = given.choice(tensor.name)
+    choice = unit.given.choice(unit.name)
     if choice is not None:
         return float(choice.count)
-    weights = tensor.weights()
-    if plan.sparsity is None and (own := _own_mask(tensor, weights)) is not None:
+    weights = unit.tensor.weights()
+    if unit.plan.sparsity is None and (own := _own_mask(unit.tensor, weights)) is not None:
         return float(np.count_nonzero(own))
-    return _wanted(weights, plan)
+    return _wanted(weights, unit.plan)
 
 
 def _wanted(weights: np.ndarray, plan: TensorPlan) -> float:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Part: a tensor before it is encoded, and the function that makes it."""
+"""Part: a tensor before it is encoded."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from xorloom.sw.index.plane import EncodedIndex
 from xorloom.sw.spec.index_config import IndexConfig
 from xorloom.sw.tensors.loss import Suggestion
 from xorloom.sw.tensors.quantize import Quantized
 
-__all__ = ["MakePart", "Part"]
+__all__ = ["Part"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,3 @@ class Part:
     chosen: EncodedIndex | None = None
     index: IndexConfig | None = None
     values: Any = None
-
-
-class MakePart(Protocol):
-    """Function that makes the part of a name."""
-
-    def __call__(self, name: str, threads: int | None = None, /) -> Part:
-        """Make it with so many threads, by default with all cores."""

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,11 +20,9 @@ import numpy as np
 from xorloom.sw.base.cache import digest
 from xorloom.sw.base.errors import ConfigError, XorloomError
 from xorloom.sw.model.container import StoredTensor, read_container, write_container
-from xorloom.sw.model.plan.given import UserArrays
-from xorloom.sw.model.plan.spec import TensorPlan
 from xorloom.sw.spec.weight_format import Decoder
-from xorloom.sw.tensors.checkpoint import ModelTensor
-from xorloom.sw.tensors.prune import Cut
+
+from .unit import Unit
 
 __all__ = ["UnitStore", "unit_key"]
 
@@ -32,41 +30,24 @@ _KEY = "xorloom.unit"
 _SUFFIX = ".resume"
 
 
-def unit_key(
-    tensor: ModelTensor,
-    plan: TensorPlan,
-    decoder: Decoder,
-    given: UserArrays,
-    cut: Cut | None,
-    biases: Sequence[ModelTensor],
-) -> str | None:
-    """Return a digest of all that a tensor's bytes follow from; ``None`` if not all can be told.
+def unit_key(unit: Unit, decoder: Decoder) -> str | None:
+    """Return a digest of all that a unit's bytes follow from; ``None`` if not all can be told.
 
     That is so where the user brings choices, quantized weights or seeds, which cost little anyway.
-
-    Parameters
-    ----------
-    tensor : ModelTensor
-        Its weights are read.
-    plan : TensorPlan
-    decoder : Decoder
-    given : UserArrays
-    cut : Cut, optional
-        If the tensor is pruned together with others.
-    biases : sequence of ModelTensor
-        Those that change with it.
+    Its weights are read.
     """
-    name = tensor.name
+    name, tensor, given = unit.name, unit.tensor, unit.given
     if name in given.quantized or given.choice(name) is not None:
         return None
     arrays: list[Any] = [tensor.load(), *(d.get(name) for d in (given.masks, given.codes))]
     arrays.append(given.saliency.get(name))
-    arrays += [bias.load() for bias in biases]
+    if unit.bias is not None:
+        arrays.append(unit.bias.load())
     if given.calibration is not None and name in given.calibration:
         moments = given.calibration[name]
         arrays += [moments.second, moments.mean, moments.cross, moments.original_mean]
     crcs = [None if a is None else _crc(np.asarray(a)) for a in arrays]
-    facts = (tensor.dtype, tensor.shape, tensor.pruned, plan, decoder, cut, *crcs)
+    facts = (tensor.dtype, tensor.shape, tensor.pruned, unit.plan, decoder, unit.cut, *crcs)
     return digest(version("xorloom"), name, *map(repr, facts))
 
 

@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that a codec chooses itself: rotated, calibrated, and the biases that make up for them."""
-
-from collections.abc import Mapping
+"""Values that a codec chooses itself: rotated, calibrated, and biases that make up for them."""
 
 import numpy as np
-from xorloom.sw.model.calibration.file import Calibration
-from xorloom.sw.model.plan.given import UserArrays
-from xorloom.sw.model.plan.spec import TensorPlan
-from xorloom.sw.tensors.checkpoint import ModelTensor
 from xorloom.sw.tensors.loss import relative_error
 from xorloom.sw.tensors.quantize import Quantized, dequantize
 from xorloom.sw.tensors.rotation import columns_of
@@ -15,86 +9,39 @@ from xorloom.sw.value.direct.compensate import corrected_bias
 from xorloom.sw.value.plane import choose_value
 
 from .part import Part
+from .unit import Unit
 
-__all__ = ["bias_of", "biases_of", "corrected", "valued"]
-
-
-def bias_of(
-    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], name: str
-) -> str | None:
-    """Return the bias that goes with a matrix ``X.weight``: ``X.bias``, if that passes through.
-
-    One that several names share is left alone.
-    """
-    stem, weight, rest = name.rpartition("weight")
-    bias = f"{stem}bias"
-    if not weight or rest or (stem and not stem.endswith(".")) or bias not in model:
-        return None
-    tensor = model[bias]
-    is_free = bias not in plans and bias not in getattr(model, "ties", {}).values()
-    fits = tensor.is_float and tensor.shape == model[name].shape[:1]
-    return bias if is_free and fits else None
+__all__ = ["corrected", "valued"]
 
 
-def biases_of(
-    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
-) -> dict[str, str]:
-    """Return the matrix of every bias that takes up the mean of its outputs' error."""
-    if given.calibration is None:
-        return {}
-    return {
-        bias: name
-        for name in given.searched(plans)
-        if given.calibration[name].mean is not None
-        if (bias := bias_of(model, plans, name)) is not None
-    }
-
-
-def corrected(
-    model: Mapping[str, ModelTensor],
-    name: str,
-    bias: str,
-    quantized: Quantized,
-    plan: TensorPlan,
-    calibration: Calibration,
-) -> np.ndarray:
-    """Return the bias of a matrix, changed to take up the mean of the outputs' error."""
-    weights = model[name].weights()
+def corrected(unit: Unit, quantized: Quantized) -> np.ndarray:
+    """Return the bias of a unit, changed to take up the mean of the outputs' error."""
+    assert unit.bias is not None
+    assert unit.given.calibration is not None
+    weights = unit.tensor.weights()
     rows = (weights.shape[0], columns_of(weights.shape))
-    values = dequantize(quantized, plan.quantizer)
+    values = dequantize(quantized, unit.plan.quantizer)
     return corrected_bias(
-        model[bias].load(),
+        unit.bias.load(),
         weights.reshape(rows),
         values.reshape(rows),
-        calibration.of(name, rows[1]),
+        unit.given.calibration.of(unit.name, rows[1]),
     )
 
 
-def valued(
-    tensor: ModelTensor,
-    weights: np.ndarray,
-    plan: TensorPlan,
-    given: UserArrays,
-    *,
-    zeros: int,
-    has_bias: bool,
-    threads: int | None = None,
-) -> Part:
+def valued(unit: Unit, weights: np.ndarray, *, zeros: int, threads: int | None = None) -> Part:
     """Let the codec choose all values of a tensor, rotated if the plan says so.
 
     Parameters
     ----------
-    tensor : ModelTensor
-    weights : float array of its shape
-    plan : TensorPlan
-    given : UserArrays
+    unit : Unit
+    weights : float array of its tensor's shape
     zeros : int
         Those that are a mask of the tensor's own, which is lost.
-    has_bias : bool
-        Whether a bias takes up the error of the inputs' mean.
     threads : int, optional
         All available cores by default; the result is the same.
     """
+    tensor, plan, given = unit.tensor, unit.plan, unit.given
     notes = []
     if zeros:
         notes.append(
@@ -111,7 +58,7 @@ def valued(
         plan.order,
         importance=given.saliency.get(tensor.name),
         moments=moments,
-        has_bias=has_bias,
+        has_bias=unit.has_bias,
         rotation=plan.rotation,
         threads=threads,
         name=tensor.label,

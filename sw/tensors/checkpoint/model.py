@@ -14,11 +14,14 @@ __all__ = [
     "WEIGHT_DTYPES",
     "Checkpoint",
     "ModelTensor",
+    "Origin",
+    "Place",
     "Span",
     "from_arrays",
     "is_told",
     "listed",
     "reader",
+    "rows_of",
 ]
 
 WEIGHT_DTYPES = (
@@ -30,6 +33,8 @@ _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max
 
 
 _PIECE_BYTES = 1 << 20
+Place = tuple[slice | int, ...]
+"""Rows of an array: indices of its first dimensions, then a run of the next one."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,25 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a tensor is read again, by another process or on another machine.
+
+    Parameters
+    ----------
+    path : Path
+        What :func:`xorloom.sw.tensors.checkpoint.opening.open_model` opened.
+    name : str
+        Of the tensor, there.
+    place : tuple, optional
+        Its rows, if it is a part of that tensor; see :func:`rows_of`.
+    """
+
+    path: Path
+    name: str
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
 class ModelTensor:
     """Tensor of a checkpoint, read when asked for.
 
@@ -95,6 +119,8 @@ class ModelTensor:
     by_rows : bool
         Whether a part of what ``load`` returns takes no more than that part: it is mapped, or in
         memory anyway.
+    origin : Origin, optional
+        Where it is read again; none of arrays in memory.
     """
 
     name: str
@@ -106,6 +132,7 @@ class ModelTensor:
     source: str = ""
     span: Span | None = None
     by_rows: bool = False
+    origin: Origin | None = None
 
     @property
     def label(self) -> str:
@@ -212,6 +239,12 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     names = [name if name.isprintable() else repr(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def rows_of(array: np.ndarray, place: Place) -> np.ndarray:
+    """Return rows of an array, of as many dimensions."""
+    found = array[place]
+    return found.reshape((1,) * (len(place) - 1) + found.shape)
 
 
 def is_told(error: Exception) -> bool:

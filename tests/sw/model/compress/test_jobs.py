@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.model.calibration.file import Calibration
-from xorloom.sw.model.compress import _shares, compress_model
+from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import CompressSpec
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
@@ -81,15 +81,6 @@ def test_biases_that_change_are_the_same(arrays, tmp_path, rng):
     one, _ = compressed(arrays, tmp_path / "1", OPTIONS["direct"], 1, given=given)
     plain, _ = compressed(arrays, tmp_path / "p", OPTIONS["direct"], 1)
     assert compressed(arrays, tmp_path / "2", OPTIONS["direct"], 3, given=given)[0] == one != plain
-
-
-def test_threads_go_where_the_weights_are():
-    assert _shares([], 4) == []
-    assert _shares([7], 4) == [4]
-    assert _shares([0], 4) == [1]
-    assert _shares([5] * 6, 2) == [1] * 6
-    assert _shares([1, 1, 1, 97], 4) == [1, 1, 1, 4]
-    assert _shares([300, 1, 1], 3) == [3, 1, 1]
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

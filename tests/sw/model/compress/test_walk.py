@@ -12,7 +12,7 @@ from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.plan.given import UserArrays
 from xorloom.sw.model.plan.spec import CompressSpec
-from xorloom.sw.model.prepare import PutAside, maker
+from xorloom.sw.model.prepare import CutModel, PackedPart, PutAside, maker, part_of, units_of
 from xorloom.sw.model.reports.kept import KeptReport, kept_row
 from xorloom.sw.model.verify import verify_tensor
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
@@ -124,13 +124,13 @@ def test_what_was_put_aside_comes_back(shape, own, planes, rng, tmp_path):
     if own == "codes":
         given = replace(given, codes={"w": rng.integers(0, 2, shape, np.uint8)})
     options = spec(quantizer=Quantizer(planes=planes), order="row")
-    part = maker.part_maker(model, {"w": options}, given)("w")
+    part = part_of(units_of(CutModel(model, {"w": options}, given))["w"])
     with (tmp_path / "aside").open("wb+") as file:
-        aside = PutAside(lambda *_: part, file)
-        assert aside.take("w") is part
+        aside = PutAside(file)
+        assert aside.take("w") is None
         for name in "abw":
-            assert aside.put(name) is part
-        found = aside.take("w")
+            aside.put(name, PackedPart.of(part))
+        found = aside.take("w").whole()
     assert (found.order, found.slices_per_stream, found.chosen) == ("row", None, None)
     assert (found.quantized.mask == mask).all()
     assert (found.quantized.codes == part.quantized.codes * mask).all()
