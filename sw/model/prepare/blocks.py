@@ -7,7 +7,7 @@ from which on weights are kept.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -100,9 +100,11 @@ def block_places(
 
     A tensor is cut if it has more than three times ``most`` weights (0: none is), if its
     rows can be read by themselves, and if nothing that the user brings holds it together: choices,
-    seeds and saliencies do, and a bias that takes up the mean error of a calibrated matrix.
+    seeds and saliencies do, and a bias that takes up the mean error of a calibrated matrix. A block
+    is named as the part that it is, with a ``~`` behind where a tensor has that name.
     """
     found = {}
+    taken = {*model, *getattr(model, "ties", {})}
     for name, plan in plans.items():
         tensor = model[name]
         if not most or tensor.size <= 3 * most or not tensor.by_rows:
@@ -115,8 +117,15 @@ def block_places(
         places = _places(tensor.shape, most)
         if plan.scope == "row" and len(places[0]) > 1:
             continue
-        found[name] = {f"{name}[{_text(place)}]": place for place in places}
+        found[name] = {_free(f"{name}[{_text(place)}]", taken): place for place in places}
     return found
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """Return a name that no tensor has."""
+    while name in taken:
+        name += "~"
+    return name
 
 
 def _places(shape: tuple[int, ...], most: int) -> list[Place]:

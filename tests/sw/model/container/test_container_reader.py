@@ -14,11 +14,14 @@ from xorloom.sw.base.errors import CapacityError, ConfigError, FormatError
 from xorloom.sw.model.compress import compress_model
 from xorloom.sw.model.container import read_container
 from xorloom.sw.model.decompress import decompress_model
-from xorloom.sw.model.plan.spec import CompressSpec
+from xorloom.sw.model.plan.given import UserArrays
+from xorloom.sw.model.plan.spec import CompressSpec, TensorPlan
 from xorloom.sw.model.verify import verify_model
 from xorloom.sw.spec.config import WindowConfig
+from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.tensors.checkpoint import open_model
+from xorloom.sw.tensors.checkpoint.model import from_arrays
 from xorloom.sw.tensors.quantize import Quantizer
 from xorloom.sw.value.plane import value_bits
 
@@ -125,6 +128,34 @@ def test_a_reader_of_the_text_reads_what_compress_writes(tmp_path: Path) -> None
     compress_model(open_model(tmp_path / "m.safetensors"), tmp_path / "x", spec)
     data = (tmp_path / "x").read_bytes()
     assert read_model(data) == decompressed(data, tmp_path)
+
+
+@pytest.mark.parametrize("what", ["window", "direct", "codes"])
+def test_a_reader_of_the_text_joins_row_blocks(what: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    shape = (3, 10, 20)
+    arrays = {
+        "b": np.ones(3, np.float32),
+        "w[0,0:4]": np.ones((2, 2), np.float32),  # as a block would be named
+        "w": rng.standard_normal(shape).astype(np.float16),
+        "c": rng.standard_normal((40, 3)).astype(np.float32),
+    }
+    value = WindowConfig(n_out=64, window=64, n_in=16, bus_bits=32)
+    plan, given = TensorPlan(config=value, sparsity=0.7, search=False), UserArrays()
+    if what == "direct":
+        direct = DirectConfig(n_in=8, n_out=12, planes=3, window=6, taps=3, bus_bits=32)
+        plan = TensorPlan(config=direct, rotation=7, quantizer=Quantizer("trellis", 3))
+    if what == "codes":
+        codes = rng.integers(-2, 2, shape).astype(np.int8)
+        given = UserArrays(masks={"w": rng.random(shape) < 0.3}, codes={"w": codes})
+        plan = TensorPlan(config=value, quantizer=Quantizer("uniform", 2), search=False)
+    model = from_arrays(arrays)
+    compress_model(model, tmp_path / "x", {"w": plan}, given=given, block_weights=80)
+    data = (tmp_path / "x").read_bytes()
+    assert len(read_container(tmp_path / "x").blocks("w")) > 3
+    found = read_model(data)
+    assert found == decompressed(data, tmp_path)
+    assert list(found.tensors) == ["b", "w[0,0:4]", "w", *["w.mask"] * (what == "codes"), "c"]
 
 
 def test_the_reader_shares_nothing_with_what_it_judges() -> None:

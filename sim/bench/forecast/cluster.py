@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a cluster costs: the same tensors by one thread and by workers of this machine.
 
-``python -m xorloom.sim.bench.cluster`` compresses Gaussian matrices of 4 Mi weights by one thread,
-one worker and two, in turns, and tells clock and CPU time of each, medians over rounds. Starting a
-cluster is told by itself. ``--index`` and ``--matrices`` change what is compressed.
+``python -m xorloom.sim.bench.forecast.cluster`` compresses Gaussian matrices of 4 Mi weights by one
+thread, one worker and two, in turns, and tells clock and CPU time of each, medians over rounds.
+Starting a cluster is told by itself. ``--index`` and ``--matrices`` change what is compressed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from xorloom.sw.spec.index_config import EntropyConfig, IndexConfig, TrellisConf
 from xorloom.sw.tensors.checkpoint import open_model
 from xorloom.sw.tensors.safetensors_file import header_bytes, write_tensors
 
-from .. import datasets
+from ... import datasets
 
 __all__ = ["INDEXES", "main", "measured"]
 
