@@ -119,7 +119,9 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
         paths = verilog.write(output / "verilog")
     with stage(5, "build the simulation and run all matrices, back to back"):
         row = simulate_image(compressed, list(container.tensors))
-    with stage(6, f"synthesize for {len(QUICK)} targets, {seeds} placement seeds"):
+    with stage(
+        6, f"synthesize for {len(QUICK)} targets, {seeds} placement seed{'s' * (seeds > 1)}"
+    ):
         part = generate_unit("decoder", config)
         core = generate_unit("core", index)
         small = generate_unit("decoder", config, pipeline="small")

@@ -34,7 +34,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for what is made.")] = Path(
         "build/demo"
     ),
-    seeds: Annotated[int, typer.Option(min=1, help="Placement seeds for Fmax.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Placement seeds for Fmax.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Take MiniLM-L6 matrices all the way: encode, verify, generate, simulate, synthesize, draw."""

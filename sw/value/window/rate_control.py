@@ -17,7 +17,7 @@ __all__ = ["FULL", "OK", "STUCK", "encode_stream"]
 
 OK, FULL, STUCK = 0, 1, 2
 """Outcome of :func:`encode_stream`: done, arrays too small, no number of steps is enough."""
-_HOPELESS = -20
+_HOPELESS = np.int64(-20)
 """Free bits that a window lacks by the counts alone: that many equations follow from others, and
 all hold by chance once in a million times. Such a frame is not tried."""
 
@@ -102,7 +102,7 @@ def _with_patches(
 
     Returns (chunks used, patches or -1 if they do not suffice).
     """
-    n = 0
+    n = np.int64(0)
     while True:
         used, at, lane = _encode_frame(care, value, taps, shape, basis, chunk, rate, patches, n)
         if at < 0:
@@ -161,7 +161,8 @@ def encode_stream(
         for w in range(care.shape[1]):
             counts[e] += count_bits(care[e, w])
     left = counts.sum()
-    chunk = 0
+    none = np.int64(0)  # a literal 0 would be another type, and all kernels compiled twice
+    chunk = none
     for f in range(facts.shape[0]):
         first, last = f * frame, min(n_slices, (f + 1) * frame)
         count = counts[first:last].sum()
@@ -183,7 +184,15 @@ def encode_stream(
             part = counts[first:last]
             if rate == rate_max or run_frame(part, shape, chunk, live, rate, _HOPELESS)[2]:
                 used, at, _ = _encode_frame(
-                    care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
+                    care[first:last],
+                    value[first:last],
+                    taps,
+                    shape,
+                    basis,
+                    chunk,
+                    rate,
+                    patches,
+                    none,
                 )
                 facts[f, 2] += 1
                 if at < 0:
@@ -231,7 +240,15 @@ def encode_stream(
                 rate = plain
                 n_patches = 0
                 used, at, _ = _encode_frame(
-                    care[first:last], value[first:last], taps, shape, basis, chunk, rate, patches, 0
+                    care[first:last],
+                    value[first:last],
+                    taps,
+                    shape,
+                    basis,
+                    chunk,
+                    rate,
+                    patches,
+                    none,
                 )
         if at >= 0:
             return STUCK, f
