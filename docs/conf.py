@@ -66,6 +66,7 @@ autodoc_mock_imports = ["torch"]  # not in the set-up of the manual: it is large
 nitpick_ignore_regex = [
     (r"py:(class|obj)", rf"({OTHERS})(\..*)?"),
     (r"py:class", r"(dict|list|tuple)\[.*"),  # a long annotation, cut at its comma
+    (r"py:class", r"Client|JobQueueCluster"),  # of Dask, known to type checkers only
     (r"py:class", r".* .*"),  # help of an option in an annotation, cut alike
 ]
 

@@ -59,7 +59,7 @@ class PackedTensor:
         return unpack_planes(self.planes.view("<u8"), math.prod(self.shape)).reshape(self.shape)
 
     def int8(self) -> np.ndarray:
-        """Return signed values, (terms, *shape) int8, 0 where pruned.
+        """Return signed values, int8 of shape ``(terms, *shape)``, 0 where pruned.
 
         A weight is ``sum(values[t] * scales[row, t])``, its ``row`` being that of
         :meth:`xorloom.sw.tensors.quantize.Quantizer.rows_of`, before a rotation is undone. One

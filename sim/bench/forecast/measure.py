@@ -58,7 +58,7 @@ class Cost:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process had, of late if :func:`_forget_peak` could."""
+    """Return the most memory that this process had, of late if ``_forget_peak`` could."""
     text = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmHWM:\s*(\d+) kB", text)
     return 1024 * int(found[1]) if found else 0
