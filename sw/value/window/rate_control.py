@@ -102,7 +102,7 @@ def _with_patches(
 
     Returns (chunks used, patches or -1 if they do not suffice).
     """
-    n = np.int64(0)
+    n = int(np.int64(0))
     while True:
         used, at, lane = _encode_frame(care, value, taps, shape, basis, chunk, rate, patches, n)
         if at < 0:
@@ -161,7 +161,7 @@ def encode_stream(
         for w in range(care.shape[1]):
             counts[e] += count_bits(care[e, w])
     left = counts.sum()
-    none = np.int64(0)  # a literal 0 would be another type, and all kernels compiled twice
+    none = int(np.int64(0))  # a literal 0 would be another type, and all kernels compiled twice
     chunk = none
     for f in range(facts.shape[0]):
         first, last = f * frame, min(n_slices, (f + 1) * frame)
