@@ -19,6 +19,7 @@ from typing import Any
 import numba
 from numba.core import caching
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 from xorloom.sw.base.host import write_whole
@@ -167,19 +168,40 @@ def _home() -> str:
     return str(AppDirs("numba", appauthor=False).user_cache_dir)
 
 
-def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+class _Inner(CPUDispatcher):
+    """A kernel that only kernels call: its machine code has no way in from Python."""
+
+    def add_overload(self, result: Any) -> None:
+        """Keep machine code for other kernels; what Python finds would be called, and crash."""
+        self.overloads[tuple(result.signature.args)] = result
+
+    def _compile_for_args(self, *_arguments: object, **_named: object) -> None:
+        raise TypeError(f"{self.py_func.__qualname__} has no entry from Python: only kernels call")
+
+
+def njit(
+    *, cache: bool = False, entry: bool = True, **options: Any
+) -> Callable[[Callable[..., Any]], Any]:
     """Compile as ``numba.njit`` does; without the cache on disk where there is no place for it.
 
     Parameters
     ----------
     cache : bool
         Keep machine code beside the source, else in the user's cache folder.
+    entry : bool
+        Whether Python calls it. Converting arguments from Python is half of a small kernel's
+        machine code, and of the time to compile it; without it a call from Python is a
+        ``TypeError``.
     **options
         Of ``numba.njit``.
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
-        kernel = numba.njit(**options)(function)
+        kernel = numba.njit(no_cfunc_wrapper=True, no_cpython_wrapper=not entry, **options)(
+            function
+        )
+        if not entry:
+            kernel.__class__ = _Inner
         if cache:
             try:
                 kernel._cache = _Cache(function)

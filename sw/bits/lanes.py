@@ -26,7 +26,7 @@ def _low(count: int) -> np.uint64:
     return ~np.uint64(0) >> np.uint64(_BLOCK - count)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _put(out: np.ndarray, start: int, rows: np.ndarray, at: int, skip: int, count: int) -> None:
     """OR ``count`` bits, those from bit ``skip`` on, of a wide word into a plane."""
     if count == GROUP:
@@ -38,7 +38,7 @@ def _put(out: np.ndarray, start: int, rows: np.ndarray, at: int, skip: int, coun
         put_bits(out, np.uint64(start + k), word)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _put_runs(
     outputs: np.ndarray, where: Any, planes: int, first: int, count: int, out: np.ndarray
 ) -> None:
@@ -60,7 +60,7 @@ def _put_runs(
                 _put(plane, start, outputs, lane * planes + b, head, n - head)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _put_rows(
     outputs: np.ndarray,
     per_slice: int,
@@ -87,7 +87,7 @@ def _put_rows(
                     put_bits(plane, start, turned[k])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def put_lanes(
     outputs: np.ndarray,
     where: Any,

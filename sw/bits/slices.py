@@ -52,7 +52,7 @@ def _low(count: int) -> np.uint64:
     return ~np.uint64(0) >> np.uint64(_BLOCK - count)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _cut_runs(bits: np.ndarray, where: Any, first: int, count: int, lanes: np.ndarray) -> None:
     """Set ``lanes[l]`` to the bits of lane l, a run, in ``count`` slices from ``first`` on."""
     starts, lengths, turns = where.start, where.length, where.turn
@@ -72,7 +72,7 @@ def _cut_runs(bits: np.ndarray, where: Any, first: int, count: int, lanes: np.nd
         lanes[lane] = word & _low(n)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _cut_rows(
     bits: np.ndarray, per_slice: int, first: int, count: int, turned: np.ndarray, lanes: np.ndarray
 ) -> None:
@@ -83,7 +83,8 @@ def _cut_rows(
         for k in range(count):
             turned[k] = get_bits(bits, np.uint64((first + k) * per_slice + group)) & _low(n)
         transpose(turned, np.uint64(0))
-        lanes[group : group + n] = turned[:n]
+        for k in range(n):  # Numba takes seconds to compile an assignment of slices
+            lanes[group + k] = turned[k]
 
 
 @njit(nogil=True, cache=True)

@@ -15,7 +15,7 @@ _GRID = 11
 _TINY = np.float32(1e-9)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _factorize(v: np.ndarray, w: np.ndarray, h: np.ndarray, gram: np.ndarray) -> None:
     """Non-negative factorization v = w.T @ h by hierarchical alternating least squares.
 
@@ -71,7 +71,7 @@ def _factorize(v: np.ndarray, w: np.ndarray, h: np.ndarray, gram: np.ndarray) ->
             h[r, j] /= ratio
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _descending(values: np.ndarray) -> np.ndarray:
     """Sort as ``np.argsort(-values)`` does, which takes Numba many seconds to compile."""
     order = np.arange(values.size)

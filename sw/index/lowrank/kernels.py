@@ -53,7 +53,7 @@ def random(state: np.ndarray, below: int) -> np.int64:
     return np.int64((z >> np.uint64(32)) * np.uint64(below) >> np.uint64(32))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def random_state(seed: int, tile: int) -> np.ndarray:
     """Return the state of a tile's own random numbers."""
     state = np.empty(1, np.uint64)
@@ -80,7 +80,7 @@ def boolean_product(
                 mask[e, j] = (lane[t, j] & beat[e, j // lanes]) != 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def load_tile(
     x: np.ndarray, tiles: Tiles, tile: int, price: float, by_slice: np.ndarray, by_lane: np.ndarray
 ) -> tuple[int, int, int, int]:
@@ -102,7 +102,7 @@ def load_tile(
     return e0, n_slices, l0, n_lanes
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _best_sets(
     gain: np.ndarray,
     known: np.ndarray,
@@ -174,7 +174,7 @@ def _best_sets(
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _ascend(
     by_slice: np.ndarray,
     by_lane: np.ndarray,
@@ -265,7 +265,7 @@ def local_search(
         counts[tile] = count
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _note(
     delta: int, gain: float, place: int, span: int, gains: np.ndarray, places: np.ndarray
 ) -> None:

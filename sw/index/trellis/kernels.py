@@ -131,7 +131,7 @@ def set_patterns(
                 to[i] |= ((row[i] >> shift) & one) << up
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _step_tables(gains: np.ndarray, tables: np.ndarray, sums: np.ndarray) -> None:
     """Worth of every four mask bits, as int16 ``sums`` (groups, 16) and as bytes for shuffles."""
     for group in range(sums.shape[0]):
@@ -146,7 +146,7 @@ def _step_tables(gains: np.ndarray, tables: np.ndarray, sums: np.ndarray) -> Non
             tables[group >> 1, (group & 1) * 32 + 16 + k] = np.uint8(sums[group, k] >> 8 & 255)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _worth(
     patterns: np.ndarray, tables: np.ndarray, sums: np.ndarray, lanes: int, worth: np.ndarray
 ) -> None:
@@ -189,7 +189,7 @@ def _advance(
                 chosen[byte] &= ~bit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _start(
     cur: np.ndarray, new: np.ndarray, worth: np.ndarray, chosen: np.ndarray, oldest: int
 ) -> None:
@@ -202,7 +202,7 @@ def _start(
     chosen[:] = np.uint8(-oldest & 255)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _trace(
     chosen: np.ndarray, state: int, newest: int, oldest: int, emit_to: int, seeds: np.ndarray
 ) -> int:

@@ -72,7 +72,7 @@ def group_costs(
     return size << (planes * absent)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def fill_tables(
     x: np.ndarray,
     importance: np.ndarray,

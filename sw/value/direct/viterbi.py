@@ -137,7 +137,7 @@ def _set_bits(seeds: np.ndarray, end: int, value: int, count: int, since: int, l
             seeds[at >> 6] |= np.uint64(value >> i & 1) << np.uint64(at & 63)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _trace(
     work: Work,
     value: int,
@@ -172,7 +172,7 @@ def _trace(
     return value, end
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _first_of(metric: np.ndarray, at: int, least: int) -> int:
     """Return the first window of the least metric."""
     best = 0
@@ -181,7 +181,7 @@ def _first_of(metric: np.ndarray, at: int, least: int) -> int:
     return best
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _fan_out(
     few: np.ndarray,
     head: int,
@@ -199,7 +199,7 @@ def _fan_out(
         few[0, j] = few[1, j >> shift] + costs[codes[codes_at + ((base | j) & mask)]]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _meet(few: np.ndarray, head: int, base: int, metric: np.ndarray) -> None:
     """Go on from those paths to metrics of all windows; other windows cost most."""
     most = most_of(metric)

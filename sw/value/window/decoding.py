@@ -19,7 +19,7 @@ _ONE = np.uint64(1)
 _BLOCK = 64
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _evaluate(
     rows: np.ndarray, parities: np.ndarray, taps: np.ndarray, outputs: np.ndarray
 ) -> None:
@@ -37,7 +37,7 @@ def _evaluate(
         xor_rows(rows, flat, j * count, count, outputs, j)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _take(
     seeds: np.ndarray,
     ends: np.ndarray,

@@ -55,7 +55,7 @@ class Basis(NamedTuple):
     span: tuple[int, ...]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _tabulate(basis: Basis, word: np.uint64) -> np.uint64:
     """Tabulate the sums of a word's tails by fours; return where the table begins."""
     tables, tails, span = basis.tables, basis.tails, basis.span
@@ -80,7 +80,7 @@ def _tabulate(basis: Basis, word: np.uint64) -> np.uint64:
     return table
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _finish(basis: Basis, word: np.uint64) -> None:
     """Reduce all tails of a word that gets no more pivots."""
     tables, tails, combos, span = basis.tables, basis.tails, basis.combos, basis.span
@@ -125,7 +125,7 @@ def _insert(
     has[word] |= pivot
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def save(basis: Basis, first: int) -> None:
     """Remember the rows from unknown ``first`` on, one window of them; see :func:`undo`."""
     n = np.uint64(len(basis.span))
@@ -138,15 +138,16 @@ def save(basis: Basis, first: int) -> None:
         basis.kept[at + np.uint64(2)] = basis.done[word]
         if has and not basis.done[word]:
             at += np.uint64(3)
-            a = word * _WORD
-            basis.kept[at : at + _WORD] = basis.heads[a : a + _WORD]
-            at += _WORD
-            basis.kept[at : at + _WORD] = basis.combos[a : a + _WORD]
-            at += _WORD
-            basis.kept[at : at + _WORD * n] = basis.tails[a * n : (a + _WORD) * n]
+            rows = at + _WORD + _WORD
+            for a in range(word * _WORD, (word + _ONE) * _WORD):
+                basis.kept[at] = basis.heads[a]
+                basis.kept[at + _WORD] = basis.combos[a]
+                copy_row(basis.kept, rows, basis.tails, a * n, basis.span)
+                at += _ONE
+                rows += n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def undo(basis: Basis, first: int, end: int) -> None:
     """Put back what :func:`save` saw from unknown ``first`` on; forget all rows to ``end``."""
     n = np.uint64(len(basis.span))
@@ -161,18 +162,19 @@ def undo(basis: Basis, first: int, end: int) -> None:
             _tabulate(basis, word)
         elif has:
             at += np.uint64(3)
-            a = word * _WORD
-            basis.heads[a : a + _WORD] = basis.kept[at : at + _WORD]
-            at += _WORD
-            basis.combos[a : a + _WORD] = basis.kept[at : at + _WORD]
-            at += _WORD
-            basis.tails[a * n : (a + _WORD) * n] = basis.kept[at : at + _WORD * n]
+            rows = at + _WORD + _WORD
+            for a in range(word * _WORD, (word + _ONE) * _WORD):
+                basis.heads[a] = basis.kept[at]
+                basis.combos[a] = basis.kept[at + _WORD]
+                copy_row(basis.tails, a * n, basis.kept, rows, basis.span)
+                at += _ONE
+                rows += n
     after = (first >> 6) + len(basis.span) + 1
     for later in range(after, (end >> 6) + 1):
         basis.has[later] = basis.right[later] = basis.done[later] = _NONE
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def fix_unknowns(basis: Basis, first: int, bits: int, value: int) -> None:
     """Give unknowns that no equation has met a value."""
     for i in range(len(basis.span)):
@@ -186,7 +188,7 @@ def fix_unknowns(basis: Basis, first: int, bits: int, value: int) -> None:
         )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _read(
     care: np.ndarray, value: np.ndarray, taps: np.ndarray, base_word: np.uint64, flip: int,
     basis: Basis,
@@ -217,7 +219,7 @@ def _read(
     return int(k)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def add_slice(
     care: np.ndarray, value: np.ndarray, taps: np.ndarray, start: np.uint64, flip: int,
     basis: Basis,
@@ -291,7 +293,7 @@ def add_slice(
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def live_unknowns(basis: Basis, start: int, window: int) -> int:
     """Unknowns of the window that have no row yet."""
     rows = 0

@@ -22,19 +22,19 @@ _HOPELESS = np.int64(-20)
 all hold by chance once in a million times. Such a frame is not tried."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _oldest(shape: Geometry, chunk: int) -> int:
     """Oldest unknown that equations hold after ``chunk`` chunks."""
     return max(0, chunk * shape.n_in - shape.window)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _undo(basis: Basis, shape: Geometry, chunk: int, used: int) -> None:
     """Take a frame back that began at ``chunk`` and came to ``used`` chunks."""
     undo(basis, _oldest(shape, chunk), (used + 1) * shape.n_in)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def _encode_frame(
     care: np.ndarray,
     value: np.ndarray,
@@ -86,8 +86,8 @@ def _encode_frame(
     return chunk, -1, -1
 
 
-@njit(nogil=True, cache=True)
-def _with_patches(
+@njit(nogil=True, cache=True, entry=False)
+def _try_frame(
     care: np.ndarray,
     value: np.ndarray,
     taps: np.ndarray,
@@ -100,7 +100,7 @@ def _with_patches(
 ) -> tuple[int, int]:
     """Encode a frame with at most ``most`` patches, one per slice; every conflict adds one.
 
-    Returns (chunks used, patches or -1 if they do not suffice).
+    Returns (chunks used, patches); patches is -1 if they do not suffice, and the frame is undone.
     """
     n = int(np.int64(0))
     while True:
@@ -114,7 +114,7 @@ def _with_patches(
         if n == most or (place < n and patches[place, 0] == at):
             return used, -1
         for m in range(n, place, -1):
-            patches[m] = patches[m - 1]
+            patches[m, 0], patches[m, 1] = patches[m - 1, 0], patches[m - 1, 1]
         patches[place, 0] = at
         patches[place, 1] = lane
         n += 1
@@ -180,10 +180,10 @@ def encode_stream(
         tries = facts[f, 2] = 0
         save(basis, _oldest(shape, chunk))
         while True:
-            at = 0
+            used, n_patches = chunk, -1
             part = counts[first:last]
             if rate == rate_max or run_frame(part, shape, chunk, live, rate, _HOPELESS)[2]:
-                used, at, _ = _encode_frame(
+                used, n_patches = _try_frame(
                     care[first:last],
                     value[first:last],
                     taps,
@@ -195,16 +195,12 @@ def encode_stream(
                     none,
                 )
                 facts[f, 2] += 1
-                if at < 0:
-                    break
-                _undo(basis, shape, chunk, used)
             tries += 1
-            if rate == rate_max:
+            if n_patches >= 0 or rate == rate_max:
                 break
             rate = next_rate(shape, slices, rate, tries)
-        n_patches = 0
-        if shape.patch_bits and (at >= 0 or rate > lowest):
-            fits = at < 0
+        if shape.patch_bits and (n_patches < 0 or rate > lowest):
+            fits = n_patches >= 0
             spent = (used - chunk) * n_in
             if fits:
                 spent -= min(target, live_unknowns(basis, used * n_in - shape.window, shape.window))
@@ -212,8 +208,10 @@ def encode_stream(
             plain = rate
             rate = lowest
             while True:
-                most = min(slices, (plain - rate) * unit * n_in // shape.patch_bits)
-                used, n_patches = _with_patches(
+                most = slices
+                if fits:
+                    most = min(slices, (plain - rate) * unit * n_in // shape.patch_bits)
+                used, n_patches = _try_frame(
                     care[first:last],
                     value[first:last],
                     taps,
@@ -222,14 +220,13 @@ def encode_stream(
                     chunk,
                     rate,
                     patches,
-                    most if fits else slices,
+                    most,
                 )
                 tries += 1
                 facts[f, 2] += 1
                 if n_patches >= 0 or fits or rate == rate_max:
                     break
                 rate = next_rate(shape, slices, rate, tries)
-            at = 0 if n_patches < 0 else -1
             if fits and n_patches >= 0:
                 cost = (used - chunk) * n_in
                 cost -= min(target, live_unknowns(basis, used * n_in - shape.window, shape.window))
@@ -238,8 +235,7 @@ def encode_stream(
                     n_patches = -1
             if fits and n_patches < 0:
                 rate = plain
-                n_patches = 0
-                used, at, _ = _encode_frame(
+                used, n_patches = _try_frame(
                     care[first:last],
                     value[first:last],
                     taps,
@@ -250,7 +246,7 @@ def encode_stream(
                     patches,
                     none,
                 )
-        if at >= 0:
+        if n_patches < 0:
             return STUCK, f
         facts[f, 0], facts[f, 1] = rate, n_patches
         chunk = used

@@ -20,7 +20,7 @@ _SPARE = 16
 then comes out right on average, see docs/decisions/window-codec.md."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def first_rate(
     shape: Geometry, slices: int, count: int, live: int, left: int, later: int,
     target: int, end_target: int,
@@ -45,14 +45,14 @@ def first_rate(
     return min((1 << shape.rate_bits) - 1, -(-(steps - shape.frame) // (1 << shape.rate_shift)))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def next_rate(shape: Geometry, slices: int, rate: int, tries: int) -> int:
     """Return the rate word to try after ``tries`` that failed, the last one with ``rate``."""
     grow = max(1, shape.frame // slices // (1 << shape.rate_shift))
     return min((1 << shape.rate_bits) - 1, rate + grow * (1 + tries * tries // 16))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, entry=False)
 def run_frame(
     counts: np.ndarray, shape: Geometry, chunk: int, live: int, rate: int, spare: int
 ) -> tuple[int, int, bool]:

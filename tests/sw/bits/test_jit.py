@@ -40,6 +40,20 @@ def test_njit_does_without_the_cache_where_there_is_no_place(monkeypatch, caplog
     assert record.message.endswith("kernels are compiled again in every run")
 
 
+def test_a_kernel_without_entry_is_for_kernels_only():
+    inner = njit(entry=False)(thrice)
+
+    @njit()
+    def outer(x):
+        return inner(x) + 1
+
+    for _ in range(2):  # before it is compiled for anybody, and after
+        with pytest.raises(TypeError, match="thrice has no entry from Python: only kernels call"):
+            inner(2)
+        assert outer(2) == 7
+    assert len(inner.signatures) == 1
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package whose kernel calls another module's; ``load()`` imports it anew."""
@@ -48,7 +62,8 @@ def package(tmp_path, monkeypatch):
     (folder / "__init__.py").touch()
     (folder / "constants.py").write_text("OFFSET = 1\n")
     (folder / "inner.py").write_text(
-        "from xorloom.sw.bits.jit import njit\n@njit(cache=True)\ndef scale(x):\n    return 2 * x\n"
+        "from xorloom.sw.bits.jit import njit\n"
+        "@njit(cache=True, entry=False)\ndef scale(x):\n    return 2 * x\n"
     )
     (folder / "outer.py").write_text(
         "from xorloom.sw.bits.jit import njit\nfrom .constants import OFFSET\n"

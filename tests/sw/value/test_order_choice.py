@@ -116,6 +116,7 @@ def test_model_kernels_equal_their_python_functions(rng):
     plain = {
         "first_rate": rates.first_rate.py_func,
         "next_rate": rates.next_rate.py_func,
+        "run_frame": rates.run_frame.py_func,
     }
     for config in (small(), WindowConfig(n_in=16), small(n_in=32, frame=1024)):
         shape = geometry(config)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xorloom.sw.bits.jit import njit
 from xorloom.sw.tensors.orders import lanes
 from xorloom.sw.value.window import codec as window_codec
 from xorloom.sw.value.window import elimination, rate_control
@@ -155,6 +156,17 @@ def test_encode_adds_steps_only_if_galois_finds_no_solution(seed, seen):
     assert raised
 
 
+@njit()
+def call_encode_frame(basis, shape, chunk, rate, care, value, taps, patches, count):
+    elimination.save(basis, rate_control._oldest(shape, chunk))
+    return rate_control._encode_frame(care, value, taps, shape, basis, chunk, rate, patches, count)
+
+
+@njit()
+def call_undo(basis, shape, chunk, used):
+    rate_control._undo(basis, shape, chunk, used)
+
+
 class Frame:
     """One stream's kernel arguments, to call the frame kernel with rates of our own."""
 
@@ -171,16 +183,15 @@ class Frame:
 
     def encode(self, frame, chunk, rate, flips=()):
         """Return (chunks, slice of the frame, output)."""
-        elimination.save(self.basis, rate_control._oldest(self.shape, chunk))
         part = slice(frame * self.config.frame, (frame + 1) * self.config.frame)
         patches = np.array([*flips, (0, 0)], np.int64)
-        return rate_control._encode_frame(
-            self.care[part], self.value[part], self.taps, self.shape, self.basis, chunk, rate,
+        return call_encode_frame(
+            self.basis, self.shape, chunk, rate, self.care[part], self.value[part], self.taps,
             patches, len(flips)
         )  # fmt: skip
 
     def undo(self, chunk, used):
-        rate_control._undo(self.basis, self.shape, chunk, used)
+        call_undo(self.basis, self.shape, chunk, used)
 
     def state(self):
         """All that later equations see of the rows, the open words' included."""
