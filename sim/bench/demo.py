@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xorloom.hw.flow.synth import SynthReport, synthesize_all
-from xorloom.hw.flow.targets import QUICK, WITHOUT_LUT_RAM
+from xorloom.hw.flow.targets import QUICK
 from xorloom.hw.units import generate_unit
 from xorloom.sim.datasets import DEMO_DENSITY, DEMO_INDEX_BITS, DEMO_TENSORS, minilm
 from xorloom.sim.simulate.ip import simulate_image
@@ -122,10 +122,10 @@ def run_demo(output: Path, *, seeds: int, stage: Stage) -> DemoResult:
     with stage(
         6, f"synthesize for {len(QUICK)} targets, {seeds} placement seed{'s' * (seeds > 1)}"
     ):
-        part = generate_unit("decoder", config)
+        # One design for all targets: not all have LUT RAM, and queues in it take minutes to route.
+        part = generate_unit("decoder", config, pipeline="small")
         core = generate_unit("core", index)
-        small = generate_unit("decoder", config, pipeline="small")
-        designs = [((small if t in WITHOUT_LUT_RAM else part).text, part.name, t) for t in QUICK]
+        designs = [(part.text, part.name, target) for target in QUICK]
         reports = synthesize_all([designs[0], (core.text, core.name, "ecp5")], seeds=seeds)
         # Cells only: placing an iCE40 takes longer than all the rest.
         reports[1:1] = synthesize_all(designs[1:], seeds=0)

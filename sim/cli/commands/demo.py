@@ -82,4 +82,5 @@ def _print(result: "DemoResult") -> None:
     print_table("what the masks keep, beside the bound and N:M", KEPT_COLUMNS, kept)
     simulation = indexed_rows(result.simulation)
     print_table("generated Verilog, simulated on an ideal memory", ("what", "value"), simulation)
-    print_table("synthesis of its parts", SYNTH_COLUMNS, synth_rows(result.synthesis))
+    title = "synthesis of its parts, the decoder with --pipeline small"
+    print_table(title, SYNTH_COLUMNS, synth_rows(result.synthesis))
