@@ -4,6 +4,7 @@
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,43 @@ from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.value.block.codec import BlockSlices
 from xorloom.sw.value.block.stream import pack_block
 
-__all__ = ["StreamRun", "drive", "random_slices", "random_stream", "simulate"]
+__all__ = ["StreamRun", "drive", "random_slices", "random_stream", "simulate", "unit"]
 
 
-def simulate(dut: wiring.Component, testbench: Callable[[Any, Signal], Awaitable[None]]) -> None:
-    """Run ``testbench(ctx, reset)`` on a unit in a clock domain whose reset is a real signal."""
+Testbench = Callable[[Any, Signal], Awaitable[None]]
+
+
+@lru_cache(maxsize=4)
+def unit(make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return ``make(*arguments, **options)``, the same unit for the same arguments.
+
+    Making the simulator of a unit takes as long as a test of it: :func:`simulate` has one for each.
+    """
+    return make(*arguments, **options)
+
+
+@lru_cache(maxsize=4)
+def _simulator(dut: wiring.Component) -> tuple[Simulator, list[Testbench]]:
+    """Return the simulator of a unit, and a list for the testbench that it is to run."""
     m = Module()
     m.domains.sync = domain = ClockDomain("sync")
     m.submodules.dut = dut
     simulator = Simulator(m)
     simulator.add_clock(1e-6)
+    at_work: list[Testbench] = []
 
     async def run(ctx: Any) -> None:
-        await testbench(ctx, domain.rst)
+        await at_work[-1](ctx, domain.rst)
 
     simulator.add_testbench(run)
+    return simulator, at_work
+
+
+def simulate(dut: wiring.Component, testbench: Testbench) -> None:
+    """Run ``testbench(ctx, reset)`` on a unit in a clock domain whose reset is a real signal."""
+    simulator, at_work = _simulator(dut)
+    at_work[:] = [testbench]
+    simulator.reset()
     simulator.run()
 
 

@@ -12,7 +12,7 @@ from xorloom.sw.spec.config import BlockConfig
 from xorloom.sw.spec.taps import columns
 from xorloom.sw.value.block import stream
 
-from tests.helpers.rtl import drive, random_slices, random_stream
+from tests.helpers.rtl import drive, random_slices, random_stream, unit
 
 RTL = [  # in Amaranth's simulator, where a configuration costs a second instead of a build
     BlockConfig(n_in=1, n_out=1, lanes=1, bus_bits=32, block_groups=2),
@@ -46,7 +46,7 @@ def test_decoder_rtl_equals_golden_model_on_odd_parameters(
     cols = columns(config.rows, config.n_in)
     expected = [block_decoder(config, cols, bus_words(data, config.bus_bits)) for data in streams]
     groups = sum(map(len, expected))
-    result = drive(BlockDecoder(config), words, groups, source=source, sink=sink, seed=2)
+    result = drive(unit(BlockDecoder, config), words, groups, source=source, sink=sink, seed=2)
     finals, lives = [], []
     for item, want in zip(result.items, [g for frame in expected for g in frame], strict=True):
         got = sum(item.slices[j] << (j * config.n_out) for j in range(config.lanes))

@@ -13,7 +13,7 @@ from xorloom.hw.block.patch_unit import PatchDecoder, PatchUnit
 from xorloom.hw.lib.payloads import patch_layout
 from xorloom.sw.golden.network import patch_unit
 
-from tests.helpers.rtl import drive, simulate
+from tests.helpers.rtl import drive, simulate, unit
 
 USER = data.StructLayout({"tag": 8})
 
@@ -77,7 +77,7 @@ def check(
         for number, (bits, positions) in enumerate(slices)
         for beat in beats_of(bits, positions, per_cycle, number & 127, rng)
     ]
-    run = drive(PatchPair(n_out, per_cycle), beats, len(slices), **stalls)
+    run = drive(unit(PatchPair, n_out, per_cycle), beats, len(slices), **stalls)
     for number, ((bits, positions), item) in enumerate(zip(slices, run.items, strict=True)):
         expected = patch_unit(bits, positions)
         assert item.bits == expected, (

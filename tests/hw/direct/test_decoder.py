@@ -12,7 +12,7 @@ from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.layout import HEADER_BYTES, padded
 
 from tests.helpers.direct import direct_stream
-from tests.helpers.rtl import StreamRun, drive, simulate
+from tests.helpers.rtl import StreamRun, drive, simulate, unit
 
 
 def small(n_in: int, lanes: int, planes: int, bus: int, **more: int) -> DirectConfig:
@@ -59,7 +59,7 @@ def check(config: DirectConfig, streams: list[bytes], *, levels: bool, **stalls:
     """Run streams back to back; compare every bit that counts."""
     expected = [item for data in streams for item in slices(config, data, levels=levels)]
     words = [word for data in streams for word in bus_words(data, config.bus_bits)]
-    run = drive(DirectDecoder(config, levels=levels), words, len(expected), **stalls)
+    run = drive(unit(DirectDecoder, config, levels=levels), words, len(expected), **stalls)
     for number, (item, (bits, valid, last)) in enumerate(zip(run.items, expected, strict=True)):
         live = (1 << (valid // config.planes * 8 if levels else valid)) - 1
         where = f"slice {number}"

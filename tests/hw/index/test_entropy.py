@@ -13,7 +13,7 @@ from xorloom.sw.index.entropy.stream import encode, pack
 from xorloom.sw.spec.index_config import EntropyConfig
 from xorloom.sw.spec.layout import CRC_BYTES, HEADER_BYTES, padded
 
-from tests.helpers.rtl import simulate
+from tests.helpers.rtl import simulate, unit
 
 SMALL = EntropyConfig(n_out=32, lanes=2, states=16, bus_bits=32)
 
@@ -76,7 +76,7 @@ def decode(config, streams, *, source=0.0, sink=0.0, seed=1):
             assert len(beats) == count, f"{len(beats)} of {count} beats, {sent} words went in"
             results.append((beats, at))
 
-    dut = IndexEntropy(config)
+    dut = unit(IndexEntropy, config)
     simulate(dut, bench)
     return results
 

@@ -18,7 +18,7 @@ from xorloom.hw.index.lowrank import IndexLowrank
 from xorloom.sw.golden.index.lowrank import index_lowrank
 from xorloom.sw.spec.index_config import LowrankConfig
 
-from tests.helpers.rtl import drive, simulate
+from tests.helpers.rtl import drive, simulate, unit
 
 CONFIGS = [
     # 1, 2, 3 and many shares a preamble chunk; a whole and a cut last tile; ranks with 1 to 3 LUTs
@@ -42,7 +42,7 @@ def chunks_of(config: LowrankConfig, slices: int, seed: int) -> list[int]:
 def test_index_lowrank_equals_its_twin(config: LowrankConfig, stalls: tuple[float, float]) -> None:
     chunks = chunks_of(config, 3 * config.tile_slices + 1, 7)
     expected = index_lowrank(config, chunks)
-    run = drive(IndexLowrank(config), chunks, len(expected), source=stalls[0], sink=stalls[1])
+    run = drive(unit(IndexLowrank, config), chunks, len(expected), source=stalls[0], sink=stalls[1])
     for e, (got, want) in enumerate(zip(run.items, expected, strict=True)):
         assert got == want, f"slice {e}: expected {want:b}, got {got:b}"
 
@@ -50,7 +50,7 @@ def test_index_lowrank_equals_its_twin(config: LowrankConfig, stalls: tuple[floa
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.identity)
 def test_index_lowrank_gives_a_slice_per_cycle(config: LowrankConfig) -> None:
     slices = 3 * config.tile_slices
-    dut = IndexLowrank(config)
+    dut = unit(IndexLowrank, config)
     run = drive(dut, chunks_of(config, slices, 3), slices)
     assert run.out_at == list(range(run.out_at[0], run.out_at[0] + slices))
     assert run.offered_at[0] - run.in_at[config.preamble_chunks] == dut.latency
@@ -61,7 +61,7 @@ def test_index_lowrank_gives_a_slice_per_cycle(config: LowrankConfig) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS[:4], ids=lambda c: c.identity)
 def test_index_lowrank_clear_begins_a_new_stream(config: LowrankConfig) -> None:
-    dut = IndexLowrank(config)
+    dut = unit(IndexLowrank, config)
     streams = [chunks_of(config, n, n) for n in (1, config.tile_slices + 2, 0, 5)]
 
     async def bench(ctx: Any, reset: Signal) -> None:

@@ -25,7 +25,7 @@ from xorloom.sw.spec.index_config import (
 )
 
 from tests.helpers.index_streams import index_stream
-from tests.helpers.rtl import StreamRun, drive, simulate
+from tests.helpers.rtl import StreamRun, drive, simulate, unit
 
 TRELLIS = TrellisConfig(n_in=12, n_out=64, window=8, bus_bits=32)
 CONFIGS: dict[str, IndexConfig] = {
@@ -53,7 +53,9 @@ def decode(
     streams = [index_stream(config, count, seed) for seed, count in enumerate(counts)]
     words = [word for data in streams for word in bus_words(data, config.bus_bits)]
     beats = [golden_index(config, data) for data in streams]
-    run = drive(IndexDecoder(config, pipeline=pipeline), words, sum(map(len, beats)), **stalls)
+    run = drive(
+        unit(IndexDecoder, config, pipeline=pipeline), words, sum(map(len, beats)), **stalls
+    )
     items = iter(run.items)
     for number, (count, masks) in enumerate(zip(counts, beats, strict=True)):
         for beat, mask in enumerate(masks):

@@ -11,7 +11,7 @@ from xorloom.hw.lib.slice_pipe import PIPELINES
 from xorloom.sw.golden.index.trellis import trellis_mask
 from xorloom.sw.spec.index_config import TrellisConfig
 
-from tests.helpers.rtl import drive, simulate
+from tests.helpers.rtl import drive, simulate, unit
 
 CONFIGS = {
     "fixed": TrellisConfig(n_in=7, n_out=40, window=8),
@@ -49,7 +49,7 @@ def test_index_trellis_equals_its_twin_under_stalls(
 ) -> None:
     config = CONFIGS[name]
     chunks, masks = chunks_and_masks(config, 60, 3)
-    dut = ordinary_core(config, pipeline=pipeline)
+    dut = unit(ordinary_core, config, pipeline=pipeline)
     run = drive(dut, chunks, len(masks), source=source, sink=sink)
     assert run.items == masks
 
@@ -58,7 +58,7 @@ def test_index_trellis_equals_its_twin_under_stalls(
 @pytest.mark.parametrize("name", CONFIGS)
 def test_index_trellis_takes_a_chunk_per_cycle_with_its_latency(name: str, pipeline: str) -> None:
     config = CONFIGS[name]
-    core = ordinary_core(config, pipeline=pipeline)
+    core = unit(ordinary_core, config, pipeline=pipeline)
     assert core.latency == {"fast": 5, "small": 4}[pipeline]
     chunks, masks = chunks_and_masks(config, 60, 4)
     run = drive(core, chunks, len(masks))
@@ -73,7 +73,7 @@ def test_index_trellis_takes_a_chunk_per_cycle_with_its_latency(name: str, pipel
 @pytest.mark.parametrize("name", CONFIGS)
 def test_index_trellis_starts_anew_after(name: str, pipeline: str, how: str) -> None:
     config = CONFIGS[name]
-    dut = ordinary_core(config, pipeline=pipeline)
+    dut = unit(ordinary_core, config, pipeline=pipeline)
 
     async def bench(ctx: Any, reset: Signal) -> None:
         rng = random.Random(7)

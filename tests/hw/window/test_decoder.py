@@ -13,7 +13,7 @@ from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.golden.window import window_control
 from xorloom.sw.spec.config import WindowConfig
 
-from tests.helpers.rtl import StreamRun, drive, simulate
+from tests.helpers.rtl import StreamRun, drive, simulate, unit
 from tests.helpers.window_streams import WindowStream, header_words, window_stream
 
 STALLS = [
@@ -85,7 +85,7 @@ def decode(
     """Run streams back to back; compare all slices."""
     words = [word for stream in streams for word in stream.words]
     expected = [item for stream in streams for item in stream.slices]
-    run = drive(WindowDecoder(config, pipeline=pipeline), words, len(expected), **stalls)
+    run = drive(unit(WindowDecoder, config, pipeline=pipeline), words, len(expected), **stalls)
     for number, (item, (bits, valid_bits, last)) in enumerate(
         zip(run.items, expected, strict=True)
     ):
@@ -96,8 +96,8 @@ def decode(
     return run
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize(("source", "sink"), STALLS)
+@pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("pipeline", ["fast", pytest.param("small", marks=pytest.mark.long)])
 def test_window_decoder_equals_golden_model_under_stalls(
     name: str, source: float, sink: float, pipeline: str

@@ -11,7 +11,7 @@ from xorloom.sw.golden.network import xor_network
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.spec.taps import columns
 
-from tests.helpers.rtl import simulate
+from tests.helpers.rtl import simulate, unit
 
 CONFIGS = {
     "default": WindowConfig(),
@@ -30,7 +30,7 @@ CONFIGS = {
 
 def outputs(config: WindowConfig, windows: list[int]) -> list[int]:
     """Shift every window in, and one chunk more; return what stands at the outputs then."""
-    dut = WindowNetwork(config)
+    dut = unit(WindowNetwork, config)
     results: list[int] = []
     rng = random.Random(1)
 
