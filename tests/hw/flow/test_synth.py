@@ -18,19 +18,20 @@ from xorloom.hw.flow.synth import (
 )
 from xorloom.hw.flow.targets import QUICK, TARGETS
 from xorloom.hw.flow.tools import yosys
-from xorloom.hw.units import generate_unit
 from xorloom.sim.cli.commands.synth import SYNTH_COLUMNS, synth_rows
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ConfigError, ToolError, UnroutedError
 from xorloom.sw.spec.config import BlockConfig, WindowConfig
 from xorloom.sw.spec.index_config import TrellisConfig
 
+from tests.helpers.made import made_unit
+
 SMALL = BlockConfig(n_in=8, n_out=16, lanes=2, bus_bits=32, block_groups=2)
 PAPER = BlockConfig(n_in=20, n_out=200)
 
 
 def unit_report(unit: str, config: BlockConfig, target: str, seeds: int = 0) -> SynthReport:
-    verilog = generate_unit(unit, config)
+    verilog = made_unit(unit, config)
     return synthesize(verilog.text, verilog.name, target, seeds=seeds)
 
 
@@ -63,7 +64,7 @@ def sizes(quick: str) -> pytest.MarkDecorator:
 
 @cache
 def luts_a_weight_bit(unit: str, config: WindowConfig) -> float:
-    verilog = generate_unit(unit, config)
+    verilog = made_unit(unit, config)
     report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
     assert report.lut is not None
     return report.lut / config.n_out
@@ -93,7 +94,7 @@ def test_window_decoder_with_framing_stays_small(patches: int, limit: float) -> 
 @pytest.mark.synth
 def test_window_network_costs_one_lut_per_parity_and_one_per_bit() -> None:
     config = WindowConfig()
-    verilog = generate_unit("network", config)
+    verilog = made_unit("network", config)
     report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
     assert report.lut == config.n_out + config.shared
 
@@ -109,7 +110,7 @@ def test_window_network_costs_one_lut_per_parity_and_one_per_bit() -> None:
     ids=["small", "fixed", "classes"],
 )
 def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> None:
-    verilog = generate_unit("core", config)
+    verilog = made_unit("core", config)
     report = synthesize(verilog.text, verilog.name, "ecp5", seeds=0)
     assert report.lut is not None
     assert report.lut <= limit * config.n_out
@@ -126,7 +127,7 @@ def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> No
 )
 def test_synthesize_counts_are_sane_on_every_target(target: str) -> None:
     steps: list[tuple[str, ...]] = []
-    verilog = generate_unit("decoder", SMALL)
+    verilog = made_unit("decoder", SMALL)
     report = synthesize(
         verilog.text, verilog.name, target, seeds=0, progress=lambda *step: steps.append(step)
     )
@@ -195,7 +196,7 @@ def test_synthesize_tells_luts_of_logic_and_of_memory_and_what_is_placed() -> No
 @pytest.mark.synth
 def test_synthesize_reports_fmax_over_placement_seeds() -> None:
     steps: list[tuple[str, ...]] = []
-    verilog = generate_unit("network", SMALL)
+    verilog = made_unit("network", SMALL)
     report = synthesize(
         verilog.text,
         verilog.name,
@@ -363,7 +364,7 @@ def test_unit_name_drops_what_mapping_added(cell: str, name: str) -> None:
 
 @pytest.mark.synth
 def test_area_by_unit_adds_up_to_the_whole() -> None:
-    generated = generate_unit("decoder", WindowConfig(n_in=8, n_out=64, window=64, shared=32))
+    generated = made_unit("decoder", WindowConfig(n_in=8, n_out=64, window=64, shared=32))
     areas = area_by_unit(generated.text, generated.name)
     assert {"decoder frames", "decoder unit"} <= {area.unit for area in areas}
     whole = synthesize(generated.text, generated.name, "ecp5", seeds=0)
