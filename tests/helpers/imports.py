@@ -2,6 +2,7 @@
 """What the project's modules import, read from their text."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
@@ -30,15 +31,17 @@ def python_files(folder: str) -> list[Path]:
     return found
 
 
-def imported(path: Path, text: str | None = None) -> set[str]:
+@cache
+def imported(path: Path, text: str | None = None) -> frozenset[str]:
     """Return the full names of all modules that a file imports, at any depth of its code.
 
-    Of ``from package import name`` the name counts as a module if there is such a file.
+    Of ``from package import name`` the name counts as a module if there is such a file. A file is
+    read once in a process.
     """
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
-    names = set()
+    names = set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8") if text is None else text)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -48,7 +51,7 @@ def imported(path: Path, text: str | None = None) -> set[str]:
             for alias in node.names:
                 full = f"{base}.{alias.name}"
                 names.add(full if _is_module(full) else base)
-    return names
+    return frozenset(names)
 
 
 def _is_module(name: str) -> bool:

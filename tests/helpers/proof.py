@@ -226,14 +226,16 @@ class Only(wiring.Component):
     def __init__(self, monitor: Any, what: str) -> None:
         self._monitor, self._what = monitor, what
         ports = monitor.signature.members.items()
-        super().__init__({n: In(p.shape) for n, p in ports if p.flow is In} | {"bad": Out(1)})
+        super().__init__({n: p for n, p in ports if p.flow is In} | {"bad": Out(1)})
 
     def elaborate(self, _platform: object) -> Module:
         m = Module()
         m.submodules.monitor = monitor = self._monitor
-        m.d.comb += [
-            getattr(monitor, n).eq(getattr(self, n)) for n in self.signature.members if n != "bad"
-        ]
+        for name, member in self.signature.members.items():
+            if not member.is_port:
+                wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(monitor, name))
+            elif name != "bad":
+                m.d.comb += getattr(monitor, name).eq(getattr(self, name))
         m.d.comb += self.bad.eq(getattr(monitor, self._what))
         return m
 
@@ -266,13 +268,14 @@ def abc(top: wiring.Component, folder: Path, engine: str) -> str:
     return done.stdout
 
 
-def prove(top: wiring.Component, folder: Path) -> None:
-    text = abc(top, folder, "pdr")
+def prove(top: wiring.Component, folder: Path, *, engine: str = "pdr") -> None:
+    """Prove that ``bad`` is never 1; ``engine`` is how ABC does it."""
+    text = abc(top, folder, engine)
     assert "Property proved" in text, text[-400:]
 
 
-def refute(top: wiring.Component, folder: Path) -> None:
-    text = abc(top, folder, "pdr")
+def refute(top: wiring.Component, folder: Path, *, engine: str = "pdr") -> None:
+    text = abc(top, folder, engine)
     assert "was asserted in frame" in text, text[-400:]
 
 

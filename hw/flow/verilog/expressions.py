@@ -7,7 +7,7 @@ operators, ``$signed``.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 __all__ = [
     "Expression",
@@ -189,9 +189,12 @@ def names_in(expression: Expression) -> Iterator[tuple[str, bool]]:
 
 def renamed(expression: Expression, names: Mapping[str, str]) -> Expression:
     """Return an expression with other names."""
-    if expression.kind == "name":
-        return replace(expression, text=names.get(expression.text, expression.text))
-    return replace(expression, parts=tuple(renamed(part, names) for part in expression.parts))
+    kind, text, parts = expression.kind, expression.text, expression.parts
+    if kind == "name":
+        return Expression(kind, names.get(text, text))
+    if not parts:
+        return expression
+    return Expression(kind, text, tuple(renamed(part, names) for part in parts))
 
 
 def width_of(expression: Expression, widths: Mapping[str, int]) -> int:

@@ -125,9 +125,8 @@ class _Inliner:
             return value
         else:
             inside = [context] * len(parts)
-        return replace(
-            value, parts=tuple(self.put(p, c) for p, c in zip(parts, inside, strict=True))
-        )
+        put = tuple(self.put(p, c) for p, c in zip(parts, inside, strict=True))
+        return Expression(kind, text, put)
 
     def run(self) -> None:
         """Change the module."""
@@ -166,7 +165,8 @@ class _Inliner:
             a.target.text: a.value for a in self.module.assigned if a.target.text in self.drivers
         }
         seen = set[str]()
-        waiting = [v for v in self.module.values() if not any(v is d for d in drivers.values())]
+        driving = {id(value) for value in drivers.values()}
+        waiting = [value for value in self.module.values() if id(value) not in driving]
         while waiting:
             value = waiting.pop()
             yield value

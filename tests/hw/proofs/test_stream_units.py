@@ -175,6 +175,9 @@ JOINS: dict[str, Callable[[], wiring.Component]] = {
 }
 
 
+MERGED = "scorr; pdr"
+"""Registers that are always equal become one first: with it the proof of the join's slack takes
+0.6 s instead of 12 s. Others, as of the parser, take longer with it."""
 SLOW_JOINS = [("queues", "bad"), ("queues", "fickle"), ("slack", "bad")]
 
 
@@ -189,19 +192,19 @@ def test_join_pairs_in_order_and_closes_what_is_cut(
     name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xorloom.hw.ip.join.FlowQueue", partial(FlowQueue, depth=4))
-    prove(Only(JoinMonitor(JOINS[name]()), what), tmp_path)
+    prove(Only(JoinMonitor(JOINS[name]()), what), tmp_path, engine=MERGED)
 
 
 def test_join_proof_fails_for_more_slices_than_the_slack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xorloom.hw.ip.join.FlowQueue", partial(FlowQueue, depth=4))
-    refute(Only(JoinMonitor(EagerJoin((1, 1), late=1)), "bad"), tmp_path)
+    refute(Only(JoinMonitor(EagerJoin((1, 1), late=1)), "bad"), tmp_path, engine=MERGED)
 
 
 @pytest.mark.parametrize("change", ["losing", "unclosed"])
 def test_join_proof_fails_for_a_broken_join(change: str, tmp_path: Path) -> None:
-    refute(Only(JoinMonitor(TamperedJoin(change)), "bad"), tmp_path)
+    refute(Only(JoinMonitor(TamperedJoin(change)), "bad"), tmp_path, engine=MERGED)
 
 
 # The entropy codec's core is proved apart, by induction, in test_stream_contract.

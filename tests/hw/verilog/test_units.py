@@ -28,6 +28,7 @@ from xorloom.sw.spec.direct import DirectConfig
 from xorloom.sw.spec.index_config import BitmapConfig
 from xorloom.sw.spec.layout import network_id
 
+from tests.helpers.made import made_unit
 from tests.helpers.paths import ROOT
 from tests.hw.verilog.any_process import printed
 
@@ -51,21 +52,24 @@ def lint(text: str, name: str, folder: Path) -> set[str]:
     return set(re.findall(r"^%Warning-(\w+)", done.stderr, re.MULTILINE))
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-def test_generate_gives_same_bytes_in_any_process(stages: int) -> None:
+def test_generate_gives_same_bytes_in_any_process() -> None:
     code = (
-        "import hashlib, json; from xorloom.hw.units import generate_unit;"
-        "from xorloom.sw.spec.config import BlockConfig;"
-        f"v = generate_unit('decoder', BlockConfig(**{SMALL.to_dict()!r}), stages={stages});"
-        "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
+        "import hashlib; from xorloom.hw.units import generate_unit;"
+        "from xorloom.sw.spec.config import BlockConfig, WindowConfig;"
+        f"block, window = BlockConfig(**{SMALL.to_dict()!r}), WindowConfig(**{WINDOW.to_dict()!r});"
+        "made = [generate_unit('decoder', block, stages=n) for n in (1, 2)];"
+        "made.append(generate_unit('decoder', window));"
+        "[print(hashlib.sha256(v.text.encode()).hexdigest(), v.manifest) for v in made]"
     )
-    here = generate_unit("decoder", SMALL, stages=stages)
-    assert printed(code).split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
+    here = [generate_unit("decoder", SMALL, stages=n) for n in (1, 2)]
+    here.append(generate_unit("decoder", WINDOW))
+    digests = [line.split()[0] for line in printed(code).splitlines()]
+    assert digests == [hashlib.sha256(v.text.encode()).hexdigest() for v in here]
 
 
 def test_generate_manifest_describes_the_text() -> None:
     config = replace(SMALL, network_seed=3)
-    verilog = generate_unit("decoder", config, stages=2)
+    verilog = made_unit("decoder", config, stages=2)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == "xorloom_block_decoder"
     assert "module xorloom_block_decoder (\n" in verilog.text
@@ -90,19 +94,8 @@ def test_generate_manifest_describes_the_text() -> None:
     }
 
 
-def test_generate_window_gives_same_bytes_in_any_process() -> None:
-    code = (
-        "import hashlib, json; from xorloom.hw.units import generate_unit;"
-        "from xorloom.sw.spec.config import WindowConfig;"
-        f"v = generate_unit('decoder', WindowConfig(**{WINDOW.to_dict()!r}));"
-        "print(hashlib.sha256(v.text.encode()).hexdigest(), json.dumps(v.manifest))"
-    )
-    here = generate_unit("decoder", WINDOW)
-    assert printed(code).split()[0] == hashlib.sha256(here.text.encode()).hexdigest()
-
-
 def test_generate_window_manifest_describes_the_text() -> None:
-    verilog = generate_unit("decoder", WINDOW)
+    verilog = made_unit("decoder", WINDOW)
     manifest = verilog.manifest
     assert verilog.name == manifest["top"] == "xorloom_window_decoder"
     assert "module xorloom_window_decoder (\n" in verilog.text
@@ -126,13 +119,13 @@ def test_generate_window_manifest_describes_the_text() -> None:
 
 
 def test_generate_has_no_paths_or_source_attributes() -> None:
-    text = generate_unit("decoder", SMALL).text
+    text = made_unit("decoder", SMALL).text
     assert "(* src" not in text
     assert str(ROOT) not in text
 
 
 def test_generate_network_seed_changes_text_and_id() -> None:
-    one, two = (generate_unit("decoder", replace(SMALL, network_seed=n)) for n in (0, 1))
+    one, two = (made_unit("decoder", replace(SMALL, network_seed=n)) for n in (0, 1))
     assert one.text != two.text
     assert one.manifest["network_id"] != two.manifest["network_id"]
 
@@ -144,7 +137,7 @@ def test_generate_network_seed_changes_text_and_id() -> None:
     + [(unit, DIRECT) for unit in DIRECT_UNITS],
 )
 def test_generate_unit_makes_every_unit_with_its_ports(unit: str, config: ValueConfig) -> None:
-    verilog = generate_unit(unit, config)
+    verilog = made_unit(unit, config)
     header = re.search(
         rf"^module {verilog.name} \(\n(.*?)^\);", verilog.text, re.MULTILINE | re.DOTALL
     )
@@ -183,7 +176,7 @@ def test_generate_unit_refuses_an_unknown_unit() -> None:
 def test_exported_verilog_lints_without_a_warning(
     config: BlockConfig, stages: int, tmp_path: Path
 ) -> None:
-    verilog = generate_unit("decoder", config, stages=stages)
+    verilog = made_unit("decoder", config, stages=stages)
     assert lint(verilog.text, verilog.name, tmp_path) == set()
 
 
@@ -201,7 +194,7 @@ def test_exported_verilog_lints_without_a_warning(
 def test_exported_window_verilog_lints_without_a_warning(
     config: WindowConfig, tmp_path: Path
 ) -> None:
-    verilog = generate_unit("decoder", config)
+    verilog = made_unit("decoder", config)
     assert lint(verilog.text, verilog.name, tmp_path) == set()
 
 
@@ -218,7 +211,7 @@ def without_waivers(text: str) -> str:
 def test_exported_direct_verilog_lints_without_a_warning(
     config: DirectConfig, levels: bool, tmp_path: Path
 ) -> None:
-    verilog = generate_unit("decoder", config, levels=levels)
+    verilog = made_unit("decoder", config, levels=levels)
     assert verilog.manifest["config"] == config.to_dict() | {"levels": levels}
     assert lint(verilog.text, verilog.name, tmp_path) == set()
 
@@ -244,7 +237,7 @@ def test_every_lint_waiver_is_needed_and_told(tmp_path: Path) -> None:
     configs = (BlockConfig(), BlockConfig(n_in=1, n_out=1, lanes=1, bus_bits=32), LONG_SEEDS)
     found: set[str] = set()
     for config in configs:
-        verilog = generate_unit("decoder", config)
+        verilog = made_unit("decoder", config)
         found |= lint(without_waivers(verilog.text), verilog.name, tmp_path)
         for kind, reason in WAIVERS.items():
             assert f"//   {kind}: {reason}\n" in verilog.text
@@ -255,7 +248,7 @@ def test_every_lint_waiver_is_needed_and_told(tmp_path: Path) -> None:
 
 def test_exported_verilog_has_clocked_processes_only() -> None:
     # Others would leave X at time 0 in event-driven simulators.
-    text = generate_unit("decoder", SMALL).text
+    text = made_unit("decoder", SMALL).text
     processes = re.findall(r"^ *(always\b.*)", text, re.MULTILINE)
     assert processes
     assert set(processes) == {"always @(posedge clk)"}
@@ -263,7 +256,7 @@ def test_exported_verilog_has_clocked_processes_only() -> None:
 
 
 def test_exported_verilog_keeps_the_names_of_units_and_registers() -> None:
-    text = generate_unit("decoder", WINDOW).text
+    text = made_unit("decoder", WINDOW).text
     assert "module xorloom_window_decoder__decoder__frames__out (" in text
     assert re.search(r"reg signed \[32:0\] ahead = 33'h1fffffffe;", text)
     assert re.search(r"^  input  wire aclk,", text, re.MULTILINE)
@@ -275,7 +268,7 @@ def test_lint_sees_a_latch(tmp_path: Path) -> None:
 
 
 def test_generated_verilog_write_makes_text_and_manifest(tmp_path: Path) -> None:
-    verilog = generate_unit("network", SMALL)
+    verilog = made_unit("network", SMALL)
     paths = verilog.write(tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["xorloom_network.v", "xorloom_network.json"]
     assert paths[0].read_text() == verilog.text
