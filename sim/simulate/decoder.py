@@ -97,7 +97,13 @@ def simulate_streams(
         If the simulator is missing or crashes.
     """
     verilog = verilog or kept_unit("decoder", config, stages=stages, levels=levels)
-    built = build(verilog.text, verilog.name, simulator=simulator, waves=waves_to is not None)
+    built = build(
+        verilog.text,
+        verilog.name,
+        simulator=simulator,
+        waves=waves_to is not None,
+        inside=timeline_slices > 0,
+    )
     with tempfile.TemporaryDirectory(prefix="xorloom-") as name:
         folder = Path(name)
         job: dict[str, Any] = {

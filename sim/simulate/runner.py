@@ -30,6 +30,9 @@ __all__ = ["CLOCK_NS", "SIMULATORS", "Build", "build", "run"]
 SIMULATORS = ("verilator", "icarus")
 CLOCK_NS = 10
 """Clock period in all testbenches."""
+_VERILATOR = ("-Wno-fatal", "--x-initial", "unique")
+_PORTS = ("--no-public-flat-rw", "--public-depth", "1")
+"""Take back what cocotb's runner asks for, that all signals are visible."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,24 @@ def _check_simulator(simulator: str) -> None:
         raise ToolError("Icarus Verilog is missing: apt-get install iverilog")
 
 
-def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = False) -> Build:
+def build(
+    text: str,
+    top: str,
+    *,
+    simulator: str = "verilator",
+    waves: bool = False,
+    inside: bool = False,
+) -> Build:
     """Build a simulation of Verilog text, or find it in the cache; a damaged one is built again.
+
+    Parameters
+    ----------
+    text, top, simulator : str
+    waves : bool
+        The simulation can write waveforms.
+    inside : bool
+        The testbench sees signals below the top module's, as with ``waves``. Without, Verilator
+        may remove them: faster to build and to run.
 
     Raises
     ------
@@ -75,13 +94,15 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
         If the simulator is missing or the build fails; names the log.
     """
     _check_simulator(simulator)
+    visible = waves or inside
 
     def make(source: Path, objects: Path, log: Path) -> None:
-        args = ["-Wno-fatal", "--x-initial", "unique"] if simulator == "verilator" else []
+        args = [*_VERILATOR, *([] if visible else _PORTS)] if simulator == "verilator" else []
         with ExitStack() as stack:
             if simulator == "verilator":
-                shared = stack.enter_context(shared_runtime(objects, waves))
-                stack.enter_context(environment(verilator_environment(text, **shared)))
+                stack.enter_context(
+                    environment(stack.enter_context(shared_runtime(objects, text, waves)))
+                )
             try:
                 _quiet_runner(simulator).build(
                     sources=[source],
@@ -98,7 +119,7 @@ def build(text: str, top: str, *, simulator: str = "verilator", waves: bool = Fa
                     f"{simulator} build failed: {last_line(log)} (log: {log})"
                 ) from error
 
-    name = f"{top}-{simulator}-{key_of(text, top, simulator, waves)}"
+    name = f"{top}-{simulator}-{key_of(text, top, simulator, waves, visible)}"
     program = top if simulator == "verilator" else "sim.vvp"
     held = kept_program(name, top, text, program, make)
     return Build(held.folder, top, simulator, waves, state_names(text) if waves else {}, held)

@@ -15,7 +15,6 @@ from .builds import (
     key_of,
     last_line,
     shared_runtime,
-    verilator_environment,
 )
 
 __all__ = ["feeder_library"]
@@ -42,18 +41,27 @@ def feeder_library(text: str, top: str, *, keeps: bool) -> tuple[ctypes.CDLL, He
 
     def make(source: Path, objects: Path, log: Path) -> None:
         objects.mkdir()
-        define = ["-CFLAGS", "-DHAS_KEEP"] if keeps else []
-        with as_file(feeder) as harness, shared_runtime(objects, "feeder", _FLAGS) as shared:
-            (objects / "feeder.cpp").write_bytes(harness.read_bytes())
-            more = os.environ | verilator_environment(text, **_FLAGS, **shared)
+        # As a flag it would make precompiled headers of one kind useless for the other.
+        define = b"#define HAS_KEEP\n" if keeps else b""
+        with (
+            as_file(feeder) as harness,
+            shared_runtime(objects, text, "feeder", **_FLAGS) as values,
+        ):
+            (objects / "feeder.cpp").write_bytes(define + harness.read_bytes())
             verilator = "verilator -cc --exe -Wno-fatal --x-initial unique --prefix Vtop -Mdir ."
             command = [*verilator.split(), "--top-module", top, "-o", _PROGRAM]
-            command += ["-CFLAGS", "-fPIC", *define, "-LDFLAGS", "-shared"]
+            command += ["-CFLAGS", "-fPIC", "-LDFLAGS", "-shared"]
+            more = os.environ | values
             commands = ([*command, str(source), "feeder.cpp"], ["make", "-f", "Vtop.mk"])
             with log.open("w") as output:
                 for step in commands:
                     done = subprocess.run(
-                        step, cwd=objects, env=more, stdout=output, stderr=output, check=False
+                        step,
+                        cwd=objects,
+                        env=more,
+                        stdout=output,
+                        stderr=output,
+                        check=False,
                     )
                     if done.returncode:
                         output.flush()

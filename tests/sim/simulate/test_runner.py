@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from xorloom.sim.simulate import runner
 from xorloom.sim.simulate.runner import Build, build, run
+from xorloom.sim.simulate.verilator import builds
 from xorloom.sw.base.bounded import LIMIT
 from xorloom.sw.base.cache import cache_folder
 from xorloom.sw.base.errors import ConfigError, ToolError
@@ -62,6 +63,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRunner:
     monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path / "cache"))
     fake = FakeRunner()
     monkeypatch.setattr(runner, "_quiet_runner", lambda simulator: fake)
+    monkeypatch.setattr(builds, "_precompile", lambda header, target, *_: target.touch())
     return fake
 
 
@@ -92,10 +94,13 @@ def test_build_is_done_once_a_content(fake: FakeRunner) -> None:
     others = [
         build(TEXT + "// new\n", "t"),
         build(TEXT, "u"),
+        build(TEXT, "t", inside=True),
         build(TEXT, "t", waves=True),
     ]
-    assert len(fake.builds) == 4
-    assert len({b.folder for b in (first, *others)}) == 4
+    assert len(fake.builds) == 5
+    assert len({b.folder for b in (first, *others)}) == 5
+    ports = ["--public-depth" in found["build_args"] for found in fake.builds]
+    assert ports == [True, True, True, False, False]
     assert first.folder.parent == cache_folder() / "sim"
     assert (first.folder / "t.v").read_text() == TEXT
     assert fake.builds[-1]["waves"] is True
@@ -134,18 +139,61 @@ def test_build_that_is_damaged_is_made_again(
         assert program.read_text() == "program 2"
 
 
-def test_runtime_that_is_damaged_is_made_again(fake: FakeRunner) -> None:
+@pytest.mark.parametrize("name", ["runtime.a", "runtime.h", "runtime.h.gch"])
+def test_runtime_that_is_damaged_is_made_again(
+    name: str, fake: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        builds, "_precompile", lambda header, target, *_: target.write_bytes(bytes(range(99)))
+    )
     fake.objects = ["verilated.o"]
     build(TEXT, "t")
-    (archive,) = (cache_folder() / "sim").glob("runtime-*/runtime.a")
-    whole = archive.read_bytes()
-    for number, damage in enumerate(damaged(archive)):
+    (kept,) = (cache_folder() / "sim").glob(f"runtime-*/{name}")
+    whole = kept.read_bytes()
+    for number, damage in enumerate(damaged(kept)):
         damage()
         build(TEXT, f"u{number}")
-        assert archive.read_bytes() == whole
+        assert kept.read_bytes() == whole
         build(TEXT, f"v{number}")
         flags = [found["MAKEFLAGS"] for found in fake.environments[-2:]]
         assert ["USER_LDLIBS" in text for text in flags] == [False, True]
+        assert ["USER_CPPFLAGS" in text for text in flags] == [False, True]
+
+
+MAKEFILE = """
+%.fast.gch: %
+	c++ $(OPT_FAST) $(USER_CPPFLAGS) -x c++-header $< -o $@
+check.o: check.cpp
+	c++ $(OPT_FAST) $(USER_CPPFLAGS) -H -c check.cpp 2>taken
+"""
+
+
+@pytest.mark.build
+@pytest.mark.parametrize(
+    ("text", "makefile"),
+    [
+        ("constexpr int n = 3;", MAKEFILE),
+        ("constexpr int n = ;", MAKEFILE),
+        ("constexpr int n = 3;", MAKEFILE + "\tfalse\n"),
+    ],
+    ids=["good", "cannot be made", "cannot be taken"],
+)
+def test_header_is_precompiled_or_passed_over(text: str, makefile: str, tmp_path: Path) -> None:
+    header, objects, uses = tmp_path / "runtime.h", tmp_path / "obj", tmp_path / "uses.cpp"
+    target = tmp_path / "runtime.h.gch"
+    objects.mkdir()
+    (objects / "Vtop.mk").write_text(makefile)
+    header.write_text(text)
+    builds._precompile(header, target, objects, {"MAKEFLAGS": "OPT_FAST=-O0"})
+    good = (text, makefile) == ("constexpr int n = 3;", MAKEFILE)
+    assert (target.stat().st_size > 0) == good
+    if good:
+        assert f"! {target}" in (objects / "taken").read_text()
+    header.write_text("constexpr int n = 3;")
+    uses.write_text("static_assert(n == 3);")
+    made = target.read_bytes()
+    target.write_bytes(made[:8] + bytes(16) + made[24:])  # as of another compiler
+    subprocess.run(["c++", "-include", header, "-fsyntax-only", uses], check=True)
 
 
 def test_build_that_failed_is_not_in_the_cache(fake: FakeRunner) -> None:
