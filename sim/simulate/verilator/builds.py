@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 from xorloom.sw.base.bounded import Held, hold, limit_bytes, trim
 from xorloom.sw.base.cache import cache_folder, intact, remove, seal
+from xorloom.sw.base.errors import ToolError
 from xorloom.sw.base.extras import require
 
 __all__ = [
@@ -86,7 +87,17 @@ def shared_runtime(
         What flags depend on.
     **settings : object
         Variables of make.
+
+    Raises
+    ------
+    ToolError
+        If the cache folder has a blank in its name.
     """
+    if len(str(cache_folder()).split()) > 1:
+        raise ToolError(
+            f"{cache_folder()}: make cannot build in a folder with a blank in its name "
+            "(set XORLOOM_CACHE to another)"
+        )
     held = hold(cache_folder() / "sim", f"runtime-{key_of(*key, settings)}")
     mark, archive = held.folder / "built", held.folder / "runtime.a"
     header, precompiled = held.folder / "runtime.h", held.folder / "runtime.h.gch"
@@ -159,7 +170,7 @@ def last_line(log: Path) -> str:
     """Return the last line of a log that says something."""
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
+    errors = [line for line in lines if "error" in line.lower() or " *** " in line]  # make's own
     return (errors or lines or ["(empty)"])[-1].strip()
 
 

@@ -244,6 +244,14 @@ def test_build_keeps_the_cache_within_its_limit(
         build(TEXT, "v")
 
 
+def test_build_where_make_cannot_tells_what_to_set(
+    fake: FakeRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XORLOOM_CACHE", str(tmp_path / "my cache"))
+    with pytest.raises(ToolError, match=r"my cache: make cannot build .* \(set XORLOOM_CACHE to"):
+        build(TEXT, "t")
+
+
 @pytest.mark.build
 def test_build_of_broken_verilog_names_error_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
