@@ -10,7 +10,7 @@ import hashlib
 import logging
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
@@ -21,6 +21,7 @@ from numba.core import caching
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
+from numba.core.types.misc import unliteral
 from numba.misc.appdirs import AppDirs
 from xorloom.sw.base.host import write_whole
 
@@ -168,7 +169,17 @@ def _home() -> str:
     return str(AppDirs("numba", appauthor=False).user_cache_dir)
 
 
-class _Inner(CPUDispatcher):
+class _Kernel(CPUDispatcher):
+    """A kernel that is compiled once for a type: Numba does it again for every literal."""
+
+    def get_call_template(self, args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+        """Compile for another kernel's call."""
+        plain = tuple(unliteral(kind) for kind in args)
+        named = {name: unliteral(kind) for name, kind in kws.items()}
+        return super().get_call_template(plain, named)
+
+
+class _Inner(_Kernel):
     """A kernel that only kernels call: its machine code has no way in from Python."""
 
     def add_overload(self, result: Any) -> None:
@@ -200,8 +211,7 @@ def njit(
         kernel = numba.njit(no_cfunc_wrapper=True, no_cpython_wrapper=not entry, **options)(
             function
         )
-        if not entry:
-            kernel.__class__ = _Inner
+        kernel.__class__ = _Kernel if entry else _Inner
         if cache:
             try:
                 kernel._cache = _Cache(function)

@@ -193,7 +193,8 @@ def _fan_out(
     costs: np.ndarray,
 ) -> None:
     """Extend paths that began in one window ``head`` bits ago, all of them."""
-    few[1, : 1 << head] = few[0, : 1 << head]
+    for j in range(1 << head):
+        few[1, j] = few[0, j]
     base = state << (head + shift)
     for j in range(1 << (head + shift)):
         few[0, j] = few[1, j >> shift] + costs[codes[codes_at + ((base | j) & mask)]]
@@ -204,7 +205,9 @@ def _meet(few: np.ndarray, head: int, base: int, metric: np.ndarray) -> None:
     """Go on from those paths to metrics of all windows; other windows cost most."""
     most = most_of(metric)
     metric[:] = most
-    least = few[0, : 1 << head].min()
+    least = few[0, 0]
+    for j in range(1, 1 << head):
+        least = min(least, few[0, j])
     for j in range(1 << head):
         metric[base | j] = min(few[0, j] - least, most - 1)
 

@@ -102,7 +102,7 @@ def _try_frame(
 
     Returns (chunks used, patches); patches is -1 if they do not suffice, and the frame is undone.
     """
-    n = int(np.int64(0))
+    n = 0
     while True:
         used, at, lane = _encode_frame(care, value, taps, shape, basis, chunk, rate, patches, n)
         if at < 0:
@@ -161,8 +161,7 @@ def encode_stream(
         for w in range(care.shape[1]):
             counts[e] += count_bits(care[e, w])
     left = counts.sum()
-    none = int(np.int64(0))  # a literal 0 would be another type, and all kernels compiled twice
-    chunk = none
+    chunk = 0
     for f in range(facts.shape[0]):
         first, last = f * frame, min(n_slices, (f + 1) * frame)
         count = counts[first:last].sum()
@@ -192,7 +191,7 @@ def encode_stream(
                     chunk,
                     rate,
                     patches,
-                    none,
+                    0,
                 )
                 facts[f, 2] += 1
             tries += 1
@@ -244,7 +243,7 @@ def encode_stream(
                     chunk,
                     rate,
                     patches,
-                    none,
+                    0,
                 )
         if n_patches < 0:
             return STUCK, f

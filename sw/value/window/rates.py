@@ -109,7 +109,7 @@ def model_chunks(counts: np.ndarray, shape: Geometry, target: int, end_target: i
     n_slices, frame = counts.size, shape.frame
     rate_max = (1 << shape.rate_bits) - 1
     left = counts.sum()
-    live, chunk = shape.window - shape.n_in, int(np.int64(0))
+    live, chunk = shape.window - shape.n_in, 0
     for first in range(0, n_slices, frame):
         last = min(n_slices, first + frame)
         count = counts[first:last].sum()

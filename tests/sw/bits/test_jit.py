@@ -54,6 +54,17 @@ def test_a_kernel_without_entry_is_for_kernels_only():
     assert len(inner.signatures) == 1
 
 
+def test_a_kernel_is_compiled_once_for_a_type_literals_or_not():
+    inner = njit(entry=False)(thrice)
+
+    @njit()
+    def outer(x):
+        return inner(2) + inner(x=5) + inner(x)
+
+    assert outer(1) == 24
+    assert [str(kinds[0]) for kinds in inner.signatures] == ["int64"]
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package whose kernel calls another module's; ``load()`` imports it anew."""
