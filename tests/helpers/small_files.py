@@ -26,10 +26,25 @@ from xorloom.sw.value.direct.codec import decode
 
 from tests.helpers.direct import random_streams
 
-__all__ = ["VERSION_2", "small_files"]
+__all__ = ["NAMES", "NEW", "VERSION_2", "small_files"]
 
 VERSION_2 = Path(__file__).parents[1] / "sw/model/container/version2"
 """Files of the release that wrote version 2 last."""
+NEW = (
+    "block",
+    "window",
+    "patches",
+    "entropy",
+    "trellis",
+    "lowrank",
+    "hashed",
+    "none",
+    "direct",
+    "codes",
+    "mixed",
+)
+NAMES = (*NEW, *(f"v2-{name}" for name in ("block", "codes", "entropy", "trellis", "window")))
+"""Names of :func:`small_files`: making them compiles kernels, which nobody is to do on import."""
 W = WindowConfig(n_in=8, n_out=64, window=64, shared=16, frame=16, bus_bits=32)
 PATCHES = WindowConfig(n_in=32, n_out=128, window=64, shared=16, frame=16, bus_bits=64, patches=1)
 BLOCK = BlockConfig(n_in=6, n_out=20, lanes=2, bus_bits=32)

@@ -16,14 +16,13 @@ from xorloom.sw.model.reports.inspect import fifo_rows, tensor_bits, tensor_fram
 from xorloom.sw.model.verify import verify_model
 
 from tests.helpers.mutations import MUTATIONS
-from tests.helpers.small_files import small_files
+from tests.helpers.small_files import NAMES, small_files
 
 DAMAGED = (FormatError, ConfigError, CapacityError)
 MEMORY = 90 << 20
 """16 bytes for each of the 4 Mi weights that are decoded unasked, and more."""
 SAME = ("bytes", "cut", "stream", "field")
 """Edits that cannot say what the weights are."""
-KNOWN = small_files()
 
 
 def check_names(error: Exception, path: Path) -> None:
@@ -87,10 +86,10 @@ def outcome(data: bytes, folder: Path) -> bytes | None:
 
 
 def attack(name: str, how: str, edits: int, folder: Path, *, traced: bool = False) -> None:
-    plain = outcome(KNOWN[name], folder)  # networks and kernels are there from now on
+    plain = outcome(small_files()[name], folder)  # networks and kernels are there from now on
     assert plain is not None
     for seed in range(edits):
-        data = MUTATIONS[how](KNOWN[name], random.Random(f"{name} {how} {seed}"))
+        data = MUTATIONS[how](small_files()[name], random.Random(f"{name} {how} {seed}"))
         if traced:
             tracemalloc.start()
         try:
@@ -107,20 +106,20 @@ def attack(name: str, how: str, edits: int, folder: Path, *, traced: bool = Fals
 
 @pytest.mark.parametrize("how", MUTATIONS)
 def test_edited_files_are_refused_or_mean_the_same(how: str, tmp_path: Path) -> None:
-    for name in KNOWN:
+    for name in NAMES:
         attack(name, how, 2, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", MUTATIONS)
 def test_edited_files_take_little_memory(how: str, tmp_path: Path) -> None:
-    for name in KNOWN:
+    for name in NAMES:
         attack(name, how, 5, tmp_path, traced=True)
 
 
 @pytest.mark.slow  # the same, more often
 @pytest.mark.parametrize("how", MUTATIONS)
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_many_edited_files_are_refused_or_mean_the_same(
     name: str, how: str, tmp_path: Path
 ) -> None:

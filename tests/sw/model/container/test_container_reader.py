@@ -28,23 +28,8 @@ from xorloom.sw.value.plane import value_bits
 from tests.helpers import format_index, format_network, format_reader
 from tests.helpers.format_reader import Plain, read_model
 from tests.helpers.mutations import MUTATIONS
-from tests.helpers.small_files import small_files
+from tests.helpers.small_files import NAMES, small_files
 from tests.helpers.weights import clustered_weights
-
-NEW = [
-    "block",
-    "window",
-    "patches",
-    "entropy",
-    "trellis",
-    "lowrank",
-    "hashed",
-    "none",
-    "codes",
-    "mixed",
-    "direct",
-]
-NAMES = [*NEW, *(f"v2-{name}" for name in ("block", "codes", "entropy", "trellis", "window"))]
 
 
 def decompressed(data: bytes, folder: Path) -> Plain:

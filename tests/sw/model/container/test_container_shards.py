@@ -15,10 +15,9 @@ from xorloom.sw.model.decompress import decompress_model
 from xorloom.sw.model.verify import verify_model
 
 from tests.helpers.format_reader import read_model
-from tests.helpers.small_files import small_files
+from tests.helpers.small_files import NEW, small_files
 
 INDEX = "m.xl.safetensors.index.json"
-NAMES = sorted(name for name in small_files() if not name.startswith("v2-"))
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def reseal(folder):
     edit(folder, lambda index: index["metadata"].update({SEAL_KEY: seals}))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NEW)
 def test_parts_hold_what_one_file_holds(name, tmp_path):
     (tmp_path / "whole").write_bytes(small_files()[name])
     one = read_container(tmp_path / "whole")
