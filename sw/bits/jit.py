@@ -195,6 +195,8 @@ def njit(
 ) -> Callable[[Callable[..., Any]], Any]:
     """Compile as ``numba.njit`` does; without the cache on disk where there is no place for it.
 
+    With ``NUMBA_DISABLE_JIT`` a kernel is its Python function.
+
     Parameters
     ----------
     cache : bool
@@ -211,6 +213,8 @@ def njit(
         kernel = numba.njit(no_cfunc_wrapper=True, no_cpython_wrapper=not entry, **options)(
             function
         )
+        if numba.config.DISABLE_JIT:
+            return kernel
         kernel.__class__ = _Kernel if entry else _Inner
         if cache:
             try:

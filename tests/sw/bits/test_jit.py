@@ -65,6 +65,11 @@ def test_a_kernel_is_compiled_once_for_a_type_literals_or_not():
     assert [str(kinds[0]) for kinds in inner.signatures] == ["int64"]
 
 
+def test_a_kernel_is_its_function_where_numba_does_not_compile(monkeypatch):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    assert njit(cache=True)(thrice) is njit(entry=False)(thrice) is thrice
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package whose kernel calls another module's; ``load()`` imports it anew."""
