@@ -164,6 +164,7 @@ def encode_stream(
     chunk = 0
     for f in range(facts.shape[0]):
         first, last = f * frame, min(n_slices, (f + 1) * frame)
+        part_care, part_value = care[first:last], value[first:last]
         count = counts[first:last].sum()
         left -= count
         wait = 0 if chunk else shape.preload_steps
@@ -183,15 +184,7 @@ def encode_stream(
             part = counts[first:last]
             if rate == rate_max or run_frame(part, shape, chunk, live, rate, _HOPELESS)[2]:
                 used, n_patches = _try_frame(
-                    care[first:last],
-                    value[first:last],
-                    taps,
-                    shape,
-                    basis,
-                    chunk,
-                    rate,
-                    patches,
-                    0,
+                    part_care, part_value, taps, shape, basis, chunk, rate, patches, 0
                 )
                 facts[f, 2] += 1
             tries += 1
@@ -211,15 +204,7 @@ def encode_stream(
                 if fits:
                     most = min(slices, (plain - rate) * unit * n_in // shape.patch_bits)
                 used, n_patches = _try_frame(
-                    care[first:last],
-                    value[first:last],
-                    taps,
-                    shape,
-                    basis,
-                    chunk,
-                    rate,
-                    patches,
-                    most,
+                    part_care, part_value, taps, shape, basis, chunk, rate, patches, most
                 )
                 tries += 1
                 facts[f, 2] += 1
@@ -235,15 +220,7 @@ def encode_stream(
             if fits and n_patches < 0:
                 rate = plain
                 used, n_patches = _try_frame(
-                    care[first:last],
-                    value[first:last],
-                    taps,
-                    shape,
-                    basis,
-                    chunk,
-                    rate,
-                    patches,
-                    0,
+                    part_care, part_value, taps, shape, basis, chunk, rate, patches, 0
                 )
         if n_patches < 0:
             return STUCK, f
