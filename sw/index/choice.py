@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, DensityError
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.codec import index_codec
 from xorloom.sw.spec.codecs import INDEX_CODECS
 from xorloom.sw.spec.config import ValueConfig
@@ -18,7 +19,7 @@ from xorloom.sw.tensors.orders import beats
 
 from .plane import choose_index
 from .rate_distortion import share_bound, sign_error
-from .sample import slices_from_everywhere
+from .sample import runs_from_everywhere
 
 __all__ = [
     "BudgetError",
@@ -32,9 +33,13 @@ __all__ = [
 ]
 
 _SAMPLE = 1 << 20
-"""Weights on which an order or an operating point is chosen."""
+"""Weights on which an operating point is chosen."""
+_TRIAL_SAMPLE = 1 << 17
+"""Weights on which an order is tried."""
 _RUN = 32
-"""Slices that such a sample takes in a row, or those that share tiles or classes."""
+"""Slices that such a trial takes in a row, or those that share tiles or classes."""
+_TRIAL_RUNS = 4
+"""Such runs at least."""
 _TRELLIS_EFFICIENCY = 0.9
 _DENSITIES = (0.01, 0.45)
 """Least and largest density of an operating point."""
@@ -105,7 +110,9 @@ def top_shares(importance: np.ndarray, densities: Sequence[float]) -> list[float
     return [float(sums[round(d * flat.size)]) / total if total else 1.0 for d in densities]
 
 
-def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> str:
+def best_order(
+    importance: np.ndarray, density: float, config: IndexConfig, threads: int | None = None
+) -> str:
     """Return the weight order in which a codec keeps most.
 
     Large tensors are tried on runs of slices from everywhere in them. A sample holds other weights
@@ -117,19 +124,23 @@ def best_order(importance: np.ndarray, density: float, config: IndexConfig) -> s
         orders = [order for order in orders if not order.endswith("column")]
     if len(orders) == 1 or not importance.size:
         return orders[0]
-    trial, found = codec.trial(config), {}
-    run, most = max(_RUN, config.slice_multiple), _SAMPLE // config.n_out
-    for order in orders:
-        slices = beats(importance, order, config.n_out)
-        part, live = slices_from_everywhere(slices, importance.size, run, most)
-        part = part.reshape(-1)[:live]
+    trial = codec.trial(config)
+    run = max(_RUN, config.slice_multiple)
+    most = max(_TRIAL_SAMPLE // config.n_out, _TRIAL_RUNS * run)
+    some = runs_from_everywhere(importance.size, config.n_out, run, most)
+
+    def kept(order: str) -> float:
+        part = beats(importance, order, config.n_out, some).reshape(-1)[: importance.size]
         try:
-            mask = choose_index(part, density, trial, "row", 0).mask
+            mask = choose_index(part, density, trial, "row", 0, threads=1).mask
         except DensityError:  # as the whole tensor may
-            continue
+            return 0.0
         count = int(np.count_nonzero(mask))
-        found[order] = float(part[mask].sum(dtype=np.float64)) / _largest(part, count)
-    return max(found, key=found.__getitem__) if found else orders[0]
+        return float(part[mask].sum(dtype=np.float64)) / _largest(part, count)
+
+    with mapping(threads) as each:
+        shares = each(kept, orders)
+    return orders[shares.index(max(shares))]
 
 
 def _largest(importance: np.ndarray, count: int) -> float:

@@ -3,19 +3,18 @@
 
 import numpy as np
 
-__all__ = ["slices_from_everywhere"]
+__all__ = ["runs_from_everywhere", "slices_from_everywhere"]
 
 
-def slices_from_everywhere(
-    slices: np.ndarray, live: int, run: int, most: int
-) -> tuple[np.ndarray, int]:
-    """Return runs of slices from all over a tensor, or all slices if they are few.
+def runs_from_everywhere(live: int, lanes: int, run: int, most: int) -> list[tuple[int, int]]:
+    """Return runs of slices from all over a tensor, or one of all its slices if they are few.
 
     Parameters
     ----------
-    slices : (slices, n_out), any dtype
     live : int
-        Weights: the first so many places.
+        Weights of the tensor.
+    lanes : int
+        Weights of a slice.
     run : int
         Slices that are taken in a row.
     most : int
@@ -23,14 +22,37 @@ def slices_from_everywhere(
 
     Returns
     -------
-    (sample, live) : (slices, n_out) array and int
+    list of (int, int)
+        First slice and number of slices of every run.
     """
     parts = max(1, most // run)
-    whole = live // slices.shape[1] if slices.size else 0
-    if len(slices) <= parts * run or whole <= run:
-        return slices, live
+    whole, slices = live // lanes, -(-live // lanes)
+    if slices <= parts * run or whole <= run:
+        return [(0, slices)]
     edges = np.linspace(0, whole - run, parts + 1)
     # Anywhere between two edges: even steps could fall in with the rows of the tensor.
     places = np.random.default_rng(0).uniform(edges[:-1], edges[1:]).astype(np.int64)
-    sample = np.concatenate([slices[place : place + run] for place in places])
+    return [(place, run) for place in places.tolist()]
+
+
+def slices_from_everywhere(
+    slices: np.ndarray, live: int, run: int, most: int
+) -> tuple[np.ndarray, int]:
+    """Return such runs of the slices of a tensor.
+
+    Parameters
+    ----------
+    slices : (slices, lanes), any dtype
+    live, run, most : int
+        See :func:`runs_from_everywhere`.
+
+    Returns
+    -------
+    (sample, live) : (slices, lanes) array and int
+        The sample's weights are its first ``live`` places.
+    """
+    found = runs_from_everywhere(live, slices.shape[1], run, most)
+    if found == [(0, len(slices))]:
+        return slices, live
+    sample = np.concatenate([slices[first : first + count] for first, count in found])
     return sample, sample.size

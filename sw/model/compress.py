@@ -173,11 +173,12 @@ def compress_model(
         plans = dict.fromkeys(names, plans)
     whole = plans = given.planned(plans)
     given.check(model, plans)
-    cut = cut_model(model, plans, given, check_range("block_weights", block_weights, 0, 1 << 32))
+    most = check_range("block_weights", block_weights, 0, 1 << 32)
+    cut = cut_model(model, plans, given, most, jobs)
     metadata, ties = (getattr(base or model, key, {}) for key in ("metadata", "ties"))
     order = [block for name in (base.order if base else model) for block in cut.names(name)]
     model, plans = cut.model, cut.plans
-    units = units_of(cut, global_cuts(model, plans, cut.given))
+    units = units_of(cut, global_cuts(model, plans, cut.given, jobs))
     biases = {unit.bias.name: name for name, unit in units.items() if unit.bias is not None}
     names = [n for n in dict.fromkeys(biases.get(n, n) for n in order) if n in units]
     reports: dict[str, TensorReport] = {}

@@ -7,7 +7,7 @@ order", is normative.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -141,11 +141,20 @@ def put_beats(beats: np.ndarray, where: Lanes, first: int, flat: np.ndarray) -> 
             flat[_weight(where, lane, e)] = beats[k, lane]
 
 
-def beats(array: np.ndarray, order: str, n_out: int) -> np.ndarray:
-    """Cut a tensor into slices (slices, n_out); 0 where there is no weight."""
+def beats(
+    array: np.ndarray, order: str, n_out: int, some: Sequence[tuple[int, int]] | None = None
+) -> np.ndarray:
+    """Cut a tensor into slices (slices, n_out); 0 where there is no weight.
+
+    ``some``: first slice and number of slices of the runs to return, by default all.
+    """
     flat = flatten(array, order)
-    slices = np.zeros((slice_count(flat.size, n_out), n_out), array.dtype)
-    beats_of(flat, lanes(order, flat.size, n_out), 0, slices)
+    wanted = [(0, slice_count(flat.size, n_out))] if some is None else some
+    slices = np.zeros((sum(count for _, count in wanted), n_out), array.dtype)
+    where, done = lanes(order, flat.size, n_out), 0
+    for first, count in wanted:
+        beats_of(flat, where, first, slices[done : done + count])
+        done += count
     return slices
 
 

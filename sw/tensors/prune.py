@@ -5,11 +5,13 @@ No code of any quantizer is a zero, so a zero that is kept would come back as pl
 All magnitudes are single precision, as decoded weights are: what is zero there is a zero.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.jit import njit
 
 __all__ = [
@@ -206,7 +208,9 @@ class Cut:
         return keep.reshape(weights.shape)
 
 
-def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float) -> list[Cut]:
+def global_cuts(
+    loads: Sequence[Callable[[], np.ndarray]], sparsity: float, threads: int | None = None
+) -> list[Cut]:
     """Keep the largest magnitudes over all tensors together: find what each of them keeps.
 
     Bits of a magnitude order like an integer, so the cut is found as its upper, then its lower 16
@@ -214,10 +218,12 @@ def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float)
 
     Parameters
     ----------
-    magnitudes : callable
-        Returns the tensors' magnitudes, float32, one by one; called twice.
+    loads : sequence of callables
+        They return the tensors' weights, of any float dtype; each is called twice.
     sparsity : float in [0, 1)
         ``round(sparsity * size)`` of all weights are pruned; more, if more are zero.
+    threads : int, optional
+        Each holds one tensor. All available cores by default.
 
     Raises
     ------
@@ -225,36 +231,44 @@ def global_cuts(magnitudes: Callable[[], Iterable[np.ndarray]], sparsity: float)
         If the sparsity is out of range.
     """
     check_sparsity(sparsity)
+    counts, lock = np.zeros(1 << 16, np.int64), Lock()
 
-    counts = np.zeros(1 << 16, np.int64)
-    zeros = size = 0
-    for magnitude in magnitudes():
-        bits = _bits(magnitude)
-        zeros += _count_upper(bits, counts)
-        size += bits.size
-    upper, left = _nth_largest(counts, min(_kept(size, sparsity), size - zeros))
-    above, near = [], []  # of every tensor: weights beyond the bin of the cut, and those in it
-    counts = np.zeros(1 << 16, np.int64)
-    for magnitude in magnitudes():
-        bits = _bits(magnitude)
-        halves = bits >> np.uint32(16)
-        above.append(int(np.count_nonzero(halves > upper)))
-        lower, of_lower = np.unique(bits[halves == upper] & np.uint32(0xFFFF), return_counts=True)
-        near.append((lower, of_lower))
+    def upper_half(load: Callable[[], np.ndarray]) -> tuple[int, int]:
+        bits, own = _bits(load()), np.zeros(1 << 16, np.int64)
+        zeros = _count_upper(bits, own)
+        with lock:
+            counts[:] += own
+        return zeros, bits.size
+
+    def lower_half(load: Callable[[], np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
+        own = np.zeros(1 << 16, np.int64)
+        above = _count_lower(_bits(load()), upper, own)
+        of_cut = np.flatnonzero(own)
+        return above, of_cut, own[of_cut]
+
+    with mapping(threads) as each:
+        seen = each(upper_half, loads)
+        size = sum(weights for _, weights in seen)
+        wanted = min(_kept(size, sparsity), size - sum(zeros for zeros, _ in seen))
+        upper, left = _nth_largest(counts, wanted)
+        found = each(lower_half, loads)
+    counts[:] = 0
+    for _, lower, of_lower in found:
         counts[lower] += of_lower
     lower_cut, left = _nth_largest(counts, left)
     cut = np.uint32(upper << 16 | lower_cut).view(np.float32)
     cuts = []
-    for beyond, (lower, of_lower) in zip(above, near, strict=True):
+    for above, lower, of_lower in found:
         equal = min(left, int(of_lower[lower == lower_cut].sum()))
-        kept = beyond + int(of_lower[lower > lower_cut].sum()) + equal
+        kept = above + int(of_lower[lower > lower_cut].sum()) + equal
         cuts.append(Cut(cut, equal, kept))
         left -= equal
     return cuts
 
 
-def _bits(magnitude: np.ndarray) -> np.ndarray:
-    return magnitude.astype(np.float32, copy=False).reshape(-1).view(np.uint32)
+def _bits(weights: np.ndarray) -> np.ndarray:
+    """Return the magnitudes' bits, flat uint32."""
+    return np.abs(weights.astype(np.float32, copy=False)).reshape(-1).view(np.uint32)
 
 
 @njit(nogil=True, cache=True)
@@ -265,6 +279,19 @@ def _count_upper(bits: np.ndarray, counts: np.ndarray) -> int:
         counts[n >> 16] += 1
         zeros += n == 0
     return zeros
+
+
+@njit(nogil=True, cache=True)
+def _count_lower(bits: np.ndarray, upper: int, counts: np.ndarray) -> int:
+    """Count lower halves of those of an upper half; return how many have a larger one."""
+    above = 0
+    for n in bits:
+        half = np.int64(n >> 16)
+        if half > upper:
+            above += 1
+        elif half == upper:
+            counts[n & 0xFFFF] += 1
+    return above
 
 
 def _nth_largest(counts: np.ndarray, n: int) -> tuple[int, int]:

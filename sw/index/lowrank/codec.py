@@ -7,12 +7,12 @@ normative for the streams.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, ConfigError, DensityError, FormatError
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.framing import frame_payload, unframe_payload
 from xorloom.sw.index.density import is_met, wanted_count
 from xorloom.sw.spec.index_config import LowrankConfig
@@ -153,8 +153,8 @@ def choose(
         config.tile_lanes, config.tiles, config.rank, live,
     )  # fmt: skip
     threads = threads or threads_default()
-    with ThreadPoolExecutor(threads) as pool:
-        fit = Fit(_search_gains(x, seed), tiles, pool, threads, seed)
+    with mapping(threads) as each:
+        fit = Fit(_search_gains(x, seed), tiles, each, threads, seed)
         if goal in (0, live):
             fit.lane[:] = fit.beat[:] = int(goal > 0)
             return _chosen(x, fit, slices_per_stream)

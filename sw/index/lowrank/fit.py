@@ -2,11 +2,11 @@
 """Fit of the factors of all low-rank tiles of a tensor to a number of kept weights."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from xorloom.sw.base.workers import ThreadsMap
 
 from . import kernels
 from .heuristic import heuristic
@@ -27,7 +27,7 @@ class Fit:
 
     x: np.ndarray
     tiles: Tiles
-    pool: ThreadPoolExecutor
+    each: ThreadsMap
     threads: int
     seed: int
 
@@ -43,7 +43,7 @@ class Fit:
         return int(self.counts.sum())
 
     def _all(self, job: Callable[[int, int], Any], every: int = 1) -> None:
-        list(self.pool.map(lambda k: job(k * every, self.threads * every), range(self.threads)))
+        self.each(lambda k: job(k * every, self.threads * every), range(self.threads))
 
     def ascend(self, price: float, tries: int, every: int = 1) -> None:
         """Local search in all or every n-th tile."""

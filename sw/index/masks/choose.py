@@ -179,7 +179,9 @@ def chosen_with(
     kept_bits = round(weights.size * density) * planes
     size = stream_slices(weights.size, kept_bits, planes, value, index.slice_multiple)
     try:
-        order = best_order(worth, density, index) if order == "auto" else check_order(order)
+        order = (
+            best_order(worth, density, index, threads) if order == "auto" else check_order(order)
+        )
         found = choose_index(worth, density, index, order, size, threads)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error

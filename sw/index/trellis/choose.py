@@ -6,12 +6,11 @@ are worth most: a kept weight is worth its importance less a price, and the pric
 the wanted share of weights is kept.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from xorloom.sw.base.errors import ConfigError, DensityError
-from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.index.density import is_met, wanted_count
 from xorloom.sw.spec.index_config import TrellisConfig
 
@@ -128,7 +127,7 @@ class _Search:
     wanted: int
     config: TrellisConfig
     size: int
-    threads: int
+    threads: int | None
     classes: np.ndarray
 
     def __post_init__(self) -> None:
@@ -155,8 +154,8 @@ class _Search:
             before = streams[first // self.size] if begin else None
             return search_stream(part, own, price, config, self.classes[rows], before, begin)
 
-        with ThreadPoolExecutor(self.threads) as pool:
-            done = list(pool.map(one, range(0, slices, self.size)))
+        with mapping(self.threads) as each:
+            done = each(one, range(0, slices, self.size))
         mask = np.concatenate([mask for _, mask in done])
         miss = abs(int(np.count_nonzero(mask)) - self.wanted)
         if self.mask is None or miss < abs(self.found - self.wanted):
@@ -269,7 +268,6 @@ def choose(
         return TrellisChoice(np.zeros(importance.shape, np.bool_), streams, 0.0)
     importance = _part_ties(importance, live, wanted)
     classes = np.zeros((0, config.n_out), np.uint8)
-    threads = threads or threads_default()
     search = _Search(importance, live, wanted, config, size, threads, classes)
     if config.classes > 1:
         flat = importance.reshape(-1)[:live]

@@ -7,10 +7,12 @@ from which on weights are kept.
 """
 
 import math
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.model.calibration.file import Calibration
 from xorloom.sw.model.container import JoinedTensor
 from xorloom.sw.model.plan.given import UserArrays
@@ -152,8 +154,11 @@ def cut_model(
     plans: Mapping[str, TensorPlan],
     given: UserArrays,
     most: int = BLOCK_WEIGHTS,
+    threads: int | None = None,
 ) -> CutModel:
     """Cut large tensors into row blocks, see :func:`block_places`.
+
+    With so many threads, by default all cores, each of which holds one block.
 
     Raises
     ------
@@ -172,7 +177,7 @@ def cut_model(
             tensors[name] = tensor
             continue
         blocks = {block: _block(tensor, block, place) for block, place in cut[name].items()}
-        plan, own, found = _whole(blocks, new_plans.pop(name), given, name)
+        plan, own, found = _whole(blocks, new_plans.pop(name), given, name, threads)
         for block, cut_of in found.items():
             size = blocks[block].size
             if plan.chooses:  # its index meets the density that the cut gives
@@ -217,7 +222,11 @@ def _block(tensor: ModelTensor, name: str, place: Place) -> ModelTensor:
 
 
 def _whole(
-    blocks: Mapping[str, ModelTensor], plan: TensorPlan, given: UserArrays, name: str
+    blocks: Mapping[str, ModelTensor],
+    plan: TensorPlan,
+    given: UserArrays,
+    name: str,
+    threads: int | None,
 ) -> tuple[TensorPlan, bool, dict[str, prune.Cut]]:
     """Find what concerns a tensor as a whole.
 
@@ -231,21 +240,22 @@ def _whole(
     if keeps_all or given.mask(name) is not None:
         return plan, False, {}
     if plan.sparsity is None:
-        kept = sum(int(np.count_nonzero(block.weights())) for block in blocks.values())
+        with mapping(threads) as each:
+            kept = sum(each(_kept, blocks.values()))
         size = sum(block.size for block in blocks.values())
         if any(block.pruned for block in blocks.values()) or 2 * kept <= size:
             return plan, True, {}
         plan = replace(plan, sparsity=plan.pruned)
     if plan.scope != "tensor":
         return plan, False, {}
-    magnitudes = _magnitudes(blocks)
-    cuts = prune.global_cuts(magnitudes, plan.pruned)
+    loads = [partial(_weights, block) for block in blocks.values()]
+    cuts = prune.global_cuts(loads, plan.pruned, threads)
     return plan, False, dict(zip(blocks, cuts, strict=True))
 
 
-def _magnitudes(blocks: Mapping[str, ModelTensor]) -> Callable[[], Iterator[np.ndarray]]:
-    def magnitudes() -> Iterator[np.ndarray]:
-        for block in blocks.values():
-            yield np.abs(prune.check_weights(block.weights(), block.label))
+def _weights(block: ModelTensor) -> np.ndarray:
+    return prune.check_weights(block.weights(), block.label)
 
-    return magnitudes
+
+def _kept(block: ModelTensor) -> int:
+    return int(np.count_nonzero(block.weights()))

@@ -83,12 +83,15 @@ def _own_mask(tensor: ModelTensor, weights: np.ndarray) -> np.ndarray | None:
 
 
 def global_cuts(
-    model: Mapping[str, ModelTensor], plans: Mapping[str, TensorPlan], given: UserArrays
+    model: Mapping[str, ModelTensor],
+    plans: Mapping[str, TensorPlan],
+    given: UserArrays,
+    threads: int | None = None,
 ) -> dict[str, prune.Cut]:
     """Return the cuts of tensors that are pruned together: of scope global and equal sparsity.
 
     No tensor's mask is known before all magnitudes were seen: they are read ahead of the walk, one
-    tensor at a time, and only counts of them are kept.
+    tensor at a time for each thread, and only counts of them are kept.
     """
     groups: dict[float, list[str]] = {}
     for name, plan in plans.items():
@@ -98,12 +101,8 @@ def global_cuts(
                 groups.setdefault(plan.pruned, []).append(name)
     cuts: dict[str, prune.Cut] = {}
     for sparsity, names in groups.items():
-
-        def magnitudes(names: list[str] = names) -> Iterator[np.ndarray]:
-            for name in names:
-                yield np.abs(_weights(model[name]))
-
-        cuts |= dict(zip(names, prune.global_cuts(magnitudes, sparsity), strict=True))
+        loads = [lambda name=name: _weights(model[name]) for name in names]
+        cuts |= dict(zip(names, prune.global_cuts(loads, sparsity, threads), strict=True))
     return cuts
 
 

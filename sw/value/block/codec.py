@@ -5,12 +5,12 @@ Weights are taken in row-major order, ``n_out`` to a slice; the last slice is fi
 cares. With q planes, slice ``s * q + b`` holds plane ``b`` of weights ``s * n_out`` onwards.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.gf2 import pack_bool
 from xorloom.sw.bits.spread import unpack_planes
 from xorloom.sw.spec.config import BlockConfig
@@ -82,8 +82,8 @@ def encode(
         used = encode_slices(packed, flat, rows, planes, first, last, seeds, n_patch, patches)
         return patches[:used].copy()
 
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(run, bounds[:-1], bounds[1:]))
+    with mapping(threads) as each:
+        parts = each(run, bounds[:-1], bounds[1:])
     return BlockSlices(seeds, n_patch, np.concatenate(parts))
 
 

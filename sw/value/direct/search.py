@@ -5,12 +5,11 @@ Any seeds are valid and mean some codes; so what a search leaves out, as where p
 join, costs a little error and never more.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.jit import njit
 from xorloom.sw.spec.direct import DirectConfig
 
@@ -178,8 +177,8 @@ def search_stream(
         count = -(-limit // 64) - bits // 64
         seeds[at : at + count] = found[bits // 64 : bits // 64 + count]
 
-    with ThreadPoolExecutor(threads or threads_default()) as pool:
-        list(pool.map(one, range(0, x.size, part)))
+    with mapping(threads) as each:
+        each(one, range(0, x.size, part))
     return seeds
 
 

@@ -7,13 +7,12 @@ any mask is stored at nearly one bit per kept bit and decoded at a fixed rate, w
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
 from xorloom.sw.base.errors import CapacityError, FormatError, check_range
-from xorloom.sw.base.host import threads_default
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.gf2 import pack_bool
 from xorloom.sw.bits.lanes import turned_bits
 from xorloom.sw.bits.slices import cut_slices, pack_planes
@@ -226,14 +225,14 @@ def encode(
     if order == "auto":
         names = [name for name in ORDERS if mask.ndim > 1 or not needs_transpose(name)]
     masks = {False: rows[0]}
-    with ThreadPoolExecutor(threads or threads_default()) as pool:
+    with mapping(threads) as each:
         ranked = [OrderCost(name) for name in names]
         if len(names) > 1:
             if mask.ndim > 1:
                 masks[True] = _turned(rows[:1], mask.shape)[0]
             targets = (target, default_targets(config)[1])
             ranked = rank_orders(
-                names, masks, mask.size, planes, config, size, targets, index_bits, pool
+                names, masks, mask.size, planes, config, size, targets, index_bits, each
             )
         best: tuple[float, WindowStreams] | None = None
         refused: CapacityError | None = None
@@ -243,7 +242,7 @@ def encode(
             if needs_transpose(cost.order) and True not in packed:
                 packed[True] = _turned(rows, mask.shape)
             try:
-                streams = tuple(pool.map(partial(run, cost.order), range(len(counts))))
+                streams = tuple(each(partial(run, cost.order), range(len(counts))))
             except CapacityError as error:  # the next order may spread the mask better
                 refused = refused or error
                 continue

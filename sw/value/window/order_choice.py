@@ -2,10 +2,10 @@
 """Choice of the weight order: what every order of a tensor will cost, without encoding it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from xorloom.sw.base.workers import ThreadsMap
 from xorloom.sw.bits.slices import packed_beats
 from xorloom.sw.spec.config import WindowConfig
 from xorloom.sw.tensors.orders import lanes, needs_transpose, slice_count
@@ -89,7 +89,7 @@ def rank_orders(
     slices_per_stream: int,
     targets: tuple[int, int],
     index_bits: IndexBits | None,
-    pool: ThreadPoolExecutor,
+    each: ThreadsMap,
 ) -> list[OrderCost]:
     """Return what a whole tensor costs in every order of ``names``, the cheapest first.
 
@@ -118,7 +118,7 @@ def rank_orders(
         index = index_bits(packed, weights, slices_per_stream) if index_bits else 0.0
         return OrderCost(name, value, index)
 
-    return sorted(pool.map(cost, names), key=lambda cost: cost.total)
+    return sorted(each(cost, names), key=lambda cost: cost.total)
 
 
 def worth_trying(ranked: Sequence[OrderCost], kept_bits: int) -> int:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 import pytest
-from xorloom.sw.base.workers import Threads, in_order
+from xorloom.sw.base.workers import Threads, in_order, mapping
 
 JOBS = pytest.mark.parametrize("jobs", [1, 2, 5])
 
@@ -87,3 +87,22 @@ def test_threads_go_where_the_weights_are():
     assert Threads(2).shares([5] * 6) == [1] * 6
     assert Threads(4).shares([1, 1, 1, 97]) == [1, 1, 1, 4]
     assert Threads(3).shares([300, 1, 1]) == [3, 1, 1]
+
+
+def test_one_thread_is_the_callers_own():
+    with mapping(1) as each:
+        assert each(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, None])
+def test_a_map_keeps_the_order_and_tells_the_first_error(threads):
+    with mapping(threads) as each:
+        assert each(late, range(9), [0.01, 0, 0] * 3) == list(range(9))
+        with pytest.raises(ZeroDivisionError):
+            each(lambda k: 1 // (k - 1), range(3))
+
+
+def test_a_map_of_two_threads_runs_two_at_a_time():
+    meet = threading.Barrier(2, timeout=10)
+    with mapping(2) as each:
+        assert sorted(each(lambda _: meet.wait(), range(2))) == [0, 1]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.bits.codec import index_codec
+from xorloom.sw.index import choice
 from xorloom.sw.index.choice import (
     BudgetError,
     best_order,
@@ -142,6 +143,20 @@ def test_best_order_of_one_class_mixes():
     assert best_order(gaussian((64, 100)), 0.1, LowrankConfig(n_out=64)).startswith("skewed")
     four = TrellisConfig(n_in=12, n_out=64, window=8, classes=4)
     assert best_order(gaussian(6400), 0.09, four) in ("strided", "skewed")
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_best_order_of_a_large_tensor_is_told_by_a_sample(transposed, monkeypatch):
+    weights = gaussian((768, 512)) * np.where(np.arange(512) < 40, np.float32(10), np.float32(1))
+    tried = []
+    whole = choice.choose_index
+    monkeypatch.setattr(
+        choice, "choose_index", lambda *a, **k: tried.append(a[0].size) or whole(*a, **k)
+    )
+    config = TrellisConfig(n_in=12, n_out=64, window=12)
+    order = best_order(weights.T if transposed else weights, 0.09, config)
+    assert order == ("skewed-column" if transposed else "skewed")  # keeps .867 against .828
+    assert tried == [1 << 17] * 2
 
 
 def plain_cost(planes):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xorloom.sw.base.errors import ConfigError
 from xorloom.sw.tensors.orders import (
     ORDERS,
+    beats,
     check_order,
     lanes,
     needs_transpose,
@@ -69,3 +71,13 @@ def test_check_order_names_the_orders():
         ConfigError, match=r"order must be one of row, column, strided, .*, not 'x'"
     ):
         check_order("x")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_beats_of_some_runs_are_those_of_all(order):
+    array = np.arange(1, 1 + 37 * 11, dtype=np.float32).reshape(37, 11)
+    whole = beats(array, order, 16)
+    some = [(3, 2), (0, 1), (20, 6)]
+    runs = [whole[first : first + count] for first, count in some]
+    assert (beats(array, order, 16, some) == np.concatenate(runs)).all()
+    assert not whole[25, 7:].any(), "the last slice has 7 weights"

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choice of the weight order: the model of the rate control against real encodings."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
+from xorloom.sw.base.workers import mapping
 from xorloom.sw.bits.gf2 import pack_bool, pack_rows
 from xorloom.sw.bits.slices import packed_beats
 from xorloom.sw.index.choice import index_config
@@ -143,8 +142,8 @@ def test_model_of_slices_that_no_window_holds_is_stuck(rng):
     mask[21] = True
     bits = {needs_transpose(order): bits_in(mask, order) for order in ("row", "column")}
     targets = default_targets(config)
-    with ThreadPoolExecutor(1) as pool:
-        ranked = rank_orders(ORDERS, bits, mask.size, 1, config, 48, targets, None, pool)
+    with mapping(1) as each:
+        ranked = rank_orders(ORDERS, bits, mask.size, 1, config, 48, targets, None, each)
     assert ranked[-1].total == float("inf")
     assert {cost.order for cost in ranked if cost.value == float("inf")} >= {"row"}
 
