@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --require-hashes --only-binary=:all:
+# Bytecode of what was installed: by all cores, pip does it with one.
+COMPILE := -$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 
 .PHONY: setup demo boards report area docs quick test test-all test-torch lint format stock lock clean
 .PRECIOUS: $(READY)-%
@@ -16,6 +18,7 @@ $(READY): locks/default.lock pyproject.toml sim/doctor.py
 	$(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) -r locks/default.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(COMPILE)
 	@touch $@
 
 setup-%: $(READY)-%
@@ -24,6 +27,7 @@ setup-%: $(READY)-%
 $(READY)-%: locks/%.lock $(READY)
 	$(PYTHON) sim/doctor.py $(VENV) $*
 	$(INSTALL) -r $<
+	$(COMPILE)
 	@touch $@
 
 # Torch is large, and builds for one machine do not suit another, so it has no lock:
