@@ -55,7 +55,7 @@ def outputs(config: WindowConfig, windows: list[int]) -> list[int]:
 
 
 def basis_outputs(config: WindowConfig) -> list[int]:
-    """Shift a single 1 through the whole window, a step each cycle; return what each place makes."""
+    """Shift a single 1 through the window, a step each cycle; return what each place makes."""
     dut = unit(WindowNetwork, config)
     found = [0] * config.window
     n_in, steps = config.n_in, config.window // config.n_in
