@@ -151,7 +151,7 @@ def test_patch_unit_same_position_in_two_slots_cancels() -> None:
 
 
 def test_patch_unit_latency_and_rate_are_as_stated() -> None:
-    pair = PatchPair(13, 1)
+    pair = unit(PatchPair, 13, 1)
     rng = random.Random(1)
     beats = [b for n in range(10) for b in beats_of(n, (1, 2), 1, n, rng)]
     run = drive(pair, beats, 10)
@@ -164,7 +164,7 @@ def test_patch_unit_latency_and_rate_are_as_stated() -> None:
 def test_patch_unit_reset_inside_a_slice_leaves_nothing_behind(
     beats_before: int, offering: bool
 ) -> None:
-    pair = PatchPair(13, 1)
+    pair = unit(PatchPair, 13, 1)
     rng = random.Random(3)
     first = beats_of(0x1FFF, (0, 3, 7, 12), 1, 1, rng)
     second = beats_of(0x0A5A, (5,), 1, 2, rng)

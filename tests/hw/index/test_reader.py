@@ -120,7 +120,9 @@ def test_index_decoder_survives_a_wrong_header() -> None:
     short = [*words[:3], 1, words[4], words[-1]]
     long = [*words[:3], words[3] + 5, *words[4:-1], *words[:5], words[-1]]
     expected = golden_index(config, good)
-    run = drive(IndexDecoder(config), [*short, *long, *words], 30, sink=0.3)
+    run = drive(
+        unit(IndexDecoder, config, pipeline=PIPELINES[0]), [*short, *long, *words], 30, sink=0.3
+    )
     assert [item.mask for item in run.items[10:]] == expected * 2
     assert [item.last for item in run.items] == ([0] * 9 + [1]) * 3
     assert run.items[0].mask == expected[0]
