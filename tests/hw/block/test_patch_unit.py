@@ -3,6 +3,7 @@
 
 import random
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -87,8 +88,14 @@ def check(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("per_cycle", [1, 2, 8])
-@pytest.mark.parametrize("n_out", [1, 2, 13, 200])
+@pytest.mark.parametrize(
+    ("n_out", "per_cycle"),
+    [
+        # Of 13 bits eight slots are tried, of 200 two.
+        pytest.param(*case, marks=[pytest.mark.slow] * (case == (200, 8)))
+        for case in product((1, 2, 13, 200), (1, 2, 8))
+    ],
+)
 def test_patch_unit_flips_every_single_position(n_out: int, per_cycle: int) -> None:
     rng = random.Random(n_out)
     slices = [(rng.getrandbits(n_out), (position,)) for position in range(n_out)]
@@ -131,7 +138,7 @@ def test_patch_unit_takes_more_patches_than_fit_a_cycle(n_out: int, per_cycle: i
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("source", "sink"), [(0.5, 0.0), (0.0, 0.6), (0.5, 0.5)])
 @pytest.mark.parametrize(("n_out", "per_cycle"), [(2, 1), (13, 1), (13, 2), (70, 8)])
 def test_patch_unit_decodes_multi_beat_slices_under_stalls(

@@ -2,6 +2,7 @@
 """Index decoders, reader and core, against the golden models."""
 
 import random
+from itertools import product
 from typing import Any
 
 import pytest
@@ -75,17 +76,20 @@ def test_small_index_decoder_equals_golden_model_under_stalls(name: str) -> None
     decode(config, counts, pipeline="small", source=0.3, sink=0.3)
 
 
+STALLS = [(0.0, 0.0), (0.4, 0.4), (0.5, 0.0), (0.0, 0.5)]
+CODECS = ["bitmap", "entropy", "lowrank", "hashed", "none", "trellis", "trellis_classes"]
+QUICK = {*product(CONFIGS, [(0.4, 0.4)]), *product(CODECS, [(0.0, 0.0)])}
+"""All under stalls, every codec at full rate."""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("source", "sink"),
+    ("name", "source", "sink"),
     [
-        (0.0, 0.0),
-        (0.4, 0.4),
-        pytest.param(0.5, 0.0, marks=pytest.mark.slow),
-        pytest.param(0.0, 0.5, marks=pytest.mark.slow),
+        pytest.param(name, *stalls, marks=[pytest.mark.slow] * ((name, stalls) not in QUICK))
+        for name, stalls in product(CONFIGS, STALLS)
     ],
 )
-@pytest.mark.parametrize("name", CONFIGS)
 def test_index_decoder_equals_golden_model_under_stalls(
     name: str, source: float, sink: float
 ) -> None:
