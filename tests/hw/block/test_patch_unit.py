@@ -3,6 +3,7 @@
 
 import random
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -87,8 +88,14 @@ def check(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("per_cycle", [1, 2, 8])
-@pytest.mark.parametrize("n_out", [1, 2, 13, 200])
+@pytest.mark.parametrize(
+    ("n_out", "per_cycle"),
+    [
+        # Of 13 bits eight slots are tried, of 200 two.
+        pytest.param(*case, marks=[pytest.mark.slow] * (case == (200, 8)))
+        for case in product((1, 2, 13, 200), (1, 2, 8))
+    ],
+)
 def test_patch_unit_flips_every_single_position(n_out: int, per_cycle: int) -> None:
     rng = random.Random(n_out)
     slices = [(rng.getrandbits(n_out), (position,)) for position in range(n_out)]
@@ -131,7 +138,7 @@ def test_patch_unit_takes_more_patches_than_fit_a_cycle(n_out: int, per_cycle: i
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("source", "sink"), [(0.5, 0.0), (0.0, 0.6), (0.5, 0.5)])
 @pytest.mark.parametrize(("n_out", "per_cycle"), [(2, 1), (13, 1), (13, 2), (70, 8)])
 def test_patch_unit_decodes_multi_beat_slices_under_stalls(
@@ -151,7 +158,7 @@ def test_patch_unit_same_position_in_two_slots_cancels() -> None:
 
 
 def test_patch_unit_latency_and_rate_are_as_stated() -> None:
-    pair = PatchPair(13, 1)
+    pair = unit(PatchPair, 13, 1)
     rng = random.Random(1)
     beats = [b for n in range(10) for b in beats_of(n, (1, 2), 1, n, rng)]
     run = drive(pair, beats, 10)
@@ -164,7 +171,7 @@ def test_patch_unit_latency_and_rate_are_as_stated() -> None:
 def test_patch_unit_reset_inside_a_slice_leaves_nothing_behind(
     beats_before: int, offering: bool
 ) -> None:
-    pair = PatchPair(13, 1)
+    pair = unit(PatchPair, 13, 1)
     rng = random.Random(3)
     first = beats_of(0x1FFF, (0, 3, 7, 12), 1, 1, rng)
     second = beats_of(0x0A5A, (5,), 1, 2, rng)

@@ -128,7 +128,7 @@ def test_direct_decoder_passes_few_cycles_between_streams(levels: bool) -> None:
 @pytest.mark.parametrize("name", ["bus", "half_a_word", "below_the_bus", "words"])
 def test_direct_unit_latency_is_what_it_says(name: str, levels: bool) -> None:
     config = CONFIGS[name]
-    dut = DirectUnit(config, levels=levels)
+    dut = unit(DirectUnit, config, levels=levels)
     words = bus_words(direct_stream(config, 6 * config.n_out, 3), config.bus_bits)
     run = drive(dut, packet(config, words, 6 * config.n_out), 6)
     first = 1 + config.level_words + -(-config.n_in // config.bus_bits) - 1
@@ -160,7 +160,7 @@ def test_direct_unit_says_that_a_packet_is_short(name: str, lost: str) -> None:
 
 def runs_short(config: DirectConfig, words: list[dict[str, int]]) -> bool:
     """Return whether a packet, with stalls on both sides, makes the unit say short."""
-    dut = DirectUnit(config)
+    dut = unit(DirectUnit, config, levels=False)
     seen = []
 
     async def bench(ctx: Any, _reset: Signal) -> None:
@@ -186,7 +186,7 @@ def test_direct_unit_drops_what_a_packet_has_too_much(name: str) -> None:
     data = direct_stream(config, count, 4)
     words = packet(config, bus_words(data, config.bus_bits), count)
     more = [{"data": 0x5A5A5A5A, "mark": 0}] * 5
-    dut = DirectUnit(config)
+    dut = unit(DirectUnit, config, levels=False)
     run = drive(dut, [*words[:-1], *more, words[-1], *words], 10, sink=0.3)
     expected = [bits for bits, _, _ in slices(config, data, levels=False)]
     assert [item.bits for item in run.items] == expected * 2
@@ -198,10 +198,10 @@ def test_direct_decoder_starts_afresh_after_reset_at_any_time() -> None:
     lost = bus_words(direct_stream(config, 12 * config.n_out, 5), 32)
     data = direct_stream(config, 7 * config.n_out, 6)
     expected = [bits for bits, _, _ in slices(config, data, levels=False)]
+    dut = unit(DirectDecoder, config, levels=False)
     for after in [1, 4, 7, 8, 9, 10, 12, 23]:
-        dut = DirectDecoder(config)
 
-        async def bench(ctx: Any, reset: Signal, dut: Any = dut, after: int = after) -> None:
+        async def bench(ctx: Any, reset: Signal, after: int = after) -> None:
             async def send(words: list[int], clocks: int) -> list[int]:
                 items, left = [], list(words)
                 ctx.set(dut.o.ready, 1)

@@ -16,7 +16,7 @@ from xorloom.hw.flow.synth import (
     synthesize,
     synthesize_all,
 )
-from xorloom.hw.flow.targets import QUICK, TARGETS
+from xorloom.hw.flow.targets import TARGETS
 from xorloom.hw.flow.tools import yosys
 from xorloom.sim.cli.commands.synth import SYNTH_COLUMNS, synth_rows
 from xorloom.sw.base.cache import cache_folder
@@ -120,8 +120,8 @@ def test_trellis_core_luts_a_mask_bit(config: TrellisConfig, limit: float) -> No
 @pytest.mark.parametrize(
     "target",
     [
-        # xilinx7 takes 12 s, and its cells are counted one by one below.
-        name if name in QUICK and name != "xilinx7" else pytest.param(name, marks=pytest.mark.slow)
+        # Of the others cells are counted one by one below, of ecp5 also those of whole units.
+        name if name in ("ice40", "gates") else pytest.param(name, marks=pytest.mark.slow)
         for name in TARGETS
     ],
 )

@@ -2,6 +2,7 @@
 """Index decoders, reader and core, against the golden models."""
 
 import random
+from itertools import product
 from typing import Any
 
 import pytest
@@ -75,17 +76,20 @@ def test_small_index_decoder_equals_golden_model_under_stalls(name: str) -> None
     decode(config, counts, pipeline="small", source=0.3, sink=0.3)
 
 
+STALLS = [(0.0, 0.0), (0.4, 0.4), (0.5, 0.0), (0.0, 0.5)]
+CODECS = ["bitmap", "entropy", "lowrank", "hashed", "none", "trellis", "trellis_classes"]
+QUICK = {*product(CONFIGS, [(0.4, 0.4)]), *product(CODECS, [(0.0, 0.0)])}
+"""All under stalls, every codec at full rate."""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("source", "sink"),
+    ("name", "source", "sink"),
     [
-        (0.0, 0.0),
-        (0.4, 0.4),
-        pytest.param(0.5, 0.0, marks=pytest.mark.slow),
-        pytest.param(0.0, 0.5, marks=pytest.mark.slow),
+        pytest.param(name, *stalls, marks=[pytest.mark.slow] * ((name, stalls) not in QUICK))
+        for name, stalls in product(CONFIGS, STALLS)
     ],
 )
-@pytest.mark.parametrize("name", CONFIGS)
 def test_index_decoder_equals_golden_model_under_stalls(
     name: str, source: float, sink: float
 ) -> None:
@@ -120,7 +124,9 @@ def test_index_decoder_survives_a_wrong_header() -> None:
     short = [*words[:3], 1, words[4], words[-1]]
     long = [*words[:3], words[3] + 5, *words[4:-1], *words[:5], words[-1]]
     expected = golden_index(config, good)
-    run = drive(IndexDecoder(config), [*short, *long, *words], 30, sink=0.3)
+    run = drive(
+        unit(IndexDecoder, config, pipeline=PIPELINES[0]), [*short, *long, *words], 30, sink=0.3
+    )
     assert [item.mask for item in run.items[10:]] == expected * 2
     assert [item.last for item in run.items] == ([0] * 9 + [1]) * 3
     assert run.items[0].mask == expected[0]

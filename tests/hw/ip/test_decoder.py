@@ -25,7 +25,7 @@ from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.decoder import BITMAP, VALUE, words_of
 from tests.helpers.index_streams import index_stream
-from tests.helpers.rtl import drive
+from tests.helpers.rtl import drive, unit
 from tests.helpers.weight_streams import weight_stream
 from tests.helpers.window import random_seeds, window_frame
 
@@ -68,7 +68,7 @@ def check(
 ) -> list[int]:
     """Decode streams of a decoder's formats under stalls; return the clocks each run took."""
     lanes = value.n_out // planes
-    indexes = [index_config(name, lanes, value.bus_bits) for name in names]
+    indexes = tuple(index_config(name, lanes, value.bus_bits) for name in names)
     words = []
     expected = []
     for form, data in streams:
@@ -79,7 +79,7 @@ def check(
         expected += weight_decoder(form, data, masked=masked)
     clocks = []
     for source, sink in stalls:
-        dut = WeightDecoder(value, indexes, planes=planes, masked=masked)
+        dut = unit(WeightDecoder, value, indexes, planes=planes, masked=masked)
         run = drive(dut, words, len(expected), source=source, sink=sink, seed=seed)
         for number, (got, want) in enumerate(zip(run.items, expected, strict=True)):
             bits = (1 << want.valid_bits) - 1

@@ -19,7 +19,7 @@ from xorloom.sw.spec.index_config import NoneConfig
 from xorloom.sw.spec.weight_format import WeightFormat
 
 from tests.helpers.decoder import reseal, words_of
-from tests.helpers.rtl import drive, simulate
+from tests.helpers.rtl import drive, simulate, unit
 from tests.helpers.weight_streams import weight_stream
 
 CONFIGS = {
@@ -33,8 +33,8 @@ def form_of(config: DirectConfig) -> WeightFormat:
     return WeightFormat(config, config.planes, NoneConfig(config.lanes, config.bus_bits))
 
 
-def decoder(form: WeightFormat, *, levels: bool = False) -> WeightDecoder:
-    return WeightDecoder(form.value, [form.index], planes=form.planes, levels=levels)
+def decoder(form: WeightFormat, *, levels: bool = False) -> Any:
+    return unit(WeightDecoder, form.value, (form.index,), planes=form.planes, levels=levels)
 
 
 def beats(form: WeightFormat, data: bytes, *, levels: bool) -> list[tuple[int, int, bool]]:

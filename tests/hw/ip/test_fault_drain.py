@@ -11,7 +11,7 @@ from xorloom.hw.ip.decoder import WeightDecoder
 from xorloom.sw.golden.weights import weight_decoder
 
 from tests.helpers.decoder import BITMAP, FORMATS, TRELLIS, VALUE, edited, hand_made, words_of
-from tests.helpers.rtl import simulate
+from tests.helpers.rtl import simulate, unit
 from tests.helpers.weight_streams import weight_stream
 
 LONG = [weight_stream(form, 24, 40, 2) for form in FORMATS]
@@ -38,7 +38,7 @@ def words(data: bytes, errors: dict[int, int] | None = None) -> list[dict[str, i
 
 def decode(packets: list[list[dict[str, int]]], takes: int) -> Run:
     """Send packets, each to an idle decoder; the output is taken in one clock of ``takes``."""
-    dut = WeightDecoder(VALUE, [TRELLIS, BITMAP], planes=1)
+    dut = unit(WeightDecoder, VALUE, (TRELLIS, BITMAP), planes=1)
     sent = [word for packet in packets for word in packet]
     starts = {sum(map(len, packets[:n])) for n in range(len(packets))}
     run = Run()
@@ -162,7 +162,7 @@ def test_fault_is_that_of_the_stream_before_if_that_is_bad_too() -> None:
 
 @pytest.mark.long
 def test_abort_waits_for_no_stream() -> None:
-    dut = WeightDecoder(VALUE, [TRELLIS, BITMAP], planes=1)
+    dut = unit(WeightDecoder, VALUE, (TRELLIS, BITMAP), planes=1)
     sent = words(LONG[0] + flipped(LONG[1], 0))
 
     async def bench(ctx: Any, _reset: Signal) -> None:

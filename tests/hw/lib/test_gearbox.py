@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Signal
 from xorloom.hw.lib.gearbox import Gearbox
 
-from tests.helpers.rtl import simulate
+from tests.helpers.rtl import simulate, unit
 
 SHAPES = [  # bus_bits, unit_bits, look_bits, enough_bits
     (64, 60, 60, 60),
@@ -46,9 +46,9 @@ class BitQueue:
 def test_gearbox_equals_bit_queue(
     shape: tuple[int, int, int, int], feed: float, drain: float
 ) -> None:
-    bus, unit, look, enough = shape
-    box = Gearbox(bus_bits=bus, unit_bits=unit, look_bits=look, enough_bits=enough)
-    grain = gcd(bus, unit)
+    bus, step, look, enough = shape
+    box = unit(Gearbox, bus_bits=bus, unit_bits=step, look_bits=look, enough_bits=enough)
+    grain = gcd(bus, step)
     assert box.grain == grain
     rng = random.Random(str((shape, feed, drain)))
 
@@ -57,13 +57,13 @@ def test_gearbox_equals_bit_queue(
         taken = 0
         for clock in range(CLOCKS):
             flush = rng.random() < 0.01
-            fits = min(look, queue.level) // unit
+            fits = min(look, queue.level) // step
             # `take` may announce what is not there yet, as long as `go` waits for it.
-            units = rng.choice([0, fits, rng.randint(0, fits), rng.randint(0, look // unit)])
+            units = rng.choice([0, fits, rng.randint(0, fits), rng.randint(0, look // step)])
             go = units <= fits and rng.random() < drain
             valid = not flush and rng.random() < feed
             word = rng.getrandbits(bus)
-            ctx.set(box.take, units * unit // grain)
+            ctx.set(box.take, units * step // grain)
             ctx.set(box.go, go)
             ctx.set(box.flush, flush)
             ctx.set(box.i.valid, valid)
@@ -78,11 +78,11 @@ def test_gearbox_equals_bit_queue(
                 queue = BitQueue()
                 continue
             if go:
-                queue.drop(units * unit)
-                taken += units * unit
+                queue.drop(units * step)
+                taken += units * step
             if valid and ready:
                 queue.push(word, bus)
-        assert taken > 20 * unit
+        assert taken > 20 * step
 
     simulate(box, bench)
 
@@ -91,21 +91,21 @@ def test_gearbox_equals_bit_queue(
 def test_gearbox_takes_a_word_per_cycle_while_it_is_drained(
     shape: tuple[int, int, int, int],
 ) -> None:
-    bus, unit, look, enough = shape
-    box = Gearbox(bus_bits=bus, unit_bits=unit, look_bits=look, enough_bits=enough)
+    bus, step, look, enough = shape
+    box = unit(Gearbox, bus_bits=bus, unit_bits=step, look_bits=look, enough_bits=enough)
 
     async def bench(ctx: Any, _reset: Signal) -> None:
         level = entered = 0
         ctx.set(box.i.valid, 1)
         for _ in range(200):
-            units = min(look, level) // unit
-            ctx.set(box.take, units * unit // box.grain)
+            units = min(look, level) // step
+            ctx.set(box.take, units * step // box.grain)
             ctx.set(box.go, 1)
             _, _, ready = await ctx.tick().sample(box.i.ready)
-            level += bus * ready - units * unit
+            level += bus * ready - units * step
             entered += ready
         # All that can leave in a cycle, leaves, or else a word enters in every cycle.
-        most = min(bus, look // unit * unit)
+        most = min(bus, look // step * step)
         assert entered * bus >= 200 * most - 8 * max(bus, look)
 
     simulate(box, bench)

@@ -138,7 +138,7 @@ def monitor(
 BITS = {32: list(range(32)), 128: [0, 32, 64]}
 """Bits of a word that are compared, by its width. On the wide bus one stands for all that are
 treated alike: those where the header has the CRC, those where it has the count, and the others."""
-SLOW = [(32, False, "order"), (32, True, "order")]
+SLOW = [(32, False, "order"), (32, True, "order"), (32, False, "told")]
 
 
 @pytest.mark.parametrize(

@@ -81,16 +81,16 @@ def baseline(name: str, config: BaselineConfig) -> Made:
     return BaselineShell(unit(name, config)), streams
 
 
-SMALL = WindowConfig(n_in=16, n_out=128, window=128, shared=64, frame=16, bus_bits=32)
+SMALL = WindowConfig(n_in=16, n_out=64, window=64, shared=32, frame=16, bus_bits=32)
 DIRECT = DirectConfig(n_in=24, n_out=40, planes=2, window=7, bus_bits=32)
 BLOCK = BlockConfig(n_in=7, n_out=41, lanes=2, patches_per_cycle=2, bus_bits=32, block_groups=2)
 INDEXES: list[IndexConfig] = [
-    TrellisConfig(n_in=12, n_out=128, window=8, classes=4, period=16, bus_bits=32),
-    EntropyConfig(n_out=128, lanes=2, states=16, bus_bits=32),
-    LowrankConfig(n_out=128, bus_bits=32),
-    HashedConfig(n_out=128, bus_bits=32),
-    NoneConfig(n_out=128, bus_bits=32),
-    BitmapConfig(n_out=128, bus_bits=32),
+    TrellisConfig(n_in=12, n_out=64, window=8, classes=4, period=16, bus_bits=32),
+    EntropyConfig(n_out=64, lanes=2, states=16, bus_bits=32),
+    LowrankConfig(n_out=64, bus_bits=32),
+    HashedConfig(n_out=64, bus_bits=32),
+    NoneConfig(n_out=64, bus_bits=32),
+    BitmapConfig(n_out=64, bus_bits=32),
 ]
 CHECKED: dict[str, Callable[[], Made]] = {
     "ip": partial(ip, SMALL, INDEXES, 1, reader=True),
