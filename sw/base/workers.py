@@ -36,7 +36,7 @@ def mapping(threads: int | None) -> Iterator[ThreadsMap]:
     One thread is the caller's own: to hand work over and to wait for it costs two cores up to a
     quarter of their speed, as whoever comes back from a kernel waits for the interpreter.
     """
-    threads = threads_default() if threads is None else threads
+    threads = threads or threads_default()
     if threads == 1:
         yield lambda task, *given: list(map(task, *given))
         return

@@ -94,7 +94,7 @@ def test_one_thread_is_the_callers_own():
         assert each(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5, None])
+@pytest.mark.parametrize("threads", [0, 1, 2, 5, None])
 def test_a_map_keeps_the_order_and_tells_the_first_error(threads):
     with mapping(threads) as each:
         assert each(late, range(9), [0.01, 0, 0] * 3) == list(range(9))
