@@ -2,6 +2,9 @@
 """GOLDEN MODEL of the XOR network and the patch unit, twins of those in ``hw.block``."""
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import compress
+from operator import xor
 
 __all__ = ["patch_unit", "xor_network"]
 
@@ -11,11 +14,8 @@ def xor_network(columns: Sequence[int], seed: int) -> int:
 
     ``columns`` are those of :func:`xorloom.sw.spec.taps.columns`.
     """
-    result = 0
-    for c, column in enumerate(columns):
-        if (seed >> c) & 1:
-            result ^= column
-    return result
+    taken = map("1".__eq__, reversed(f"{seed:b}"))
+    return reduce(xor, compress(columns, taken), 0)
 
 
 def patch_unit(value: int, positions: Sequence[int]) -> int:

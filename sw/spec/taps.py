@@ -99,11 +99,8 @@ def block_network(n_in: int, n_out: int, seed: int = 0) -> tuple[int, ...]:
 
 def columns(rows: tuple[int, ...], n_in: int) -> tuple[int, ...]:
     """Transpose: bit ``r`` of ``columns(rows, n_in)[c]`` is bit ``c`` of ``rows[r]``."""
-    out = [0] * n_in
-    for r, row in enumerate(rows):
-        for c in range(n_in):
-            out[c] |= ((row >> c) & 1) << r
-    return tuple(out)
+    bits = [f"{row:0{n_in}b}" for row in reversed(rows)]
+    return tuple(int("".join(column), 2) for column in zip(*bits, strict=True))[::-1]
 
 
 @dataclass(frozen=True)
