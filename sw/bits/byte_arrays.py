@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba kernels on arrays of bytes: count values, take what a mask keeps."""
+"""Numba kernels on arrays of bytes: count values, take what a mask keeps, and put it back."""
 
 import numpy as np
 
 from .gf2 import lowest_bit, pack_bool
 from .jit import njit
 
-__all__ = ["count_bytes", "kept_bytes"]
+__all__ = ["count_bytes", "kept_bytes", "put_bytes"]
 
 
 @njit(nogil=True, cache=True)
@@ -54,4 +54,33 @@ def kept_bytes(data: np.ndarray, mask: np.ndarray) -> np.ndarray:
     words = pack_bool(mask, spare_words=0)
     out = np.empty(int(np.bitwise_count(words).sum()), np.uint8)
     _take(np.ascontiguousarray(data).reshape(-1), words, out)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _put(kept: np.ndarray, words: np.ndarray, out: np.ndarray) -> None:
+    """Write bytes where bits are set in ``words``."""
+    k = 0
+    for w in range(words.size):
+        rest = words[w]
+        while rest:
+            out[np.uint64(w * 64) + lowest_bit(rest)] = kept[k]
+            rest &= rest - np.uint64(1)
+            k += 1
+
+
+def put_bytes(kept: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Undo :func:`kept_bytes`: bytes where the mask keeps, else 0.
+
+    Parameters
+    ----------
+    kept : (kept,) uint8
+    mask : bool array, True in so many places
+
+    Returns
+    -------
+    uint8 array of the mask's shape
+    """
+    out = np.zeros(mask.shape, np.uint8)
+    _put(kept, pack_bool(mask, spare_words=0), out.reshape(-1))
     return out

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from xorloom.sw.bits.jit import njit
 
 from .quantize import Quantized, Quantizer, dequantize, quantize
 from .safetensors_file import rounded_to
@@ -46,18 +47,41 @@ def relative_error(
     """
     decoded = dequantize(quantized, quantizer).reshape(-1)
     given = weights.reshape(-1)
+    exact = np.float32 if given.itemsize <= 4 else np.float64
     lost = total = 0.0
     for part in _chunks(given.size):
-        wanted = given[part].astype(np.float64)
-        found = rounded_to(decoded[part], dtype).astype(np.float64)
-        total += _energy(wanted)
-        lost += _energy(wanted - found)
+        found = decoded[part] if dtype == "F32" else _rounded(decoded[part], dtype)
+        energy, missed = _energies(np.ascontiguousarray(given[part], exact), found)
+        total += energy
+        lost += missed
     return lost / total if total else 0.0
 
 
-def _energy(values: np.ndarray) -> float:
-    # Not by np.dot: its sum depends on the number of cores, and its threads wait in a busy loop.
-    return float(np.square(values).sum())
+def _rounded(weights: np.ndarray, dtype: str) -> np.ndarray:
+    return rounded_to(weights, dtype).astype(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _energies(given: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+    """Return the squares' sums of given weights and of what is lost, in double precision.
+
+    Eight sums each: one alone waits for every addition. In an order of our own, as ``np.dot``
+    depends on the number of cores.
+    """
+    energy, missed = np.zeros(8), np.zeros(8)
+    whole = given.size // 8 * 8
+    for at in range(0, whole, 8):
+        for lane in range(8):
+            wanted = np.float64(given[at + lane])
+            rest = wanted - np.float64(found[at + lane])
+            energy[lane] += wanted * wanted
+            missed[lane] += rest * rest
+    for at in range(whole, given.size):
+        wanted = np.float64(given[at])
+        rest = wanted - np.float64(found[at])
+        energy[at - whole] += wanted * wanted
+        missed[at - whole] += rest * rest
+    return energy.sum(), missed.sum()
 
 
 def gaussian_error(rate: float) -> float:

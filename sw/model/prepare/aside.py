@@ -7,6 +7,7 @@ from threading import Lock
 from typing import IO
 
 import numpy as np
+from xorloom.sw.bits.byte_arrays import kept_bytes, put_bytes
 from xorloom.sw.tensors.quantize import Quantized
 
 from .part import Part
@@ -43,15 +44,14 @@ class PackedPart:
         """Pack a part whose index stores a given mask."""
         found = part.quantized
         rest = replace(part, quantized=replace(_NOTHING, notes=found.notes))
-        codes = found.codes[found.mask]
+        codes = kept_bytes(found.codes, found.mask)
         return cls(rest, found.mask.shape, np.packbits(found.mask), codes, found.scales)
 
     def whole(self) -> Part:
         """Return the part; codes of pruned weights are 0."""
         size = math.prod(self.shape)
-        mask = np.unpackbits(self.mask, count=size).astype(np.bool_).reshape(self.shape)
-        codes = np.zeros(self.shape, self.codes.dtype)
-        codes[mask] = self.codes
+        mask = np.unpackbits(self.mask, count=size).view(np.bool_).reshape(self.shape)
+        codes = put_bytes(self.codes, mask)
         quantized = replace(self.part.quantized, mask=mask, codes=codes, scales=self.scales)
         return replace(self.part, quantized=quantized)
 

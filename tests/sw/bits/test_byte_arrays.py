@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from xorloom.sw.bits.byte_arrays import count_bytes, kept_bytes
+from xorloom.sw.bits.byte_arrays import count_bytes, kept_bytes, put_bytes
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 1001])
@@ -20,3 +20,12 @@ def test_kept_bytes_is_boolean_indexing(shape, density, rng):
     assert (kept_bytes(data, mask) == data[mask]).all()
     turned = kept_bytes(data.T, mask.T)
     assert (turned == data.T[mask.T]).all()
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (1,), (63,), (64,), (65,), (30, 40), (7, 9, 11)])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+def test_put_bytes_is_boolean_assignment(shape, density, rng):
+    data = rng.integers(1, 256, shape, dtype=np.uint8)
+    mask = rng.random(shape) < density
+    expected = np.where(mask, data, 0)
+    assert (put_bytes(data[mask], mask) == expected).all()
