@@ -3,6 +3,8 @@
 
 import importlib
 import logging
+import os
+import subprocess
 import sys
 
 import numba
@@ -110,6 +112,28 @@ def test_machine_code_is_kept_in_a_file_per_signature(package):
     assert len(list((folder / "__pycache__").glob("outer.f-*.nbc"))) == 2
     again = load()
     assert (again(1), again(1.5), hits(again)) == (3, 4.0, 2)
+
+
+_FRESH = """
+import sys
+from kernels_of_a_test.outer import f
+found = f(1)
+registries = "numba.cpython.listobj" in sys.modules
+from numba import njit
+@njit
+def both(x):
+    return sum([f(x), f(x + 1)])
+print(found, sum(f.stats.cache_hits.values()), registries, both(1))
+"""
+
+
+def test_machine_code_is_loaded_without_what_compiles_and_called_by_what_is_compiled(package):
+    folder, load = package
+    assert load()(1) == 3
+    path = os.pathsep.join([str(folder.parent), *sys.path])
+    run = [sys.executable, "-c", _FRESH]
+    found = subprocess.run(run, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    assert found.stdout.split() == [b"3", b"1", b"False", b"8"], found.stderr
 
 
 def _folder(path):
