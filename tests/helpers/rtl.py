@@ -50,8 +50,9 @@ def _simulator(dut: wiring.Component) -> tuple[Simulator, list[Testbench]]:
 def simulate(dut: wiring.Component, testbench: Testbench) -> None:
     """Run ``testbench(ctx, reset)`` on a unit in a clock domain whose reset is a real signal."""
     simulator, at_work = _simulator(dut)
+    if at_work:
+        simulator.reset()
     at_work[:] = [testbench]
-    simulator.reset()
     simulator.run()
 
 
