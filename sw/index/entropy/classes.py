@@ -4,7 +4,7 @@
 import numpy as np
 from xorloom.sw.bits.jit import njit
 
-__all__ = ["UNIT_BITS", "best_classes", "best_table", "share_states"]
+__all__ = ["UNIT_BITS", "best_classes", "best_table", "deal_states", "share_states"]
 
 UNIT_BITS = 16
 
@@ -159,3 +159,27 @@ def best_table(
             widths[:k] = found[k - 1, :k]
             freqs[:k] = shares[:k]
     return best, chosen
+
+
+@njit(nogil=True, cache=True)
+def deal_states(freqs: np.ndarray, spread: np.ndarray, classes: np.ndarray, x: np.ndarray) -> None:
+    """Tell what class every state is of.
+
+    Parameters
+    ----------
+    freqs : (classes,) int64
+        States of a class.
+    spread : (states,) intp
+        Where a state stands among those of all classes, class after class.
+    classes, x : (states,) int64, out
+        A state's class, and its number in the class, counted from the class's states on.
+    """
+    owner, number = np.empty(spread.size, np.int64), freqs.copy()
+    start = 0
+    for c in range(freqs.size):
+        owner[start : start + freqs[c]] = c
+        start += freqs[c]
+    for state in range(spread.size):
+        c = owner[spread[state]]
+        classes[state], x[state] = c, number[c]
+        number[c] += 1

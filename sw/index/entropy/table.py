@@ -126,11 +126,8 @@ def choose_table(counts: np.ndarray, config: EntropyConfig) -> EntropyTable:
 
 def states_of(table: EntropyTable, config: EntropyConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return class and x of every state, (states,) int64."""
-    freqs = np.array(table.freqs, np.int64)
-    classes = np.repeat(np.arange(freqs.size), freqs)[_spread(config)]
-    order = np.argsort(classes, kind="stable")  # state by state, class after class
-    x = np.empty(config.states, np.int64)
-    x[order] = np.arange(config.states) - np.repeat(np.cumsum(freqs) - 2 * freqs, freqs)
+    classes, x = np.empty(config.states, np.int64), np.empty(config.states, np.int64)
+    kernels.deal_states(np.array(table.freqs, np.int64), _spread(config), classes, x)
     return classes, x
 
 
