@@ -80,7 +80,16 @@ def put_bytes(kept: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns
     -------
     uint8 array of the mask's shape
+
+    Raises
+    ------
+    ValueError
+        If the mask keeps another number.
     """
+    words = pack_bool(mask, spare_words=0)
+    count = int(np.bitwise_count(words).sum())
+    if kept.size != count:
+        raise ValueError(f"the mask keeps {count} bytes, not {kept.size}")
     out = np.zeros(mask.shape, np.uint8)
-    _put(kept, pack_bool(mask, spare_words=0), out.reshape(-1))
+    _put(kept, words, out.reshape(-1))
     return out

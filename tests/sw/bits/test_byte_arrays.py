@@ -29,3 +29,9 @@ def test_put_bytes_is_boolean_assignment(shape, density, rng):
     mask = rng.random(shape) < density
     expected = np.where(mask, data, 0)
     assert (put_bytes(data[mask], mask) == expected).all()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_put_bytes_refuses_another_number_than_the_mask_keeps(size):
+    with pytest.raises(ValueError, match=f"keeps 2 bytes, not {size}"):
+        put_bytes(np.ones(size, np.uint8), np.array([True, False, True]))
